@@ -1,0 +1,98 @@
+/**
+ * The simulated machine's one memory. Packets, contexts, stacks, map values and verdict records live in it,
+ * and an address is a u32 offset into it. The first 64 KiB are never handed out, so address 0 is NULL.
+ *
+ *   0x00000000  never allocated
+ *   0x00010000  allocations, in the order they were made; none is ever freed
+ *
+ * Growth is lazy in the operating system: what is allocated but never touched costs address space only.
+ * Growing replaces the views, so nobody keeps one: read `u8`, `u32` and the others anew for each batch.
+ */
+import { XdplabError } from '../errors.ts';
+
+const PAGE_BYTES = 65_536;
+const MAX_PAGES = 65_536;
+
+export class MachineMemory {
+  readonly wasm: WebAssembly.Memory;
+  u8!: Uint8Array;
+  u16!: Uint16Array;
+  u32!: Uint32Array;
+  i32!: Int32Array;
+  u64!: BigUint64Array;
+  view!: DataView;
+  #top = PAGE_BYTES;
+
+  constructor() {
+    this.wasm = new WebAssembly.Memory({ initial: 2, maximum: MAX_PAGES });
+    this.#refresh();
+  }
+
+  /** Bytes handed out so far, the null page included. */
+  get usedBytes(): number {
+    return this.#top;
+  }
+
+  /** Zeroed bytes at the returned address. Throws ERR_MEMORY past 4 GiB, naming `purpose`. */
+  allocate(lengthBytes: number, alignment: number, purpose: string): number {
+    const address = Math.ceil(this.#top / alignment) * alignment;
+    const end = address + lengthBytes;
+    const pages = Math.ceil(end / PAGE_BYTES);
+    if (pages > MAX_PAGES) {
+      throw new XdplabError(
+        'ERR_MEMORY',
+        `${purpose}: needs ${lengthBytes} bytes, but the machine has ${MAX_PAGES * PAGE_BYTES - this.#top} of 4 GiB left; declare smaller maps or fewer CPUs`,
+      );
+    }
+    const have = this.wasm.buffer.byteLength / PAGE_BYTES;
+    if (pages > have) {
+      // Grow by a sixteenth more than asked, so that many small maps do not each replace the views.
+      this.wasm.grow(Math.min(MAX_PAGES - have, Math.max(pages - have, have >> 4)));
+      this.#refresh();
+    }
+    this.#top = end;
+    return address;
+  }
+
+  /** The same, as a region whose view survives growth. */
+  region(lengthBytes: number, alignment: number, purpose: string): Region {
+    return new Region(this, this.allocate(lengthBytes, alignment, purpose), lengthBytes);
+  }
+
+  /** Borrowed: valid until the memory grows. */
+  bytes(address: number, lengthBytes: number): Uint8Array {
+    return this.u8.subarray(address, address + lengthBytes);
+  }
+
+  #refresh(): void {
+    const { buffer } = this.wasm;
+    this.u8 = new Uint8Array(buffer);
+    this.u16 = new Uint16Array(buffer);
+    this.u32 = new Uint32Array(buffer);
+    this.i32 = new Int32Array(buffer);
+    this.u64 = new BigUint64Array(buffer);
+    this.view = new DataView(buffer);
+  }
+}
+
+/** A stretch of machine memory. `bytes` is made anew after the memory has grown. */
+export class Region {
+  readonly address: number;
+  readonly lengthBytes: number;
+  readonly #memory: MachineMemory;
+  #bytes: Uint8Array | undefined;
+
+  constructor(memory: MachineMemory, address: number, lengthBytes: number) {
+    this.#memory = memory;
+    this.address = address;
+    this.lengthBytes = lengthBytes;
+  }
+
+  /** Borrowed: valid until the memory grows. */
+  get bytes(): Uint8Array {
+    if (this.#bytes?.buffer !== this.#memory.wasm.buffer) {
+      this.#bytes = this.#memory.bytes(this.address, this.lengthBytes);
+    }
+    return this.#bytes!;
+  }
+}
