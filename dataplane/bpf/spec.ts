@@ -1,0 +1,76 @@
+/**
+ * What an object file says, as plain data: a pure function of its bytes (and of the BTF it is relocated against).
+ * Nothing here is live; linking a ProgramSpec to maps and a hook makes a Program.
+ */
+import type { Btf } from './btf.ts';
+import type { Instruction } from './isa.ts';
+
+/** A map's declaration. `type` is the number of enum bpf_map_type. */
+export interface MapSpec {
+  readonly name: string;
+  readonly type: number;
+  readonly keyBytes: number;
+  readonly valueBytes: number;
+  readonly maxEntries: number;
+  readonly flags: number;
+  /** `by_name`: maps of this name are one map across the objects of a lab (LIBBPF_PIN_BY_NAME). */
+  readonly pinning: 'none' | 'by_name';
+  readonly numaNode?: number;
+  readonly mapExtra?: bigint;
+  /** For maps of maps: what the inner maps look like. */
+  readonly inner?: MapSpec;
+  /** BTF type ids of key and value in the object's BTF, 0 where unknown. */
+  readonly keyTypeId: number;
+  readonly valueTypeId: number;
+  /** `.rodata`, `.data`, `.bss`: the value of the only entry. */
+  readonly contents?: Uint8Array;
+  /** `.rodata` is frozen: neither program nor user writes it once loaded. */
+  readonly frozen: boolean;
+  /** Static initialisers of PROG_ARRAY and maps of maps: slot to the name of a program or map. */
+  readonly slots?: ReadonlyMap<number, string>;
+  /** The object's BTF, for reading and writing keys and values by field. */
+  readonly btf?: Btf;
+}
+
+/** A function of a program: the entry function is first, its subprograms follow. */
+export interface FunctionSpec {
+  readonly name: string;
+  readonly slot: number;
+  /** BTF id of its FUNC, 0 where unknown. */
+  readonly typeId: number;
+  readonly linkage: 'static' | 'global' | 'extern';
+}
+
+/** A C source line that begins at `slot`. */
+export interface LineInfo {
+  readonly slot: number;
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  readonly text: string;
+}
+
+export interface ProgramSpec {
+  readonly name: string;
+  /** The section it is in, as spelled there: `xdp`, `tc/ingress`, … */
+  readonly section: string;
+  /** Program type as libbpf derives it from the section, undefined for names it does not know. */
+  readonly type: ProgramType | undefined;
+  /** The section asks for multi-buffer packets: `xdp.frags`. */
+  readonly frags: boolean;
+  readonly instructions: readonly Instruction[];
+  readonly functions: readonly FunctionSpec[];
+  readonly lines: readonly LineInfo[];
+  readonly license: string;
+}
+
+/** Names as bpftool spells program types. */
+export const PROGRAM_TYPES = ['socket_filter', 'sched_cls', 'sched_act', 'xdp', 'cgroup_skb'] as const;
+export type ProgramType = (typeof PROGRAM_TYPES)[number];
+
+export interface CollectionSpec {
+  readonly programs: ReadonlyMap<string, ProgramSpec>;
+  readonly maps: ReadonlyMap<string, MapSpec>;
+  readonly btf: Btf | undefined;
+  readonly license: string;
+}
