@@ -1,0 +1,50 @@
+/**
+ * What one simulated CPU keeps in machine memory: cells that programs, helpers and the packet loop share, and the
+ * BPF stack. Every engine sees the same bytes, so a helper is written once.
+ *
+ *   0 u64 now            nanoseconds: virtual time, the clock of bpf_ktime_get_ns
+ *   8 u64 random         state of the generator behind bpf_get_prandom_u32
+ *  16 u32 redirect       what the last redirect helper asked for: REDIRECT_NONE, or a kind
+ *  20 u32 redirectTarget an ifindex, or the address of the map slot that was found
+ *  24 u32 redirectFlags
+ *  28 u32 redirectMap    descriptor of the map, for redirect_map
+ *  32 i32 budget         instructions the running program may still spend, charged at backward jumps
+ *  36 u32 tailCalls      made by the running program
+ *  40 u32 framePointer   r10 of the next callback a helper calls
+ *  44 u32 fault          why the running program was stopped, FAULT_NONE while it runs
+ *  48 u32 programId      of the program that runs now
+ *  52 u32 device         address of the device record the packet is at
+ *  56 u32 descriptor     address of the packet's descriptor
+ *  64 ..                 scratch of the packet loop
+ * 256 ..                 the stack, 8 frames of 512 bytes: r10 of the entry function is its end
+ */
+export const CPU_BLOCK = {
+  now: 0,
+  random: 8,
+  redirect: 16,
+  redirectTarget: 20,
+  redirectFlags: 24,
+  redirectMap: 28,
+  budget: 32,
+  tailCalls: 36,
+  framePointer: 40,
+  fault: 44,
+  programId: 48,
+  device: 52,
+  descriptor: 56,
+  scratch: 64,
+  stack: 256,
+} as const;
+
+export const FRAME_BYTES = 512;
+export const MAX_FRAMES = 8;
+/** A program may tail-call 33 times: it and 33 successors run, the 34th call falls through. */
+export const MAX_TAIL_CALLS = 33;
+export const STACK_BYTES = FRAME_BYTES * MAX_FRAMES;
+export const CPU_BLOCK_BYTES = CPU_BLOCK.stack + STACK_BYTES;
+
+export const REDIRECT = { none: 0, ifindex: 1, map: 2, broadcast: 3, peer: 4, neigh: 5 } as const;
+
+/** Why a program was stopped. `memory` also stands for any other trap of the engine. */
+export const FAULT = { none: 0, memory: 1, budget: 2, depth: 3, unsupported: 4 } as const;
+export type Fault = (typeof FAULT)[keyof typeof FAULT];

@@ -1,0 +1,100 @@
+/**
+ * The simulated machine: one memory, its CPUs, virtual time, a seeded random source, and the tables through which
+ * programs and maps call each other. Everything that runs belongs to exactly one machine.
+ */
+import { CPU_BLOCK, CPU_BLOCK_BYTES, STACK_BYTES } from './cpu.ts';
+import { MachineMemory } from './memory.ts';
+
+export interface MachineOptions {
+  /** Possible CPUs: how many values a per-CPU map keeps for a key. 1 unless said. */
+  readonly cpus?: number;
+  /** Seed of bpf_get_prandom_u32. */
+  readonly seed?: number;
+  /** Instructions a program may spend on one packet before it is stopped. */
+  readonly instructionBudget?: number;
+}
+
+/** A callback: a subprogram whose address a program passes to bpf_loop or bpf_for_each_map_elem. r1 to r5, r0. */
+export type Callback = (r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint) => bigint;
+
+/** An event a program sent to user space. Bytes are a copy. */
+export interface MachineEvent {
+  readonly source: 'trace' | 'perf';
+  readonly cpu: number;
+  readonly timestampNs: bigint;
+  /** The map it was sent through; empty for trace_printk. */
+  readonly map: string;
+  readonly bytes: Uint8Array;
+}
+
+const DEFAULT_BUDGET = 1 << 27;
+const DEFAULT_SEED = 1;
+
+export class Machine {
+  readonly memory = new MachineMemory();
+  readonly cpus: number;
+  /** The CPU that code compiled for this machine runs on. */
+  readonly cpu = 0;
+  /** Address of its CPU_BLOCK. */
+  readonly cpuBlock: number;
+  readonly instructionBudget: number;
+  /** Entry functions of programs, `(ctx: i32) -> i64`, by program id. Id 0 stays empty. */
+  readonly programTable = new WebAssembly.Table({ element: 'anyfunc', initial: 64 });
+  /** Operations of maps; see maps/map.ts. */
+  readonly mapTable = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
+  /** Called for what programs print and send; replaced by whoever listens. */
+  onEvent: (event: MachineEvent) => void = () => {};
+  readonly #callbacks: (Callback | undefined)[] = [undefined];
+  #programs = 1;
+
+  constructor(options: MachineOptions = {}) {
+    this.cpus = options.cpus ?? 1;
+    this.instructionBudget = options.instructionBudget ?? DEFAULT_BUDGET;
+    this.cpuBlock = this.memory.allocate(CPU_BLOCK_BYTES, 64, 'CPU');
+    this.seed(options.seed ?? DEFAULT_SEED);
+  }
+
+  /** r10 of a program's entry function. */
+  get stackTop(): number {
+    return this.cpuBlock + CPU_BLOCK.stack + STACK_BYTES;
+  }
+
+  /** Starts the random sequence again. Any u32; xorshift needs a state that is not zero. */
+  seed(seed: number): void {
+    const mixed = (BigInt(seed >>> 0) + 0x9e37_79b9_7f4a_7c15n) * 0xbf58_476d_1ce4_e5b9n;
+    this.memory.view.setBigUint64(this.cpuBlock + CPU_BLOCK.random, BigInt.asUintN(64, mixed) | 1n, true);
+  }
+
+  get nowNs(): bigint {
+    return this.memory.view.getBigUint64(this.cpuBlock + CPU_BLOCK.now, true);
+  }
+
+  set nowNs(now: bigint) {
+    this.memory.view.setBigUint64(this.cpuBlock + CPU_BLOCK.now, now, true);
+  }
+
+  /** Cell of the CPU block, u32. */
+  cell(offset: number): number {
+    return this.memory.u32[(this.cpuBlock + offset) >>> 2]!;
+  }
+
+  setCell(offset: number, value: number): void {
+    this.memory.u32[(this.cpuBlock + offset) >>> 2] = value;
+  }
+
+  /** A new program id. */
+  allocateProgramId(): number {
+    const id = this.#programs++;
+    if (id >= this.programTable.length) this.programTable.grow(this.programTable.length);
+    return id;
+  }
+
+  /** Makes a subprogram callable by helpers; the returned value is what a program sees as its address. */
+  addCallback(callback: Callback): number {
+    return this.#callbacks.push(callback) - 1;
+  }
+
+  callback(value: number): Callback | undefined {
+    return this.#callbacks[value];
+  }
+}

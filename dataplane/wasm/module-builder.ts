@@ -1,0 +1,163 @@
+/**
+ * Puts a WebAssembly module together (core specification, §5.5). Imports come first in every index space, so
+ * function indices are fixed only in `assemble`.
+ */
+import { unsignedLeb, type Callee, type Code, type FunctionType, type ValueType } from './expression.ts';
+import { FunctionBuilder, VALUE_TYPE_CODE } from './function-builder.ts';
+
+const SECTION = { custom: 0, type: 1, import: 2, function: 3, table: 4, export: 7, code: 10 } as const;
+const KIND = { function: 0, table: 1, memory: 2 } as const;
+
+interface ImportedFunction extends Callee {
+  readonly module: string;
+  readonly field: string;
+  readonly type: number;
+}
+
+export class ModuleBuilder {
+  readonly #types: FunctionType[] = [];
+  readonly #functionImports: ImportedFunction[] = [];
+  readonly #otherImports: Code[] = [];
+  readonly #functions: FunctionBuilder[] = [];
+  readonly #exports: { name: string; callee: Callee }[] = [];
+  #tables = 0;
+
+  /** Imports the machine's memory. */
+  importMemory(module: string, field: string): void {
+    this.#otherImports.push([name(module), name(field), KIND.memory, 0, unsignedLeb(1)]);
+  }
+
+  /** Imports a table of functions; returns its index. */
+  importTable(module: string, field: string): number {
+    this.#otherImports.push([name(module), name(field), KIND.table, 0x70, 0, unsignedLeb(0)]);
+    return this.#tables++;
+  }
+
+  importFunction<R extends ValueType | undefined>(module: string, field: string, params: readonly ValueType[], result: R): Callee<R> {
+    const type = this.type(params, result).index;
+    const callee = { module, field, name: `${module}.${field}`, params, result, index: -1, type };
+    this.#functionImports.push(callee);
+    return callee;
+  }
+
+  function<R extends ValueType | undefined>(name: string, params: readonly ValueType[], result: R): FunctionBuilder<R> {
+    const builder = new FunctionBuilder(name, params, result);
+    this.#functions.push(builder);
+    return builder;
+  }
+
+  export(name: string, callee: Callee): void {
+    this.#exports.push({ name, callee });
+  }
+
+  type<R extends ValueType | undefined>(params: readonly ValueType[], result: R): FunctionType<R> {
+    const found = this.#types.find((type) => type.result === result && type.params.join() === params.join());
+    if (found) return found as FunctionType<R>;
+    const type = { index: this.#types.length, params, result };
+    this.#types.push(type);
+    return type;
+  }
+
+  assemble(): Uint8Array<ArrayBuffer> {
+    const callees: Callee[] = [...this.#functionImports, ...this.#functions];
+    callees.forEach((callee, index) => (callee.index = index));
+    const functionTypes = this.#functions.map((f) => unsignedLeb(this.type(f.params, f.result).index));
+    const out = new ByteWriter();
+    out.write([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    out.section(
+      SECTION.type,
+      this.#types.map(({ params, result }) => [0x60, vector(params.map(typeCode)), vector(result === undefined ? [] : [typeCode(result)])]),
+    );
+    out.section(SECTION.import, [
+      ...this.#functionImports.map((f) => [name(f.module), name(f.field), KIND.function, unsignedLeb(f.type)]),
+      ...this.#otherImports,
+    ]);
+    out.section(SECTION.function, functionTypes);
+    out.section(
+      SECTION.export,
+      this.#exports.map((entry) => [name(entry.name), KIND.function, entry.callee]),
+    );
+    out.section(
+      SECTION.code,
+      this.#functions.map((f) => sized(f.assemble())),
+    );
+    out.write([SECTION.custom, sized([name('name'), this.#functionNames(callees), this.#localNames()])]);
+    return out.bytes();
+  }
+
+  #functionNames(callees: readonly Callee[]): Code {
+    return [1, sized(vector(callees.map((callee) => [unsignedLeb(callee.index), name(callee.name)])))];
+  }
+
+  #localNames(): Code {
+    const named = this.#functions.map((f) => {
+      const locals = f.localNames.flatMap((text, index) => (text === undefined ? [] : [[unsignedLeb(index), name(text)]]));
+      return [unsignedLeb(f.index), vector(locals)];
+    });
+    return [2, sized(vector(named))];
+  }
+}
+
+/** Bytes that double their room when it is used up. */
+class ByteWriter {
+  #buffer = new Uint8Array(4096);
+  #length = 0;
+
+  write(code: Code): void {
+    for (const item of code) {
+      if (typeof item === 'number') this.#byte(item);
+      else if (item instanceof Uint8Array) this.#append(item);
+      else if (isCode(item)) this.write(item);
+      else this.write(unsignedLeb(item.index));
+    }
+  }
+
+  section(id: number, entries: readonly Code[]): void {
+    if (entries.length > 0) this.write([id, sized(vector(entries))]);
+  }
+
+  bytes(): Uint8Array<ArrayBuffer> {
+    return this.#buffer.slice(0, this.#length);
+  }
+
+  #byte(byte: number): void {
+    if (this.#length === this.#buffer.length) this.#reserve(1);
+    this.#buffer[this.#length++] = byte;
+  }
+
+  #append(bytes: Uint8Array): void {
+    if (this.#length + bytes.length > this.#buffer.length) this.#reserve(bytes.length);
+    this.#buffer.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
+  #reserve(lengthBytes: number): void {
+    const larger = new Uint8Array((this.#length + lengthBytes) * 2);
+    larger.set(this.#buffer);
+    this.#buffer = larger;
+  }
+}
+
+function isCode(item: Code | Callee): item is Code {
+  return Array.isArray(item);
+}
+
+function typeCode(type: ValueType): number {
+  return VALUE_TYPE_CODE[type];
+}
+
+function vector(entries: readonly (Code | number)[]): Code {
+  return [unsignedLeb(entries.length), entries];
+}
+
+function sized(code: Code): Code {
+  const writer = new ByteWriter();
+  writer.write(code);
+  const bytes = writer.bytes();
+  return [unsignedLeb(bytes.length), bytes];
+}
+
+function name(text: string): Code {
+  const bytes = new TextEncoder().encode(text);
+  return [unsignedLeb(bytes.length), bytes];
+}
