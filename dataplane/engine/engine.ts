@@ -1,0 +1,20 @@
+/**
+ * One contract, several engines. An engine turns a linked program into an entry function in machine.programTable;
+ * everything around it (packet path, maps, helpers) is shared, so engines can differ in speed only.
+ *
+ * The entry function is WebAssembly, `(ctx: i32) -> i64`: ctx is the context's address, the result is r0. Before
+ * each run the caller resets CPU_BLOCK.budget and tailCalls; a program that faults traps, after writing
+ * CPU_BLOCK.fault where it knows why.
+ */
+import type { Machine } from '../machine/machine.ts';
+import type { Program } from '../program/program.ts';
+
+export type EngineName = 'wasm' | 'interpreter';
+
+export interface Engine {
+  readonly name: EngineName;
+  /** Compiles `program` and puts its entry function at machine.programTable[program.id]. */
+  load(program: Program): void;
+}
+
+export type EngineFactory = (machine: Machine) => Engine;

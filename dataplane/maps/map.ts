@@ -1,0 +1,127 @@
+/**
+ * What a map type is, and what a live map is.
+ *
+ * A map's storage is in machine memory and its operations are WebAssembly, emitted by its type and specialised to
+ * its geometry: key size, value size, capacity and addresses are constants in the code. The same emitters serve
+ * everyone: the compiler emits them into a program's module when it knows the map, and each map has a small module
+ * of its own for the interpreter, for programs that pick a map at run time, and for JavaScript.
+ *
+ * A program holds a map by the address of its descriptor, as it holds `struct bpf_map *` in Linux:
+ *
+ *   0 u32 operations   index of the map's first operation in machine.mapTable, in the order of MAP_OPERATIONS
+ *   4 u32 id
+ *   8 u32 type         enum bpf_map_type
+ *  12 u32 keyBytes
+ *  16 u32 valueBytes
+ *  20 u32 maxEntries
+ *  24 u32 storage      address of what the type keeps
+ *  28 u32 flags        BPF_F_*
+ *
+ * Values are kept at a stride of 8 bytes, as Linux rounds them. A value that a program holds a pointer to does not
+ * move, whatever happens to other entries.
+ */
+import type { MapSpec } from '../bpf/spec.ts';
+import type { Machine } from '../machine/machine.ts';
+import type { Callee, ValueType } from '../wasm/expression.ts';
+import type { FunctionBuilder } from '../wasm/function-builder.ts';
+import type { ModuleBuilder } from '../wasm/module-builder.ts';
+
+export const MAP_DESCRIPTOR = { operations: 0, id: 4, type: 8, keyBytes: 12, valueBytes: 16, maxEntries: 20, storage: 24, flags: 28, size: 32 } as const;
+
+/**
+ * The operations and their WebAssembly parameters, all i32; each returns an i32: an address (0 is NULL), or 0 and
+ * negative errno. Addresses are of machine memory.
+ *
+ *   lookup(key)                 address of the value, for the current CPU where values are per CPU; touches an LRU.
+ *                               Maps of maps answer the inner map's descriptor, DEVMAP and the like the slot's value
+ *   lookup_percpu(key, cpu)     the same for another CPU; does not touch an LRU
+ *   update(key, value, flags)   flags are BPF_ANY, BPF_NOEXIST, BPF_EXIST, BPF_F_LOCK; sets the current CPU's value
+ *   delete(key)
+ *   next(key, out)              copies the key after `key` to `out`, the first if `key` is 0 or absent; -ENOENT at the end
+ *   push(value, flags)          QUEUE, STACK
+ *   pop(value)
+ *   peek(value)
+ */
+export const MAP_OPERATIONS = {
+  lookup: 1,
+  lookup_percpu: 2,
+  update: 3,
+  delete: 1,
+  next: 2,
+  push: 2,
+  pop: 1,
+  peek: 1,
+} as const satisfies Record<string, number>;
+
+export type MapOperation = keyof typeof MAP_OPERATIONS;
+
+export const OPERATION_NAMES = Object.keys(MAP_OPERATIONS) as readonly MapOperation[];
+
+export function operationParams(operation: MapOperation): readonly ValueType[] {
+  return Array.from({ length: MAP_OPERATIONS[operation] }, () => 'i32' as const);
+}
+
+/** What the code of a map may rely on: fixed when the map is made. */
+export interface MapGeometry {
+  readonly spec: MapSpec;
+  readonly machine: Machine;
+  /** Address of the descriptor. */
+  readonly descriptor: number;
+  /** Address of the type's storage. */
+  readonly storage: number;
+}
+
+/** Where an operation's code goes, and how it finds the map's other operations in the same module. */
+export interface MapCode {
+  readonly module: ModuleBuilder;
+  readonly geometry: MapGeometry;
+  /** Another operation, or a part shared by several, defined in this module when first asked for. */
+  operation(operation: MapOperation): Callee<'i32'>;
+  part<R extends ValueType | undefined>(name: string, define: () => FunctionBuilder<R>): Callee<R>;
+}
+
+export interface MapType {
+  /** enum bpf_map_type. */
+  readonly id: number;
+  /** As bpftool spells it: `lru_hash`. */
+  readonly name: string;
+  /** One value per possible CPU. */
+  readonly perCpu: boolean;
+  /** What a value holds: plain bytes, or something that JavaScript writes by name. */
+  readonly holds: 'bytes' | 'programs' | 'maps' | 'devices' | 'events' | 'records';
+  /** Throws ERR_MAP in Linux's cases: which attribute, what was found, what the type takes. */
+  check(spec: MapSpec): void;
+  /** Allocates and initialises storage; returns its address. Costs what is used, not what is declared. */
+  allocate(machine: Machine, spec: MapSpec): number;
+  /** Operations it has; one that is missing answers -EOPNOTSUPP, or what `missing` says. */
+  readonly operations: { readonly [Operation in MapOperation]?: (f: FunctionBuilder<'i32'>, code: MapCode) => void };
+  /** Errno where Linux answers another one for an operation that a type does not have. */
+  readonly missing?: { readonly [Operation in MapOperation]?: number };
+}
+
+/** Linux's errno values that map operations and helpers answer, as positive numbers. */
+export const ERRNO = {
+  EPERM: 1,
+  ENOENT: 2,
+  EIO: 5,
+  E2BIG: 7,
+  EBADF: 9,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EFAULT: 14,
+  EBUSY: 16,
+  EEXIST: 17,
+  ENODEV: 19,
+  EINVAL: 22,
+  ENOSPC: 28,
+  ERANGE: 34,
+  EDEADLK: 35,
+  ENOTSUPP: 524,
+  EOPNOTSUPP: 95,
+  EAFNOSUPPORT: 97,
+  ENETDOWN: 100,
+} as const;
+
+/** Flags of map_update_elem. */
+export const UPDATE = { any: 0, noExist: 1, exist: 2, lock: 4 } as const;
