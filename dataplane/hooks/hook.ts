@@ -6,8 +6,15 @@ import type { ProgramType } from '../bpf/spec.ts';
 export const HOOK_NAMES = ['xdp', 'tc-ingress', 'tc-egress'] as const;
 export type HookName = (typeof HOOK_NAMES)[number];
 
-/** What the packet path does with a verdict. `next` asks the following program of the chain. */
-export type Outcome = 'next' | 'pass' | 'drop' | 'transmit' | 'redirect' | 'aborted' | 'consumed';
+/**
+ * What the packet path does with a verdict; the number stands in the tables that the packet loop reads.
+ *   next      asks the following program of the chain; after the last one the packet passes
+ *   leave     skips the rest of this way of attaching, and goes on with the next way
+ *   pass      ends the chain, the packet goes on
+ *   consumed  the packet is gone, but was not dropped
+ */
+export const OUTCOMES = ['next', 'leave', 'pass', 'drop', 'aborted', 'transmit', 'redirect', 'consumed'] as const;
+export type Outcome = (typeof OUTCOMES)[number];
 
 export interface VerdictRow {
   readonly code: number;
@@ -16,13 +23,19 @@ export interface VerdictRow {
   readonly outcome: Outcome;
 }
 
+/** A way to attach: which codes are verdicts, and what happens for all others. */
+export interface VerdictMode {
+  readonly verdicts: readonly VerdictRow[];
+  readonly unknown: Outcome;
+}
+
 export interface ContextField {
   readonly name: string;
   readonly offset: number;
   readonly bytes: 1 | 2 | 4 | 8;
   readonly writable: boolean;
   /** What a load of the field is, where it is not a number. */
-  readonly pointer?: 'packet' | 'packet_end' | 'packet_meta' | 'socket' | 'flow_keys';
+  readonly pointer?: 'packet' | 'packet_end' | 'packet_meta' | 'socket';
 }
 
 export interface Hook {
@@ -31,7 +44,9 @@ export interface Hook {
   /** Bytes of the context that programs see. */
   readonly contextBytes: number;
   readonly context: readonly ContextField[];
-  readonly verdicts: readonly VerdictRow[];
-  /** Of a return code that is in no row: Linux warns of it and drops (XDP), or goes on (TC). */
-  readonly unknown: Outcome;
+  /** Ways to attach, in the order they run. */
+  readonly modes: Readonly<Record<string, VerdictMode>>;
+  readonly defaultMode: string;
+  /** The verdict of a program that had to be stopped. */
+  readonly onFault: VerdictRow;
 }

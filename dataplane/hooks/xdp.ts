@@ -1,0 +1,34 @@
+/** XDP: programs on a device's receive path, before the kernel has built an skb (include/uapi/linux/bpf.h, struct xdp_md). */
+import { XDP_MD } from '../packet/frame.ts';
+import type { Hook } from './hook.ts';
+
+export const XDP_ACTION = { ABORTED: 0, DROP: 1, PASS: 2, TX: 3, REDIRECT: 4 } as const;
+
+export const xdp: Hook = {
+  name: 'xdp',
+  programTypes: ['xdp'],
+  contextBytes: 24,
+  context: [
+    { name: 'data', offset: XDP_MD.data, bytes: 4, writable: false, pointer: 'packet' },
+    { name: 'data_end', offset: XDP_MD.data_end, bytes: 4, writable: false, pointer: 'packet_end' },
+    { name: 'data_meta', offset: XDP_MD.data_meta, bytes: 4, writable: false, pointer: 'packet_meta' },
+    { name: 'ingress_ifindex', offset: XDP_MD.ingress_ifindex, bytes: 4, writable: false },
+    { name: 'rx_queue_index', offset: XDP_MD.rx_queue_index, bytes: 4, writable: false },
+    { name: 'egress_ifindex', offset: XDP_MD.egress_ifindex, bytes: 4, writable: false },
+  ],
+  modes: {
+    /** Several programs run as under the libxdp dispatcher: XDP_PASS asks the next one. */
+    dispatcher: {
+      verdicts: [
+        { code: XDP_ACTION.ABORTED, name: 'XDP_ABORTED', outcome: 'aborted' },
+        { code: XDP_ACTION.DROP, name: 'XDP_DROP', outcome: 'drop' },
+        { code: XDP_ACTION.PASS, name: 'XDP_PASS', outcome: 'next' },
+        { code: XDP_ACTION.TX, name: 'XDP_TX', outcome: 'transmit' },
+        { code: XDP_ACTION.REDIRECT, name: 'XDP_REDIRECT', outcome: 'redirect' },
+      ],
+      unknown: 'aborted',
+    },
+  },
+  defaultMode: 'dispatcher',
+  onFault: { code: XDP_ACTION.ABORTED, name: 'XDP_ABORTED', outcome: 'aborted' },
+};
