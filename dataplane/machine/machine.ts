@@ -4,6 +4,7 @@
  */
 import { CPU_BLOCK, CPU_BLOCK_BYTES, STACK_BYTES } from './cpu.ts';
 import { MachineMemory } from './memory.ts';
+import { Network } from './network.ts';
 
 export interface MachineOptions {
   /** Possible CPUs: how many values a per-CPU map keeps for a key. 1 unless said. */
@@ -32,6 +33,8 @@ const DEFAULT_SEED = 1;
 
 export class Machine {
   readonly memory = new MachineMemory();
+  /** Devices, routes and neighbours that helpers look up. */
+  readonly network = new Network();
   readonly cpus: number;
   /** The CPU that code compiled for this machine runs on. */
   readonly cpu = 0;

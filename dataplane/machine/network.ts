@@ -1,0 +1,178 @@
+/**
+ * The network around the simulated machine, as far as helpers ask for it: devices, routes and neighbours. They are
+ * what `ip link`, `ip route` and `ip neigh` would show, given by the lab; nothing here is learnt from packets.
+ *
+ * A device's addresses bring the routes that Linux derives from them: the address itself is local, its prefix is
+ * reached directly. Lookups read addresses where they stand and allocate nothing.
+ */
+import type { Prefix } from '../address.ts';
+
+export interface NetworkDevice {
+  readonly ifindex: number;
+  readonly name: string;
+  /** 6 bytes. */
+  readonly mac: Uint8Array;
+  readonly mtuBytes: number;
+  readonly up: boolean;
+  /** net.ipv4.conf.*.forwarding and its IPv6 twin: without it, bpf_fib_lookup answers FWD_DISABLED for what comes in here. */
+  readonly forwarding: boolean;
+  readonly addresses: readonly Prefix[];
+  /** ifindex of the other end of a veth or netkit pair: where bpf_redirect_peer goes. */
+  readonly peer?: number;
+}
+
+export const ROUTE_TYPES = ['unicast', 'local', 'blackhole', 'unreachable', 'prohibit'] as const;
+export type RouteType = (typeof ROUTE_TYPES)[number];
+
+export interface Route {
+  readonly prefix: Prefix;
+  readonly type: RouteType;
+  /** Device it leaves by; 0 where nothing leaves. */
+  readonly ifindex: number;
+  /** Gateway, 4 or 16 bytes; an IPv4 route may have an IPv6 one. Without it the destination is on the link. */
+  readonly via?: Uint8Array;
+  /** The lowest wins among equal prefixes. 0 unless said, as `ip route` has it for IPv4. */
+  readonly metric?: number;
+  /** The device's unless said. */
+  readonly mtuBytes?: number;
+  /** Preferred source address. */
+  readonly source?: Uint8Array;
+  /** Routing table id, 254 (main) unless said. */
+  readonly table?: number;
+}
+
+export interface Neighbour {
+  readonly ifindex: number;
+  /** 4 or 16 bytes. */
+  readonly address: Uint8Array;
+  /** 6 bytes. */
+  readonly mac: Uint8Array;
+}
+
+export const TABLE_MAIN = 254;
+export const LOOPBACK_IFINDEX = 1;
+
+/** Routes of one family and prefix length, by the first 32 bits of their prefix. */
+interface Level {
+  readonly addressBytes: number;
+  readonly prefixBits: number;
+  readonly routes: Map<number, Route[]>;
+}
+
+export class Network {
+  /** What bpf_get_netns_cookie answers; the first namespace of a booted Linux has 1. */
+  netnsCookie = 1n;
+  readonly #devices = new Map<number, NetworkDevice>();
+  /** Longest prefixes first. */
+  readonly #levels: Level[] = [];
+  /** By the last 32 bits of the address. */
+  readonly #neighbours = new Map<number, Neighbour[]>();
+
+  /** Adds a device with the routes of its addresses; a device of the same ifindex is replaced, its routes stay. */
+  addDevice(device: NetworkDevice): void {
+    this.#devices.set(device.ifindex, device);
+    for (const prefix of device.addresses) {
+      const { address } = prefix;
+      this.addRoute({ prefix: { address, prefixBits: address.length * 8 }, type: 'local', ifindex: device.ifindex });
+      if (prefix.prefixBits < address.length * 8) {
+        this.addRoute({ prefix, type: 'unicast', ifindex: device.ifindex, source: address });
+      }
+    }
+  }
+
+  addRoute(route: Route): void {
+    const { address, prefixBits } = route.prefix;
+    let level = this.#levels.find((found) => found.addressBytes === address.length && found.prefixBits === prefixBits);
+    if (level === undefined) {
+      level = { addressBytes: address.length, prefixBits, routes: new Map() };
+      this.#levels.push(level);
+      this.#levels.sort((a, b) => b.prefixBits - a.prefixBits);
+    }
+    const head = leadingBits(address, 0, prefixBits);
+    const routes = level.routes.get(head) ?? [];
+    routes.push(route);
+    routes.sort((a, b) => (a.metric ?? 0) - (b.metric ?? 0));
+    level.routes.set(head, routes);
+  }
+
+  /** A neighbour of the same device and address is replaced. */
+  addNeighbour(neighbour: Neighbour): void {
+    const { address, ifindex } = neighbour;
+    const tail = word(address, address.length - 4);
+    const others = (this.#neighbours.get(tail) ?? []).filter((other) => other.ifindex !== ifindex || !sameBytes(other.address, address, 0));
+    this.#neighbours.set(tail, [...others, neighbour]);
+  }
+
+  device(ifindex: number): NetworkDevice | undefined {
+    return this.#devices.get(ifindex);
+  }
+
+  get devices(): IterableIterator<NetworkDevice> {
+    return this.#devices.values();
+  }
+
+  /**
+   * The route to the address at `bytes[at, at + addressBytes)`. Without a table, as the default rules look it up:
+   * local addresses first, then the main table. With `outIfindex`, only routes that leave by that device.
+   */
+  route(bytes: Uint8Array, at: number, addressBytes: number, table?: number, outIfindex = 0): Route | undefined {
+    for (const { routes, prefixBits, addressBytes: family } of this.#levels) {
+      if (family !== addressBytes) continue;
+      const candidates = routes.get(leadingBits(bytes, at, prefixBits));
+      if (candidates === undefined) continue;
+      for (const route of candidates) {
+        if (outIfindex !== 0 && route.ifindex !== outIfindex) continue;
+        if (table === undefined ? !ofDefaultTables(route) : table !== tableOf(route)) continue;
+        if (matches(route.prefix, bytes, at)) return route;
+      }
+    }
+    return undefined;
+  }
+
+  /** MAC of the neighbour whose address is at `bytes[at, at + addressBytes)`. */
+  neighbour(ifindex: number, bytes: Uint8Array, at: number, addressBytes: number): Uint8Array | undefined {
+    const found = this.#neighbours.get(word(bytes, at + addressBytes - 4));
+    if (found === undefined) return undefined;
+    for (const { ifindex: device, address, mac } of found) {
+      if (device === ifindex && address.length === addressBytes && sameBytes(address, bytes, at)) return mac;
+    }
+    return undefined;
+  }
+}
+
+const TABLE_LOCAL = 255;
+
+function tableOf(route: Route): number {
+  return route.table ?? (route.type === 'local' ? TABLE_LOCAL : TABLE_MAIN);
+}
+
+function ofDefaultTables(route: Route): boolean {
+  const table = tableOf(route);
+  return table === TABLE_MAIN || table === TABLE_LOCAL;
+}
+
+function word(bytes: Uint8Array, at: number): number {
+  return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
+}
+
+/** The first `min(bits, 32)` bits, the others zero. */
+function leadingBits(bytes: Uint8Array, at: number, bits: number): number {
+  if (bits === 0) return 0;
+  return (bits >= 32 ? word(bytes, at) : word(bytes, at) & (-1 << (32 - bits))) >>> 0;
+}
+
+function sameBytes(address: Uint8Array, bytes: Uint8Array, at: number): boolean {
+  for (let index = 0; index < address.length; index++) {
+    if (address[index] !== bytes[at + index]) return false;
+  }
+  return true;
+}
+
+function matches(prefix: Prefix, bytes: Uint8Array, at: number): boolean {
+  const whole = prefix.prefixBits >> 3;
+  for (let index = 0; index < whole; index++) {
+    if (prefix.address[index] !== bytes[at + index]) return false;
+  }
+  const rest = prefix.prefixBits & 7;
+  return rest === 0 || ((prefix.address[whole]! ^ bytes[at + whole]!) >> (8 - rest)) === 0;
+}
