@@ -1,0 +1,99 @@
+/**
+ * Buffered writing of a file in large pieces, through one buffer that is used again and again.
+ *
+ * Invariant: `reserve(n)` leaves `n` free bytes at `at`; whoever fills them moves `at` on. Writing is
+ * synchronous, which is all the back-pressure a producer needs.
+ */
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { gzipSync } from 'node:zlib';
+
+import { fileError } from './byte-source.ts';
+
+const BUFFER_BYTES = 1 << 20;
+const STANDARD_OUTPUT = 1;
+
+export class OutputFile {
+  readonly bytes: Uint8Array = new Uint8Array(BUFFER_BYTES);
+  readonly view: DataView = new DataView(this.bytes.buffer);
+  /** Where the next byte goes. */
+  at = 0;
+  readonly #path: string;
+  readonly #gzip: boolean;
+  readonly #descriptor: number;
+  #writtenBytes = 0;
+  #closed = false;
+
+  /** Creates or truncates `path`; '-' is standard output. A name that ends in .gz is packed. */
+  constructor(path: string) {
+    this.#path = path === '-' ? 'standard output' : path;
+    this.#gzip = path.endsWith('.gz');
+    try {
+      this.#descriptor = path === '-' ? STANDARD_OUTPUT : openSync(path, 'w');
+    } catch (error) {
+      throw fileError(path, error);
+    }
+  }
+
+  /** Bytes given to it so far, before packing. */
+  get lengthBytes(): number {
+    return this.#writtenBytes + this.at;
+  }
+
+  reserve(lengthBytes: number): void {
+    if (this.at + lengthBytes > BUFFER_BYTES) this.flush();
+  }
+
+  flush(): void {
+    const piece = this.bytes.subarray(0, this.at);
+    this.#writtenBytes += this.at;
+    this.at = 0;
+    if (piece.length === 0) return;
+    // Each piece is a gzip member of its own; members in a row are one gzip file (RFC 1952 §2.2).
+    this.#write(this.#gzip ? gzipSync(piece) : piece);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    try {
+      this.flush();
+    } finally {
+      if (this.#descriptor !== STANDARD_OUTPUT) closeSync(this.#descriptor);
+    }
+  }
+
+  #write(bytes: Uint8Array): void {
+    let from = 0;
+    while (from < bytes.length) {
+      try {
+        from += writeSync(this.#descriptor, bytes, from, bytes.length - from);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw fileError(this.#path, error);
+        // A pipe that was made non-blocking and is full: give its reader a millisecond.
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+      }
+    }
+  }
+}
+
+/**
+ * Copies without allocating: a `subarray` to copy from would be an object per packet. Both views begin where
+ * their arrays do. Beyond a few cache lines the built-in copy wins and its object no longer matters.
+ */
+export function copyBytes(
+  target: OutputFile,
+  at: number,
+  source: Uint8Array,
+  sourceView: DataView,
+  sourceAt: number,
+  lengthBytes: number,
+): void {
+  if (lengthBytes > 256) {
+    target.bytes.set(source.subarray(sourceAt, sourceAt + lengthBytes), at);
+    return;
+  }
+  const { view } = target;
+  let done = 0;
+  for (; done + 4 <= lengthBytes; done += 4) view.setUint32(at + done, sourceView.getUint32(sourceAt + done));
+  for (; done < lengthBytes; done++) target.bytes[at + done] = source[sourceAt + done]!;
+}

@@ -1,0 +1,90 @@
+/** Writes nanosecond pcap, little-endian: one link type, no interfaces, no verdicts. Layout in pcap.ts. */
+import { XdplabError } from '../errors.ts';
+import { LINK_TYPE_ETHERNET, MAX_CAPTURED_BYTES } from './capture-reader.ts';
+import type { CaptureWriter, OutputInterface } from './capture-writer.ts';
+import { copyBytes } from './output-file.ts';
+import type { OutputFile } from './output-file.ts';
+import { PCAP, PCAP_MAGIC } from './pcap.ts';
+import { secondsOf } from './timestamp.ts';
+
+const NO_BYTES: DataView = new DataView(new ArrayBuffer(0));
+
+export class PcapWriter implements CaptureWriter {
+  packets = 0;
+  readonly #output: OutputFile;
+  readonly #path: string;
+  #linkType: number | undefined;
+  #sourceView: DataView = NO_BYTES;
+
+  constructor(output: OutputFile, path: string) {
+    this.#output = output;
+    this.#path = path;
+  }
+
+  get lengthBytes(): number {
+    return this.#output.lengthBytes;
+  }
+
+  addInterface({ linkType = LINK_TYPE_ETHERNET, snapLength = 0 }: OutputInterface): number {
+    if (this.#linkType === undefined) this.#writeHeader(linkType, snapLength);
+    if (linkType !== this.#linkType) {
+      throw new XdplabError(
+        'ERR_CAPTURE',
+        `${this.#path}: pcap holds one link type and has ${this.#linkType}, so link type ${linkType} cannot be written; name it .pcapng`,
+      );
+    }
+    return 0;
+  }
+
+  write(
+    _interfaceIndex: number,
+    timestampLow: number,
+    timestampHigh: number,
+    wireLength: number,
+    bytes: Uint8Array,
+    at: number,
+    lengthBytes: number,
+  ): void {
+    const output = this.#output;
+    output.reserve(PCAP.recordLength + lengthBytes);
+    const { view } = output;
+    const record = output.at;
+    const seconds = secondsOf(timestampLow, timestampHigh);
+    view.setUint32(record, seconds, true);
+    // What is left after the seconds is below 2^30, so the lower words alone give it.
+    view.setUint32(record + 4, timestampLow - Math.imul(seconds, 1_000_000_000), true);
+    view.setUint32(record + 8, lengthBytes, true);
+    view.setUint32(record + 12, wireLength, true);
+    if (this.#sourceView.buffer !== bytes.buffer || this.#sourceView.byteOffset !== bytes.byteOffset) {
+      this.#sourceView = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    }
+    copyBytes(output, record + PCAP.recordLength, bytes, this.#sourceView, at, lengthBytes);
+    output.at = record + PCAP.recordLength + lengthBytes;
+    this.packets++;
+  }
+
+  flush(): void {
+    this.#output.flush();
+  }
+
+  close(): void {
+    // A capture without packets is still a capture.
+    if (this.#linkType === undefined) this.#writeHeader(LINK_TYPE_ETHERNET, 0);
+    this.#output.close();
+  }
+
+  #writeHeader(linkType: number, snapLength: number): void {
+    const output = this.#output;
+    output.reserve(PCAP.headerLength);
+    const { view, at } = output;
+    this.#linkType = linkType;
+    view.setUint32(at, PCAP_MAGIC.nanoseconds, true);
+    view.setUint16(at + 4, 2, true);
+    view.setUint16(at + 6, 4, true);
+    view.setUint32(at + 8, 0, true);
+    view.setUint32(at + 12, 0, true);
+    view.setUint32(at + 16, snapLength === 0 ? MAX_CAPTURED_BYTES : snapLength, true);
+    view.setUint32(at + 20, linkType, true);
+    output.at = at + PCAP.headerLength;
+  }
+}
