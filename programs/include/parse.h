@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * From a frame to its Ethernet, IP and transport headers. A cursor walks from data to data_end; each
+ * step compares with data_end before it reads, which is what the verifier asks for, and the lengths
+ * that headers claim are checked against the frame and against each other.
+ */
+#ifndef PROGRAMS_PARSE_H
+#define PROGRAMS_PARSE_H
+
+#include "packet.h"
+
+#define MAX_VLAN_TAGS 2
+#define MAX_IPV6_EXTENSIONS 4 /* a packet with more shows the next one as its protocol */
+
+struct cursor {
+	void *position;
+	void *end;
+};
+
+/* The next `length` bytes, or NULL when the frame ends before. */
+static __always_inline void *take(struct cursor *cursor, __u32 length)
+{
+	void *header = cursor->position;
+
+	if (header + length > cursor->end)
+		return NULL;
+	cursor->position = header + length;
+	return header;
+}
+
+struct link_layer {
+	struct ethernet_header *ethernet;
+	__be16 type; /* what follows the last tag */
+	__u8 tags;
+};
+
+static __always_inline bool parse_link(struct cursor *cursor, struct link_layer *link)
+{
+	struct ethernet_header *ethernet = take(cursor, sizeof(*ethernet));
+
+	if (!ethernet)
+		return false;
+	link->ethernet = ethernet;
+	link->type = ethernet->type;
+	link->tags = 0;
+#pragma unroll
+	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
+		__be16 *tag;
+
+		if (link->type != bpf_htons(ETH_P_8021Q) && link->type != bpf_htons(ETH_P_8021AD))
+			break;
+		/* The cursor stands behind the tag's protocol: its TCI and the next type follow. */
+		tag = take(cursor, sizeof(struct vlan_tag));
+		if (!tag)
+			return false;
+		link->type = tag[1];
+		link->tags++;
+	}
+	return true;
+}
+
+enum fragment_position {
+	NOT_FRAGMENTED,
+	FIRST_FRAGMENT, /* holds the transport header */
+	LATER_FRAGMENT, /* does not */
+};
+
+/* What IPv4 and IPv6 have in common. */
+struct network_layer {
+	union {
+		struct ipv4_header *v4;
+		struct ipv6_header *v6;
+	};
+	__u32 total_length; /* IP header and all that it says follows; Ethernet padding does not count */
+	__u32 payload_length; /* the part behind IP header, options and extension headers */
+	__u32 fragment_offset; /* in bytes */
+	__be32 fragment_id;
+	enum fragment_position fragment;
+	__u8 version; /* 4, 6, or 0 while there is no header */
+	__u8 protocol; /* of the payload */
+	bool options; /* IPv4 options, or IPv6 hop-by-hop, routing or destination options */
+};
+
+/* Sets the cursor behind the options. */
+static __always_inline bool parse_ipv4(struct cursor *cursor, struct network_layer *network)
+{
+	void *frame_end = cursor->end;
+	struct ipv4_header *header = take(cursor, sizeof(*header));
+	__u32 header_length, total_length;
+	__u16 fragment;
+
+	if (!header || header->version_ihl >> 4 != 4)
+		return false;
+	header_length = (header->version_ihl & 0x0f) * 4;
+	total_length = bpf_ntohs(header->total_length);
+	if (header_length < sizeof(*header) || total_length < header_length)
+		return false;
+	if ((void *)header + total_length > frame_end)
+		return false;
+	fragment = bpf_ntohs(header->fragment);
+	network->v4 = header;
+	network->version = 4;
+	network->total_length = total_length;
+	network->payload_length = total_length - header_length;
+	network->fragment_offset = (fragment & IP_OFFSET_MASK) * 8;
+	network->fragment_id = header->id;
+	network->fragment = network->fragment_offset ? LATER_FRAGMENT :
+			    fragment & IP_MF	     ? FIRST_FRAGMENT :
+						       NOT_FRAGMENTED;
+	network->protocol = header->protocol;
+	network->options = header_length > sizeof(*header);
+	cursor->position = (void *)header + header_length;
+	return true;
+}
+
+/* Sets the cursor behind the extension headers. AH and ESP are not among them: they are protocols here,
+ * as they are in IPv4. */
+static __always_inline bool parse_ipv6(struct cursor *cursor, struct network_layer *network)
+{
+	struct ipv6_header *header = take(cursor, sizeof(*header));
+	__u32 payload_length, extensions_length;
+	__be32 fragment_id = 0;
+	__u16 fragment_bits = 0;
+	__u8 protocol;
+
+	if (!header || bpf_ntohl(header->version_class_flow) >> 28 != 6)
+		return false;
+	payload_length = bpf_ntohs(header->payload_length);
+	if ((void *)(header + 1) + payload_length > cursor->end)
+		return false;
+	network->v6 = header;
+	network->version = 6;
+	network->total_length = sizeof(*header) + payload_length;
+	network->options = false;
+	protocol = header->next_header;
+
+	/* Lengths are compared once, behind the loop: each branch in it multiplies the paths that the
+	 * verifier has to walk. */
+	for (int i = 0; i < MAX_IPV6_EXTENSIONS; i++) {
+		struct ipv6_extension *extension;
+
+		if (protocol == IPPROTO_FRAGMENT) {
+			struct ipv6_fragment *fragment = take(cursor, sizeof(*fragment));
+
+			if (!fragment)
+				return false;
+			protocol = fragment->next_header;
+			fragment_bits = bpf_ntohs(fragment->fragment);
+			fragment_id = fragment->id;
+			if (fragment_bits & IPV6_OFFSET_MASK)
+				break; /* what follows is the middle of something, no header */
+		} else if (protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING ||
+			   protocol == IPPROTO_DSTOPTS) {
+			extension = take(cursor, sizeof(*extension));
+			if (!extension)
+				return false;
+			protocol = extension->next_header;
+			cursor->position = (void *)extension + (extension->length + 1) * 8;
+			network->options = true;
+		} else {
+			break;
+		}
+	}
+
+	extensions_length = cursor->position - (void *)(header + 1);
+	if (extensions_length > payload_length)
+		return false;
+	network->payload_length = payload_length - extensions_length;
+	network->protocol = protocol;
+	network->fragment_offset = fragment_bits & IPV6_OFFSET_MASK;
+	network->fragment_id = fragment_id;
+	/* Neither offset nor "more": an atomic fragment, which is a whole packet (RFC 6946). */
+	network->fragment = network->fragment_offset	? LATER_FRAGMENT :
+			    fragment_bits & IPV6_MF	? FIRST_FRAGMENT :
+							  NOT_FRAGMENTED;
+	return true;
+}
+
+static __always_inline struct in6_addr source_address(const struct network_layer *network)
+{
+	return network->version == 4 ? mapped_address(network->v4->source) : network->v6->source;
+}
+
+static __always_inline struct in6_addr destination_address(const struct network_layer *network)
+{
+	return network->version == 4 ? mapped_address(network->v4->destination) : network->v6->destination;
+}
+
+#endif
