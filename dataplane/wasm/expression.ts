@@ -29,7 +29,13 @@ export interface Callee<R extends ValueType | undefined = ValueType | undefined>
 }
 
 /** LEB128, unsigned. */
-export function unsignedLeb(value: number): number[] {
+export function unsignedLeb(value: number): readonly number[] {
+  return SHORT_LEB[value] ?? longLeb(value);
+}
+
+const SHORT_LEB: readonly (readonly number[])[] = Array.from({ length: 128 }, (_, value) => [value]);
+
+function longLeb(value: number): number[] {
   const out: number[] = [];
   let rest = value >>> 0;
   do {
@@ -40,13 +46,30 @@ export function unsignedLeb(value: number): number[] {
   return out;
 }
 
-function signedLeb(value: bigint): number[] {
+/** LEB128, signed, of an integer in the range of i32. */
+function signedLeb32(value: number): number[] {
+  const out: number[] = [];
+  let rest = value;
+  for (;;) {
+    const byte = rest & 0x7f;
+    rest >>= 7;
+    if (rest === ((byte & 0x40) === 0 ? 0 : -1)) {
+      out.push(byte);
+      return out;
+    }
+    out.push(byte | 0x80);
+  }
+}
+
+function signedLeb64(value: bigint): number[] {
+  const narrow = Number(value);
+  if (narrow === (narrow | 0)) return signedLeb32(narrow);
   const out: number[] = [];
   let rest = value;
   for (;;) {
     const byte = Number(rest & 0x7fn);
     rest >>= 7n;
-    if ((rest === 0n && (byte & 0x40) === 0) || (rest === -1n && (byte & 0x40) !== 0)) {
+    if (rest === ((byte & 0x40) === 0 ? 0n : -1n)) {
       out.push(byte);
       return out;
     }
@@ -87,7 +110,7 @@ const store =
 
 export const i32 = {
   /** Any integer that fits 32 bits, signed or unsigned. */
-  const: (value: number): I32 => expr('i32', [0x41, signedLeb(BigInt(value | 0))]),
+  const: (value: number): I32 => expr('i32', [0x41, signedLeb32(value | 0)]),
   eqz: unary<'i32', 'i32'>('i32', 0x45),
   eq: binary<'i32', 'i32'>('i32', 0x46),
   ne: binary<'i32', 'i32'>('i32', 0x47),
@@ -131,7 +154,7 @@ export const i32 = {
 };
 
 export const i64 = {
-  const: (value: bigint | number): I64 => expr('i64', [0x42, signedLeb(BigInt.asIntN(64, BigInt(value)))]),
+  const: (value: bigint | number): I64 => expr('i64', [0x42, signedLeb64(BigInt.asIntN(64, BigInt(value)))]),
   eqz: unary<'i64', 'i32'>('i32', 0x50),
   eq: binary<'i64', 'i32'>('i32', 0x51),
   ne: binary<'i64', 'i32'>('i32', 0x52),

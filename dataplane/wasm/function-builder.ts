@@ -6,6 +6,7 @@
  *   f.if(i32.eqz(packet), () => f.return(i32.const(0)));
  *   f.return(i32.load(packet, 4));
  */
+import { ByteWriter } from './byte-writer.ts';
 import { unsignedLeb, type Callee, type Code, type Effect, type Expr, type FunctionType, type I32, type ValueType } from './expression.ts';
 
 export const VALUE_TYPE_CODE = { i32: 0x7f, i64: 0x7e } as const satisfies Record<ValueType, number>;
@@ -21,6 +22,7 @@ export interface Label {
 }
 
 const EMPTY = 0x40;
+const OPEN = { block: 0x02, loop: 0x03, if: 0x04 } as const;
 
 export class FunctionBuilder<R extends ValueType | undefined = ValueType | undefined> implements Callee<R> {
   readonly name: string;
@@ -28,7 +30,8 @@ export class FunctionBuilder<R extends ValueType | undefined = ValueType | undef
   readonly result: R;
   index = -1;
   readonly #locals: Local[] = [];
-  readonly #body: (number | Code | Callee)[] = [];
+  /** Statements are flattened as they come, so that a large function does not stay a tree. */
+  readonly #body = new ByteWriter();
   readonly #localNames: (string | undefined)[] = [];
   #level = 0;
 
@@ -59,44 +62,49 @@ export class FunctionBuilder<R extends ValueType | undefined = ValueType | undef
   }
 
   set<T extends ValueType>(local: Local<T>, value: Expr<T>): void {
-    this.#body.push(value.code, 0x21, unsignedLeb(local.index));
+    this.#body.write([value.code, 0x21, unsignedLeb(local.index)]);
+  }
+
+  /** Sets a variable within an expression, whose value it has. */
+  tee<T extends ValueType>(local: Local<T>, value: Expr<T>): Expr<T> {
+    return { type: local.type, code: [value.code, 0x22, unsignedLeb(local.index)] };
   }
 
   /** Runs a store, or a call for its effect; a value it leaves is dropped. */
   do(statement: Effect | Expr): void {
-    this.#body.push(statement.code);
-    if (statement.type !== undefined) this.#body.push(0x1a);
+    this.#body.write(statement.code);
+    if (statement.type !== undefined) this.#body.byte(0x1a);
   }
 
   if(condition: I32, then: () => void, otherwise?: () => void): void {
-    this.#body.push(condition.code, 0x04, EMPTY);
+    this.#body.write([condition.code, 0x04, EMPTY]);
     this.#nested(then);
     if (otherwise) {
-      this.#body.push(0x05);
+      this.#body.byte(0x05);
       this.#nested(otherwise);
     }
-    this.#body.push(0x0b);
+    this.#body.byte(0x0b);
   }
 
   /** Branching to the label leaves the block. */
   block(body: (end: Label) => void): void {
-    this.#body.push(0x02, EMPTY);
+    this.#body.write([0x02, EMPTY]);
     this.#nested(body);
-    this.#body.push(0x0b);
+    this.#body.byte(0x0b);
   }
 
   /** Branching to the label starts the body again; falling out of it ends the loop. */
   loop(body: (again: Label) => void): void {
-    this.#body.push(0x03, EMPTY);
+    this.#body.write([0x03, EMPTY]);
     this.#nested(body);
-    this.#body.push(0x0b);
+    this.#body.byte(0x0b);
   }
 
   /** `while (condition) body`; branching to `again` re-evaluates the condition. The condition may declare statements of its own. */
   while(condition: () => I32, body: (again: Label, end: Label) => void): void {
     this.block((end) => {
       this.loop((again) => {
-        this.#body.push(condition().code, 0x45);
+        this.#body.write([condition().code, 0x45]);
         this.br(end, true);
         body(again, end);
         this.br(again);
@@ -106,52 +114,60 @@ export class FunctionBuilder<R extends ValueType | undefined = ValueType | undef
 
   /** Branches to `label`; with `onStack`, if the i32 just pushed is not zero. */
   br(label: Label, onStack = false): void {
-    this.#body.push(onStack ? 0x0d : 0x0c, unsignedLeb(this.#depth(label)));
+    this.#body.write([onStack ? 0x0d : 0x0c, unsignedLeb(this.#depth(label))]);
   }
 
   brIf(label: Label, condition: I32): void {
-    this.#body.push(condition.code);
+    this.#body.write(condition.code);
     this.br(label, true);
   }
 
   brTable(index: I32, labels: readonly Label[], otherwise: Label): void {
-    this.#body.push(index.code, 0x0e, unsignedLeb(labels.length));
-    for (const label of labels) this.#body.push(unsignedLeb(this.#depth(label)));
-    this.#body.push(unsignedLeb(this.#depth(otherwise)));
+    this.#body.write([index.code, 0x0e, unsignedLeb(labels.length)]);
+    for (const label of labels) this.#body.write(unsignedLeb(this.#depth(label)));
+    this.#body.write(unsignedLeb(this.#depth(otherwise)));
   }
 
   return(value?: Expr): void {
-    if (value) this.#body.push(value.code);
-    this.#body.push(0x0f);
+    if (value) this.#body.write(value.code);
+    this.#body.byte(0x0f);
   }
 
   /** A tail call through table `table`: this frame is gone before the callee starts. */
   returnCallIndirect(type: FunctionType, table: number, index: I32, ...args: readonly Expr[]): void {
-    this.#body.push(
+    this.#body.write([
       args.map((arg) => arg.code),
       index.code,
       0x13,
       unsignedLeb(type.index),
       unsignedLeb(table),
-    );
+    ]);
   }
 
   unreachable(): void {
-    this.#body.push(0x00);
+    this.#body.byte(0x00);
   }
 
-  /** For code that keeps its own labels: opens and closes a block or loop without a callback. */
-  open(kind: 'block' | 'loop'): Label {
-    this.#body.push(kind === 'block' ? 0x02 : 0x03, EMPTY);
+  /** For code that keeps its own labels: opens and closes a block, loop or if without a callback. */
+  open(kind: 'block' | 'loop'): Label;
+  open(kind: 'if', condition: I32): Label;
+  open(kind: 'block' | 'loop' | 'if', condition?: I32): Label {
+    if (condition) this.#body.write(condition.code);
+    this.#body.write([OPEN[kind], EMPTY]);
     return { level: this.#level++ };
   }
 
   close(): void {
     this.#level--;
-    this.#body.push(0x0b);
+    this.#body.byte(0x0b);
   }
 
-  /** The function's entry in the code section, without its size. */
+  /** Bytes of instructions so far. */
+  get lengthBytes(): number {
+    return this.#body.lengthBytes;
+  }
+
+  /** The function's entry in the code section, without its size, once function indices are fixed. */
   assemble(): Code {
     const groups: [count: number, type: ValueType][] = [];
     for (const { type } of this.#locals.slice(this.params.length)) {
@@ -161,7 +177,7 @@ export class FunctionBuilder<R extends ValueType | undefined = ValueType | undef
     }
     // A function that returns a value on every path may still end in a block; `unreachable` satisfies the validator.
     const tail = this.result === undefined ? [0x0b] : [0x00, 0x0b];
-    return [unsignedLeb(groups.length), groups.map(([count, type]) => [unsignedLeb(count), VALUE_TYPE_CODE[type]]), this.#body, tail];
+    return [unsignedLeb(groups.length), groups.map(([count, type]) => [unsignedLeb(count), VALUE_TYPE_CODE[type]]), this.#body.bytes(), tail];
   }
 
   /** Names of locals for the name section, by index. */

@@ -2,6 +2,7 @@
  * Puts a WebAssembly module together (core specification, §5.5). Imports come first in every index space, so
  * function indices are fixed only in `assemble`.
  */
+import { ByteWriter } from './byte-writer.ts';
 import { unsignedLeb, type Callee, type Code, type FunctionType, type ValueType } from './expression.ts';
 import { FunctionBuilder, VALUE_TYPE_CODE } from './function-builder.ts';
 
@@ -62,22 +63,25 @@ export class ModuleBuilder {
     const callees: Callee[] = [...this.#functionImports, ...this.#functions];
     callees.forEach((callee, index) => (callee.index = index));
     const functionTypes = this.#functions.map((f) => unsignedLeb(this.type(f.params, f.result).index));
-    const out = new ByteWriter();
+    const out = new ByteWriter(4096);
+    const section = (id: number, entries: readonly Code[]): void => {
+      if (entries.length > 0) out.write([id, sized(vector(entries))]);
+    };
     out.write([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
-    out.section(
+    section(
       SECTION.type,
       this.#types.map(({ params, result }) => [0x60, vector(params.map(typeCode)), vector(result === undefined ? [] : [typeCode(result)])]),
     );
-    out.section(SECTION.import, [
+    section(SECTION.import, [
       ...this.#functionImports.map((f) => [name(f.module), name(f.field), KIND.function, unsignedLeb(f.type)]),
       ...this.#otherImports,
     ]);
-    out.section(SECTION.function, functionTypes);
-    out.section(
+    section(SECTION.function, functionTypes);
+    section(
       SECTION.export,
       this.#exports.map((entry) => [name(entry.name), KIND.function, entry.callee]),
     );
-    out.section(
+    section(
       SECTION.code,
       this.#functions.map((f) => sized(f.assemble())),
     );
@@ -96,50 +100,6 @@ export class ModuleBuilder {
     });
     return [2, sized(vector(named))];
   }
-}
-
-/** Bytes that double their room when it is used up. */
-class ByteWriter {
-  #buffer = new Uint8Array(4096);
-  #length = 0;
-
-  write(code: Code): void {
-    for (const item of code) {
-      if (typeof item === 'number') this.#byte(item);
-      else if (item instanceof Uint8Array) this.#append(item);
-      else if (isCode(item)) this.write(item);
-      else this.write(unsignedLeb(item.index));
-    }
-  }
-
-  section(id: number, entries: readonly Code[]): void {
-    if (entries.length > 0) this.write([id, sized(vector(entries))]);
-  }
-
-  bytes(): Uint8Array<ArrayBuffer> {
-    return this.#buffer.slice(0, this.#length);
-  }
-
-  #byte(byte: number): void {
-    if (this.#length === this.#buffer.length) this.#reserve(1);
-    this.#buffer[this.#length++] = byte;
-  }
-
-  #append(bytes: Uint8Array): void {
-    if (this.#length + bytes.length > this.#buffer.length) this.#reserve(bytes.length);
-    this.#buffer.set(bytes, this.#length);
-    this.#length += bytes.length;
-  }
-
-  #reserve(lengthBytes: number): void {
-    const larger = new Uint8Array((this.#length + lengthBytes) * 2);
-    larger.set(this.#buffer);
-    this.#buffer = larger;
-  }
-}
-
-function isCode(item: Code | Callee): item is Code {
-  return Array.isArray(item);
 }
 
 function typeCode(type: ValueType): number {
