@@ -42,6 +42,11 @@ export function encodeInstructions(instructions: readonly Instruction[], mapFile
   return bytes;
 }
 
+/** The first byte of an instruction's encoding, which listings show. */
+export function opcodeByte(instruction: Instruction): number {
+  return instruction.kind === 'upper' ? 0 : encode(instruction, 0, () => 0).opcode;
+}
+
 function encode(instruction: Exclude<Instruction, { kind: 'upper' }>, slot: number, mapFileDescriptor: MapFileDescriptor): Fields {
   switch (instruction.kind) {
     case 'alu': {
