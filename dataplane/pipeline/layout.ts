@@ -1,0 +1,86 @@
+/**
+ * The tables that the packet loop reads and writes in machine memory, little-endian.
+ *
+ * A device record:                          An attachment: a program at a hook of a device.
+ *    0 u32 ifindex                             0 u32 programId
+ *    4 u32 mtu                                 4 u32 outcomes   address of its mode's outcome table
+ *    8 u8[6] mac                               8 u32 index      place among all attachments
+ *   16 u32 flags      DEVICE_FLAG             12 u32 mode       number of the mode within its hook
+ *   20 u32 xdp        first attachment        16 verdicts       16 × { u64 packets, u64 bytes }, by verdict slot
+ *   24 u32 xdpEnd     one past the last      272 u64 faults
+ *   28 u32 tcIngress, 32 u32 tcIngressEnd
+ *   36 u32 tcEgress, 40 u32 tcEgressEnd
+ *   48 u64 rxPackets, 56 u64 rxBytes
+ *   64 u64 txPackets, 72 u64 txBytes
+ *
+ * A verdict slot is the return code + 1, and 15 for codes that are in no slot: -1 is 0, XDP_ABORTED and TC_ACT_OK
+ * are 1, and so on. An outcome table is 16 bytes, by verdict slot: the number of the Outcome.
+ *
+ * A verdict record, one for every program that was run on a packet:
+ *    0 u64 number       the packet's place in the capture, from 1
+ *    8 u64 timestampNs
+ *   16 u32 length       of the packet after the program
+ *   20 u32 ifindex
+ *   24 i32 verdict      as returned
+ *   28 u16 attachment   index
+ *   30 u8  hook         index in HOOK_NAMES
+ *   31 u8  fault        FAULT_*: why the program was stopped, 0 if it was not
+ */
+export const DEVICE = {
+  ifindex: 0,
+  mtu: 4,
+  mac: 8,
+  flags: 16,
+  xdp: 20,
+  xdpEnd: 24,
+  tcIngress: 28,
+  tcIngressEnd: 32,
+  tcEgress: 36,
+  tcEgressEnd: 40,
+  rxPackets: 48,
+  rxBytes: 56,
+  txPackets: 64,
+  txBytes: 72,
+  size: 80,
+} as const;
+
+export const DEVICE_FLAG = {
+  up: 1,
+  /** Packets whose source is the device's own address were sent by the host: they go through egress. */
+  knowsOwn: 2,
+} as const;
+
+export const ATTACHMENT = { programId: 0, outcomes: 4, index: 8, mode: 12, verdicts: 16, faults: 272, size: 320 } as const;
+
+export const VERDICT_SLOTS = 16;
+export const OTHER_VERDICT_SLOT = 15;
+
+export const RECORD = { number: 0, timestampNs: 8, length: 16, ifindex: 20, verdict: 24, attachment: 28, hook: 30, fault: 31, size: 32 } as const;
+
+/** Cells of the packet loop itself. */
+export const LOOP = {
+  /** Where the next record goes. */
+  recordCursor: 0,
+  /** Where the next frame goes. */
+  arenaCursor: 4,
+  /** 0: nobody looks at frames and records after a packet, so each packet re-uses the same room and caches stay hot. */
+  observed: 8,
+  /** Attachment that runs now, for the case that it faults. */
+  attachment: 12,
+  /** Hook that runs now. */
+  hook: 16,
+  hops: 20,
+  /** Counters, u64 each, by drop reason: packets dropped or rejected for it. */
+  reasons: 64,
+  /** Counters, u64 each, by fate: packets and bytes. */
+  fatePackets: 64 + 8 * 32,
+  fateBytes: 64 + 8 * 48,
+  truncated: 64 + 8 * 64,
+  size: 1024,
+} as const;
+
+/** Hops between devices that one packet may make: Linux's XMIT_RECURSION_LIMIT. */
+export const MAX_HOPS = 8;
+
+/** The packet loop keeps room for the records of one packet: every hop may run a whole chain. */
+export const MAX_RECORDS_PER_PACKET = 256;

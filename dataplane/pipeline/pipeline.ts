@@ -1,0 +1,261 @@
+/**
+ * Devices with programs attached to their hooks, and the packet loop that runs over them. Built once; what is
+ * attached is fixed from then on, map contents are not.
+ */
+import { FAULT, CPU_BLOCK } from '../machine/cpu.ts';
+import type { Machine } from '../machine/machine.ts';
+import type { Region } from '../machine/memory.ts';
+import { XdplabError } from '../errors.ts';
+import { hookByName } from '../hooks/index.ts';
+import { HOOK_NAMES, OUTCOMES, type HookName, type VerdictMode } from '../hooks/hook.ts';
+import { SK_BUFF, XDP_MD } from '../packet/frame.ts';
+import { DESCRIPTOR, type PacketBatch } from '../packet/packet-batch.ts';
+import type { Program } from '../program/program.ts';
+import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP, MAX_RECORDS_PER_PACKET, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
+import { DROP_REASON, type DropReason } from './outcome.ts';
+import { emitPacketLoop, type PacketLoop } from './packet-loop.ts';
+
+export interface DeviceConfig {
+  readonly name: string;
+  readonly ifindex: number;
+  /** Its own address: packets from it were sent by the host and go through TC egress. Unknown unless said. */
+  readonly mac?: Uint8Array;
+  readonly mtu: number;
+  readonly up: boolean;
+}
+
+export interface Attachment {
+  readonly index: number;
+  readonly device: DeviceConfig;
+  readonly hook: HookName;
+  /** One of the hook's modes. */
+  readonly mode: string;
+  readonly program: Program;
+}
+
+/** Looks at a stretch of finished packets. Descriptors, frames and records are borrowed: valid until it returns. */
+export interface BatchObserver {
+  /** `records` are the verdict records of packets `first` to `first + count - 1` of the batch, in order. */
+  finished(batch: PacketBatch, first: number, count: number, records: DataView, recordCount: number): void;
+}
+
+/** Sends an XDP frame to each device of a map; returns the ifindexes it went to. */
+export type Broadcast = (mapDescriptor: number, excludeIfindex: number) => readonly number[];
+
+const ARENA_BYTES = 4 << 20;
+const RECORDS_BYTES = RECORD.size * MAX_RECORDS_PER_PACKET * 16;
+export const MAX_INTERFACES = 1024;
+
+const FAULT_REASON: Readonly<Record<number, DropReason>> = {
+  [FAULT.memory]: 'PROGRAM_TRAP',
+  [FAULT.budget]: 'PROGRAM_BUDGET',
+  [FAULT.depth]: 'PROGRAM_TRAP',
+  [FAULT.unsupported]: 'PROGRAM_UNSUPPORTED',
+};
+
+export class Pipeline {
+  readonly machine: Machine;
+  readonly devices: readonly DeviceConfig[];
+  readonly attachments: readonly Attachment[];
+  readonly #cells: number;
+  readonly #deviceTable: number;
+  readonly #attachmentTable: number;
+  readonly #interfaces: number;
+  readonly #arena: number;
+  readonly #records: Region;
+  readonly #loop: PacketLoop;
+
+  constructor(machine: Machine, devices: readonly DeviceConfig[], attachments: readonly Attachment[], broadcast: Broadcast) {
+    this.machine = machine;
+    this.devices = devices;
+    this.attachments = attachments;
+    const { memory } = machine;
+    this.#cells = memory.allocate(LOOP.size, 64, 'packet loop');
+    this.#deviceTable = memory.allocate(devices.length * DEVICE.size, 64, 'devices');
+    this.#attachmentTable = memory.allocate(attachments.length * ATTACHMENT.size, 64, 'attachments');
+    this.#interfaces = memory.allocate(MAX_INTERFACES * 4, 64, 'capture interfaces');
+    this.#arena = memory.allocate(ARENA_BYTES, 4096, 'frames');
+    this.#records = memory.region(RECORDS_BYTES, 64, 'verdict records');
+    const code = emitPacketLoop({
+      cpuBlock: machine.cpuBlock,
+      cells: this.#cells,
+      xdpContext: memory.allocate(XDP_MD.size, 64, 'XDP context'),
+      skbContext: memory.allocate(SK_BUFF.size, 64, 'skb'),
+      arena: this.#arena,
+      arenaEnd: this.#arena + ARENA_BYTES,
+      records: this.#records.address,
+      recordsEnd: this.#records.address + RECORDS_BYTES,
+      devices: this.#deviceTable,
+      devicesEnd: this.#deviceTable + devices.length * DEVICE.size,
+      interfaces: this.#interfaces,
+      interfaceCount: MAX_INTERFACES,
+      instructionBudget: machine.instructionBudget,
+    });
+    this.#writeTables();
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(code), {
+      machine: { memory: memory.wasm, programs: machine.programTable },
+      loop: {
+        broadcast: (map: number, exclude: number): number => {
+          const targets = broadcast(map, exclude);
+          for (const ifindex of targets) this.#countBroadcast(ifindex);
+          return targets.length;
+        },
+      },
+    });
+    this.#loop = instance.exports as unknown as PacketLoop;
+    this.#drain();
+  }
+
+  /** Packets of capture interface `index` arrive at `device`; undefined: they cannot be run, and are counted as such. */
+  setInterface(index: number, device: DeviceConfig | undefined): void {
+    if (index >= MAX_INTERFACES) {
+      throw new XdplabError('ERR_CAPTURE', `capture interface ${index}: at most ${MAX_INTERFACES} interfaces are supported; split the capture`);
+    }
+    const address = device === undefined ? 0 : this.#deviceTable + this.devices.indexOf(device) * DEVICE.size;
+    this.machine.memory.u32[(this.#interfaces >>> 2) + index] = address;
+  }
+
+  /** Runs every packet of the batch. Without an observer frames and records are re-used at once, which is faster. */
+  run(batch: PacketBatch, observer?: BatchObserver): void {
+    const { machine } = this;
+    this.#setCell(LOOP.observed, observer === undefined ? 0 : 1);
+    let done = 0;
+    while (done < batch.count) {
+      const first = done;
+      try {
+        done += this.#loop.run(batch.descriptor(done), batch.count - done);
+      } catch (error) {
+        this.#stop(error);
+        done = (machine.cell(CPU_BLOCK.descriptor) - batch.region.address) / DESCRIPTOR.size + 1;
+      }
+      if (observer) {
+        const length = this.#cell(LOOP.recordCursor) - this.#records.address;
+        const { bytes } = this.#records;
+        observer.finished(batch, first, done - first, new DataView(bytes.buffer, bytes.byteOffset, length), length / RECORD.size);
+      }
+      this.#drain();
+    }
+  }
+
+  /** A u64 counter of the packet loop: `LOOP.reasons` and so on, by index. */
+  counter(offset: number, index = 0): number {
+    return this.#counterAt(this.#cells + offset + 8 * index);
+  }
+
+  /** Packets and bytes by verdict slot, and faults, of one attachment. */
+  attachmentCounters(attachment: Attachment): { readonly packets: readonly number[]; readonly bytes: readonly number[]; readonly faults: number } {
+    const base = this.#attachmentTable + attachment.index * ATTACHMENT.size;
+    const slots = Array.from({ length: VERDICT_SLOTS }, (_, slot) => base + ATTACHMENT.verdicts + 16 * slot);
+    return {
+      packets: slots.map((address) => this.#counterAt(address)),
+      bytes: slots.map((address) => this.#counterAt(address + 8)),
+      faults: this.#counterAt(base + ATTACHMENT.faults),
+    };
+  }
+
+  deviceCounters(device: DeviceConfig): { readonly rxPackets: number; readonly rxBytes: number; readonly txPackets: number; readonly txBytes: number } {
+    const base = this.#deviceTable + this.devices.indexOf(device) * DEVICE.size;
+    return {
+      rxPackets: this.#counterAt(base + DEVICE.rxPackets),
+      rxBytes: this.#counterAt(base + DEVICE.rxBytes),
+      txPackets: this.#counterAt(base + DEVICE.txPackets),
+      txBytes: this.#counterAt(base + DEVICE.txBytes),
+    };
+  }
+
+  /** A program trapped: ends its packet with the verdict Linux gives a program that fails, and says why. Other errors are ours. */
+  #stop(error: unknown): void {
+    const { machine } = this;
+    const known = machine.cell(CPU_BLOCK.fault);
+    if (known === FAULT.none && !(error instanceof WebAssembly.RuntimeError) && !(error instanceof RangeError)) throw error;
+    const fault = known === FAULT.none ? FAULT.memory : known;
+    machine.setCell(CPU_BLOCK.fault, FAULT.none);
+    const hook = hookByName(HOOK_NAMES[this.#cell(LOOP.hook)]!);
+    this.#loop.stop(fault, hook.onFault.code, DROP_REASON[FAULT_REASON[fault] ?? 'PROGRAM_TRAP']);
+  }
+
+  #drain(): void {
+    this.#setCell(LOOP.recordCursor, this.#records.address);
+    this.#setCell(LOOP.arenaCursor, this.#arena);
+  }
+
+  #writeTables(): void {
+    const { memory } = this.machine;
+    const { view } = memory;
+    const outcomeTables = new Map<VerdictMode, number>();
+    for (const mode of new Set(this.attachments.map(({ hook, mode: name }) => modeOf(hook, name)))) {
+      const address = memory.allocate(VERDICT_SLOTS, 16, 'verdicts');
+      memory.bytes(address, VERDICT_SLOTS).set(outcomeTable(mode));
+      outcomeTables.set(mode, address);
+    }
+    for (const { index, hook, mode, program } of this.attachments) {
+      const base = this.#attachmentTable + index * ATTACHMENT.size;
+      view.setUint32(base + ATTACHMENT.programId, program.id, true);
+      view.setUint32(base + ATTACHMENT.outcomes, outcomeTables.get(modeOf(hook, mode))!, true);
+      view.setUint32(base + ATTACHMENT.index, index, true);
+      view.setUint32(base + ATTACHMENT.mode, Object.keys(hookByName(hook).modes).indexOf(mode), true);
+    }
+    this.devices.forEach((device, position) => {
+      const base = this.#deviceTable + position * DEVICE.size;
+      view.setUint32(base + DEVICE.ifindex, device.ifindex, true);
+      view.setUint32(base + DEVICE.mtu, device.mtu, true);
+      if (device.mac) memory.bytes(base + DEVICE.mac, 6).set(device.mac);
+      view.setUint32(base + DEVICE.flags, (device.up ? DEVICE_FLAG.up : 0) | (device.mac ? DEVICE_FLAG.knowsOwn : 0), true);
+      for (const [hook, field] of [['xdp', DEVICE.xdp], ['tc-ingress', DEVICE.tcIngress], ['tc-egress', DEVICE.tcEgress]] as const) {
+        const chain = this.attachments.filter((attachment) => attachment.device === device && attachment.hook === hook);
+        const first = chain[0]?.index ?? 0;
+        view.setUint32(base + field, this.#attachmentTable + first * ATTACHMENT.size, true);
+        view.setUint32(base + field + 4, this.#attachmentTable + (first + chain.length) * ATTACHMENT.size, true);
+      }
+    });
+  }
+
+  #countBroadcast(ifindex: number): void {
+    const position = this.devices.findIndex((device) => device.ifindex === ifindex);
+    if (position < 0) return;
+    const base = (this.#deviceTable + position * DEVICE.size) >>> 3;
+    const { u64, u32 } = this.machine.memory;
+    const length = u32[(this.machine.cell(CPU_BLOCK.descriptor) + DESCRIPTOR.captured) >>> 2]!;
+    u64[base + DEVICE.txPackets / 8]! += 1n;
+    u64[base + DEVICE.txBytes / 8]! += BigInt(length);
+  }
+
+  #counterAt(address: number): number {
+    return Number(this.machine.memory.u64[address >>> 3]!);
+  }
+
+  #cell(offset: number): number {
+    return this.machine.memory.u32[(this.#cells + offset) >>> 2]!;
+  }
+
+  #setCell(offset: number, value: number): void {
+    this.machine.memory.u32[(this.#cells + offset) >>> 2] = value;
+  }
+}
+
+/** Attachments in the order they run: device by device, hook by hook, a hook's modes in the hook's order. */
+export function orderAttachments(devices: readonly DeviceConfig[], wanted: readonly Omit<Attachment, 'index'>[]): Attachment[] {
+  const rank = ({ device, hook, mode }: Omit<Attachment, 'index'>): [number, number, number] => [
+    devices.indexOf(device),
+    HOOK_NAMES.indexOf(hook),
+    Object.keys(hookByName(hook).modes).indexOf(mode),
+  ];
+  return wanted
+    .map((attachment) => ({ attachment, rank: rank(attachment) }))
+    .toSorted((a, b) => a.rank[0] - b.rank[0] || a.rank[1] - b.rank[1] || a.rank[2] - b.rank[2])
+    .map(({ attachment }, index) => ({ ...attachment, index }));
+}
+
+function modeOf(hook: HookName, mode: string): VerdictMode {
+  return hookByName(hook).modes[mode]!;
+}
+
+/** The mode's outcomes by verdict slot. */
+function outcomeTable(mode: VerdictMode): Uint8Array {
+  const table = new Uint8Array(VERDICT_SLOTS).fill(OUTCOMES.indexOf(mode.unknown));
+  for (const { code, outcome } of mode.verdicts) {
+    if (code + 1 >= OTHER_VERDICT_SLOT) throw new RangeError(`verdict ${code} has no slot`);
+    table[code + 1] = OUTCOMES.indexOf(outcome);
+  }
+  return table;
+}
