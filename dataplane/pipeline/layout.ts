@@ -46,7 +46,7 @@ export const DEVICE = {
 
 export const DEVICE_FLAG = {
   up: 1,
-  /** Packets whose source is the device's own address were sent by the host: they go through egress. */
+  /** Its address is known: packets from it were sent by the host and go through egress. An all-zero MAC is unknown. */
   knowsOwn: 2,
 } as const;
 

@@ -4,6 +4,7 @@
  */
 import { FAULT, CPU_BLOCK } from '../machine/cpu.ts';
 import type { Machine } from '../machine/machine.ts';
+import type { NetworkDevice } from '../machine/network.ts';
 import type { Region } from '../machine/memory.ts';
 import { XdplabError } from '../errors.ts';
 import { hookByName } from '../hooks/index.ts';
@@ -15,18 +16,9 @@ import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP, MAX_RECORDS_PER_PACKET, OTHER_VE
 import { DROP_REASON, type DropReason } from './outcome.ts';
 import { emitPacketLoop, type PacketLoop } from './packet-loop.ts';
 
-export interface DeviceConfig {
-  readonly name: string;
-  readonly ifindex: number;
-  /** Its own address: packets from it were sent by the host and go through TC egress. Unknown unless said. */
-  readonly mac?: Uint8Array;
-  readonly mtu: number;
-  readonly up: boolean;
-}
-
 export interface Attachment {
   readonly index: number;
-  readonly device: DeviceConfig;
+  readonly device: NetworkDevice;
   readonly hook: HookName;
   /** One of the hook's modes. */
   readonly mode: string;
@@ -55,7 +47,7 @@ const FAULT_REASON: Readonly<Record<number, DropReason>> = {
 
 export class Pipeline {
   readonly machine: Machine;
-  readonly devices: readonly DeviceConfig[];
+  readonly devices: readonly NetworkDevice[];
   readonly attachments: readonly Attachment[];
   readonly #cells: number;
   readonly #deviceTable: number;
@@ -65,7 +57,7 @@ export class Pipeline {
   readonly #records: Region;
   readonly #loop: PacketLoop;
 
-  constructor(machine: Machine, devices: readonly DeviceConfig[], attachments: readonly Attachment[], broadcast: Broadcast) {
+  constructor(machine: Machine, devices: readonly NetworkDevice[], attachments: readonly Attachment[], broadcast: Broadcast) {
     this.machine = machine;
     this.devices = devices;
     this.attachments = attachments;
@@ -107,7 +99,7 @@ export class Pipeline {
   }
 
   /** Packets of capture interface `index` arrive at `device`; undefined: they cannot be run, and are counted as such. */
-  setInterface(index: number, device: DeviceConfig | undefined): void {
+  setInterface(index: number, device: NetworkDevice | undefined): void {
     if (index >= MAX_INTERFACES) {
       throw new XdplabError('ERR_CAPTURE', `capture interface ${index}: at most ${MAX_INTERFACES} interfaces are supported; split the capture`);
     }
@@ -153,7 +145,7 @@ export class Pipeline {
     };
   }
 
-  deviceCounters(device: DeviceConfig): { readonly rxPackets: number; readonly rxBytes: number; readonly txPackets: number; readonly txBytes: number } {
+  deviceCounters(device: NetworkDevice): { readonly rxPackets: number; readonly rxBytes: number; readonly txPackets: number; readonly txBytes: number } {
     const base = this.#deviceTable + this.devices.indexOf(device) * DEVICE.size;
     return {
       rxPackets: this.#counterAt(base + DEVICE.rxPackets),
@@ -198,9 +190,10 @@ export class Pipeline {
     this.devices.forEach((device, position) => {
       const base = this.#deviceTable + position * DEVICE.size;
       view.setUint32(base + DEVICE.ifindex, device.ifindex, true);
-      view.setUint32(base + DEVICE.mtu, device.mtu, true);
-      if (device.mac) memory.bytes(base + DEVICE.mac, 6).set(device.mac);
-      view.setUint32(base + DEVICE.flags, (device.up ? DEVICE_FLAG.up : 0) | (device.mac ? DEVICE_FLAG.knowsOwn : 0), true);
+      view.setUint32(base + DEVICE.mtu, device.mtuBytes, true);
+      memory.bytes(base + DEVICE.mac, 6).set(device.mac);
+      const knowsOwn = device.mac.some((byte) => byte !== 0);
+      view.setUint32(base + DEVICE.flags, (device.up ? DEVICE_FLAG.up : 0) | (knowsOwn ? DEVICE_FLAG.knowsOwn : 0), true);
       for (const [hook, field] of [['xdp', DEVICE.xdp], ['tc-ingress', DEVICE.tcIngress], ['tc-egress', DEVICE.tcEgress]] as const) {
         const chain = this.attachments.filter((attachment) => attachment.device === device && attachment.hook === hook);
         const first = chain[0]?.index ?? 0;
@@ -234,7 +227,7 @@ export class Pipeline {
 }
 
 /** Attachments in the order they run: device by device, hook by hook, a hook's modes in the hook's order. */
-export function orderAttachments(devices: readonly DeviceConfig[], wanted: readonly Omit<Attachment, 'index'>[]): Attachment[] {
+export function orderAttachments(devices: readonly NetworkDevice[], wanted: readonly Omit<Attachment, 'index'>[]): Attachment[] {
   const rank = ({ device, hook, mode }: Omit<Attachment, 'index'>): [number, number, number] => [
     devices.indexOf(device),
     HOOK_NAMES.indexOf(hook),
