@@ -1,0 +1,231 @@
+/**
+ * The structure of a program, as Linux checks it before its verifier walks any path (check_subprogs, check_cfg and
+ * the immediate operands): what holds for every instruction whatever the registers contain. Engines rely on it:
+ *
+ *   - a function is a run of slots that control enters at the first and leaves only by exit; none runs into the next
+ *   - jumps stay in their function and never land in the second slot of a 64-bit immediate load
+ *   - every instruction can be reached, and nothing writes the frame pointer
+ *   - functions do not call themselves, and no chain of calls is longer than MAX_FRAMES
+ *   - immediate divisors are not 0, immediate shifts are narrower than their operand
+ */
+import { XdplabError } from '../errors.ts';
+import { disassembleInstruction, type Names } from './disassemble.ts';
+import { jumpTarget, type Instruction, type Register } from './isa.ts';
+import type { ProgramSpec } from './spec.ts';
+
+/** Slots `start` to `end`, exclusive. */
+export interface FunctionRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface CheckOptions {
+  /** Whether a helper exists and may be called by programs of this type. */
+  readonly isHelper: (id: number) => boolean;
+  /** What things are called in error lines. */
+  readonly names?: Names;
+}
+
+const MAX_SLOTS = 1_000_000;
+/** The entry function and seven below it. */
+const MAX_FRAMES = 8;
+const FRAME_POINTER: Register = 10;
+
+/** What is checked of a ProgramSpec. Unresolved references may stand in code that never runs. */
+export type CheckedProgram = Pick<ProgramSpec, 'name' | 'instructions' | 'unresolved'>;
+
+/** Checks `program` and returns its functions in order, the entry function first. Throws ERR_PROGRAM. */
+export function checkProgram(program: CheckedProgram, options: CheckOptions): readonly FunctionRange[] {
+  return new Check(program, options).run();
+}
+
+class Check {
+  readonly #program: string;
+  readonly #instructions: readonly Instruction[];
+  readonly #options: CheckOptions;
+  readonly #unresolved: ReadonlySet<number>;
+  #functions: readonly FunctionRange[] = [];
+
+  constructor(program: CheckedProgram, options: CheckOptions) {
+    this.#program = program.name;
+    this.#instructions = program.instructions;
+    this.#options = options;
+    this.#unresolved = new Set(program.unresolved?.map(({ slot }) => slot));
+  }
+
+  run(): readonly FunctionRange[] {
+    const count = this.#instructions.length;
+    if (count === 0 || count > MAX_SLOTS) {
+      throw new XdplabError('ERR_PROGRAM', `${this.#program}: has ${count} instructions; Linux takes 1 to ${MAX_SLOTS}`);
+    }
+    for (const [slot, instruction] of this.#instructions.entries()) this.#checkOperands(slot, instruction);
+    this.#functions = this.#findFunctions();
+    for (const range of this.#functions) this.#checkFlow(range);
+    this.#checkCalls();
+    return this.#functions;
+  }
+
+  #fail(slot: number, problem: string): never {
+    const instruction = this.#instructions[slot]!;
+    const text = instruction.kind === 'upper' ? 'second slot of a 64-bit immediate load' : disassembleInstruction(instruction, slot, this.#options.names);
+    throw new XdplabError('ERR_PROGRAM', `${this.#program}: instruction ${slot} (${text}): ${problem}`);
+  }
+
+  #checkOperands(slot: number, instruction: Instruction): void {
+    if (writtenRegister(instruction) === FRAME_POINTER) {
+      this.#fail(slot, 'writes r10, but the frame pointer is read only; copy it to another register first');
+    }
+    switch (instruction.kind) {
+      case 'alu': {
+        const { op, width, source } = instruction;
+        if (source.kind === 'register') return;
+        if ((op === 'div' || op === 'mod' || op === 'sdiv' || op === 'smod') && source.value === 0) {
+          this.#fail(slot, 'division by the constant 0, which Linux refuses; divide by a register or leave it out');
+        }
+        if ((op === 'lsh' || op === 'rsh' || op === 'arsh') && (source.value < 0 || source.value >= width)) {
+          this.#fail(slot, `shift by ${source.value}, which Linux refuses; a ${width}-bit operand shifts by 0 to ${width - 1}`);
+        }
+        return;
+      }
+      case 'load_imm64':
+        this.#checkReference(slot, instruction);
+        return;
+      case 'call':
+        if (this.#unresolved.has(slot)) return;
+        if (instruction.target.kind === 'helper' && !this.#options.isHelper(instruction.target.id)) {
+          this.#fail(slot, 'no such helper, or not for programs of this type; docs/SUPPORTED.md lists them');
+        }
+        if (instruction.target.kind === 'kfunc') {
+          this.#fail(slot, 'kernel functions are not supported; docs/SUPPORTED.md lists the helpers that are');
+        }
+        return;
+      default:
+    }
+  }
+
+  #checkReference(slot: number, { value }: Extract<Instruction, { kind: 'load_imm64' }>): void {
+    switch (value.kind) {
+      case 'constant':
+      case 'map':
+      case 'map_value':
+      case 'function':
+        return;
+      default:
+        this.#fail(slot, 'refers to something of a running kernel by number; load the object file, which names it');
+    }
+  }
+
+  /** Functions begin at slot 0 and wherever a call or a callback's address points. */
+  #findFunctions(): readonly FunctionRange[] {
+    const starts = new Set([0]);
+    for (const [slot, instruction] of this.#instructions.entries()) {
+      const target = referencedFunction(instruction);
+      if (target !== undefined) {
+        this.#checkLanding(slot, target, 0, this.#instructions.length, 'calls');
+        starts.add(target);
+      }
+    }
+    const sorted = [...starts].toSorted((a, b) => a - b);
+    return sorted.map((start, index) => ({ start, end: sorted[index + 1] ?? this.#instructions.length }));
+  }
+
+  #checkLanding(slot: number, target: number, start: number, end: number, verb: string): void {
+    if (target < start || target >= end) {
+      this.#fail(slot, `${verb} slot ${target}, which is outside of ${verb === 'calls' ? 'the program' : 'its function'} (slots ${start} to ${end - 1})`);
+    }
+    if (this.#instructions[target]!.kind === 'upper') {
+      this.#fail(slot, `${verb} slot ${target}, which is the second slot of a 64-bit immediate load`);
+    }
+  }
+
+  #checkFlow({ start, end }: FunctionRange): void {
+    const reached = new Uint8Array(end - start);
+    const pending = [start];
+    const reach = (slot: number): void => {
+      if (reached[slot - start] === 0) {
+        reached[slot - start] = 1;
+        pending.push(slot);
+      }
+    };
+    reached[0] = 1;
+    for (let slot = pending.pop(); slot !== undefined; slot = pending.pop()) {
+      const instruction = this.#instructions[slot]!;
+      if (instruction.kind === 'jump' || instruction.kind === 'branch') {
+        const target = jumpTarget(slot, instruction.offset);
+        this.#checkLanding(slot, target, start, end, 'jumps to');
+        reach(target);
+      }
+      if (instruction.kind === 'exit' || instruction.kind === 'jump') continue;
+      if (slot + 1 === end) this.#fail(slot, 'the function ends here without exit or jump; the next instruction would belong to no function or another');
+      reach(slot + 1);
+    }
+    const unreached = reached.indexOf(0);
+    if (unreached !== -1) this.#failUnreachable(start + unreached);
+  }
+
+  #failUnreachable(slot: number): never {
+    this.#fail(slot, 'cannot be reached; Linux refuses programs with such instructions');
+  }
+
+  /** Callbacks run below the function that passes them on, so their addresses count as calls as far as depth goes. */
+  #checkCalls(): void {
+    const byStart = new Map(this.#functions.map((range) => [range.start, range]));
+    const depths = new Map<number, number>();
+    const open = new Set<number>();
+    /** Frames that a call of the function at `start` needs, its own included. */
+    const depthOf = (start: number): number => {
+      const known = depths.get(start);
+      if (known !== undefined) return known;
+      open.add(start);
+      const { end } = byStart.get(start)!;
+      let deepest = 0;
+      for (let slot = start; slot < end; slot++) {
+        const instruction = this.#instructions[slot]!;
+        const callee = referencedFunction(instruction);
+        if (callee === undefined) continue;
+        if (open.has(callee)) {
+          // A timer callback may arm its timer again: it does not run below itself.
+          if (instruction.kind === 'load_imm64') continue;
+          this.#fail(slot, `recursion: the function at slot ${callee} is already running; Linux has no recursion, use a loop`);
+        }
+        const depth = open.size < MAX_FRAMES ? depthOf(callee) : 1;
+        if (open.size + depth > MAX_FRAMES) this.#fail(slot, `call stack of ${open.size + depth} frames is too deep; Linux allows ${MAX_FRAMES}`);
+        deepest = Math.max(deepest, depth);
+      }
+      open.delete(start);
+      depths.set(start, deepest + 1);
+      return deepest + 1;
+    };
+    depthOf(0);
+    const unused = this.#functions.find(({ start }) => !depths.has(start));
+    if (unused !== undefined) this.#failUnreachable(unused.start);
+  }
+}
+
+function referencedFunction(instruction: Instruction): number | undefined {
+  if (instruction.kind === 'call' && instruction.target.kind === 'subprogram') return instruction.target.slot;
+  if (instruction.kind === 'load_imm64' && instruction.value.kind === 'function') return instruction.value.slot;
+  return undefined;
+}
+
+/** The register whose value an instruction replaces, other than what a call leaves in r0 to r5. */
+export function writtenRegister(instruction: Instruction): Register | undefined {
+  switch (instruction.kind) {
+    case 'alu':
+    case 'neg':
+    case 'movsx':
+    case 'endian':
+    case 'load_imm64':
+    case 'load':
+      return instruction.dst;
+    case 'atomic':
+      if (instruction.op === 'load_acquire') return instruction.dst;
+      if (instruction.op === 'cmpxchg') return 0;
+      return instruction.fetch ? instruction.src : undefined;
+    case 'load_packet':
+    case 'call':
+      return 0;
+    default:
+      return undefined;
+  }
+}
