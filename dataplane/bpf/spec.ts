@@ -22,7 +22,9 @@ export interface MapSpec {
   /** BTF type ids of key and value in the object's BTF, 0 where unknown. */
   readonly keyTypeId: number;
   readonly valueTypeId: number;
-  /** `.rodata`, `.data`, `.bss`: the value of the only entry. */
+  /** The section whose variables this map holds: `.rodata`, `.data.counters`. Its `name` is what libbpf makes of it: `xdp_lb.rodata`. */
+  readonly section?: string;
+  /** `.rodata`, `.data`: the value of the only entry. Absent for `.bss`, which is zero. */
   readonly contents?: Uint8Array;
   /** `.rodata` is frozen: neither program nor user writes it once loaded. */
   readonly frozen: boolean;
@@ -39,6 +41,12 @@ export interface FunctionSpec {
   /** BTF id of its FUNC, 0 where unknown. */
   readonly typeId: number;
   readonly linkage: 'static' | 'global' | 'extern';
+}
+
+/** An instruction that refers to something the kernel does not have: running or verifying it is an error, skipping it is not. */
+export interface UnresolvedReference {
+  readonly slot: number;
+  readonly reason: string;
 }
 
 /** A C source line that begins at `slot`. */
@@ -58,9 +66,15 @@ export interface ProgramSpec {
   readonly type: ProgramType | undefined;
   /** The section asks for multi-buffer packets: `xdp.frags`. */
   readonly frags: boolean;
+  /** Attach type of the section, as bpftool spells it: `xdp_devmap`, `tcx_ingress`. */
+  readonly attach?: string;
+  /** False for sections that begin with `?`. */
+  readonly autoload?: boolean;
   readonly instructions: readonly Instruction[];
   readonly functions: readonly FunctionSpec[];
   readonly lines: readonly LineInfo[];
+  /** In slot order. Each stands at a call of helper 0xbad2310 or of a kernel function, as libbpf leaves them. */
+  readonly unresolved?: readonly UnresolvedReference[];
   readonly license: string;
 }
 

@@ -1,0 +1,108 @@
+/**
+ * Maps declared in a section `maps`, as objects did before BTF: structs of u32 that each project extended.
+ *
+ *   0 type  4 key_size  8 value_size  12 max_entries  16 map_flags                   20 bytes: libbpf
+ *   20 inner_map_idx                                                                 24 bytes
+ *   20 inner_map_idx  24 numa_node                                                   28 bytes: the kernel's samples
+ *   20 id  24 pinning  28 inner_id  32 inner_idx                                     36 bytes: iproute2
+ *
+ * The size of an entry is told by the distance of the symbols. `maps/name` holds one map, as old Katran and gobpf wrote.
+ */
+import type { Btf } from './btf.ts';
+import { SHN, STT, type ElfSection, type ElfSymbol } from './elf.ts';
+import type { MapDeclaration } from './map-declaration.ts';
+import { failObject, type ObjectFile } from './object-file.ts';
+import type { MapSpec } from './spec.ts';
+
+const ENTRY_BYTES = { libbpf: 20, withInner: 24, samples: 28, iproute2: 36 } as const;
+
+const ARRAY_OF_MAPS = 12;
+const HASH_OF_MAPS = 13;
+
+interface Entry {
+  readonly name: string;
+  readonly offset: number;
+  readonly section: ElfSection;
+  /** Index within its section. */
+  readonly index: number;
+  readonly words: readonly number[];
+}
+
+/** `BPF_ANNOTATE_KV_PAIR(name, key, value)` leaves a struct of that name with the two members. */
+function annotatedTypes(btf: Btf | undefined, name: string): { keyTypeId: number; valueTypeId: number } {
+  const none = { keyTypeId: 0, valueTypeId: 0 };
+  const [id] = btf?.idsByName(`____btf_map_${name}`, 'struct') ?? [];
+  const type = id === undefined ? undefined : btf?.type(id);
+  if (type?.kind !== 'struct') return none;
+  const memberType = (member: string): number => type.members.find((candidate) => candidate.name === member)?.type ?? 0;
+  return { keyTypeId: memberType('key'), valueTypeId: memberType('value') };
+}
+
+function isMapSymbol(symbol: ElfSymbol): boolean {
+  return (symbol.type === STT.OBJECT || symbol.type === STT.NOTYPE) && symbol.name !== '' && symbol.section !== SHN.UNDEF;
+}
+
+function readEntries(file: ObjectFile, section: ElfSection): Entry[] {
+  const symbols = file.elf.symbols.filter((symbol) => symbol.section === section.index && isMapSymbol(symbol));
+  const byOffset = new Map(symbols.map((symbol) => [symbol.value, symbol] as const));
+  if (byOffset.size === 0) return [];
+  const entryBytes = section.sizeBytes / byOffset.size;
+  if (!Object.values(ENTRY_BYTES).some((size) => size === entryBytes)) {
+    failObject(file, `section ${section.name}: ${byOffset.size} maps in ${section.sizeBytes} bytes, expected entries of ${Object.values(ENTRY_BYTES).join(', ')} bytes`);
+  }
+  const view = new DataView(section.bytes.buffer, section.bytes.byteOffset, section.bytes.byteLength);
+  return [...byOffset.values()].sort((a, b) => a.value - b.value).map((symbol, index) => {
+    if (symbol.value !== index * entryBytes || symbol.value + entryBytes > section.bytes.length) failObject(file, `section ${section.name}: map ${symbol.name} is at ${symbol.value}, expected a multiple of ${entryBytes}`);
+    const words = Array.from({ length: entryBytes / 4 }, (_, word) => view.getUint32(symbol.value + word * 4, true));
+    return { name: symbol.name, offset: symbol.value, section, index, words };
+  });
+}
+
+function toSpec(file: ObjectFile, entry: Entry): MapSpec {
+  const [type = 0, keyBytes = 0, valueBytes = 0, maxEntries = 0, flags = 0] = entry.words;
+  const pinned = entry.words.length * 4 === ENTRY_BYTES.iproute2 && entry.words[6] !== 0;
+  const numaNode = entry.words.length * 4 === ENTRY_BYTES.samples ? entry.words[6] : undefined;
+  return {
+    name: entry.name, type, keyBytes, valueBytes, maxEntries, flags,
+    pinning: pinned ? 'by_name' : 'none',
+    ...(numaNode ? { numaNode } : {}),
+    ...annotatedTypes(file.btf, entry.name),
+    frozen: false,
+    ...(file.btf ? { btf: file.btf } : {}),
+  };
+}
+
+/** The entry that stands for the inner maps of `outer`, where it says one. */
+function innerOf(entries: readonly Entry[], outer: Entry): Entry | undefined {
+  const [type, , , , , first = 0, , innerId = 0] = outer.words;
+  if (type !== ARRAY_OF_MAPS && type !== HASH_OF_MAPS) return undefined;
+  const siblings = entries.filter((entry) => entry.section === outer.section && entry !== outer);
+  if (outer.words.length * 4 === ENTRY_BYTES.iproute2) return siblings.find((entry) => entry.words[5] === innerId);
+  return outer.words.length * 4 === ENTRY_BYTES.libbpf ? undefined : siblings.find((entry) => entry.index === first);
+}
+
+/** The maps of sections `maps` and `maps/…`. */
+export function readLegacyMaps(file: ObjectFile): MapDeclaration[] {
+  const sections = file.elf.sections.filter((section) => (section.name === 'maps' || section.name.startsWith('maps/')) && section.bytes.length > 0);
+  const entries = sections.flatMap((section) => readEntries(file, section));
+  const specs = new Map(entries.map((entry) => [entry, toSpec(file, entry)]));
+  // iproute2: a map whose inner_idx is not −1 stands in that slot of the map of maps whose inner_id is its id.
+  return entries.map((entry) => {
+    const spec = specs.get(entry)!;
+    const inner = innerOf(entries, entry);
+    if (inner === undefined) return { spec, section: entry.section.index, offset: entry.offset };
+    const isIproute2 = entry.words.length * 4 === ENTRY_BYTES.iproute2;
+    const slots = new Map<number, string>();
+    if (isIproute2) {
+      for (const member of entries) {
+        const [, , , , , id, , , index = 0xffffffff] = member.words;
+        if (member !== entry && id === entry.words[7] && index < spec.maxEntries) slots.set(index, member.name);
+      }
+    }
+    return {
+      spec: { ...spec, inner: specs.get(inner)!, ...(slots.size > 0 ? { slots } : {}) },
+      section: entry.section.index,
+      offset: entry.offset,
+    };
+  });
+}

@@ -1,0 +1,114 @@
+/**
+ * An object file as a CollectionSpec: what `clang -target bpf` wrote, read the way libbpf reads it.
+ *
+ * A pure function: the same bytes give the same Spec, and bytes that are not an object give one XdplabError with one
+ * line. Nothing is created and nothing is run.
+ */
+import type { Btf } from './btf.ts';
+import { indexFunctions, readFunctions, resolveReferences, type CodeFunction, type ReferenceScope } from './code-function.ts';
+import { dataKind, dataSectionMap } from './data-section.ts';
+import { readExterns } from './extern.ts';
+import { readLegacyMaps } from './legacy-map.ts';
+import { linkProgram } from './link-program.ts';
+import { readMapDeclarations } from './map-declaration.ts';
+import { failObject, openObject, type ObjectFile } from './object-file.ts';
+import { sectionMeaning } from './section-name.ts';
+import type { CollectionSpec, MapSpec, ProgramSpec, ProgramType } from './spec.ts';
+
+export interface LoadOptions {
+  /** The file's name, with or without folders: begins the errors, and names the maps of data sections. */
+  readonly name: string;
+  /** The type of programs whose section does not say. */
+  readonly type?: ProgramType;
+  /** What CO-RE relocations and kernel symbols are resolved against; a function is called only if there are any. */
+  readonly kernelBtf?: Btf | (() => Btf);
+  /** Kernel configuration for `__kconfig` variables, as in .config: `{ CONFIG_HZ: '1000' }`. */
+  readonly kernelConfig?: Readonly<Record<string, string>>;
+}
+
+/** Programs share subprograms, so a small file could ask for any amount; real ones stay far below. */
+const MAX_SLOTS = 1 << 22;
+
+interface Maps {
+  readonly specs: Map<string, MapSpec>;
+  readonly mapAt: ReferenceScope['mapAt'];
+  readonly dataMap: ReferenceScope['dataMap'];
+}
+
+function readMaps(file: ObjectFile): Maps {
+  const specs = new Map<string, MapSpec>();
+  const add = (spec: MapSpec): void => {
+    if (specs.has(spec.name)) failObject(file, `two maps are named ${spec.name}`);
+    specs.set(spec.name, spec);
+  };
+  const declared = new Map<string, string>();
+  for (const { spec, section, offset } of [...readMapDeclarations(file), ...readLegacyMaps(file)]) {
+    add(spec);
+    declared.set(`${section}:${offset}`, spec.name);
+  }
+  const data = new Map<number, string>();
+  for (const section of file.elf.sections) {
+    const kind = dataKind(section);
+    if (kind === undefined) continue;
+    const spec = dataSectionMap(file, section, kind);
+    // Two long section names may be cut to the same: the second keeps its full name.
+    const named = specs.has(spec.name) ? { ...spec, name: section.name } : spec;
+    add(named);
+    data.set(section.index, named.name);
+  }
+  return { specs, mapAt: (section, offset) => declared.get(`${section}:${offset}`), dataMap: (section) => data.get(section) };
+}
+
+function kernelLookup(kernelBtf: LoadOptions['kernelBtf']): ReferenceScope['kernelId'] {
+  return (name, kind) => {
+    const btf = typeof kernelBtf === 'function' ? kernelBtf() : kernelBtf;
+    return btf?.idsByName(name, kind)[0];
+  };
+}
+
+/** Functions in `.text` are there to be called, unless there is nothing else. */
+function isEntry(code: CodeFunction, count: number): boolean {
+  return code.linkage !== 'static' && (code.section.name !== '.text' || count === 1);
+}
+
+function toProgram(file: ObjectFile, entry: CodeFunction, options: LoadOptions): ProgramSpec {
+  const meaning = sectionMeaning(entry.section.name);
+  const { instructions, functions, lines, unresolved } = linkProgram(entry);
+  return {
+    name: entry.name,
+    section: entry.section.name,
+    type: meaning.type ?? options.type,
+    frags: meaning.frags,
+    ...(meaning.attach === undefined ? {} : { attach: meaning.attach }),
+    ...(meaning.autoload ? {} : { autoload: false }),
+    instructions,
+    functions,
+    lines,
+    ...(unresolved.length === 0 ? {} : { unresolved }),
+    license: file.license,
+  };
+}
+
+export function loadObject(bytes: Uint8Array, options: LoadOptions): CollectionSpec {
+  const file = openObject(bytes, options.name);
+  const maps = readMaps(file);
+  const externs = readExterns(file, options.kernelConfig);
+  if (externs.kconfig) maps.specs.set(externs.kconfig.name, externs.kconfig);
+
+  const functions = readFunctions(file);
+  const functionAt = indexFunctions(functions);
+  const scope: ReferenceScope = { mapAt: maps.mapAt, dataMap: maps.dataMap, externs: externs.bySymbol, kernelId: kernelLookup(options.kernelBtf) };
+  for (const code of functions) resolveReferences(file, code, functionAt, scope);
+
+  const programs = new Map<string, ProgramSpec>();
+  let slots = 0;
+  for (const code of functions) {
+    if (!isEntry(code, functions.length)) continue;
+    if (programs.has(code.name)) failObject(file, `two programs are named ${code.name}`);
+    const program = toProgram(file, code, options);
+    slots += program.instructions.length;
+    if (slots > MAX_SLOTS) failObject(file, `more than ${MAX_SLOTS} instructions once subprograms are put into programs`);
+    programs.set(code.name, program);
+  }
+  return { programs, maps: maps.specs, btf: file.btf, license: file.license };
+}
