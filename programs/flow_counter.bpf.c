@@ -26,9 +26,7 @@ struct {
 SEC("xdp")
 int flow_counter(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
-	struct cursor cursor = { data, data_end };
+	struct cursor cursor = xdp_cursor(ctx);
 	struct network_layer network;
 	struct link_layer link;
 	struct flow flow = {};
@@ -63,9 +61,9 @@ int flow_counter(struct xdp_md *ctx)
 	if (counter) {
 		/* Shared by all CPUs, unlike a per-CPU map's value. */
 		__sync_fetch_and_add(&counter->packets, 1);
-		__sync_fetch_and_add(&counter->bytes, data_end - data);
+		__sync_fetch_and_add(&counter->bytes, cursor.frame_length);
 	} else {
-		struct counter first = { 1, data_end - data };
+		struct counter first = { 1, cursor.frame_length };
 
 		/* A full table refuses: the flow stays uncounted, the packet passes. */
 		bpf_map_update_elem(&flows, &flow, &first, BPF_NOEXIST);

@@ -415,11 +415,8 @@ static __always_inline enum fw_reason judge(const struct fw_config *config, stru
 SEC("xdp")
 int xdp_firewall(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
-	struct cursor cursor = { data, data_end };
+	struct cursor cursor = xdp_cursor(ctx);
 	struct packet packet = {};
-	__u64 length = data_end - data;
 	struct fw_config *config;
 	struct counter *counter;
 	enum fw_reason reason;
@@ -433,11 +430,11 @@ int xdp_firewall(struct xdp_md *ctx)
 
 	/* A copy: a helper that takes the address of a field would hold the whole packet in memory. */
 	rule = packet.rule;
-	count(bpf_map_lookup_elem(&rule_stats, &rule), length);
+	count(bpf_map_lookup_elem(&rule_stats, &rule), cursor.frame_length);
 	counter = bpf_map_lookup_elem(&fw_reasons, &reason);
 	if (!counter)
 		return XDP_ABORTED;
-	count(counter, length);
+	count(counter, cursor.frame_length);
 	if (reason == FW_PASSED)
 		return XDP_PASS;
 
@@ -453,7 +450,7 @@ int xdp_firewall(struct xdp_md *ctx)
 			.protocol = packet.network.protocol,
 			.tcp_flags = packet.tcp_flags,
 			.ifindex = ctx->ingress_ifindex,
-			.length_bytes = length,
+			.length_bytes = cursor.frame_length,
 		};
 
 		if (packet.network.version) {

@@ -425,47 +425,20 @@ static __always_inline int answer_echo(const struct link_layer *link, const stru
 	return end(LB_ECHO_ANSWERED, XDP_TX);
 }
 
-static __always_inline bool is_icmp_error(__u8 protocol, __u8 type)
-{
-	if (protocol == IPPROTO_ICMPV6)
-		return type >= ICMPV6_UNREACHABLE && type <= ICMPV6_PARAMETER_PROBLEM;
-	return type == ICMP_UNREACHABLE || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETER_PROBLEM;
-}
-
-/*
- * The flow that an ICMP error speaks of. It quotes the beginning of a packet that a backend sent in the
- * VIP's name, so source and destination change places. False if the quote is none of ours.
- */
+/* Replaces the flow of an ICMP error by the one it speaks of: it quotes a packet that a backend sent in
+ * the VIP's name, so source and destination change places. False if the quote is none of ours. */
 static __always_inline bool quoted_flow(struct cursor *cursor, __u8 version, struct flow_key *flow)
 {
-	struct in6_addr vip = flow->vip;
-	__be16 *ports;
+	struct quoted_packet quoted;
 
-	if (version == 4) {
-		struct ipv4_header *quoted = take(cursor, sizeof(*quoted));
-
-		if (!quoted || (quoted->version_ihl & 0x0f) < 5 || quoted->fragment & bpf_htons(IP_OFFSET_MASK))
-			return false;
-		cursor->position = (void *)quoted + (quoted->version_ihl & 0x0f) * 4;
-		flow->vip = mapped_address(quoted->source);
-		flow->client = mapped_address(quoted->destination);
-		flow->protocol = quoted->protocol;
-	} else {
-		struct ipv6_header *quoted = take(cursor, sizeof(*quoted));
-
-		if (!quoted)
-			return false;
-		flow->vip = quoted->source;
-		flow->client = quoted->destination;
-		flow->protocol = quoted->next_header;
-	}
-	if (!same_address(&flow->vip, &vip) || (flow->protocol != IPPROTO_TCP && flow->protocol != IPPROTO_UDP))
+	if (!parse_quoted(cursor, version, &quoted) || !same_address(&quoted.source, &flow->vip))
 		return false;
-	ports = take(cursor, 2 * sizeof(*ports));
-	if (!ports)
+	if (quoted.protocol != IPPROTO_TCP && quoted.protocol != IPPROTO_UDP)
 		return false;
-	flow->vip_port = ports[0];
-	flow->client_port = ports[1];
+	flow->client = quoted.destination;
+	flow->client_port = quoted.destination_port;
+	flow->vip_port = quoted.source_port;
+	flow->protocol = quoted.protocol;
 	return true;
 }
 
@@ -479,9 +452,7 @@ static __always_inline struct vip *find_vip(const struct flow_key *flow)
 SEC("xdp")
 int xdp_lb(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
-	struct cursor cursor = { data, data_end };
+	struct cursor cursor = xdp_cursor(ctx);
 	enum flow_stage stage = FLOW_MAY_BEGIN;
 	struct network_layer network;
 	struct fragment_key fragment;
@@ -553,11 +524,11 @@ int xdp_lb(struct xdp_md *ctx)
 
 		if (!icmp)
 			return end(LB_BAD_PACKET, XDP_DROP);
-		if (icmp->type == (network.version == 4 ? ICMP_ECHO : ICMPV6_ECHO)) {
+		if (is_echo_request(network.protocol, icmp->type)) {
 			vip = find_vip(&flow);
 			if (!vip || network.fragment != NOT_FRAGMENTED)
 				return end(LB_PASSED, XDP_PASS);
-			count_traffic(&vip_stats, vip->id, data_end - data);
+			count_traffic(&vip_stats, vip->id, cursor.frame_length);
 			return answer_echo(&link, &network, icmp);
 		}
 		if (!is_icmp_error(network.protocol, icmp->type) || !quoted_flow(&cursor, network.version, &flow))
@@ -581,10 +552,10 @@ int xdp_lb(struct xdp_md *ctx)
 forward:
 	if (network.fragment != NOT_FRAGMENTED)
 		count_event(LB_FRAGMENT);
-	count_traffic(&vip_stats, route.vip, data_end - data);
+	count_traffic(&vip_stats, route.vip, cursor.frame_length);
 	if (!backend)
 		return end(LB_NO_BACKEND, XDP_DROP);
-	count_traffic(&backend_stats, route.backend, data_end - data);
+	count_traffic(&backend_stats, route.backend, cursor.frame_length);
 	return encapsulate(ctx, config, &link, &network, backend, route.hash);
 }
 

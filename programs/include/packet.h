@@ -51,6 +51,9 @@
 #define ICMPV6_ECHO_REPLY 129
 #define ICMPV6_ROUTER_SOLICITATION 133
 #define ICMPV6_REDIRECT 137 /* 133 to 137 are neighbour discovery */
+#define ICMPV6_MLD_QUERY 130
+#define ICMPV6_MLD_DONE 132
+#define ICMPV6_MLD2_REPORT 143
 
 struct ethernet_header {
 	__u8 destination[ETH_ADDRESS_LENGTH];
@@ -136,6 +139,23 @@ struct icmp_header {
 		__be32 rest;
 	};
 };
+
+static __always_inline bool is_icmp_error(__u8 protocol, __u8 type)
+{
+	if (protocol == IPPROTO_ICMPV6)
+		return type >= ICMPV6_UNREACHABLE && type <= ICMPV6_PARAMETER_PROBLEM;
+	return type == ICMP_UNREACHABLE || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETER_PROBLEM;
+}
+
+static __always_inline bool is_echo_request(__u8 protocol, __u8 type)
+{
+	return type == (protocol == IPPROTO_ICMPV6 ? ICMPV6_ECHO : ICMP_ECHO);
+}
+
+static __always_inline bool is_echo_reply(__u8 protocol, __u8 type)
+{
+	return type == (protocol == IPPROTO_ICMPV6 ? ICMPV6_ECHO_REPLY : ICMP_ECHO_REPLY);
+}
 
 /* Maps hold an IPv4 address as the IPv4-mapped IPv6 address ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2),
  * so that one map and one code path serve both families. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * From a frame to its Ethernet, IP and transport headers. A cursor walks from data to data_end; each
- * step compares with data_end before it reads, which is what the verifier asks for, and the lengths
- * that headers claim are checked against the frame and against each other.
+ * From a frame to its Ethernet and IP headers, and from an ICMP error to the packet it quotes. A cursor
+ * walks from data to data_end; each step compares with data_end before it reads, which is what the
+ * verifier asks for, and the lengths that headers claim are checked against the frame and each other.
  */
 #ifndef PROGRAMS_PARSE_H
 #define PROGRAMS_PARSE_H
@@ -15,13 +15,32 @@
 struct cursor {
 	void *position;
 	void *end;
+	void *frame;
+	__u64 frame_length; /* may reach beyond `end`: an skb's tail is not in its linear part */
 };
+
+static __always_inline struct cursor xdp_cursor(const struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data;
+	void *data_end = (void *)(long)ctx->data_end;
+
+	return (struct cursor){ data, data_end, data, data_end - data };
+}
+
+static __always_inline struct cursor skb_cursor(const struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data;
+
+	return (struct cursor){ data, (void *)(long)skb->data_end, data, skb->len };
+}
 
 /* The next `length` bytes, or NULL when the frame ends before. */
 static __always_inline void *take(struct cursor *cursor, __u32 length)
 {
 	void *header = cursor->position;
 
+	/* Spares the test for a header at address 0, which the callers' `if (!header)` would become. */
+	__builtin_assume(header != NULL);
 	if (header + length > cursor->end)
 		return NULL;
 	cursor->position = header + length;
@@ -84,7 +103,6 @@ struct network_layer {
 /* Sets the cursor behind the options. */
 static __always_inline bool parse_ipv4(struct cursor *cursor, struct network_layer *network)
 {
-	void *frame_end = cursor->end;
 	struct ipv4_header *header = take(cursor, sizeof(*header));
 	__u32 header_length, total_length;
 	__u16 fragment;
@@ -95,7 +113,7 @@ static __always_inline bool parse_ipv4(struct cursor *cursor, struct network_lay
 	total_length = bpf_ntohs(header->total_length);
 	if (header_length < sizeof(*header) || total_length < header_length)
 		return false;
-	if ((void *)header + total_length > frame_end)
+	if ((__u64)((void *)header - cursor->frame) + total_length > cursor->frame_length)
 		return false;
 	fragment = bpf_ntohs(header->fragment);
 	network->v4 = header;
@@ -118,7 +136,8 @@ static __always_inline bool parse_ipv4(struct cursor *cursor, struct network_lay
 static __always_inline bool parse_ipv6(struct cursor *cursor, struct network_layer *network)
 {
 	struct ipv6_header *header = take(cursor, sizeof(*header));
-	__u32 payload_length, extensions_length;
+	__u64 extensions_length;
+	__u32 payload_length;
 	__be32 fragment_id = 0;
 	__u16 fragment_bits = 0;
 	__u8 protocol;
@@ -126,7 +145,7 @@ static __always_inline bool parse_ipv6(struct cursor *cursor, struct network_lay
 	if (!header || bpf_ntohl(header->version_class_flow) >> 28 != 6)
 		return false;
 	payload_length = bpf_ntohs(header->payload_length);
-	if ((void *)(header + 1) + payload_length > cursor->end)
+	if ((__u64)((void *)(header + 1) - cursor->frame) + payload_length > cursor->frame_length)
 		return false;
 	network->v6 = header;
 	network->version = 6;
@@ -184,6 +203,63 @@ static __always_inline struct in6_addr source_address(const struct network_layer
 static __always_inline struct in6_addr destination_address(const struct network_layer *network)
 {
 	return network->version == 4 ? mapped_address(network->v4->destination) : network->v6->destination;
+}
+
+/* The beginning of a packet, as an ICMP error quotes it. */
+struct quoted_packet {
+	struct in6_addr source;
+	struct in6_addr destination;
+	__be16 source_port;	 /* TCP and UDP */
+	__be16 destination_port; /* TCP and UDP */
+	__be16 echo_id;		 /* ICMP echo */
+	__u8 protocol;
+};
+
+/* Reads the quote behind an ICMP header. False if it is too short, a later fragment, or none of the
+ * protocols that have ports or an echo identity. */
+static __always_inline bool parse_quoted(struct cursor *cursor, __u8 version, struct quoted_packet *quoted)
+{
+	__be16 *words;
+
+	if (version == 4) {
+		struct ipv4_header *header = take(cursor, sizeof(*header));
+		__u32 header_length;
+
+		if (!header || header->fragment & bpf_htons(IP_OFFSET_MASK))
+			return false;
+		header_length = (header->version_ihl & 0x0f) * 4;
+		if (header_length < sizeof(*header))
+			return false;
+		cursor->position = (void *)header + header_length;
+		quoted->source = mapped_address(header->source);
+		quoted->destination = mapped_address(header->destination);
+		quoted->protocol = header->protocol;
+	} else {
+		struct ipv6_header *header = take(cursor, sizeof(*header));
+
+		if (!header)
+			return false;
+		quoted->source = header->source;
+		quoted->destination = header->destination;
+		quoted->protocol = header->next_header;
+	}
+	/* RFC 792 promises 8 bytes of the transport header, no more. */
+	words = take(cursor, 8);
+	if (!words)
+		return false;
+	switch (quoted->protocol) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+		quoted->source_port = words[0];
+		quoted->destination_port = words[1];
+		return true;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		quoted->echo_id = words[2];
+		return true;
+	default:
+		return false;
+	}
 }
 
 #endif
