@@ -89,14 +89,27 @@ export interface MapType {
   readonly perCpu: boolean;
   /** What a value holds: plain bytes, or something that JavaScript writes by name. */
   readonly holds: 'bytes' | 'programs' | 'maps' | 'devices' | 'events' | 'records';
+  /** The declaration as libbpf, or Linux itself, adjusts it before the map is made. */
+  prepare?(spec: MapSpec, machine: Machine): MapSpec;
   /** Throws ERR_MAP in Linux's cases: which attribute, what was found, what the type takes. */
   check(spec: MapSpec): void;
   /** Allocates and initialises storage; returns its address. Costs what is used, not what is declared. */
   allocate(machine: Machine, spec: MapSpec): number;
-  /** Operations it has; one that is missing answers -EOPNOTSUPP, or what `missing` says. */
+  /** Entries it has now. */
+  size(geometry: MapGeometry): number;
+  /** Operations it has; one that is missing answers what `missing` says, or else NULL for a lookup and -EOPNOTSUPP. */
   readonly operations: { readonly [Operation in MapOperation]?: (f: FunctionBuilder<'i32'>, code: MapCode) => void };
   /** Errno where Linux answers another one for an operation that a type does not have. */
   readonly missing?: { readonly [Operation in MapOperation]?: number };
+}
+
+/** Distance between values that lie side by side. */
+export function valueStride({ valueBytes }: MapSpec): number {
+  return roundUp(valueBytes, 8);
+}
+
+export function roundUp(value: number, multiple: number): number {
+  return Math.ceil(value / multiple) * multiple;
 }
 
 /** Linux's errno values that map operations and helpers answer, as positive numbers. */

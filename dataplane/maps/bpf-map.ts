@@ -1,0 +1,217 @@
+/**
+ * A live map: what programs reach through its descriptor, and user space through these methods, which behave like the
+ * bpf() system call. Keys and values are bytes, copied in and out; a value of a per-CPU map is the concatenation of the
+ * values of all possible CPUs, each padded to a multiple of 8 bytes.
+ */
+import type { MapSpec } from '../bpf/spec.ts';
+import type { Machine } from '../machine/machine.ts';
+import type { Callee } from '../wasm/expression.ts';
+import type { ModuleBuilder } from '../wasm/module-builder.ts';
+import { MAP_TYPES } from './index.ts';
+import { MAP_FLAG } from './map-check.ts';
+import { MapError, errnoName, type ErrnoName } from './map-error.ts';
+import { MapModule, compileOperations, type MapOperations } from './map-module.ts';
+import { mapsOf } from './map-registry.ts';
+import { MAP_DESCRIPTOR, OPERATION_NAMES, roundUp, valueStride, type MapGeometry, type MapOperation, type MapType } from './map.ts';
+import { specialFields } from './special-fields.ts';
+
+/** What helps, for each errno of a user's operation. */
+const REMEDY: { readonly [Name in ErrnoName]?: (map: BpfMap) => string } = {
+  E2BIG: ({ spec, size }) => `it holds ${size} of ${spec.maxEntries} entries: use a smaller index, delete an entry first, or declare a larger max_entries`,
+  EEXIST: () => 'the key is there already, as it always is in an array: drop BPF_NOEXIST',
+  ENOENT: () => 'there is no such entry: add it first, or drop BPF_EXIST',
+  EINVAL: ({ type }) => `a ${type.name} map does not take this key, value or flag`,
+  ENOSPC: ({ spec, size }) => `it holds ${size} of ${spec.maxEntries} entries: delete one first, or declare a larger max_entries`,
+  EOPNOTSUPP: ({ type }) => `a ${type.name} map has no such operation`,
+};
+
+export class BpfMap {
+  readonly id: number;
+  readonly spec: MapSpec;
+  readonly type: MapType;
+  readonly geometry: MapGeometry;
+  /** On machine addresses, as engines and helpers call them. */
+  readonly operations: MapOperations;
+  readonly #machine: Machine;
+  readonly #modules = new WeakMap<ModuleBuilder, MapModule>();
+  #frozen = false;
+
+  constructor(id: number, geometry: MapGeometry, type: MapType, operations: MapOperations) {
+    this.id = id;
+    this.spec = geometry.spec;
+    this.type = type;
+    this.geometry = geometry;
+    this.operations = operations;
+    this.#machine = geometry.machine;
+  }
+
+  get name(): string {
+    return this.spec.name;
+  }
+
+  get descriptor(): number {
+    return this.geometry.descriptor;
+  }
+
+  /** Entries it has now. */
+  get size(): number {
+    return this.type.size(this.geometry);
+  }
+
+  get frozen(): boolean {
+    return this.#frozen;
+  }
+
+  /** From now on user space may only read. */
+  freeze(): void {
+    this.#frozen = true;
+  }
+
+  /** Bytes of a value as user space sees it. */
+  get userValueBytes(): number {
+    return this.type.perCpu ? valueStride(this.spec) * this.#machine.cpus : this.spec.valueBytes;
+  }
+
+  /** An operation's function in `module`, specialised to this map; defined there when first asked for. */
+  define(module: ModuleBuilder, operation: MapOperation): Callee<'i32'> {
+    let code = this.#modules.get(module);
+    if (code === undefined) this.#modules.set(module, (code = new MapModule(module, this.geometry, this.type)));
+    return code.operation(operation);
+  }
+
+  lookup(key: Uint8Array): Uint8Array | undefined {
+    this.#permit('lookup', MAP_FLAG.WRONLY);
+    return this.#read(this.#place('lookup', key));
+  }
+
+  /** `flags`: UPDATE of map.ts. */
+  update(key: Uint8Array, value: Uint8Array, flags = 0): void {
+    this.#permit('update', MAP_FLAG.RDONLY);
+    if (this.#frozen) this.#fail('update', 'EPERM', 'it is frozen, as .rodata is: set its contents before it is loaded');
+    const { valueBytes } = this.spec;
+    if (value.length !== this.userValueBytes) {
+      const expected = this.type.perCpu ? `${this.userValueBytes}: ${valueBytes} padded to ${valueStride(this.spec)}, for each of ${this.#machine.cpus} CPUs` : `${valueBytes}`;
+      this.#fail('update', 'EINVAL', `a value of ${value.length} bytes was given, expected ${expected}`);
+    }
+    const keyAt = this.#place('update', key);
+    const valueAt = this.#valueScratch(keyAt);
+    const { memory, cpu, cpus } = this.#machine;
+    const stride = valueStride(this.spec);
+    const current = this.type.perCpu ? cpu * stride : 0;
+    memory.u8.set(value.subarray(current, current + valueBytes), valueAt);
+    this.#expectOk('update', this.operations.update(keyAt, valueAt, flags), key);
+    if (!this.type.perCpu) return;
+    for (let other = 0; other < cpus; other++) {
+      memory.u8.set(value.subarray(other * stride, (other + 1) * stride), this.operations.lookup_percpu(keyAt, other) >>> 0);
+    }
+  }
+
+  /** Whether the key was there. */
+  delete(key: Uint8Array): boolean {
+    this.#permit('delete', MAP_FLAG.RDONLY);
+    if (this.#frozen) this.#fail('delete', 'EPERM', 'it is frozen');
+    const result = this.operations.delete(this.#place('delete', key));
+    if (errnoName(result) === 'ENOENT') return false;
+    this.#expectOk('delete', result, key);
+    return true;
+  }
+
+  /** Entries may be updated and deleted between steps. */
+  *keys(): Generator<Uint8Array, void, undefined> {
+    let key = this.#keyAfter(undefined);
+    while (key !== undefined) {
+      const following = this.#keyAfter(key);
+      yield key;
+      key = following;
+    }
+  }
+
+  *entries(): Generator<[key: Uint8Array, value: Uint8Array], void, undefined> {
+    for (const key of this.keys()) {
+      const value = this.lookup(key);
+      if (value !== undefined) yield [key, value];
+    }
+  }
+
+  #keyAfter(key: Uint8Array | undefined): Uint8Array | undefined {
+    this.#permit('get_next_key', MAP_FLAG.WRONLY);
+    const keyAt = key === undefined ? 0 : this.#place('get_next_key', key);
+    const out = key === undefined ? this.#scratch() : this.#valueScratch(keyAt);
+    const result = this.operations.next(keyAt, out);
+    if (errnoName(result) === 'ENOENT') return undefined;
+    this.#expectOk('get_next_key', result, key);
+    return this.#machine.memory.u8.slice(out, out + this.spec.keyBytes);
+  }
+
+  /** Copies the value of the key at `keyAt`; does not count as a use of it. */
+  #read(keyAt: number): Uint8Array | undefined {
+    const { memory, cpus } = this.#machine;
+    const first = this.operations.lookup_percpu(keyAt, 0) >>> 0;
+    if (first === 0) return undefined;
+    if (!this.type.perCpu) {
+      const value = memory.u8.slice(first, first + this.spec.valueBytes);
+      for (const { offset, lengthBytes } of specialFields(this.spec)) value.fill(0, offset, offset + lengthBytes);
+      return value;
+    }
+    const stride = valueStride(this.spec);
+    const value = new Uint8Array(stride * cpus);
+    for (let cpu = 0; cpu < cpus; cpu++) value.set(memory.bytes(this.operations.lookup_percpu(keyAt, cpu) >>> 0, stride), cpu * stride);
+    return value;
+  }
+
+  #scratch(): number {
+    return mapsOf(this.#machine).scratch(roundUp(this.spec.keyBytes, 8) * 2 + valueStride(this.spec));
+  }
+
+  /** Copies a key to where operations can read it. */
+  #place(operation: string, key: Uint8Array): number {
+    if (key.length !== this.spec.keyBytes) this.#fail(operation, 'EINVAL', `a key of ${key.length} bytes was given, expected ${this.spec.keyBytes}`);
+    const at = this.#scratch();
+    this.#machine.memory.u8.set(key, at);
+    return at;
+  }
+
+  #valueScratch(keyAt: number): number {
+    return keyAt + roundUp(this.spec.keyBytes, 8);
+  }
+
+  #permit(operation: string, forbidding: number): void {
+    if ((this.spec.flags & forbidding) === 0) return;
+    this.#fail(operation, 'EPERM', `its flags make it ${forbidding === MAP_FLAG.RDONLY ? 'read-only' : 'write-only'} for user space`);
+  }
+
+  #expectOk(operation: string, result: number, key: Uint8Array | undefined): void {
+    if (result === 0) return;
+    const errno = errnoName(result) ?? 'EIO';
+    const of = key === undefined ? '' : `of key ${Buffer.from(key).toString('hex')}: `;
+    this.#fail(operation, errno, `${of}${REMEDY[errno]?.(this) ?? 'refused'}`);
+  }
+
+  #fail(operation: string, errno: ErrnoName, problem: string): never {
+    throw new MapError(errno, `map '${this.name}' (${this.type.name}): ${operation} ${problem}`);
+  }
+}
+
+export function createMap(machine: Machine, declared: MapSpec): BpfMap {
+  const type = MAP_TYPES.get(declared.type);
+  if (type === undefined) throw new MapError('EINVAL', `map '${declared.name}' is of type ${declared.type}, which is not supported`);
+  const spec = type.prepare?.(declared, machine) ?? declared;
+  type.check(spec);
+  const storage = type.allocate(machine, spec);
+  const { memory, mapTable } = machine;
+  const descriptor = memory.allocate(MAP_DESCRIPTOR.size, MAP_DESCRIPTOR.size, `map '${spec.name}'`);
+  const geometry: MapGeometry = { spec, machine, descriptor, storage };
+  const operations = compileOperations(memory, geometry, type);
+  const first = mapTable.grow(OPERATION_NAMES.length);
+  OPERATION_NAMES.forEach((name, index) => mapTable.set(first + index, operations[name]));
+
+  const registry = mapsOf(machine);
+  const map = new BpfMap(registry.allocateId(), geometry, type, operations);
+  const fields = { operations: first, id: map.id, type: spec.type, keyBytes: spec.keyBytes, valueBytes: spec.valueBytes, maxEntries: spec.maxEntries, storage, flags: spec.flags };
+  for (const [name, value] of Object.entries(fields)) memory.view.setUint32(descriptor + MAP_DESCRIPTOR[name as keyof typeof fields], value, true);
+  registry.add(map);
+
+  if (spec.contents !== undefined) memory.u8.set(spec.contents.subarray(0, spec.valueBytes), storage);
+  if (spec.frozen) map.freeze();
+  return map;
+}

@@ -1,0 +1,53 @@
+/** A map's operations as functions of a WebAssembly module: a program's, or the small one that each map has. */
+import type { MachineMemory } from '../machine/memory.ts';
+import { i32, type Callee, type ValueType } from '../wasm/expression.ts';
+import type { FunctionBuilder } from '../wasm/function-builder.ts';
+import { ModuleBuilder } from '../wasm/module-builder.ts';
+import { ERRNO, OPERATION_NAMES, operationParams, type MapCode, type MapGeometry, type MapOperation, type MapType } from './map.ts';
+
+export type MapOperations = { readonly [Operation in MapOperation]: (...args: number[]) => number };
+
+/** What an operation answers that a type does not have: NULL where an address is expected. */
+const MISSING: Partial<Record<MapOperation, number>> = { lookup: 0, lookup_percpu: 0 };
+
+/** Defines each operation in one module when it is first asked for. */
+export class MapModule implements MapCode {
+  readonly module: ModuleBuilder;
+  readonly geometry: MapGeometry;
+  readonly #type: MapType;
+  readonly #defined = new Map<string, Callee<ValueType | undefined>>();
+
+  constructor(module: ModuleBuilder, geometry: MapGeometry, type: MapType) {
+    this.module = module;
+    this.geometry = geometry;
+    this.#type = type;
+  }
+
+  operation(operation: MapOperation): Callee<'i32'> {
+    const defined = this.#defined.get(operation);
+    if (defined) return defined as Callee<'i32'>;
+    const f = this.module.function(`${this.geometry.spec.name}.${operation}`, operationParams(operation), 'i32');
+    this.#defined.set(operation, f);
+    const emit = this.#type.operations[operation];
+    if (emit) emit(f, this);
+    else f.return(i32.const(-(this.#type.missing?.[operation] ?? MISSING[operation] ?? ERRNO.EOPNOTSUPP)));
+    return f;
+  }
+
+  part<R extends ValueType | undefined>(name: string, define: () => FunctionBuilder<R>): Callee<R> {
+    const key = `part ${name}`;
+    const defined = this.#defined.get(key) ?? define();
+    this.#defined.set(key, defined);
+    return defined as Callee<R>;
+  }
+}
+
+/** Compiles all operations of a map. */
+export function compileOperations(memory: MachineMemory, geometry: MapGeometry, type: MapType): MapOperations {
+  const module = new ModuleBuilder();
+  module.importMemory('machine', 'memory');
+  const code = new MapModule(module, geometry, type);
+  for (const operation of OPERATION_NAMES) module.export(operation, code.operation(operation));
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(module.assemble()), { machine: { memory: memory.wasm } });
+  return instance.exports as unknown as MapOperations;
+}

@@ -1,0 +1,59 @@
+/** The maps of a machine, by id and by descriptor, and what else they share. */
+import type { Machine } from '../machine/machine.ts';
+import type { BpfMap } from './bpf-map.ts';
+import { roundUp } from './map.ts';
+
+const FIRST_SCRATCH_BYTES = 4096;
+
+export class MapRegistry implements Iterable<BpfMap> {
+  readonly #machine: Machine;
+  readonly #byId = new Map<number, BpfMap>();
+  readonly #byDescriptor = new Map<number, BpfMap>();
+  #nextId = 1;
+  #scratch = 0;
+  #scratchBytes = 0;
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+  }
+
+  byId(id: number): BpfMap | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** What a program's `struct bpf_map *` points to. */
+  byDescriptor(address: number): BpfMap | undefined {
+    return this.#byDescriptor.get(address >>> 0);
+  }
+
+  /** In the order they were made. */
+  [Symbol.iterator](): Iterator<BpfMap> {
+    return this.#byId.values();
+  }
+
+  allocateId(): number {
+    return this.#nextId++;
+  }
+
+  add(map: BpfMap): void {
+    this.#byId.set(map.id, map);
+    this.#byDescriptor.set(map.descriptor, map);
+  }
+
+  /** Where JavaScript puts keys and values for an operation; valid until the next call. */
+  scratch(lengthBytes: number): number {
+    if (lengthBytes > this.#scratchBytes) {
+      this.#scratchBytes = roundUp(Math.max(lengthBytes, this.#scratchBytes * 2), FIRST_SCRATCH_BYTES);
+      this.#scratch = this.#machine.memory.allocate(this.#scratchBytes, 64, 'map arguments');
+    }
+    return this.#scratch;
+  }
+}
+
+const registries = new WeakMap<Machine, MapRegistry>();
+
+export function mapsOf(machine: Machine): MapRegistry {
+  let registry = registries.get(machine);
+  if (registry === undefined) registries.set(machine, (registry = new MapRegistry(machine)));
+  return registry;
+}

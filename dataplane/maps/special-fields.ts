@@ -1,0 +1,52 @@
+/**
+ * Members of a map value that the kernel keeps for itself (Linux Documentation/bpf/graph_ds_impl.rst calls them
+ * special fields): an update does not copy them, a new element has them zero, and user space sees them as zero.
+ * They are found by the BTF type of the value, as members of the value's struct.
+ */
+import type { MapSpec } from '../bpf/spec.ts';
+import type { I32 } from '../wasm/expression.ts';
+import type { FunctionBuilder } from '../wasm/function-builder.ts';
+import { copyBytes, zeroBytes } from './words.ts';
+
+/** By the name of the struct: its size. */
+const SPECIAL = { bpf_spin_lock: 4, bpf_timer: 16 } as const;
+
+export interface SpecialField {
+  readonly type: keyof typeof SPECIAL;
+  readonly offset: number;
+  readonly lengthBytes: number;
+}
+
+export function specialFields({ btf, valueTypeId, valueBytes }: MapSpec): readonly SpecialField[] {
+  if (btf === undefined || valueTypeId === 0) return [];
+  const { type } = btf.resolve(valueTypeId);
+  if (type.kind !== 'struct') return [];
+  return type.members.flatMap((member) => {
+    const { type: of } = btf.resolve(member.type);
+    if (of.kind !== 'struct' || !Object.hasOwn(SPECIAL, of.name)) return [];
+    const special = of.name as keyof typeof SPECIAL;
+    const field = { type: special, offset: member.offsetBits / 8, lengthBytes: SPECIAL[special] };
+    return field.offset + field.lengthBytes <= valueBytes ? [field] : [];
+  });
+}
+
+export function hasSpinLock(spec: MapSpec): boolean {
+  return specialFields(spec).some((field) => field.type === 'bpf_spin_lock');
+}
+
+/** What is between the special fields. */
+export function plainRanges(spec: MapSpec): readonly { readonly offset: number; readonly lengthBytes: number }[] {
+  const fields = specialFields(spec).toSorted((a, b) => a.offset - b.offset);
+  const starts = [0, ...fields.map((field) => field.offset + field.lengthBytes)];
+  const ends = [...fields.map((field) => field.offset), spec.valueBytes];
+  return starts.map((offset, index) => ({ offset, lengthBytes: ends[index]! - offset })).filter((range) => range.lengthBytes > 0);
+}
+
+/** Copies a value but for its special fields. */
+export function copyValue(f: FunctionBuilder, spec: MapSpec, to: I32, toOffset: number, from: I32): void {
+  for (const { offset, lengthBytes } of plainRanges(spec)) copyBytes(f, to, toOffset + offset, from, offset, lengthBytes);
+}
+
+export function zeroSpecialFields(f: FunctionBuilder, spec: MapSpec, value: I32, valueOffset: number): void {
+  for (const { offset, lengthBytes } of specialFields(spec)) zeroBytes(f, value, valueOffset + offset, lengthBytes);
+}

@@ -1,0 +1,107 @@
+/**
+ * Code that moves, compares and hashes keys and values of a size that is known when it is emitted.
+ *
+ * A key is read as little-endian 64-bit words. Where its size is not a multiple of 8 the last word is read from the
+ * key's last 8 bytes and overlaps the one before, so that no byte beside the key is touched:
+ *
+ *   13 bytes:  word 0 = bytes 0..7   word 1 = bytes 5..12
+ *
+ * Keys shorter than 8 bytes are one word. Addresses given as expressions are read several times: they must be locals
+ * or constants.
+ */
+import { i32, i64, memory, type I32, type I64 } from '../wasm/expression.ts';
+import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
+
+const WORD_BYTES = 8;
+/** Above this, the engine's own copy and fill win over unrolled loads and stores. */
+const UNROLLED_BYTES = 128;
+
+interface Piece {
+  readonly offset: number;
+  readonly bytes: 1 | 2 | 4 | 8;
+}
+
+/** Aligned from the start, the last one overlapping where the length is no multiple. */
+function pieces(lengthBytes: number): readonly Piece[] {
+  const bytes = lengthBytes >= 8 ? 8 : lengthBytes >= 4 ? 4 : lengthBytes >= 2 ? 2 : 1;
+  const count = Math.ceil(lengthBytes / bytes);
+  return Array.from({ length: count }, (_, index) => ({ bytes, offset: Math.min(index * bytes, lengthBytes - bytes) }));
+}
+
+const LOAD = { 1: i64.load8U, 2: i64.load16U, 4: i64.load32U, 8: i64.load } as const;
+const STORE = { 1: i64.store8, 2: i64.store16, 4: i64.store32, 8: i64.store } as const;
+
+/** The words of `lengthBytes` bytes at `address + offset`, as expressions. */
+export function wordsAt(address: I32, offset: number, lengthBytes: number): readonly I64[] {
+  const loads = pieces(lengthBytes).map((piece) => LOAD[piece.bytes](address, offset + piece.offset));
+  if (lengthBytes >= WORD_BYTES) return loads;
+  const [low, high] = loads;
+  return high === undefined ? [low!] : [i64.or(low!, i64.shl(high, i64.const(8 * (lengthBytes - pieces(lengthBytes)[1]!.bytes))))];
+}
+
+/** The same, read once into variables. */
+export function loadWords(f: FunctionBuilder, address: I32, offset: number, lengthBytes: number): readonly Local<'i64'>[] {
+  return wordsAt(address, offset, lengthBytes).map((word, index) => f.let(word, `word${index}`));
+}
+
+/** Writes words that `loadWords` read. */
+export function storeWords(f: FunctionBuilder, address: I32, offset: number, words: readonly Local<'i64'>[], lengthBytes: number): void {
+  if (lengthBytes >= WORD_BYTES) {
+    pieces(lengthBytes).forEach((piece, index) => f.do(i64.store(address, offset + piece.offset, words[index]!)));
+    return;
+  }
+  for (const piece of pieces(lengthBytes)) {
+    f.do(STORE[piece.bytes](address, offset + piece.offset, piece.offset === 0 ? words[0]! : i64.shrU(words[0]!, i64.const(8 * piece.offset))));
+  }
+}
+
+/** Whether the bytes at `address + offset` are those words. */
+export function equalsWords(address: I32, offset: number, words: readonly Local<'i64'>[], lengthBytes: number): I32 {
+  const found = wordsAt(address, offset, lengthBytes);
+  if (found.length === 1) return i64.eq(found[0]!, words[0]!);
+  return i64.eqz(found.map((word, index) => i64.xor(word, words[index]!)).reduce((all, difference) => i64.or(all, difference)));
+}
+
+/** Copies bytes that do not overlap, unless they are the same. */
+export function copyBytes(f: FunctionBuilder, to: I32, toOffset: number, from: I32, fromOffset: number, lengthBytes: number): void {
+  if (lengthBytes === 0) return;
+  if (lengthBytes > UNROLLED_BYTES) {
+    f.do(memory.copy(i32.add(to, i32.const(toOffset)), i32.add(from, i32.const(fromOffset)), i32.const(lengthBytes)));
+    return;
+  }
+  for (const piece of pieces(lengthBytes)) {
+    f.do(STORE[piece.bytes](to, toOffset + piece.offset, LOAD[piece.bytes](from, fromOffset + piece.offset)));
+  }
+}
+
+export function zeroBytes(f: FunctionBuilder, at: I32, offset: number, lengthBytes: number): void {
+  if (lengthBytes === 0) return;
+  if (lengthBytes > UNROLLED_BYTES) {
+    f.do(memory.fill(i32.add(at, i32.const(offset)), i32.const(0), i32.const(lengthBytes)));
+    return;
+  }
+  for (const piece of pieces(lengthBytes)) f.do(STORE[piece.bytes](at, offset + piece.offset, i64.const(0)));
+}
+
+const GOLDEN = 0x9e37_79b9_7f4a_7c15n;
+
+/** An odd constant for each position of a key: the splitmix64 sequence. */
+function multiplier(index: number): I64 {
+  let x = BigInt.asUintN(64, GOLDEN * BigInt(index + 1));
+  x = BigInt.asUintN(64, (x ^ (x >> 30n)) * 0xbf58_476d_1ce4_e5b9n);
+  x = BigInt.asUintN(64, (x ^ (x >> 27n)) * 0x94d0_49bb_1331_11ebn);
+  return i64.const(BigInt.asIntN(64, (x ^ (x >> 31n)) | 1n));
+}
+
+/**
+ * A hash of all words in which every bit depends on every bit of the key. Words are multiplied independently, so that
+ * a long key costs little more than a short one; the folds carry the upper halves down, which products do not.
+ */
+export function hashWords(f: FunctionBuilder, words: readonly Local<'i64'>[]): Local<'i32'> {
+  const [first, ...rest] = words;
+  const sum = rest.length === 0 ? first! : [first!, ...rest].map((word, index) => i64.mul(word, multiplier(index + 1))).reduce((all, product) => i64.add(all, product));
+  const mixed = f.local('i64', 'mixed');
+  f.set(mixed, sum);
+  f.set(mixed, i64.mul(i64.xor(mixed, i64.shrU(mixed, i64.const(32))), multiplier(0)));
+  return f.let(i32.wrap(i64.xor(mixed, i64.shrU(mixed, i64.const(32)))), 'hash');
+}
