@@ -7,7 +7,8 @@
  *  16 u32 redirect       what the last redirect helper asked for: REDIRECT_NONE, or a kind
  *  20 u32 redirectTarget an ifindex, or the address of the map slot that was found
  *  24 u32 redirectFlags
- *  28 u32 redirectMap    descriptor of the map, for redirect_map
+ *  28 u32 redirectMap    descriptor of the map, for redirect_map; for redirect_neigh the address of the next hop
+ *                        the program gave (struct bpf_redir_neigh), or 0
  *  32 i32 budget         instructions the running program may still spend, charged at backward jumps
  *  36 u32 tailCalls      made by the running program
  *  40 u32 framePointer   r10 of the next callback a helper calls

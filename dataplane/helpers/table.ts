@@ -1,0 +1,27 @@
+/** Every helper there is here, in order of id. A new one is a file or a row of a file, and its line in this list. */
+import { CSUM_DIFF_HELPERS } from './csum-diff.ts';
+import type { Helper } from './helper.ts';
+import { MAP_ELEMENT_HELPERS } from './map-element.ts';
+import { PERF_EVENT_HELPERS } from './perf-event.ts';
+import { PROCESSOR_HELPERS } from './processor.ts';
+import { RANDOM_HELPERS } from './random.ts';
+import { REDIRECT_MAP_HELPERS } from './redirect-map.ts';
+import { REDIRECT_HELPERS } from './redirect.ts';
+import { TAIL_CALL_HELPERS } from './tail-call.ts';
+import { TIME_HELPERS } from './time.ts';
+import { TRACE_HELPERS } from './trace.ts';
+import { XDP_ADJUST_HELPERS } from './xdp-adjust.ts';
+
+export const HELPERS: readonly Helper[] = [
+  ...MAP_ELEMENT_HELPERS,
+  ...TIME_HELPERS,
+  ...RANDOM_HELPERS,
+  ...PROCESSOR_HELPERS,
+  ...TRACE_HELPERS,
+  ...TAIL_CALL_HELPERS,
+  ...CSUM_DIFF_HELPERS,
+  ...REDIRECT_HELPERS,
+  ...REDIRECT_MAP_HELPERS,
+  ...PERF_EVENT_HELPERS,
+  ...XDP_ADJUST_HELPERS,
+].toSorted((a, b) => a.id - b.id);
