@@ -4,6 +4,7 @@
  * Invariant: a parser answers `undefined` to whatever it does not accept whole, because only the caller can
  * say where the text stood; `parse(format(bytes))` gives the bytes back.
  */
+import { XdplabError } from '../errors.ts';
 
 const IPV4 = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/;
 const MAC = /^[0-9a-f]{1,2}([:-])[0-9a-f]{1,2}(?:\1[0-9a-f]{1,2}){4}$/i;
@@ -115,4 +116,21 @@ export function parsePrefix(text: string): Prefix | undefined {
 
 export function formatPrefix(prefix: Prefix): string {
   return `${formatAddress(prefix.address)}/${prefix.prefixBits}`;
+}
+
+/** For builders: the bytes of an address written as text, or the bytes given. Throws ERR_VALUE. */
+export function addressBytes(address: string | Uint8Array): Uint8Array {
+  return bytesOf(address, parseAddress, 'an IPv4 or IPv6 address');
+}
+
+/** The same for a MAC address. */
+export function macBytes(address: string | Uint8Array): Uint8Array {
+  return bytesOf(address, parseMac, 'a MAC address');
+}
+
+function bytesOf(value: string | Uint8Array, parse: (text: string) => Uint8Array | undefined, expected: string): Uint8Array {
+  if (typeof value !== 'string') return value;
+  const bytes = parse(value);
+  if (bytes === undefined) throw new XdplabError('ERR_VALUE', `found "${value}", expected ${expected}`);
+  return bytes;
 }

@@ -44,3 +44,26 @@ export function pseudoHeaderSum(
 ): number {
   return checksumAdd(protocol, bytes, addresses, addressesEnd) + (lengthBytes >>> 16) + (lengthBytes & 0xffff);
 }
+
+/** Where in an IP packet the parts are that a transport checksum covers. */
+interface TransportPlace {
+  readonly addresses: number;
+  /** Of the transport header. */
+  readonly start: number;
+  readonly protocol: number;
+  readonly checksumAt: number;
+}
+
+const PROTOCOL_UDP = 17;
+
+/** Computes the transport checksum of an IP packet whose checksum field is still zero, and stores it. */
+export function finishTransport(packet: Uint8Array, place: TransportPlace): void {
+  const { addresses, start, protocol, checksumAt } = place;
+  const addressesEnd = addresses + (packet[0]! >>> 4 === 4 ? 8 : 32);
+  const pseudo = pseudoHeaderSum(packet, addresses, addressesEnd, protocol, packet.length - start);
+  let value = checksumFinish(checksumAdd(pseudo, packet, start, packet.length));
+  // In UDP 0 says that there is none (RFC 768).
+  if (value === 0 && protocol === PROTOCOL_UDP) value = 0xffff;
+  packet[checksumAt] = value >>> 8;
+  packet[checksumAt + 1] = value;
+}

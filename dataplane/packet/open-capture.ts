@@ -12,6 +12,7 @@ import { CaptureWindow } from './capture-window.ts';
 import type { Compression } from './decompress.ts';
 import { DecompressedSource, detectCompression } from './decompress.ts';
 import type { PacketBatch } from './packet-batch.ts';
+import { openPcapParser } from './pcap-parser-reader.ts';
 import { isPcapMagic, PcapWalk } from './pcap.ts';
 import { BLOCK, PcapngWalk } from './pcapng.ts';
 
@@ -24,6 +25,7 @@ export interface OpenCaptureOptions {
 /** Throws ERR_FILE when `path` ('-' for standard input) cannot be read, ERR_CAPTURE when it is no capture. */
 export async function openCapture(path: string, options: OpenCaptureOptions): Promise<CaptureReader> {
   const name = path === '-' ? 'standard input' : path;
+  if (options.reader === 'pcap-parser') return openPcapParser(path, name, options.window);
   const packed = openByteSource(path);
   try {
     const head = await peek(packed);
