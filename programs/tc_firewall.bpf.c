@@ -9,6 +9,8 @@
  * entry. TCP walks through its states (RFC 9293) as far as flags show them; each state has its timeout.
  * ICMP errors pass if they quote a packet of a known connection.
  *
+ * All maps are pinned by name: the two programs share them even when a tool loads each by itself.
+ *
  * What passes gets TC_ACT_UNSPEC (TCX_NEXT), so that other programs on the hook still see it.
  */
 #include "include/parse.h"
@@ -228,6 +230,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct ct_config);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } ct_config SEC(".maps");
 
 struct {
@@ -235,6 +238,7 @@ struct {
 	__uint(max_entries, MAX_CONNECTIONS);
 	__type(key, struct connection_key);
 	__type(value, struct connection);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } connections SEC(".maps");
 
 struct {
@@ -242,6 +246,7 @@ struct {
 	__uint(max_entries, 1024);
 	__type(key, struct inbound_key);
 	__type(value, struct inbound_rule);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } inbound_rules SEC(".maps");
 
 /* Connections opened by each rule. */
@@ -250,6 +255,7 @@ struct {
 	__uint(max_entries, MAX_RULES);
 	__type(key, __u32);
 	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } inbound_opened SEC(".maps");
 
 /* For rules with FROM_TRUSTED. The values carry no meaning. */
@@ -259,6 +265,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct ipv4_prefix);
 	__type(value, __u32);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } trusted_v4 SEC(".maps");
 
 struct {
@@ -267,6 +274,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct ipv6_prefix);
 	__type(value, __u32);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } trusted_v6 SEC(".maps");
 
 /* First fragments that passed; the value is the time until which others may follow. */
@@ -275,6 +283,7 @@ struct {
 	__uint(max_entries, MAX_FRAGMENTS);
 	__type(key, struct fragment_key);
 	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } ct_fragments SEC(".maps");
 
 struct {
@@ -282,6 +291,7 @@ struct {
 	__uint(max_entries, CT_VERDICTS);
 	__type(key, enum ct_verdict);
 	__type(value, struct both_ways);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } ct_verdicts SEC(".maps");
 
 /* What is known of a packet when it comes to its connection. */

@@ -60,6 +60,12 @@ enum {
 	BPF_F_NO_PREALLOC = 1, /* map flag; LPM tries need it */
 };
 
+/* What libbpf makes of a map's `pinning`: one map of that name for all objects that declare it. */
+enum libbpf_pin_type {
+	LIBBPF_PIN_NONE = 0,
+	LIBBPF_PIN_BY_NAME = 1,
+};
+
 enum xdp_action {
 	XDP_ABORTED = 0,
 	XDP_DROP = 1,
