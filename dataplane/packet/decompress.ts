@@ -44,14 +44,14 @@ function zstdInJavaScript(): Transform {
   const stream = new Transform({
     transform(chunk: Uint8Array, _encoding, done) {
       // The decoder keeps what it cannot use yet, and the slice it comes in is used again.
-      done(attempt(() => decoder.push(chunk.slice())));
+      done(attempt(() => decoder.push(new Uint8Array(chunk))));
     },
     flush(done) {
       done(attempt(() => decoder.push(new Uint8Array(0), true)));
     },
   });
   const decoder = new Decompress((output) => {
-    if (output.length > 0) stream.push(output.slice());
+    if (output.length > 0) stream.push(new Uint8Array(output));
   });
   return stream;
 }

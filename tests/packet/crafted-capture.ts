@@ -24,20 +24,20 @@ export interface ReadCapture {
   readonly damage: string | undefined;
 }
 
-/** Reads a whole capture, copying its packets. */
+/** Reads a whole capture, copying its packets unless told not to keep them. */
 export async function readCapture(
   path: string,
-  options: { reader?: 'native' | 'pcap-parser'; windowBytes?: number; batchSize?: number } = {},
+  options: { reader?: 'native' | 'pcap-parser'; batchSize?: number; keep?: boolean } = {},
 ): Promise<ReadCapture> {
   const memory = new MachineMemory();
-  const window = memory.region(options.windowBytes ?? MIN_WINDOW_BYTES, 4096, 'window');
+  const window = memory.region(MIN_WINDOW_BYTES, 4096, 'window');
   const batch = new PacketBatch(memory, options.batchSize ?? 64);
   const reader = await openCapture(path, { window, reader: options.reader ?? 'native' });
   const packets: CraftedPacket[] = [];
   for (;;) {
     const count = await reader.read(batch);
     if (count === 0) break;
-    for (let index = 0; index < count; index++) {
+    for (let index = 0; index < count && options.keep !== false; index++) {
       const word = batch.descriptor(index) >>> 2;
       packets.push({
         bytes: batch.packet(index).slice(),
