@@ -43,9 +43,10 @@ export class FunctionBuilder<R extends ValueType | undefined = ValueType | undef
   }
 
   /** Parameter `index`, which must have been declared with type `type`. */
-  param<T extends ValueType>(index: number, type: T): Local<T> {
+  param<T extends ValueType>(index: number, type: T, name?: string): Local<T> {
     const local = this.#locals[index];
     if (index >= this.params.length || local?.type !== type) throw new TypeError(`${this.name}: parameter ${index} is not ${type}`);
+    if (name !== undefined) this.#localNames[index] = name;
     return local as Local<T>;
   }
 

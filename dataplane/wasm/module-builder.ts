@@ -21,17 +21,21 @@ export class ModuleBuilder {
   readonly #otherImports: Code[] = [];
   readonly #functions: FunctionBuilder[] = [];
   readonly #exports: { name: string; callee: Callee }[] = [];
-  #tables = 0;
+  readonly #tables = new Map<string, number>();
 
   /** Imports the machine's memory. */
   importMemory(module: string, field: string): void {
     this.#otherImports.push([name(module), name(field), KIND.memory, 0, unsignedLeb(1)]);
   }
 
-  /** Imports a table of functions; returns its index. */
+  /** Imports a table of functions, once however often it is asked for; returns its index. */
   importTable(module: string, field: string): number {
+    const key = `${module}.${field}`;
+    const known = this.#tables.get(key);
+    if (known !== undefined) return known;
     this.#otherImports.push([name(module), name(field), KIND.table, 0x70, 0, unsignedLeb(0)]);
-    return this.#tables++;
+    this.#tables.set(key, this.#tables.size);
+    return this.#tables.size - 1;
   }
 
   importFunction<R extends ValueType | undefined>(module: string, field: string, params: readonly ValueType[], result: R): Callee<R> {

@@ -1,0 +1,328 @@
+/**
+ * Compiles one function of a program: blocks and what is known of registers come from control-flow.ts and
+ * value-flow.ts, nesting from structure.ts, and here each instruction becomes WebAssembly.
+ *
+ *   r0 .. r9   i64 variables
+ *   fp         i32, r10; never written
+ *   frame      i32, the lowest byte of the stack frame: offsets from it are not negative
+ *
+ * Addresses are the low 32 bits of register + offset, as WebAssembly adds: an offset that is not negative is left to
+ * the access, which faults instead of wrapping past 4 GiB.
+ */
+import type { Instruction, Operand, Register } from '../../bpf/isa.ts';
+import { CPU_BLOCK, FAULT, FRAME_BYTES, type Fault } from '../../machine/cpu.ts';
+import { SK_BUFF } from '../../packet/frame.ts';
+import { call, i32, i64, select, type I32, type I64 } from '../../wasm/expression.ts';
+import type { FunctionBuilder, Local } from '../../wasm/function-builder.ts';
+import { branchCondition, emitAlu, extendSign, negate, reverseBytes, truncate, type Value } from './arithmetic.ts';
+import { emitHelperCall, helperResultKnown, type CallSite } from './calls.ts';
+import { buildBlocks, reversePostOrder, type Block, type Edge } from './control-flow.ts';
+import { dominatorTree, isReducible } from './dominators.ts';
+import { ANYTHING, bits, constant, type Known } from './known-value.ts';
+import { load, MODIFY, store, type Address } from './memory-access.ts';
+import type { ProgramModule } from './program-module.ts';
+import { makeReducible } from './reducible.ts';
+import { emitStructured, type BlockEmitter } from './structure.ts';
+import { analyseValues, entryRegisters, transfer, type Registers, type Surroundings, type ValueFlow } from './value-flow.ts';
+
+type Of<Kind extends Instruction['kind']> = Extract<Instruction, { kind: Kind }>;
+
+/** Compiles the program's entry function, and the subprograms that it and they call. */
+export function compileFunctions(program: ProgramModule): void {
+  const { entry } = program;
+  new FunctionCompiler(program, entry, 0, entry.param(0, 'i32', 'ctx')).compile();
+  // Grows while it is walked.
+  for (const { slot, f } of program.subprograms) new FunctionCompiler(program, f, slot, undefined).compile();
+}
+
+class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
+  readonly f: FunctionBuilder<'i64'>;
+  readonly program: ProgramModule;
+  readonly framePointer: Local<'i32'>;
+  readonly #frame: Local<'i32'>;
+  readonly #start: number;
+  readonly #instructions: readonly Instruction[];
+  readonly #unresolved: ReadonlySet<number>;
+  readonly #r: readonly Local<'i64'>[];
+  readonly #entryRegisters: Registers;
+  readonly #selectors: Local<'i32'>[] = [];
+  readonly #cpu: I32;
+  #flow!: ValueFlow;
+  /** What is known before the instruction that is being compiled, or at the end of the block that was. */
+  #registers: Registers = [];
+  #scratch: Local<'i64'> | undefined;
+
+  /** `context` is the parameter of the entry function. */
+  constructor(program: ProgramModule, f: FunctionBuilder<'i64'>, start: number, context: Local<'i32'> | undefined) {
+    this.program = program;
+    this.f = f;
+    this.#start = start;
+    this.#instructions = program.program.spec.instructions;
+    this.#unresolved = new Set(program.program.spec.unresolved?.map(({ slot }) => slot));
+    this.#cpu = i32.const(program.machine.cpuBlock);
+    const parameters = context ? [] : ([1, 2, 3, 4, 5] as const).map((register) => f.param(register - 1, 'i64', `r${register}`));
+    this.#r = Array.from({ length: 10 }, (_, register) => parameters[register - 1] ?? f.local('i64', `r${register}`));
+    this.framePointer = context ? f.local('i32', 'fp') : f.param(5, 'i32', 'fp');
+    this.#frame = f.local('i32', 'frame');
+    this.#entryRegisters = entryRegisters(context ? { 1: bits(32) } : {});
+    if (context) this.#enter(context);
+    else this.#enterSubprogram();
+  }
+
+  compile(): void {
+    const { f } = this;
+    const [entry] = buildBlocks(this.#instructions, this.#start);
+    this.#flow = analyseValues(this.#instructions, entry!, this.#entryRegisters, this);
+    let ordered = this.#flow.blocks;
+    let tree = dominatorTree(ordered);
+    if (!isReducible(ordered, tree)) {
+      const regions = makeReducible(ordered);
+      for (let region = 0; region < regions; region++) this.#selectors.push(f.local('i32', `selector${region}`));
+      ordered = reversePostOrder(entry!);
+      tree = dominatorTree(ordered);
+    }
+    emitStructured(f, ordered, tree, this);
+  }
+
+  /** A program that was tail-called from a subprogram runs on that one's frame. */
+  #enter(context: Local<'i32'>): void {
+    const { f, program } = this;
+    const top = i32.const(program.machine.stackTop);
+    f.set(this.framePointer, select(i32.load(this.#cpu, CPU_BLOCK.tailCalls), i32.load(this.#cpu, CPU_BLOCK.framePointer), top));
+    f.set(this.#frame, i32.sub(this.framePointer, i32.const(FRAME_BYTES)));
+    f.set(this.#r[1]!, i64.extendU(context));
+  }
+
+  #enterSubprogram(): void {
+    const { f, program } = this;
+    f.set(this.#frame, i32.sub(this.framePointer, i32.const(FRAME_BYTES)));
+    f.if(i32.ltU(this.#frame, i32.const(program.machine.cpuBlock + CPU_BLOCK.stack)), () => this.#fault(FAULT.depth));
+  }
+
+  #fault(fault: Fault): void {
+    this.f.do(i32.store(this.#cpu, CPU_BLOCK.fault, i32.const(fault)));
+    this.f.unreachable();
+  }
+
+  // What value-flow asks.
+
+  immediate64(value: Of<'load_imm64'>['value']): bigint {
+    return this.program.immediate64(value);
+  }
+
+  callResult({ target }: Of<'call'>): Known {
+    const helper = target.kind === 'helper' ? this.program.helper(target.id) : undefined;
+    return helper ? helperResultKnown(helper) : ANYTHING;
+  }
+
+  frozen(address: number, bytes: number): bigint | undefined {
+    return this.program.frozen(address, bytes);
+  }
+
+  // What structure asks.
+
+  body(block: Block): void {
+    if (block.selects) this.f.set(this.#selectors[block.selects.region]!, i32.const(block.selects.index));
+    if (block.start === block.end) return;
+    this.#registers = this.#flow.at(block);
+    for (let slot = block.start; slot < block.end; slot++) {
+      const instruction = this.#instructions[slot]!;
+      const after = this.#registers.slice();
+      transfer(instruction, after, this);
+      slot += this.#emit(instruction, slot, block.end, after);
+      this.#registers = after;
+    }
+  }
+
+  condition(block: Block, whenTaken: boolean): I32 {
+    const branch = this.#instructions[block.end - 1] as Of<'branch'>;
+    return branchCondition(branch.op, branch.width, this.value(branch.dst), this.#operand(branch.source), whenTaken);
+  }
+
+  charge({ charge }: Edge): void {
+    const left = this.f.let(i32.sub(i32.load(this.#cpu, CPU_BLOCK.budget), i32.const(charge)));
+    this.f.do(i32.store(this.#cpu, CPU_BLOCK.budget, left));
+    this.f.if(i32.ltS(left, i32.const(0)), () => this.#fault(FAULT.budget));
+  }
+
+  selector(region: number): I32 {
+    return this.#selectors[region]!;
+  }
+
+  // Values.
+
+  value = (register: Register): Value => {
+    const known = this.#registers[register]!;
+    if (known.kind === 'constant') return { wide: i64.const(known.value), narrow: i32.const(Number(BigInt.asIntN(32, known.value))), known };
+    if (register === 10) return { wide: i64.extendU(this.framePointer), narrow: this.framePointer, known };
+    const local = this.#r[register]!;
+    return { wide: local, narrow: i32.wrap(local), known };
+  };
+
+  setResult = (result: I64): void => {
+    this.f.set(this.#r[0]!, result);
+  };
+
+  #operand(operand: Operand): Value {
+    if (operand.kind === 'register') return this.value(operand.register);
+    return { wide: i64.const(operand.value), narrow: i32.const(operand.value), known: constant(operand.value) };
+  }
+
+  #address(register: Register, offset: number): Address {
+    const { known, narrow } = this.value(register);
+    if (known.kind === 'constant') return { base: i32.const(Number(BigInt.asIntN(32, known.value + BigInt(offset)))), offset: 0 };
+    if (known.kind === 'frame') {
+      const above = FRAME_BYTES + known.offset + offset;
+      return above >= 0 ? { base: this.#frame, offset: above } : { base: i32.add(this.#frame, i32.const(above)), offset: 0 };
+    }
+    return offset >= 0 ? { base: narrow, offset } : { base: i32.add(narrow, i32.const(offset)), offset: 0 };
+  }
+
+  #scratchLocal = (): Local<'i64'> => (this.#scratch ??= this.f.local('i64'));
+
+  // Instructions.
+
+  /** Compiles the instruction at `slot`; `after` is what is known behind it. Returns how many following slots it took along. */
+  #emit(instruction: Instruction, slot: number, end: number, after: Registers): number {
+    const { f } = this;
+    switch (instruction.kind) {
+      case 'alu':
+        return this.#emitAlu(instruction, slot, end, after);
+      case 'neg':
+        this.#set(instruction.dst, after, () => negate(instruction.width, this.value(instruction.dst)));
+        return 0;
+      case 'movsx':
+        this.#set(instruction.dst, after, () => extendSign(instruction.width, instruction.bits, this.value(instruction.src)));
+        return 0;
+      case 'endian':
+        this.#set(instruction.dst, after, () => {
+          const value = this.value(instruction.dst);
+          return instruction.op === 'le' ? truncate(instruction.bits, value) : reverseBytes(f, instruction.bits, value, this.#scratchLocal);
+        });
+        return 0;
+      case 'load_imm64':
+        this.#set(instruction.dst, after, () => i64.const(0));
+        return 0;
+      case 'load':
+        this.#set(instruction.dst, after, () => load(instruction.bytes, instruction.signed, this.#address(instruction.src, instruction.offset)));
+        return 0;
+      case 'store':
+        f.do(store(instruction.bytes, this.#address(instruction.dst, instruction.offset), this.#operand(instruction.source).wide));
+        return 0;
+      case 'atomic':
+        this.#emitAtomic(instruction);
+        return 0;
+      case 'load_packet':
+        this.#emitLoadPacket(instruction);
+        return 0;
+      case 'call':
+        this.#emitCall(instruction, slot);
+        return 0;
+      case 'exit':
+        f.return(this.value(0).wide);
+        return 0;
+      case 'upper':
+      case 'jump':
+      case 'branch':
+        return 0;
+    }
+  }
+
+  /** Sets a register to what is known of it, or else to what `compute` says. */
+  #set(register: Register, after: Registers, compute: () => I64): void {
+    const known = after[register]!;
+    this.f.set(this.#r[register]!, known.kind === 'constant' ? i64.const(known.value) : compute());
+  }
+
+  #emitAlu(instruction: Of<'alu'>, slot: number, end: number, after: Registers): number {
+    const { op, width, dst, source } = instruction;
+    const known = after[dst]!;
+    const local = this.#r[dst]!;
+    if (known.kind === 'constant') {
+      this.f.set(local, i64.const(known.value));
+      return 0;
+    }
+    if (known.kind === 'frame') {
+      this.f.set(local, i64.extendU(i32.add(this.framePointer, i32.const(known.offset))));
+      return 0;
+    }
+    const next = slot + 1 < end ? this.#instructions[slot + 1] : undefined;
+    if (op === 'lsh' && width === 64 && next && this.#emitExtension(instruction, next, after)) return 1;
+    emitAlu(this.f, local, op, width, this.value(dst), this.#operand(source));
+    return 0;
+  }
+
+  /** Before there were 32-bit instructions, compilers shifted left and back to cut off or extend the upper half. */
+  #emitExtension(left: Of<'alu'>, right: Instruction, after: Registers): boolean {
+    if (right.kind !== 'alu' || right.width !== 64 || right.dst !== left.dst || (right.op !== 'rsh' && right.op !== 'arsh')) return false;
+    if (left.source.kind !== 'immediate' || left.source.value !== 32 || right.source.kind !== 'immediate' || right.source.value < 32) return false;
+    const value = this.value(left.dst);
+    const extended = right.op === 'rsh' ? i64.extendU(value.narrow) : i64.extend32S(value.wide);
+    const rest = right.source.value - 32;
+    const shift = right.op === 'rsh' ? i64.shrU : i64.shrS;
+    this.f.set(this.#r[left.dst]!, rest === 0 ? extended : shift(extended, i64.const(rest)));
+    transfer(right, after, this);
+    return true;
+  }
+
+  #emitAtomic(instruction: Of<'atomic'>): void {
+    const { f } = this;
+    const { op, bytes } = instruction;
+    if (op === 'load_acquire') {
+      f.set(this.#r[instruction.dst]!, load(bytes, false, this.#address(instruction.src, instruction.offset)));
+      return;
+    }
+    const at = this.#address(instruction.dst, instruction.offset);
+    const operand = this.value(instruction.src).wide;
+    if (op === 'store_release') {
+      f.do(store(bytes, at, operand));
+      return;
+    }
+    if (op === 'cmpxchg') {
+      const old = f.let(load(bytes, false, at));
+      const expected = this.value(0);
+      f.if(bytes === 4 ? i32.eq(i32.wrap(old), expected.narrow) : i64.eq(old, expected.wide), () => f.do(store(bytes, at, operand)));
+      this.setResult(old);
+      return;
+    }
+    if (!instruction.fetch) {
+      f.do(store(bytes, at, MODIFY[op](load(bytes, false, at), operand)));
+      return;
+    }
+    const old = f.let(load(bytes, false, at));
+    f.do(store(bytes, at, MODIFY[op](old, operand)));
+    f.set(this.#r[instruction.src]!, old);
+  }
+
+  /** Bytes of the skb that r6 points to; the program ends with 0 where there are none. */
+  #emitLoadPacket({ bytes, offset, index }: Of<'load_packet'>): void {
+    const { f } = this;
+    const context = this.value(6).narrow;
+    const data = f.let(i32.load(context, SK_BUFF.data));
+    const length = f.let(i32.sub(i32.load(context, SK_BUFF.data_end), data));
+    const at = f.let(index === undefined ? i32.const(offset) : i32.add(this.value(index).narrow, i32.const(offset)));
+    // Negative offsets ask for SKF_AD_OFF extensions, which are not there; as unsigned numbers they are past the end.
+    const inside = i32.and(i32.leU(at, length), i32.leU(i32.const(bytes), i32.sub(length, at)));
+    f.if(i32.eqz(inside), () => f.return(i64.const(0)));
+    const loaded = load(bytes, false, { base: i32.add(data, at), offset: 0 });
+    if (bytes === 1) {
+      this.setResult(loaded);
+      return;
+    }
+    const raw = f.let(i32.wrap(loaded));
+    this.setResult(reverseBytes(f, bytes === 2 ? 16 : 32, { wide: i64.extendU(raw), narrow: raw, known: bits(bytes * 8) }, this.#scratchLocal));
+  }
+
+  #emitCall({ target }: Of<'call'>, slot: number): void {
+    const { program } = this;
+    if (target.kind === 'subprogram') {
+      const args = ([1, 2, 3, 4, 5] as const).map((register) => this.value(register).wide);
+      this.setResult(call(program.subprogram(target.slot), ...args, i32.sub(this.framePointer, i32.const(FRAME_BYTES))));
+      return;
+    }
+    const helper = target.kind === 'helper' ? program.helper(target.id) : undefined;
+    if (helper) emitHelperCall(helper, this, this.#registers);
+    else if (this.#unresolved.has(slot)) this.#fault(FAULT.unsupported);
+    else throw program.refuse(`instruction ${slot} calls ${target.kind === 'helper' ? `helper ${target.id}` : 'a kernel function'}, which is not supported; docs/SUPPORTED.md lists the helpers that are`);
+  }
+}

@@ -1,0 +1,198 @@
+/**
+ * What is known of a register's value, and how arithmetic carries it on: a small lattice, cheap enough for every
+ * instruction of a large program.
+ *
+ *   constant        the value itself
+ *   frame           r10 plus an offset: an address on this function's stack
+ *   bits            less than 2^bits; 64 says nothing
+ *
+ * Joining two facts keeps what both say. Widths that differ are joined to 1, 8, 16, 32 or 64, so that loops settle.
+ */
+import type { AluOp, BranchOp, Instruction, OperandWidth } from '../../bpf/isa.ts';
+
+export type Known =
+  | { readonly kind: 'constant'; readonly value: bigint }
+  | { readonly kind: 'frame'; readonly offset: number }
+  | { readonly kind: 'bits'; readonly bits: number };
+
+const BITS: readonly Known[] = Array.from({ length: 65 }, (_, bits) => ({ kind: 'bits', bits }) as const);
+export const ANYTHING = BITS[64]!;
+
+export function bits(count: number): Known {
+  return BITS[Math.min(Math.max(count, 0), 64)]!;
+}
+
+/** A constant, from any integer; it is kept as an unsigned 64-bit number. */
+export function constant(value: bigint | number): Known {
+  return { kind: 'constant', value: BigInt.asUintN(64, BigInt(value)) };
+}
+
+/** Offsets from r10 within this range cannot leave the u32 range: stacks are not at the ends of memory. */
+const FRAME_REACH = 32_768;
+
+function frame(offset: number): Known {
+  return Math.abs(offset) <= FRAME_REACH ? { kind: 'frame', offset } : ANYTHING;
+}
+
+export const FRAME_POINTER = frame(0);
+
+/** Bits that the value fits in, unsigned. */
+export function bitsOf(known: Known): number {
+  switch (known.kind) {
+    case 'bits':
+      return known.bits;
+    case 'frame':
+      return 32;
+    case 'constant':
+      return known.value === 0n ? 0 : known.value.toString(2).length;
+  }
+}
+
+export function sameKnown(a: Known, b: Known): boolean {
+  if (a === b) return true;
+  if (a.kind === 'constant') return b.kind === 'constant' && a.value === b.value;
+  if (a.kind === 'frame') return b.kind === 'frame' && a.offset === b.offset;
+  return b.kind === 'bits' && a.bits === b.bits;
+}
+
+const WIDENED = [1, 8, 16, 32, 64] as const;
+
+export function join(a: Known, b: Known): Known {
+  if (sameKnown(a, b)) return a;
+  const most = Math.max(bitsOf(a), bitsOf(b));
+  return bits(WIDENED.find((width) => width >= most)!);
+}
+
+/** The low 32 bits, zero-extended. */
+function low32(known: Known): Known {
+  if (known.kind === 'constant') return constant(BigInt.asUintN(32, known.value));
+  return bitsOf(known) <= 32 ? known : bits(32);
+}
+
+/** How many bits a result needs, from those of the operands and, for shifts, the shift count if it is known. */
+const RESULT_BITS = {
+  add: (a, b) => Math.max(a, b) + 1,
+  sub: () => 64,
+  mul: (a, b) => a + b,
+  div: (a) => a,
+  sdiv: (a, b) => (a < 64 && b < 64 ? a : 64),
+  mod: (a) => a,
+  smod: (a) => (a < 64 ? a : 64),
+  or: (a, b) => Math.max(a, b),
+  and: (a, b) => Math.min(a, b),
+  xor: (a, b) => Math.max(a, b),
+  mov: (_, b) => b,
+  lsh: (a, _, count) => (count === undefined ? 64 : a + count),
+  rsh: (a, _, count) => a - (count ?? 0),
+  arsh: (a, _, count) => (a < 64 ? a - (count ?? 0) : 64),
+} as const satisfies Record<AluOp, (a: number, b: number, count: number | undefined) => number>;
+
+/** The result of `dst op= source`. */
+export function knownAlu(op: AluOp, width: OperandWidth, dst: Known, source: Known): Known {
+  if (op === 'mov') return width === 32 ? low32(source) : source;
+  const a = width === 32 ? low32(dst) : dst;
+  const b = width === 32 ? low32(source) : source;
+  if (a.kind === 'constant' && b.kind === 'constant') return constant(foldAlu(op, width, a.value, b.value));
+  if (width === 64 && b.kind === 'constant' && a.kind === 'frame') {
+    if (op === 'add') return frame(a.offset + Number(BigInt.asIntN(64, b.value)));
+    if (op === 'sub') return frame(a.offset - Number(BigInt.asIntN(64, b.value)));
+  }
+  if (width === 64 && op === 'add' && a.kind === 'constant' && b.kind === 'frame') return frame(b.offset + Number(BigInt.asIntN(64, a.value)));
+  const count = b.kind === 'constant' ? Number(b.value & BigInt(width - 1)) : undefined;
+  // A 32-bit operand whose top bit may be set is negative to a signed operation.
+  const signed = op === 'arsh' || op === 'sdiv' || op === 'smod';
+  const widthOf = (known: Known): number => (signed && bitsOf(known) === width ? 64 : bitsOf(known));
+  return bits(Math.min(RESULT_BITS[op](widthOf(a), widthOf(b), count), width));
+}
+
+/** RFC 9669 §4.1 on constants; the operands are unsigned and fit the width, so is the result. */
+export function foldAlu(op: AluOp, width: OperandWidth, a: bigint, b: bigint): bigint {
+  const signed = (value: bigint): bigint => BigInt.asIntN(width, value);
+  const count = b & BigInt(width - 1);
+  const fold = (): bigint => {
+    switch (op) {
+      case 'add':
+        return a + b;
+      case 'sub':
+        return a - b;
+      case 'mul':
+        return a * b;
+      case 'div':
+        return b === 0n ? 0n : a / b;
+      case 'sdiv':
+        return b === 0n ? 0n : signed(a) / signed(b);
+      case 'mod':
+        return b === 0n ? a : a % b;
+      case 'smod':
+        return b === 0n ? a : signed(a) % signed(b);
+      case 'or':
+        return a | b;
+      case 'and':
+        return a & b;
+      case 'xor':
+        return a ^ b;
+      case 'mov':
+        return b;
+      case 'lsh':
+        return a << count;
+      case 'rsh':
+        return a >> count;
+      case 'arsh':
+        return signed(a) >> count;
+    }
+  };
+  return BigInt.asUintN(width, fold());
+}
+
+/** A branch on two constants. */
+export function foldBranch(op: BranchOp, width: OperandWidth, left: bigint, right: bigint): boolean {
+  const a = BigInt.asUintN(width, left);
+  const b = BigInt.asUintN(width, right);
+  const sa = BigInt.asIntN(width, left);
+  const sb = BigInt.asIntN(width, right);
+  switch (op) {
+    case 'jeq':
+      return a === b;
+    case 'jne':
+      return a !== b;
+    case 'jgt':
+      return a > b;
+    case 'jge':
+      return a >= b;
+    case 'jlt':
+      return a < b;
+    case 'jle':
+      return a <= b;
+    case 'jset':
+      return (a & b) !== 0n;
+    case 'jsgt':
+      return sa > sb;
+    case 'jsge':
+      return sa >= sb;
+    case 'jslt':
+      return sa < sb;
+    case 'jsle':
+      return sa <= sb;
+  }
+}
+
+export function swapBytes(value: bigint, width: 16 | 32 | 64): bigint {
+  let out = 0n;
+  for (let shift = 0; shift < width; shift += 8) out = (out << 8n) | ((value >> BigInt(shift)) & 0xffn);
+  return out;
+}
+
+/** `le`, `be` and `bswap`. */
+export function knownEndian(op: Extract<Instruction, { kind: 'endian' }>['op'], width: 16 | 32 | 64, known: Known): Known {
+  if (known.kind === 'constant') return constant(op === 'le' ? BigInt.asUintN(width, known.value) : swapBytes(known.value, width));
+  return op === 'le' ? (bitsOf(known) <= width ? known : bits(width)) : bits(width);
+}
+
+export function knownMovsx(width: OperandWidth, from: 8 | 16 | 32, known: Known): Known {
+  if (known.kind === 'constant') return constant(BigInt.asUintN(width, BigInt.asIntN(from, known.value)));
+  return bitsOf(known) < from ? known : bits(width);
+}
+
+export function knownNeg(width: OperandWidth, known: Known): Known {
+  return known.kind === 'constant' ? constant(BigInt.asUintN(width, -known.value)) : bits(width);
+}

@@ -1,0 +1,171 @@
+/**
+ * The WebAssembly module of one program: its functions, and what they call and import. Map operations and helpers
+ * written with the encoder are emitted into it, so that calling them does not leave the instance.
+ *
+ *   entry        (ctx: i32) -> i64                          goes to machine.programTable
+ *   subprogram   (r1, r2, r3, r4, r5: i64, fp: i32) -> i64
+ *   callback     (r1, r2, r3, r4, r5: i64) -> i64           around a subprogram, for helpers that call back
+ */
+import type { Immediate64 } from '../../bpf/isa.ts';
+import { XdplabError } from '../../errors.ts';
+import { bindHelper, helpersOf } from '../../helpers/index.ts';
+import { helperParams, helperResult, type Helper, type HelperFunction } from '../../helpers/helper.ts';
+import { CPU_BLOCK } from '../../machine/cpu.ts';
+import type { Callback, Machine } from '../../machine/machine.ts';
+import type { BpfMap } from '../../maps/bpf-map.ts';
+import { mapsOf } from '../../maps/map-registry.ts';
+import type { MapOperation } from '../../maps/map.ts';
+import type { Program } from '../../program/program.ts';
+import { call, i32, type Callee, type FunctionType, type ValueType } from '../../wasm/expression.ts';
+import type { FunctionBuilder } from '../../wasm/function-builder.ts';
+import { ModuleBuilder } from '../../wasm/module-builder.ts';
+
+const SUBPROGRAM_PARAMS = ['i64', 'i64', 'i64', 'i64', 'i64', 'i32'] as const satisfies readonly ValueType[];
+
+/** V8 refuses larger function bodies. */
+const MAX_BODY_BYTES = 7_654_321;
+
+export class ProgramModule {
+  readonly module = new ModuleBuilder();
+  readonly machine: Machine;
+  readonly program: Program;
+  readonly entry: FunctionBuilder<'i64'>;
+  readonly entryType: FunctionType<'i64'>;
+  /** Subprograms in the order they were first called; compiling one may add more. */
+  readonly subprograms: { readonly slot: number; readonly f: FunctionBuilder<'i64'> }[] = [];
+  readonly #frozenMaps: readonly BpfMap[];
+  readonly #helpers = new Map<number, Callee>();
+  readonly #helperImports: Record<string, HelperFunction> = {};
+  readonly #callbacks = new Map<number, { readonly value: number; readonly exported: string; run: Callback }>();
+
+  constructor(machine: Machine, program: Program) {
+    this.machine = machine;
+    this.program = program;
+    this.#frozenMaps = [...program.maps.values()].filter(({ frozen, type }) => frozen && type.name === 'array');
+    this.module.importMemory('machine', 'memory');
+    this.entry = this.module.function(program.spec.name, ['i32'], 'i64');
+    this.entryType = this.module.type(['i32'], 'i64');
+    this.module.export('entry', this.entry);
+  }
+
+  get programTable(): number {
+    return this.module.importTable('machine', 'programTable');
+  }
+
+  get mapTable(): number {
+    return this.module.importTable('machine', 'mapTable');
+  }
+
+  /** The function at `slot`, compiled later. */
+  subprogram(slot: number): FunctionBuilder<'i64'> {
+    const known = this.subprograms.find((subprogram) => subprogram.slot === slot);
+    if (known) return known.f;
+    const name = this.program.spec.functions.find((candidate) => candidate.slot === slot)?.name ?? `function_${slot}`;
+    const f = this.module.function(name, SUBPROGRAM_PARAMS, 'i64');
+    this.subprograms.push({ slot, f });
+    return f;
+  }
+
+  /** The number by which helpers call the function at `slot` back. */
+  callback(slot: number): number {
+    const known = this.#callbacks.get(slot);
+    if (known) return known.value;
+    const subprogram = this.subprogram(slot);
+    const exported = `callback_${slot}`;
+    const f = this.module.function(`${subprogram.name}.callback`, SUBPROGRAM_PARAMS.slice(0, 5), 'i64');
+    const cell = i32.const(this.machine.cpuBlock + CPU_BLOCK.framePointer);
+    // What runs below may call helpers with callbacks of its own, which move the cell.
+    const fp = f.let(i32.load(cell), 'fp');
+    const result = f.let(call(subprogram, ...[0, 1, 2, 3, 4].map((index) => f.param(index, 'i64', `r${index + 1}`)), fp), 'r0');
+    f.do(i32.store(cell, 0, fp));
+    f.return(result);
+    this.module.export(exported, f);
+    const entry = { value: 0, exported, run: (() => 0n) as Callback };
+    const value = this.machine.addCallback((r1, r2, r3, r4, r5) => entry.run(r1, r2, r3, r4, r5));
+    entry.value = value;
+    this.#callbacks.set(slot, entry);
+    return value;
+  }
+
+  helper(id: number): Helper | undefined {
+    return helpersOf(this.program.type).get(id);
+  }
+
+  /** The function that does what a helper does, for helpers written in WebAssembly or JavaScript. */
+  helperFunction(helper: Helper): Callee {
+    let callee = this.#helpers.get(helper.id);
+    if (callee === undefined) this.#helpers.set(helper.id, (callee = this.#defineHelper(helper)));
+    return callee;
+  }
+
+  #defineHelper(helper: Helper): Callee {
+    const { implementation } = helper;
+    if (implementation.kind === 'wasm') return implementation.emit(this.module, this.machine);
+    if (implementation.kind !== 'js') throw new TypeError(`helper ${helper.name} has no function`);
+    this.#helperImports[helper.name] = bindHelper(this.machine, helper);
+    return this.module.importFunction('helper', helper.name, helperParams(helper), helperResult(helper));
+  }
+
+  mapAt(descriptor: number): BpfMap | undefined {
+    return mapsOf(this.machine).byDescriptor(descriptor);
+  }
+
+  mapOperation(map: BpfMap, operation: MapOperation): Callee<'i32'> {
+    return map.define(this.module, operation);
+  }
+
+  immediate64(value: Immediate64): bigint {
+    switch (value.kind) {
+      case 'constant':
+        return value.value;
+      case 'map':
+        return BigInt(this.#map(value.map).descriptor);
+      case 'map_value':
+        return BigInt(this.#map(value.map).geometry.storage) + BigInt(value.offset);
+      case 'function':
+        return BigInt(this.callback(value.slot));
+      default:
+        throw this.refuse(`a 64-bit immediate of kind ${value.kind} refers to a running kernel; load the object file, which names what it means`);
+    }
+  }
+
+  /** What lies at an address in a map that neither the program nor anybody else may write: a global constant. */
+  frozen(address: number, bytes: number): bigint | undefined {
+    const map = this.#frozenMaps.find(({ spec, geometry }) => address >= geometry.storage && address + bytes <= geometry.storage + spec.valueBytes);
+    if (map === undefined) return undefined;
+    const { view } = this.machine.memory;
+    let value = 0n;
+    for (let index = bytes - 1; index >= 0; index--) value = (value << 8n) | BigInt(view.getUint8(address + index));
+    return value;
+  }
+
+  #map(name: string): BpfMap {
+    const map = this.program.maps.get(name);
+    if (map) return map;
+    throw this.refuse(`refers to map '${name}', which it is not linked to; its maps are ${[...this.program.maps.keys()].join(', ') || 'none'}`);
+  }
+
+  refuse(problem: string): XdplabError {
+    return new XdplabError('ERR_PROGRAM', `${this.program.spec.name}: ${problem}`);
+  }
+
+  /** The module's bytes, once every function is there. */
+  assemble(): Uint8Array<ArrayBuffer> {
+    for (const f of [this.entry, ...this.subprograms.map((subprogram) => subprogram.f)]) {
+      if (f.lengthBytes <= MAX_BODY_BYTES) continue;
+      throw this.refuse(`function ${f.name} is ${f.lengthBytes} bytes of WebAssembly, more than the ${MAX_BODY_BYTES} that V8 compiles; split it, or use --engine interpreter`);
+    }
+    return this.module.assemble();
+  }
+
+  /** Puts the compiled module to work: returns the entry function, and lets callbacks reach theirs. */
+  instantiate(compiled: WebAssembly.Module): WebAssembly.ExportValue {
+    const { memory, programTable, mapTable } = this.machine;
+    const { exports } = new WebAssembly.Instance(compiled, {
+      machine: { memory: memory.wasm, programTable, mapTable },
+      helper: this.#helperImports as WebAssembly.ModuleImports,
+    });
+    for (const callback of this.#callbacks.values()) callback.run = exports[callback.exported] as unknown as Callback;
+    return exports['entry']!;
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * The compiler from BPF to WebAssembly: one module per program, on the machine's memory. V8 makes machine code of
+ * it, with its optimising compiler at once unless told otherwise: its baseline code is two to four times slower.
+ */
+import { setFlagsFromString } from 'node:v8';
+import type { Machine } from '../machine/machine.ts';
+import type { Program } from '../program/program.ts';
+import type { Engine } from './engine.ts';
+import { compileFunctions } from './jit/function-compiler.ts';
+import { ProgramModule } from './jit/program-module.ts';
+
+export interface WasmEngineOptions {
+  /** `default` starts in V8's baseline compiler and lets it decide when to optimise. `optimized` unless said. */
+  readonly tier?: 'optimized' | 'default';
+}
+
+export interface WasmEngine extends Engine {
+  readonly name: 'wasm';
+  /** The module that `program` is compiled to, as WebAssembly text. */
+  wat(program: Program): Promise<string>;
+}
+
+export function createWasmEngine(machine: Machine, { tier = 'optimized' }: WasmEngineOptions = {}): WasmEngine {
+  return {
+    name: 'wasm',
+    load(program) {
+      const module = new ProgramModule(machine, program);
+      compileFunctions(module);
+      const compiled = compile(module.assemble(), tier);
+      machine.programTable.set(program.id, module.instantiate(compiled));
+    },
+    async wat(program) {
+      const module = new ProgramModule(machine, program);
+      compileFunctions(module);
+      return toText(module.assemble());
+    },
+  };
+}
+
+/** V8's flags are the process's: they are set for this one compilation. */
+function compile(bytes: Uint8Array<ArrayBuffer>, tier: 'optimized' | 'default'): WebAssembly.Module {
+  if (tier === 'default') return new WebAssembly.Module(bytes);
+  setFlagsFromString('--no-liftoff');
+  setFlagsFromString('--no-wasm-lazy-compilation');
+  try {
+    return new WebAssembly.Module(bytes);
+  } finally {
+    setFlagsFromString('--liftoff');
+    setFlagsFromString('--wasm-lazy-compilation');
+  }
+}
+
+async function toText(bytes: Uint8Array): Promise<string> {
+  const { default: wabt } = await import('wabt');
+  const module = (await wabt()).readWasm(bytes, { readDebugNames: true, tail_call: true, bulk_memory: true, sign_extension: true });
+  try {
+    module.generateNames();
+    module.applyNames();
+    return module.toText({ foldExprs: false, inlineExport: false });
+  } finally {
+    module.destroy();
+  }
+}
