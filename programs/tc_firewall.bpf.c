@@ -155,6 +155,7 @@ enum ct_verdict {
 	CT_DROP_BAD_HEADER,
 	CT_VERDICTS,
 };
+ENUM_INDEX(ct_verdict);
 
 enum ct_direction {
 	CT_INGRESS,
@@ -289,10 +290,10 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, CT_VERDICTS);
-	__type(key, enum ct_verdict);
+	__type(key, ct_verdict);
 	__type(value, struct both_ways);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} ct_verdicts SEC(".maps");
+} ct_counters SEC(".maps");
 
 /* What is known of a packet when it comes to its connection. */
 struct packet {
@@ -578,7 +579,7 @@ static __always_inline int filter(struct __sk_buff *skb, enum ct_direction direc
 	if ((void *)(long)skb->data + headers_length > (void *)(long)skb->data_end)
 		bpf_skb_pull_data(skb, headers_length);
 	verdict = judge_packet(skb, direction);
-	counters = bpf_map_lookup_elem(&ct_verdicts, &verdict);
+	counters = bpf_map_lookup_elem(&ct_counters, &verdict);
 	if (counters)
 		count(direction == CT_INGRESS ? &counters->ingress : &counters->egress, skb->len);
 	return verdict < CT_DROP_NO_RULE ? TC_ACT_UNSPEC : TC_ACT_SHOT;

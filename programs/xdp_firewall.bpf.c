@@ -11,7 +11,7 @@
  *   6. SYN rate   a TCP SYN takes a token from the bucket of its source, or is dropped
  *
  * Every list entry and rule carries a number of your choice; rule_stats counts by that number.
- * Every drop counts under its reason in fw_reasons and, sampled, becomes a record in fw_events.
+ * Every drop counts under its reason in fw_counters and, sampled, becomes a record in fw_drops.
  */
 #include "include/parse.h"
 
@@ -44,6 +44,7 @@ enum fw_reason {
 	FW_BAD_UDP_LENGTH,
 	FW_REASONS,
 };
+ENUM_INDEX(fw_reason);
 
 struct fw_config {
 	enum fw_action default_action;
@@ -133,9 +134,9 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, FW_REASONS);
-	__type(key, enum fw_reason);
+	__type(key, fw_reason);
 	__type(value, struct counter);
-} fw_reasons SEC(".maps");
+} fw_counters SEC(".maps");
 
 /* A token bucket in one word: the time at which it will be full again (see take_token). */
 struct {
@@ -148,7 +149,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 256 * 1024);
-} fw_events SEC(".maps");
+} fw_drops SEC(".maps");
 
 /* What the gates learn about a packet, for counters and events. */
 struct packet {
@@ -163,7 +164,7 @@ struct packet {
 /* Out of line: drops are reported rarely, and the common path stays short. */
 static __noinline long report(struct drop_event *event)
 {
-	return bpf_ringbuf_output(&fw_events, event, sizeof(*event), 0);
+	return bpf_ringbuf_output(&fw_drops, event, sizeof(*event), 0);
 }
 
 /* Whether a TCP header's flags belong together. */
@@ -431,7 +432,7 @@ int xdp_firewall(struct xdp_md *ctx)
 	/* A copy: a helper that takes the address of a field would hold the whole packet in memory. */
 	rule = packet.rule;
 	count(bpf_map_lookup_elem(&rule_stats, &rule), cursor.frame_length);
-	counter = bpf_map_lookup_elem(&fw_reasons, &reason);
+	counter = bpf_map_lookup_elem(&fw_counters, &reason);
 	if (!counter)
 		return XDP_ABORTED;
 	count(counter, cursor.frame_length);

@@ -49,6 +49,7 @@ enum lb_event {
 	LB_NO_HEADROOM,
 	LB_EVENTS,
 };
+ENUM_INDEX(lb_event);
 
 struct lb_config {
 	__be32 source_v4; /* outer source addresses */
@@ -170,16 +171,16 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, LB_EVENTS);
-	__type(key, enum lb_event);
+	__type(key, lb_event);
 	__type(value, __u64);
-} lb_events SEC(".maps");
+} lb_counters SEC(".maps");
 
 static __always_inline void count_event(enum lb_event event)
 {
-	__u64 *events = bpf_map_lookup_elem(&lb_events, &event);
+	__u64 *counter = bpf_map_lookup_elem(&lb_counters, &event);
 
-	if (events)
-		(*events)++;
+	if (counter)
+		(*counter)++;
 }
 
 static __always_inline int end(enum lb_event event, int action)

@@ -33,6 +33,10 @@ typedef _Bool bool;
 #define __uint(name, value) int(*name)[value]
 #define __type(name, value) typeof(value) *name
 
+/* To the kernel an array's key is an integer, not an enum. A typedef of the enum's name satisfies both it
+ * and the tools that want to print names for indexes. */
+#define ENUM_INDEX(name) typedef __u32 name
+
 #define LICENSE(name) char _license[] SEC("license") = name
 
 #define likely(condition) __builtin_expect(!!(condition), 1)

@@ -10,7 +10,7 @@
 #include "packet.h"
 
 #define MAX_VLAN_TAGS 2
-#define MAX_IPV6_EXTENSIONS 4 /* a packet with more shows the next one as its protocol */
+#define MAX_IPV6_EXTENSIONS 4 /* more is taken for an attempt to hide something */
 
 struct cursor {
 	void *position;
@@ -131,6 +131,12 @@ static __always_inline bool parse_ipv4(struct cursor *cursor, struct network_lay
 	return true;
 }
 
+static __always_inline bool is_ipv6_extension(__u8 protocol)
+{
+	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING || protocol == IPPROTO_FRAGMENT ||
+	       protocol == IPPROTO_DSTOPTS;
+}
+
 /* Sets the cursor behind the extension headers. AH and ESP are not among them: they are protocols here,
  * as they are in IPv4. */
 static __always_inline bool parse_ipv6(struct cursor *cursor, struct network_layer *network)
@@ -168,8 +174,7 @@ static __always_inline bool parse_ipv6(struct cursor *cursor, struct network_lay
 			fragment_id = fragment->id;
 			if (fragment_bits & IPV6_OFFSET_MASK)
 				break; /* what follows is the middle of something, no header */
-		} else if (protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING ||
-			   protocol == IPPROTO_DSTOPTS) {
+		} else if (is_ipv6_extension(protocol)) {
 			extension = take(cursor, sizeof(*extension));
 			if (!extension)
 				return false;
@@ -181,6 +186,8 @@ static __always_inline bool parse_ipv6(struct cursor *cursor, struct network_lay
 		}
 	}
 
+	if (!(fragment_bits & IPV6_OFFSET_MASK) && is_ipv6_extension(protocol))
+		return false;
 	extensions_length = cursor->position - (void *)(header + 1);
 	if (extensions_length > payload_length)
 		return false;
