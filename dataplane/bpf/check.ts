@@ -22,8 +22,8 @@ export interface FunctionRange {
 export interface CheckOptions {
   /** Whether a helper exists and may be called by programs of this type. */
   readonly isHelper: (id: number) => boolean;
-  /** What things are called in error lines. */
-  readonly names?: Names;
+  /** Its name without `bpf_`, for error lines. */
+  readonly helperName?: (id: number) => string | undefined;
 }
 
 const MAX_SLOTS = 1_000_000;
@@ -43,6 +43,7 @@ class Check {
   readonly #program: string;
   readonly #instructions: readonly Instruction[];
   readonly #options: CheckOptions;
+  readonly #names: Names;
   readonly #unresolved: ReadonlySet<number>;
   #functions: readonly FunctionRange[] = [];
 
@@ -50,6 +51,7 @@ class Check {
     this.#program = program.name;
     this.#instructions = program.instructions;
     this.#options = options;
+    this.#names = options.helperName ? { helper: options.helperName } : {};
     this.#unresolved = new Set(program.unresolved?.map(({ slot }) => slot));
   }
 
@@ -67,7 +69,7 @@ class Check {
 
   #fail(slot: number, problem: string): never {
     const instruction = this.#instructions[slot]!;
-    const text = instruction.kind === 'upper' ? 'second slot of a 64-bit immediate load' : disassembleInstruction(instruction, slot, this.#options.names);
+    const text = instruction.kind === 'upper' ? 'second slot of a 64-bit immediate load' : disassembleInstruction(instruction, slot, this.#names);
     throw new XdplabError('ERR_PROGRAM', `${this.#program}: instruction ${slot} (${text}): ${problem}`);
   }
 

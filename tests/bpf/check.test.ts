@@ -3,7 +3,7 @@ import { assemble } from '../../dataplane/bpf/assemble.ts';
 import { checkProgram } from '../../dataplane/bpf/check.ts';
 import { XdplabError } from '../../dataplane/errors.ts';
 
-const options = { isHelper: (id: number): boolean => id === 1 || id === 181, names: { helper: (id: number) => (id === 1 ? 'map_lookup_elem' : undefined) } };
+const options = { isHelper: (id: number): boolean => id === 1 || id === 181, helperName: (id: number): string | undefined => (id === 12 ? 'tail_call' : undefined) };
 
 function check(source: string): readonly { start: number; end: number }[] {
   return checkProgram({ name: 'xdp_prog', instructions: assemble(source).instructions }, options);
@@ -75,6 +75,7 @@ describe('what Linux refuses is one error line with the program, slot and text',
     ['a load to r10', 'r10 = *(u64 *)(r1 +0)\nexit', /frame pointer/],
     ['an exchange with r10', 'r10 = atomic64_xchg((u64 *)(r10 -8), r10)\nexit', /frame pointer/],
     ['a helper that is not known', 'call 9999\nexit', /instruction 0 \(call unknown#9999\): no such helper/],
+    ['a helper of other program types', 'call 12\nexit', /instruction 0 \(call bpf_tail_call#12\): no such helper/],
     ['a kernel function', 'call kernel-function#12\nexit', /kernel functions are not supported/],
     ['a map by descriptor', 'r1 = map[fd:3]\nexit', /of a running kernel/],
     ['a function that calls itself', 'call f\nexit\nf: call f\nexit', /instruction 2 .*recursion/],

@@ -1,0 +1,237 @@
+/**
+ * The reference engine: every instruction is a step (interpreter-steps.ts) that follows RFC 9669 to the letter, run
+ * one after the other. It is for reading, for tracing, and for comparing the compiler with; it shares memory, maps
+ * and helpers with it, and charges the instruction budget at the same places:
+ *
+ *   - a backward jump from slot s to slot t costs s - t + 1, a callback that a helper calls costs 1
+ *   - what a function leaves in r1 to r5 is gone: after a call they are what they were before it
+ *   - registers and stack of a function are zero where nothing has been written
+ */
+import type { CallTarget, Immediate64 } from '../bpf/isa.ts';
+import { bindHelper, helpersOf } from '../helpers/index.ts';
+import type { Helper, HelperFunction } from '../helpers/helper.ts';
+import { ARGUMENT_KINDS } from '../helpers/helper.ts';
+import { CPU_BLOCK, FAULT, FRAME_BYTES, MAX_TAIL_CALLS, type Fault } from '../machine/cpu.ts';
+import type { Callback, Machine } from '../machine/machine.ts';
+import { MAP_DESCRIPTOR } from '../maps/map.ts';
+import type { Program } from '../program/program.ts';
+import { call, i32 } from '../wasm/expression.ts';
+import { ModuleBuilder } from '../wasm/module-builder.ts';
+import type { Engine, EngineFactory } from './engine.ts';
+import { InterpreterState, ProgramFault } from './interpreter-state.ts';
+import { EXIT, compileStep, type Control, type Step } from './interpreter-steps.ts';
+
+/** In place of a slot: the program that `#successor` names takes over. */
+const TAIL_CALL = -2;
+
+interface Loaded {
+  readonly program: Program;
+  readonly steps: readonly Step[];
+}
+
+export class Interpreter implements Engine {
+  readonly name = 'interpreter';
+  readonly #machine: Machine;
+  readonly #state: InterpreterState;
+  readonly #programs = new Map<number, Loaded>();
+  readonly #entryModule: WebAssembly.Module;
+  #successor: Loaded | undefined;
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+    this.#state = new InterpreterState(machine);
+    this.#entryModule = compileEntry(machine);
+  }
+
+  load(program: Program): void {
+    const steps: Step[] = [];
+    const loaded: Loaded = { program, steps };
+    const control: Control = {
+      call: (target, next) => this.#call(loaded, target, next),
+      immediate: (value) => this.#immediate(loaded, value),
+    };
+    for (const [slot, instruction] of program.spec.instructions.entries()) {
+      steps.push(compileStep(instruction, slot, this.#state, control));
+    }
+    this.#programs.set(program.id, loaded);
+    const run = (context: number): bigint => this.#enter(loaded, context);
+    const { exports } = new WebAssembly.Instance(this.#entryModule, { machine: { memory: this.#machine.memory.wasm }, interpreter: { run } });
+    this.#machine.programTable.set(program.id, exports['entry'] as () => bigint);
+  }
+
+  /** Runs a program from its start. A fault is left in the CPU block for the entry function to trap on. */
+  #enter(loaded: Loaded, context: number): bigint {
+    this.#machine.setCell(CPU_BLOCK.fault, FAULT.none);
+    try {
+      this.#openFrame(this.#machine.stackTop);
+      this.#state.setLow(1, context);
+      this.#runFunction(loaded, 0);
+      return this.#state.u64[0]!;
+    } catch (error) {
+      this.#machine.setCell(CPU_BLOCK.fault, faultOf(error));
+      return 0n;
+    }
+  }
+
+  /** Runs steps until the function exits. After a tail call these are another program's. */
+  #runFunction(loaded: Loaded, start: number): void {
+    let { steps } = loaded;
+    let slot = start;
+    for (;;) {
+      slot = steps[slot]!();
+      if (slot >= 0) continue;
+      if (slot === EXIT) return;
+      steps = this.#successor!.steps;
+      slot = 0;
+    }
+  }
+
+  /** Registers and stack of a function that begins. */
+  #openFrame(framePointer: number): void {
+    const bottom = framePointer - FRAME_BYTES;
+    if (bottom < this.#machine.cpuBlock + CPU_BLOCK.stack) throw new ProgramFault(FAULT.depth);
+    this.#state.zero(bottom, FRAME_BYTES);
+    this.#state.u64.fill(0n);
+    this.#state.setLow(10, framePointer);
+  }
+
+  /** Runs the function at `slot` in a frame below the running one; all registers but r0 are restored. */
+  #callFunction(loaded: Loaded, slot: number, args: (registers: BigUint64Array) => void): bigint {
+    const { u64 } = this.#state;
+    const saved = u64.slice();
+    this.#openFrame(this.#state.low(10) - FRAME_BYTES);
+    args(saved);
+    this.#runFunction(loaded, slot);
+    const result = u64[0]!;
+    u64.set(saved);
+    return result;
+  }
+
+  #call(loaded: Loaded, target: CallTarget, next: number): Step {
+    const { u64 } = this.#state;
+    switch (target.kind) {
+      case 'subprogram': {
+        const passArguments = (caller: BigUint64Array): void => u64.set(caller.subarray(1, 6), 1);
+        return () => {
+          u64[0] = this.#callFunction(loaded, target.slot, passArguments);
+          return next;
+        };
+      }
+      case 'helper': {
+        const helper = helpersOf(loaded.program.type).get(target.id);
+        if (helper === undefined) return unsupported;
+        return helper.implementation.kind === 'engine' ? this.#tailCall(next) : this.#callHelper(helper, next);
+      }
+      case 'kfunc':
+        return unsupported;
+      default:
+        return target satisfies never;
+    }
+  }
+
+  #callHelper(helper: Helper, next: number): Step {
+    const { i32: halves } = this.#state;
+    const callable = bindHelper(this.#machine, helper);
+    const setResult = this.#resultOf(helper);
+    // Where in the halves of r1 to r5 each number of the call is.
+    const places = helper.args.flatMap((kind, index) => (ARGUMENT_KINDS[kind] === 1 ? [2 * (index + 1)] : [2 * (index + 1), 2 * (index + 1) + 1]));
+    return () => {
+      setResult(callable(...places.map((place) => halves[place]!)));
+      return next;
+    };
+  }
+
+  #resultOf(helper: Helper): (result: ReturnType<HelperFunction>) => void {
+    const { u64 } = this.#state;
+    switch (helper.returns) {
+      case 'void':
+      case 'never':
+        return () => {
+          u64[0] = 0n;
+        };
+      case 'u64':
+      case 'int':
+        return (result) => {
+          u64[0] = BigInt(result!);
+        };
+      default:
+        return (result) => this.#state.setLow(0, Number(result));
+    }
+  }
+
+  /** bpf_tail_call(ctx, map, index). Only a populated slot counts against the limit; without one the program goes on. */
+  #tailCall(next: number): Step {
+    const state = this.#state;
+    return () => {
+      const context = state.low(1);
+      const successor = this.#programs.get(this.#programAt(state.low(2), state.low(3)));
+      const made = this.#machine.cell(CPU_BLOCK.tailCalls);
+      if (successor === undefined || made >= MAX_TAIL_CALLS) {
+        state.u64[0] = 0n;
+        return next;
+      }
+      this.#machine.setCell(CPU_BLOCK.tailCalls, made + 1);
+      this.#openFrame(state.low(10));
+      state.setLow(1, context);
+      this.#successor = successor;
+      return TAIL_CALL;
+    };
+  }
+
+  /** The id in a PROG_ARRAY's slot, 0 where there is none. */
+  #programAt(map: number, index: number): number {
+    const maxEntries = this.#state.loadLow(map + MAP_DESCRIPTOR.maxEntries, 4);
+    const storage = this.#state.loadLow(map + MAP_DESCRIPTOR.storage, 4);
+    return index < maxEntries ? this.#state.loadLow(storage + 8 * index, 4) : 0;
+  }
+
+  #immediate(loaded: Loaded, value: Immediate64): bigint {
+    const { maps } = loaded.program;
+    switch (value.kind) {
+      case 'constant':
+        return value.value;
+      case 'map':
+        return BigInt(maps.get(value.map)!.descriptor);
+      case 'map_value':
+        return BigInt(maps.get(value.map)!.geometry.storage + value.offset);
+      case 'function':
+        return BigInt(this.#machine.addCallback(this.#callback(loaded, value.slot)));
+      default:
+        throw new TypeError(`reference of kind ${value.kind}: the program was not checked`);
+    }
+  }
+
+  #callback(loaded: Loaded, slot: number): Callback {
+    const { u64 } = this.#state;
+    return (...args) => {
+      this.#state.spend(1);
+      return this.#callFunction(loaded, slot, () => args.forEach((arg, index) => (u64[index + 1] = arg)));
+    };
+  }
+}
+
+function unsupported(): never {
+  throw new ProgramFault(FAULT.unsupported);
+}
+
+/** Helpers are WebAssembly or JavaScript on machine memory; with a bad address they trap or miss their view. */
+function faultOf(error: unknown): Fault {
+  if (error instanceof ProgramFault) return error.fault;
+  if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError) return FAULT.memory;
+  throw error;
+}
+
+/** The entry function: what the packet loop calls. A fault becomes a trap, as compiled programs have it. */
+function compileEntry(machine: Machine): WebAssembly.Module {
+  const module = new ModuleBuilder();
+  module.importMemory('machine', 'memory');
+  const run = module.importFunction('interpreter', 'run', ['i32'], 'i64');
+  const entry = module.function('entry', ['i32'], 'i64');
+  const result = entry.let(call(run, entry.param(0, 'i32')), 'r0');
+  entry.if(i32.load(i32.const(machine.cpuBlock), CPU_BLOCK.fault), () => entry.unreachable());
+  entry.return(result);
+  module.export('entry', entry);
+  return new WebAssembly.Module(module.assemble());
+}
+
+export const createInterpreter: EngineFactory = (machine) => new Interpreter(machine);
