@@ -29,7 +29,7 @@ interface Spec {
 /** Characters of a result are bytes, 0 to 255. A negative number is an errno. */
 export function formatMessage(memory: MachineMemory, format: string, args: readonly bigint[]): string | number {
   for (let at = 0; at < format.length; at++) {
-    if (!isPrintable(format.charCodeAt(at))) return -ERRNO.EINVAL;
+    if (isControl(format.charCodeAt(at))) return -ERRNO.EINVAL;
   }
   let out = '';
   let used = 0;
@@ -66,7 +66,9 @@ export function formatMessage(memory: MachineMemory, format: string, args: reado
         at += 2;
       } else if (name === '' || /^[KxsSB]/.test(name) || !/^[A-Za-z0-9]/.test(name)) {
         room = (room & ~3) - 8;
-        out += /^[sSB]/.test(name) ? `0x${value.toString(16)}` : value.toString(16).padStart(POINTER_DIGITS, '0');
+        const hex = value.toString(16);
+        if (/^[sSB]/.test(name)) out += pad(`0x${hex}`, spec);
+        else out += spec.width === 0 ? hex.padStart(POINTER_DIGITS, '0') : pad(hex, spec);
       } else {
         return -ERRNO.EINVAL;
       }
@@ -95,8 +97,9 @@ export function formatMessage(memory: MachineMemory, format: string, args: reado
   return out;
 }
 
-function isPrintable(code: number): boolean {
-  return (code >= 0x20 && code < 0x7f) || (code >= 0x09 && code <= 0x0d);
+/** Blanks and bytes past ASCII may stand in a format. */
+function isControl(code: number): boolean {
+  return code === 0x7f || (code < 0x20 && !(code >= 0x09 && code <= 0x0d));
 }
 
 function readSpec(format: string, start: number): [spec: Spec, next: number] {

@@ -5,6 +5,7 @@
  * The order of checks is Linux's: unknown flags, packet bytes, the index, the slot.
  */
 import type { Machine } from '../machine/machine.ts';
+import { mapsOf } from '../maps/map-registry.ts';
 import { ERRNO, MAP_DESCRIPTOR } from '../maps/map.ts';
 import { SK_BUFF, XDP_MD } from '../packet/frame.ts';
 import { inMemory } from './bounds.ts';
@@ -36,7 +37,7 @@ const output =
       const packet = inMemory(memory, packetStart(machine, ctx! >>> 0), appended);
       bytes.set(memory.u8.subarray(packet, packet + appended), lengthBytes);
     }
-    machine.onEvent({ source: 'perf', cpu: machine.cpu, timestampNs: machine.nowNs, map: machine.mapNames.get(map! >>> 0) ?? '', bytes });
+    machine.onEvent({ source: 'perf', cpu: machine.cpu, timestampNs: machine.nowNs, map: mapsOf(machine).byDescriptor(map!)?.name ?? '', bytes });
     return 0;
   };
 

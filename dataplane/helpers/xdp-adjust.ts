@@ -16,6 +16,9 @@ import type { ModuleBuilder } from '../wasm/module-builder.ts';
 import type { Helper } from './helper.ts';
 import { XDP_PROGRAMS } from './program-sets.ts';
 
+/** Fragments behind the linear part of a large packet are pages, all full but the last. */
+const FRAGMENT_BYTES = 4096;
+
 const refuse = (f: FunctionBuilder, condition: I32, errno: number): void => f.if(condition, () => f.return(i32.const(-errno)));
 
 /** Zeroes what `from` exposes below everything shown so far. */
@@ -50,16 +53,23 @@ function adjustTail(f: FunctionBuilder<'i32'>, ctx: I32, delta: I32): void {
   const data = f.let(i32.load(ctx, XDP_MD.data), 'data');
   const linearEnd = f.let(i32.load(ctx, XDP_MD.data_end), 'linearEnd');
   const end = f.let(i32.load(ctx, XDP_MD.packet_end), 'end');
-  const fragmented = i32.ne(end, linearEnd);
-  f.if(i32.gtS(delta, i32.const(0)), () => {
-    // The last fragment of a multi-buffer packet has no tailroom that Linux would know of.
-    refuse(f, fragmented, ERRNO.EOPNOTSUPP);
-    refuse(f, i32.gtU(delta, i32.sub(i32.load(ctx, XDP_MD.hard_end), end)), ERRNO.EINVAL);
-    f.do(memory.fill(end, i32.const(0), delta));
-  }, () => {
-    const shortest = i32.sub(i32.const(FRAME.minimumLength), i32.sub(end, data));
-    refuse(f, i32.ltS(delta, shortest), ERRNO.EINVAL);
-  });
+  const fragmented = f.let(i32.ne(end, linearEnd), 'fragmented');
+  f.if(
+    i32.gtS(delta, i32.const(0)),
+    () => {
+      refuse(f, i32.gtS(delta, i32.sub(i32.load(ctx, XDP_MD.hard_end), end)), ERRNO.EINVAL);
+      f.if(fragmented, () => {
+        // Only the last fragment grows, to the end of its page.
+        const lastFragment = i32.and(i32.sub(i32.sub(end, linearEnd), i32.const(1)), i32.const(FRAGMENT_BYTES - 1));
+        refuse(f, i32.gtS(delta, i32.sub(i32.const(FRAGMENT_BYTES - 1), lastFragment)), ERRNO.EINVAL);
+      });
+      f.do(memory.fill(end, i32.const(0), delta));
+    },
+    () => {
+      const shortest = i32.sub(i32.const(FRAME.minimumLength), i32.sub(end, data));
+      refuse(f, i32.ltS(delta, shortest), ERRNO.EINVAL);
+    },
+  );
   const moved = f.let(i32.add(end, delta), 'moved');
   f.do(i32.store(ctx, XDP_MD.packet_end, moved));
   f.do(i32.store(ctx, XDP_MD.data_end, select(i32.and(fragmented, i32.ltU(linearEnd, moved)), linearEnd, moved)));

@@ -45,8 +45,6 @@ export class Machine {
   readonly programTable = new WebAssembly.Table({ element: 'anyfunc', initial: 64 });
   /** Operations of maps; see maps/map.ts. */
   readonly mapTable = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
-  /** Names of maps by the address of their descriptor, for messages and events. */
-  readonly mapNames = new Map<number, string>();
   /** Called for what programs print and send; replaced by whoever listens. */
   onEvent: (event: MachineEvent) => void = () => {};
   readonly #callbacks: (Callback | undefined)[] = [undefined];
