@@ -11,6 +11,7 @@ import { fileError } from './byte-source.ts';
 
 const BUFFER_BYTES = 1 << 20;
 const STANDARD_OUTPUT = 1;
+const encoder = new TextEncoder();
 
 export class OutputFile {
   readonly bytes: Uint8Array = new Uint8Array(BUFFER_BYTES);
@@ -41,6 +42,17 @@ export class OutputFile {
 
   reserve(lengthBytes: number): void {
     if (this.at + lengthBytes > BUFFER_BYTES) this.flush();
+  }
+
+  /** UTF-8, of any length. */
+  writeText(text: string): void {
+    const encoded = encoder.encode(text);
+    for (let from = 0; from < encoded.length; from += BUFFER_BYTES) {
+      const piece = encoded.subarray(from, from + BUFFER_BYTES);
+      this.reserve(piece.length);
+      this.bytes.set(piece, this.at);
+      this.at += piece.length;
+    }
   }
 
   flush(): void {

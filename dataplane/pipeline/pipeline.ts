@@ -12,6 +12,7 @@ import { HOOK_NAMES, OUTCOMES, type HookName, type VerdictMode } from '../hooks/
 import { SK_BUFF, XDP_MD } from '../packet/frame.ts';
 import { DESCRIPTOR, type PacketBatch } from '../packet/packet-batch.ts';
 import type { Program } from '../program/program.ts';
+import { compileModule } from '../wasm/compile.ts';
 import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP, MAX_RECORDS_PER_PACKET, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
 import { DROP_REASON, type DropReason } from './outcome.ts';
 import { emitPacketLoop, type PacketLoop } from './packet-loop.ts';
@@ -84,7 +85,7 @@ export class Pipeline {
       instructionBudget: machine.instructionBudget,
     });
     this.#writeTables();
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(code), {
+    const instance = new WebAssembly.Instance(compileModule(code), {
       machine: { memory: memory.wasm, programs: machine.programTable },
       loop: {
         broadcast: (map: number, exclude: number): number => {
@@ -107,13 +108,13 @@ export class Pipeline {
     this.machine.memory.u32[(this.#interfaces >>> 2) + index] = address;
   }
 
-  /** Runs every packet of the batch. Without an observer frames and records are re-used at once, which is faster. */
-  run(batch: PacketBatch, observer?: BatchObserver): void {
+  /** Runs the packets of the batch from `first` on. Without an observer frames and records are re-used at once, which is faster. */
+  run(batch: PacketBatch, observer?: BatchObserver, first = 0): void {
     const { machine } = this;
     this.#setCell(LOOP.observed, observer === undefined ? 0 : 1);
-    let done = 0;
+    let done = first;
     while (done < batch.count) {
-      const first = done;
+      const begun = done;
       try {
         done += this.#loop.run(batch.descriptor(done), batch.count - done);
       } catch (error) {
@@ -123,7 +124,7 @@ export class Pipeline {
       if (observer) {
         const length = this.#cell(LOOP.recordCursor) - this.#records.address;
         const { bytes } = this.#records;
-        observer.finished(batch, first, done - first, new DataView(bytes.buffer, bytes.byteOffset, length), length / RECORD.size);
+        observer.finished(batch, begun, done - begun, new DataView(bytes.buffer, bytes.byteOffset, length), length / RECORD.size);
       }
       this.#drain();
     }

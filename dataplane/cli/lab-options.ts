@@ -1,0 +1,67 @@
+/** The options that say what lab to run: shared by every command that runs packets. */
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { PROGRAM_TYPES, type ProgramType } from '../bpf/spec.ts';
+import type { EngineName } from '../engine/engine.ts';
+import { ENGINES } from '../engine/index.ts';
+import type { HookName } from '../hooks/hook.ts';
+import type { LabSources } from '../pipeline/open-lab.ts';
+
+export interface LabFlags {
+  readonly lab?: string;
+  readonly xdp: readonly string[];
+  readonly tcIngress: readonly string[];
+  readonly tcEgress: readonly string[];
+  readonly map: readonly { readonly map: string; readonly file: string }[];
+  readonly engine: EngineName;
+  readonly type?: ProgramType;
+  readonly seed?: number;
+  readonly cpus?: number;
+}
+
+export function addLabOptions(command: Command): Command {
+  return command
+    .option('--lab <file>', 'lab file: devices, programs, routes, map contents')
+    .option('--xdp <object[:program]>', 'program for the XDP hook of the first device; repeat for a chain', collect, [])
+    .option('--tc-ingress <object[:program]>', 'program for its TC ingress hook; repeat for a chain', collect, [])
+    .option('--tc-egress <object[:program]>', 'program for its TC egress hook; repeat for a chain', collect, [])
+    .option('--map <name=file>', 'fill a map from a YAML or JSON file; repeatable', collectMap, [])
+    .addOption(new Option('--engine <name>', 'what runs the programs').choices(Object.keys(ENGINES)).default('wasm'))
+    .addOption(new Option('--type <type>', 'program type where the section does not say it').choices(PROGRAM_TYPES))
+    .option('--seed <n>', 'seed of bpf_get_prandom_u32', wholeNumber(0, 0xffff_ffff))
+    .option('--cpus <n>', 'possible CPUs, for the layout of per-CPU maps', wholeNumber(1, 256));
+}
+
+export function labSources(flags: LabFlags): LabSources {
+  const hooks: readonly (readonly [HookName, readonly string[]])[] = [
+    ['xdp', flags.xdp],
+    ['tc-ingress', flags.tcIngress],
+    ['tc-egress', flags.tcEgress],
+  ];
+  return {
+    ...(flags.lab === undefined ? {} : { file: flags.lab }),
+    ...(flags.type === undefined ? {} : { type: flags.type }),
+    ...(flags.seed === undefined ? {} : { seed: flags.seed }),
+    ...(flags.cpus === undefined ? {} : { cpus: flags.cpus }),
+    engine: flags.engine,
+    contents: flags.map,
+    programs: hooks.flatMap(([hook, programs]) => programs.map((program) => ({ hook, program }))),
+  };
+}
+
+export function wholeNumber(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text.replaceAll('_', ''));
+    if (text.trim() === '' || !Number.isInteger(value) || value < least || value > most) throw new InvalidArgumentError(`Expected a whole number from ${least} to ${most}.`);
+    return value;
+  };
+}
+
+function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
+}
+
+function collectMap(value: string, before: LabFlags['map']): LabFlags['map'] {
+  const equals = value.indexOf('=');
+  if (equals < 1 || equals === value.length - 1) throw new InvalidArgumentError('Expected <name>=<file>.');
+  return [...before, { map: value.slice(0, equals), file: value.slice(equals + 1) }];
+}

@@ -1,0 +1,111 @@
+/** The picture of a replay: what each hook decided, where packets went, why some were lost, what the maps say, how fast it was. */
+import type { HighlightTable } from '../insight/highlights.ts';
+import type { Outcome } from '../hooks/hook.ts';
+import type { ReplayResult } from '../pipeline/replay.ts';
+import type { Statistics, VerdictCount } from '../pipeline/statistics.ts';
+import { bar, bytes, count, duration, paint, percent, rate, safe, type Style } from './terminal.ts';
+
+const BAR_COLUMNS = 24;
+const HOOK_TITLES = { xdp: 'XDP', 'tc-ingress': 'TC ingress', 'tc-egress': 'TC egress' } as const;
+
+const OUTCOME_STYLE: Readonly<Record<Outcome, Style>> = {
+  next: 'green',
+  leave: 'green',
+  pass: 'green',
+  drop: 'red',
+  aborted: 'magenta',
+  transmit: 'cyan',
+  redirect: 'blue',
+  consumed: 'yellow',
+};
+
+export interface PictureInput {
+  readonly capture: string;
+  readonly engine: string;
+  readonly result: ReplayResult;
+  readonly statistics: Statistics;
+  readonly highlights: readonly HighlightTable[];
+  readonly events: readonly { readonly source: string; readonly count: number }[];
+}
+
+export function drawPicture(input: PictureInput): string {
+  const { capture, engine, result, statistics } = input;
+  const packed = result.compression === 'none' ? '' : `, ${result.compression}`;
+  const head = `${paint('bold', safe(capture))}  ${result.format}${packed}, ${count(statistics.packets)} packets, ${bytes(statistics.bytes)}, engine ${engine}`;
+  const sections = [[head], ...hookSections(statistics), fateSection(statistics), reasonSection(statistics), ...input.highlights.map(highlightSection), eventSection(input.events), [speedLine(result)]];
+  return sections
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n')
+    .concat('\n');
+}
+
+function hookSections({ hooks, programs }: Statistics): string[][] {
+  return hooks.map((hook) => {
+    const lines = [heading(`${safe(hook.device)} ${HOOK_TITLES[hook.hook]}`, `${count(hook.packets)} packets, ${bytes(hook.bytes)}`)];
+    for (const program of programs.filter(({ device, hook: at }) => device === hook.device && at === hook.hook)) {
+      lines.push(`  ${paint('bold', safe(program.program))}${program.faults === 0 ? '' : paint('magenta', `  stopped on ${count(program.faults)} packets`)}`);
+      for (const verdict of program.verdicts.toSorted((a, b) => b.packets - a.packets)) lines.push(verdictLine(verdict, program.packets));
+    }
+    return lines;
+  });
+}
+
+function verdictLine(verdict: VerdictCount, total: number): string {
+  return barLine(verdict.verdict, verdict.packets / total, `${count(verdict.packets).padStart(11)}  ${bytes(verdict.bytes).padStart(8)}`, OUTCOME_STYLE[verdict.outcome]);
+}
+
+function fateSection({ fates, packets, truncated }: Statistics): string[] {
+  if (packets === 0) return ['No packets.'];
+  const lines = [heading('Where they went', '')];
+  for (const fate of fates) lines.push(barLine(fate.text, fate.packets / packets, `${count(fate.packets).padStart(11)}  ${bytes(fate.bytes).padStart(8)}`, fateStyle(fate.fate)));
+  if (truncated > 0) lines.push(`  ${count(truncated)} packets were cut short by the capture's snap length and run as they are`);
+  return lines;
+}
+
+function fateStyle(fate: Statistics['fates'][number]['fate']): Style {
+  if (fate === 'dropped' || fate === 'rejected') return 'red';
+  return fate === 'stack' || fate === 'sent' ? 'green' : 'cyan';
+}
+
+function reasonSection({ reasons }: Statistics): string[] {
+  if (reasons.length === 0) return [];
+  const total = reasons.reduce((sum, { packets }) => sum + packets, 0);
+  return [
+    heading('Why packets were lost', `${count(total)} packets`),
+    ...reasons.map(({ reason, text, packets }) => `${barLine(reason, packets / total, count(packets).padStart(11), 'red')}  ${paint('dim', text)}`),
+  ];
+}
+
+function highlightSection({ title, by, rows, more, total }: HighlightTable): string[] {
+  const lines = [heading(safe(title), `${count(total)} ${by}`)];
+  const width = Math.max(...rows.map(({ label }) => label.length));
+  for (const { label, amount, fields } of rows) {
+    const others = Object.entries(fields)
+      .filter(([name, value]) => name !== by && (typeof value === 'number' || typeof value === 'bigint') && Number(value) !== 0)
+      .map(([name, value]) => `${name} ${count(Number(value))}`)
+      .join(', ');
+    lines.push(`${barLine(safe(label), amount / total, count(amount).padStart(11), 'cyan', width)}  ${paint('dim', others)}`.trimEnd());
+  }
+  if (more > 0) lines.push(`  and ${count(more)} more`);
+  return lines;
+}
+
+function eventSection(events: PictureInput['events']): string[] {
+  if (events.length === 0) return [];
+  return [heading('Sent to user space', ''), ...events.map(({ source, count: amount }) => `  ${safe(source)}: ${count(amount)} records`)];
+}
+
+function speedLine({ packets, elapsedNs, interrupted }: ReplayResult): string {
+  const stopped = interrupted ? paint('yellow', 'interrupted: ') : '';
+  if (packets === 0) return `${stopped}nothing was replayed`;
+  return `${stopped}${paint('bold', `${rate(packets / (elapsedNs / 1e9))} packets/s`)}, ${(elapsedNs / packets).toFixed(0)} ns a packet, ${duration(elapsedNs)} in all (reading and every program)`;
+}
+
+function heading(title: string, note: string): string {
+  return note === '' ? paint('bold', title) : `${paint('bold', title)}  ${paint('dim', note)}`;
+}
+
+function barLine(label: string, share: number, amounts: string, style: Style, width = 0): string {
+  return `    ${label.padEnd(Math.max(width, 24))} ${paint(style, bar(share, BAR_COLUMNS))} ${percent(share).padStart(7)} ${amounts}`;
+}

@@ -1,0 +1,9 @@
+/** The engines, by the name that chooses one. */
+import type { EngineFactory, EngineName } from './engine.ts';
+import { createInterpreter } from './interpreter.ts';
+import { createWasmEngine } from './wasm-engine.ts';
+
+export const ENGINES: Readonly<Record<EngineName, EngineFactory>> = {
+  wasm: createWasmEngine,
+  interpreter: createInterpreter,
+};

@@ -1,0 +1,47 @@
+/** Writes every packet as it left the hooks, with its verdicts, to a capture: one interface per device. */
+import { openCaptureWriter, type CaptureWriter } from '../packet/capture-writer.ts';
+import { DESCRIPTOR, NO_VERDICT, type PacketBatch } from '../packet/packet-batch.ts';
+import type { BatchObserver, Pipeline } from './pipeline.ts';
+
+export class CaptureOutput implements BatchObserver {
+  readonly #writer: CaptureWriter;
+  readonly #ofInterface: (index: number) => number;
+  /** The writer's interface by ifindex. */
+  readonly #byIfindex = new Map<number, number>();
+
+  /** `deviceOf` tells the ifindex of the device that a capture interface stands for. */
+  constructor(pipeline: Pipeline, path: string, deviceOf: (interfaceIndex: number) => number) {
+    this.#writer = openCaptureWriter(path);
+    this.#ofInterface = deviceOf;
+    for (const { name, ifindex } of pipeline.devices) this.#byIfindex.set(ifindex, this.#writer.addInterface({ name, comment: `ifindex ${ifindex}` }));
+  }
+
+  finished(batch: PacketBatch, first: number, count: number): void {
+    const { u8, u32, i32 } = batch.memory;
+    for (let index = first; index < first + count; index++) {
+      const at = batch.descriptor(index) >>> 2;
+      const length = u32[at + DESCRIPTOR.leftLength / 4]!;
+      const left = u32[at + DESCRIPTOR.leftIfindex / 4]!;
+      const captured = u32[at + DESCRIPTOR.captured / 4]!;
+      // What the capture had cut off was on the wire all the same.
+      const wire = length + (u32[at + DESCRIPTOR.wire / 4]! - captured);
+      const ingress = i32[at + DESCRIPTOR.tcIngress / 4]!;
+      const egress = i32[at + DESCRIPTOR.tcEgress / 4]!;
+      this.#writer.write(
+        this.#byIfindex.get(left !== 0 ? left : this.#ofInterface(u32[at + DESCRIPTOR.interface / 4]!)) ?? 0,
+        u32[at + DESCRIPTOR.timestampNs / 4]!,
+        u32[at + DESCRIPTOR.timestampNs / 4 + 1]!,
+        wire,
+        u8,
+        u32[at + DESCRIPTOR.leftAddress / 4]!,
+        length,
+        i32[at + DESCRIPTOR.xdp / 4]!,
+        egress !== NO_VERDICT ? egress : ingress,
+      );
+    }
+  }
+
+  close(): void {
+    this.#writer.close();
+  }
+}

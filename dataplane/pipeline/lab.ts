@@ -1,0 +1,232 @@
+/**
+ * A lab: a machine, its devices, the objects loaded into it and the programs attached to hooks. Built by these
+ * calls or from a lab file; the first packet fixes what is attached.
+ *
+ *   const lab = new Lab();
+ *   const eth0 = lab.addDevice({ name: 'eth0' });
+ *   const object = lab.load(loadObject(bytes, { name: 'firewall.bpf.o' }), 'firewall.bpf.o');
+ *   lab.attach(object.program(), { hook: 'xdp', device: eth0 });
+ *   lab.map('deny').set('192.0.2.0/24', 1);
+ *   lab.run(packet).fate; // 'dropped'
+ */
+import { XdplabError } from '../errors.ts';
+import type { CollectionSpec } from '../bpf/spec.ts';
+import { ENGINES } from '../engine/index.ts';
+import type { Engine, EngineName } from '../engine/engine.ts';
+import { hookByName, verdictName } from '../hooks/index.ts';
+import type { HookName } from '../hooks/hook.ts';
+import { Machine, type MachineOptions } from '../machine/machine.ts';
+import type { Neighbour, NetworkDevice, Route } from '../machine/network.ts';
+import type { BpfMap } from '../maps/bpf-map.ts';
+import { DESCRIPTOR, PacketBatch } from '../packet/packet-batch.ts';
+import { Collection, type PinnedMaps } from '../program/collection.ts';
+import type { Program } from '../program/program.ts';
+import { TypedMap } from '../program/typed-map.ts';
+import { broadcastTargets } from './broadcast.ts';
+import { RECORD } from './layout.ts';
+import { DROP_REASONS, FATES, type DropReason, type Fate } from './outcome.ts';
+import { orderAttachments, Pipeline, type Attachment } from './pipeline.ts';
+import { readStatistics, type Statistics } from './statistics.ts';
+
+export interface LabOptions extends MachineOptions {
+  /** `wasm` unless said. */
+  readonly engine?: EngineName;
+  /** Maps of these names are one map for all objects, as if they were pinned by name. */
+  readonly share?: readonly string[];
+}
+
+/** What a device is made of; everything but the name has a default. */
+export type DeviceOptions = Pick<NetworkDevice, 'name'> & Partial<Omit<NetworkDevice, 'name'>>;
+
+export interface AttachOptions {
+  readonly hook: HookName;
+  /** The first device unless said. */
+  readonly device?: NetworkDevice;
+  /** `tcx` or `clsact` at TC: by the program's section unless said. */
+  readonly mode?: string;
+}
+
+/** What happened to one packet. */
+export interface PacketResult {
+  readonly verdicts: readonly { readonly hook: HookName; readonly device: string; readonly program: string; readonly verdict: string; readonly code: number; readonly faulted: boolean }[];
+  readonly fate: Fate;
+  /** Why it was dropped or not run. */
+  readonly reason?: DropReason;
+  /** The device it left through. */
+  readonly out?: string;
+  /** The packet as it left. */
+  readonly bytes: Uint8Array;
+}
+
+const FIRST_IFINDEX = 2;
+const DEFAULT_MTU = 1500;
+const ALL_UNKNOWN = new Uint8Array(6);
+const ONE_PACKET_BYTES = 1 << 18;
+
+export class Lab {
+  readonly machine: Machine;
+  readonly engine: Engine;
+  readonly #devices: NetworkDevice[] = [];
+  readonly #collections: Collection[] = [];
+  readonly #attachments: Omit<Attachment, 'index'>[] = [];
+  readonly #pinned: PinnedMaps = new Map();
+  readonly #share: ReadonlySet<string>;
+  #pipeline: Pipeline | undefined;
+  #single: { readonly batch: PacketBatch; readonly window: number } | undefined;
+
+  constructor(options: LabOptions = {}) {
+    this.machine = new Machine(options);
+    this.engine = ENGINES[options.engine ?? 'wasm'](this.machine);
+    this.#share = new Set(options.share);
+  }
+
+  get devices(): readonly NetworkDevice[] {
+    return this.#devices;
+  }
+
+  get collections(): readonly Collection[] {
+    return this.#collections;
+  }
+
+  /** Every map of every object, shared ones once. */
+  get maps(): readonly BpfMap[] {
+    return [...new Set(this.#collections.flatMap(({ maps }) => [...maps.values()]))];
+  }
+
+  addDevice(options: DeviceOptions): NetworkDevice {
+    this.#changing('a device');
+    const device: NetworkDevice = {
+      ifindex: Math.max(FIRST_IFINDEX, ...this.#devices.map(({ ifindex }) => ifindex + 1)),
+      mac: ALL_UNKNOWN,
+      mtuBytes: DEFAULT_MTU,
+      up: true,
+      forwarding: true,
+      addresses: [],
+      ...options,
+    };
+    const twin = this.#devices.find(({ name, ifindex }) => name === device.name || ifindex === device.ifindex);
+    if (twin) throw new XdplabError('ERR_LAB', `device '${device.name}': name or ifindex ${device.ifindex} is taken by '${twin.name}'; each device needs its own`);
+    this.#devices.push(device);
+    this.machine.network.addDevice(device);
+    return device;
+  }
+
+  device(name: string): NetworkDevice {
+    const found = this.#devices.find((device) => device.name === name);
+    if (found) return found;
+    throw new XdplabError('ERR_LAB', `device '${name}': not in the lab, expected one of ${this.#devices.map((device) => device.name).join(', ')}`);
+  }
+
+  addRoute(route: Route): void {
+    this.machine.network.addRoute(route);
+  }
+
+  addNeighbour(neighbour: Neighbour): void {
+    this.machine.network.addNeighbour(neighbour);
+  }
+
+  /** Makes an object's maps. Its programs are compiled when they are attached. */
+  load(spec: CollectionSpec, name: string): Collection {
+    this.#changing('an object');
+    const maps = new Map([...spec.maps].map(([key, map]) => [key, this.#share.has(map.name) ? ({ ...map, pinning: 'by_name' } as const) : map]));
+    const collection = new Collection(this.machine, { ...spec, maps }, { name, pinned: this.#pinned, load: (program) => this.engine.load(program) });
+    this.#collections.push(collection);
+    return collection;
+  }
+
+  /** Puts the program behind those that are at the hook already. */
+  attach(program: Program, options: AttachOptions): void {
+    this.#changing('a program');
+    const hook = hookByName(options.hook);
+    const device = options.device ?? this.#devices[0] ?? this.addDevice({ name: 'eth0' });
+    if (!hook.programTypes.includes(program.type)) {
+      throw new XdplabError('ERR_LAB', `program '${program.spec.name}': is of type ${program.type}, but ${hook.name} of ${device.name} runs ${hook.programTypes.join(' and ')}`);
+    }
+    const mode = options.mode ?? (hook.modes[program.spec.section.split('/')[0]!] ? program.spec.section.split('/')[0]! : hook.defaultMode);
+    if (!hook.modes[mode]) throw new XdplabError('ERR_LAB', `program '${program.spec.name}': mode '${mode}' at ${hook.name}, expected ${Object.keys(hook.modes).join(' or ')}`);
+    this.#attachments.push({ device, hook: options.hook, mode, program });
+  }
+
+  /** The map of that name, as JavaScript values. Of an object's data sections: `.bss` or `object.bss`. */
+  map(name: string): TypedMap {
+    const found = this.maps.filter((map) => map.name === name || map.spec.section === name);
+    const [map, other] = found;
+    if (map === undefined) {
+      throw new XdplabError('ERR_LAB', `map '${name}': no object declares it, expected one of ${this.maps.map((known) => known.name).join(', ') || '(none)'}`);
+    }
+    if (other) throw new XdplabError('ERR_LAB', `map '${name}': ${found.length} objects have one of their own; share it (share: [${name}]) or name the object's`);
+    return new TypedMap(map, {
+      map: (inner) => this.map(inner).map,
+      program: (wanted) => this.#programNamed(wanted).id,
+      device: (wanted) => this.device(wanted).ifindex,
+      deviceName: (ifindex) => this.#devices.find((device) => device.ifindex === ifindex)?.name,
+    });
+  }
+
+  /** What carries packets; made when first asked for, and then nothing more can be attached. */
+  get pipeline(): Pipeline {
+    if (this.#pipeline === undefined) {
+      if (this.#devices.length === 0) this.addDevice({ name: 'eth0' });
+      const attachments = orderAttachments(this.#devices, this.#attachments);
+      this.#pipeline = new Pipeline(this.machine, this.#devices, attachments, (map, exclude) => broadcastTargets(this.maps, map, exclude));
+    }
+    return this.#pipeline;
+  }
+
+  /** Runs one packet, as if it came in at `device` (the first unless said). */
+  run(packet: Uint8Array, options: { readonly device?: NetworkDevice; readonly timestampNs?: bigint } = {}): PacketResult {
+    const { pipeline, machine } = this;
+    this.#single ??= { batch: new PacketBatch(machine.memory, 1), window: machine.memory.allocate(ONE_PACKET_BYTES, 64, 'packet') };
+    const { batch, window } = this.#single;
+    if (packet.length > ONE_PACKET_BYTES) throw new XdplabError('ERR_VALUE', `packet: found ${packet.length} bytes, expected at most ${ONE_PACKET_BYTES}`);
+    machine.memory.u8.set(packet, window);
+    pipeline.setInterface(0, options.device ?? this.#devices[0]);
+    const { view } = machine.memory;
+    const at = batch.descriptor(0);
+    view.setUint32(at + DESCRIPTOR.address, window, true);
+    view.setUint32(at + DESCRIPTOR.captured, packet.length, true);
+    view.setUint32(at + DESCRIPTOR.wire, packet.length, true);
+    view.setUint32(at + DESCRIPTOR.interface, 0, true);
+    view.setBigUint64(at + DESCRIPTOR.timestampNs, options.timestampNs ?? machine.nowNs, true);
+    view.setBigUint64(at + DESCRIPTOR.number, view.getBigUint64(at + DESCRIPTOR.number, true) + 1n, true);
+    batch.count = 1;
+    let result: PacketResult | undefined;
+    pipeline.run(batch, { finished: (_batch, _first, _count, records, recordCount) => (result = this.#result(at, records, recordCount)) });
+    return result!;
+  }
+
+  statistics(): Statistics {
+    return readStatistics(this.pipeline);
+  }
+
+  #result(at: number, records: DataView, recordCount: number): PacketResult {
+    const { memory } = this.machine;
+    const verdicts = Array.from({ length: recordCount }, (_, index) => {
+      const record = index * RECORD.size;
+      const { hook, mode, device, program } = this.pipeline.attachments[records.getUint16(record + RECORD.attachment, true)]!;
+      const code = records.getInt32(record + RECORD.verdict, true);
+      const faulted = records.getUint8(record + RECORD.fault) !== 0;
+      return { hook, device: device.name, program: program.spec.name, verdict: verdictName(hookByName(hook), mode, code), code, faulted };
+    });
+    const reason = memory.view.getUint16(at + DESCRIPTOR.reason, true);
+    const out = memory.view.getUint32(at + DESCRIPTOR.leftIfindex, true);
+    const name = this.#devices.find(({ ifindex }) => ifindex === out)?.name;
+    return {
+      verdicts,
+      fate: FATES[memory.view.getUint16(at + DESCRIPTOR.outcome, true)]!,
+      ...(reason === 0 ? {} : { reason: DROP_REASONS[reason]!.name }),
+      ...(name === undefined ? {} : { out: name }),
+      bytes: memory.bytes(memory.view.getUint32(at + DESCRIPTOR.leftAddress, true), memory.view.getUint32(at + DESCRIPTOR.leftLength, true)).slice(),
+    };
+  }
+
+  #programNamed(name: string): Program {
+    const owner = this.#collections.find(({ spec }) => spec.programs.has(name));
+    if (owner) return owner.program(name);
+    throw new XdplabError('ERR_LAB', `program '${name}': no object has it, expected one of ${this.#collections.flatMap(({ spec }) => [...spec.programs.keys()]).join(', ')}`);
+  }
+
+  #changing(what: string): void {
+    if (this.#pipeline) throw new XdplabError('ERR_LAB', `${what} cannot be added once packets have run; build the lab first`);
+  }
+}

@@ -1,0 +1,116 @@
+/** Builds a lab from what a user names: a lab file, object files for hooks, files with map contents. */
+import { readFile } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
+import { parse as parseYaml } from 'yaml';
+import { XdplabError } from '../errors.ts';
+import { loadObject } from '../bpf/object.ts';
+import type { ProgramType } from '../bpf/spec.ts';
+import type { EngineName } from '../engine/engine.ts';
+import type { HookName } from '../hooks/hook.ts';
+import type { NetworkDevice } from '../machine/network.ts';
+import type { Collection } from '../program/collection.ts';
+import { Lab } from './lab.ts';
+import { parseLabFile, splitProgram, type Highlight, type LabDescription, type ProgramChoice } from './lab-file.ts';
+
+export interface LabSources {
+  /** A lab file. */
+  readonly file?: string;
+  /** Programs for hooks of the first device, behind those of the lab file: `object[:program]`. */
+  readonly programs?: readonly { readonly hook: HookName; readonly program: string }[];
+  /** Files with contents for a map, YAML or JSON, written after the lab file's. */
+  readonly contents?: readonly { readonly map: string; readonly file: string }[];
+  readonly engine?: EngineName;
+  /** Type of programs whose section does not say it. */
+  readonly type?: ProgramType;
+  readonly seed?: number;
+  readonly cpus?: number;
+}
+
+export interface OpenedLab {
+  readonly lab: Lab;
+  /** Maps that the lab file wants shown. */
+  readonly highlights: readonly Highlight[];
+}
+
+const NOTHING: LabDescription = { share: [], show: [], devices: [], routes: [], neighbours: [], maps: new Map() };
+
+export async function openLab(sources: LabSources): Promise<OpenedLab> {
+  const { file } = sources;
+  const description = file === undefined ? NOTHING : parseLabFile(await readText(file), file);
+  const cpus = sources.cpus ?? description.cpus;
+  const seed = sources.seed ?? description.seed;
+  const lab = new Lab({
+    ...(cpus === undefined ? {} : { cpus }),
+    ...(seed === undefined ? {} : { seed }),
+    ...(sources.engine === undefined ? {} : { engine: sources.engine }),
+    share: description.share,
+  });
+  const objects = new Objects(lab, sources.type);
+  const folder = file === undefined ? '.' : dirname(file);
+
+  for (const { programs: _programs, peer: _peer, ...device } of description.devices) lab.addDevice(device);
+  if (lab.devices.length === 0) lab.addDevice({ name: 'eth0' });
+  for (const { name, programs } of description.devices) {
+    for (const choice of programs) await objects.attach({ ...choice, object: resolve(folder, choice.object) }, lab.device(name));
+  }
+  for (const { hook, program } of sources.programs ?? []) await objects.attach({ hook, ...splitProgram(program) }, lab.devices[0]!);
+
+  for (const { device, ...route } of description.routes) lab.addRoute({ ...route, ifindex: device === undefined ? 0 : lab.device(device).ifindex });
+  for (const { device, ...neighbour } of description.neighbours) lab.addNeighbour({ ...neighbour, ifindex: lab.device(device).ifindex });
+  for (const [name, contents] of description.maps) lab.map(name).fill(contents, `${file}: maps.${name}`);
+  for (const { map, file: from } of sources.contents ?? []) lab.map(map).fill(parseContents(await readText(from), from), from);
+  return { lab, highlights: description.show };
+}
+
+/** Object files by path: two programs of one file share its maps. */
+class Objects {
+  readonly #lab: Lab;
+  readonly #type: ProgramType | undefined;
+  readonly #loaded = new Map<string, Collection>();
+
+  constructor(lab: Lab, type: ProgramType | undefined) {
+    this.#lab = lab;
+    this.#type = type;
+  }
+
+  async attach(choice: ProgramChoice, device: NetworkDevice): Promise<void> {
+    const { hook, object, program, mode } = choice;
+    const collection = await this.#load(object, choice.type ?? this.#type);
+    this.#lab.attach(collection.program(program), { hook, device, ...(mode === undefined ? {} : { mode }) });
+  }
+
+  async #load(file: string, type: ProgramType | undefined): Promise<Collection> {
+    const path = resolve(file);
+    const found = this.#loaded.get(path);
+    if (found) return found;
+    const name = basename(file);
+    const spec = loadObject(await readBytes(file), { name, ...(type === undefined ? {} : { type }) });
+    const collection = this.#lab.load(spec, name);
+    this.#loaded.set(path, collection);
+    return collection;
+  }
+}
+
+/** JSON is YAML. */
+function parseContents(text: string, file: string): unknown {
+  try {
+    return parseYaml(text, { mapAsMap: true });
+  } catch (error) {
+    throw new XdplabError('ERR_VALUE', `${file}: ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`);
+  }
+}
+
+async function readText(file: string): Promise<string> {
+  return new TextDecoder().decode(await readBytes(file));
+}
+
+/** The bytes of a file, or one line that says why not. */
+export async function readBytes(file: string): Promise<Uint8Array> {
+  try {
+    return await readFile(file);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+    const known: Record<string, string> = { ENOENT: 'there is no such file', EACCES: 'it may not be read', EISDIR: 'it is a folder' };
+    throw new XdplabError('ERR_FILE', `${file}: ${known[code] ?? code}; give the path of a readable file`);
+  }
+}

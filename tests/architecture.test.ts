@@ -1,0 +1,58 @@
+/** The import law of the tree: a file imports its own room or a lower floor, never a sibling room, never up. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
+const DATAPLANE = join(ROOT, 'dataplane');
+
+/** From the ground up; rooms on one line are siblings. Files beside the rooms count as rooms of their own. */
+const FLOORS = [
+  ['errors.ts'],
+  ['address.ts'],
+  ['machine'],
+  ['wasm', 'bpf', 'packet'],
+  ['maps'],
+  ['helpers'],
+  ['hooks'],
+  ['program'],
+  ['engine', 'devices'],
+  ['pipeline'],
+  ['insight'],
+  ['index.ts', 'cli'],
+] as const;
+
+const floorOf = new Map<string, number>(FLOORS.flatMap((rooms, floor) => rooms.map((room) => [room, floor] as const)));
+
+function sources(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(folder, name));
+}
+
+const roomOf = (path: string): string => relative(DATAPLANE, path).split('/')[0]!;
+
+function importsOf(path: string): string[] {
+  const found = readFileSync(path, 'utf8').matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g);
+  return Array.from(found, ([, target]) => normalize(join(dirname(path), target!)));
+}
+
+test('every file imports its own room or a lower floor', () => {
+  const broken: string[] = [];
+  for (const path of sources(DATAPLANE)) {
+    const room = roomOf(path);
+    for (const target of importsOf(path)) {
+      const other = roomOf(target);
+      if (other === room) continue;
+      const [from, to] = [floorOf.get(room), floorOf.get(other)];
+      if (from === undefined || to === undefined || to >= from) broken.push(`${relative(ROOT, path)} imports ${relative(ROOT, target)}`);
+    }
+  }
+  expect(broken).toEqual([]);
+});
+
+test('nothing in the dataplane imports programs, traces, bench or tests', () => {
+  const outside = sources(DATAPLANE).flatMap((path) => importsOf(path).filter((target) => relative(DATAPLANE, target).startsWith('..')));
+  expect(outside).toEqual([]);
+});
