@@ -1,0 +1,276 @@
+import { describe, expect, test } from 'vitest';
+import { CPU_BLOCK, FAULT } from '../../dataplane/machine/cpu.ts';
+import { Machine } from '../../dataplane/machine/machine.ts';
+import { createMap, type BpfMap } from '../../dataplane/maps/bpf-map.ts';
+import { MAP_DESCRIPTOR } from '../../dataplane/maps/map.ts';
+import { SK_BUFF } from '../../dataplane/packet/frame.ts';
+import { Bench, evaluate } from './jit-fixture.ts';
+
+const HASH = 1;
+const ARRAY = 2;
+
+function map(machine: Machine, name: string, type: number, valueBytes = 8, more: Partial<Parameters<typeof createMap>[1]> = {}): BpfMap {
+  return createMap(machine, { name, type, keyBytes: 4, valueBytes, maxEntries: 4, flags: 0, pinning: 'none', keyTypeId: 0, valueTypeId: 0, frozen: false, ...more });
+}
+
+const u32 = (value: number): Uint8Array => new Uint8Array(new Uint32Array([value]).buffer);
+const u64 = (value: bigint): Uint8Array => new Uint8Array(new BigUint64Array([value]).buffer);
+
+describe('subprograms', () => {
+  test('have a frame and registers of their own; r6 to r9 survive', () => {
+    const source = `
+            r6 = 7
+            *(u64 *)(r10 -8) = 1
+            r1 = 30
+            r2 = r10
+            call add
+            r0 += r6
+            r1 = *(u64 *)(r10 -8)
+            r0 += r1
+            exit
+      add:  r6 = 1000
+            *(u64 *)(r10 -8) = 500
+            r3 = *(u64 *)(r2 -8)
+            r0 = r1
+            r0 += r3
+            exit`;
+    expect(evaluate(source)).toBe(39n);
+  });
+
+  test('eight frames run, the ninth is a fault', () => {
+    const down = (frames: number): string => `
+            r1 = ${frames - 1}
+            call down
+            exit
+      down: r0 = r1
+            if r1 == 1 goto out
+            r1 += -1
+            *(u64 *)(r10 -512) = 1
+            call down
+      out:  exit`;
+    const bench = new Bench();
+    expect(bench.run(bench.load(down(8)))).toMatchObject({ r0: 1n, fault: FAULT.none });
+    expect(bench.run(bench.load(down(9)))).toMatchObject({ r0: undefined, fault: FAULT.depth });
+  });
+
+  test('a callback takes its frame from the CPU block and leaves that as it was', () => {
+    const bench = new Bench();
+    const { machine } = bench;
+    const program = bench.load(`
+            r0 = subprog[body]
+            exit
+      body: *(u64 *)(r10 -8) = r1
+            r0 = r10
+            exit`);
+    const callback = machine.callback(Number(bench.run(program).r0))!;
+    const fp = machine.stackTop - 1024;
+    machine.setCell(CPU_BLOCK.framePointer, fp);
+    expect(callback(77n, 0n, 0n, 0n, 0n)).toBe(BigInt(fp));
+    expect(machine.memory.view.getBigUint64(fp - 8, true)).toBe(77n);
+    expect(machine.cell(CPU_BLOCK.framePointer)).toBe(fp);
+  });
+});
+
+describe('maps', () => {
+  const lookup = (load: string, type = ARRAY) => {
+    const bench = new Bench();
+    const counters = map(bench.machine, 'counters', type);
+    for (let index = 0; index < 4; index++) counters.update(u32(index), u64(BigInt(index * 11)));
+    const program = bench.load(
+      `     r6 = r1
+            *(u32 *)(r10 -4) = r6
+            r2 = r10
+            r2 += -4
+            ${load}
+            call bpf_map_lookup_elem
+            if r0 == 0 goto none
+            r0 = *(u64 *)(r0 +0)
+            exit
+      none: r0 = -1
+            exit`,
+      { maps: [counters] },
+    );
+    return { bench, counters, program };
+  };
+
+  test.each([
+    ['an array', ARRAY],
+    ['a hash', HASH],
+  ])('%s is looked up through code specialised to it', async (_, type) => {
+    const { bench, program } = lookup('r1 = map[counters]', type);
+    expect(bench.run(program, 3).r0).toBe(33n);
+    expect(bench.run(program, 4).r0).toBe(0xffff_ffff_ffff_ffffn);
+    expect(await bench.wat(program)).not.toContain('call_indirect');
+  });
+
+  test('a map known only at run time is called through its descriptor', async () => {
+    const { bench, counters, program } = lookup(`r3 = map[counters]
+            *(u64 *)(r10 -16) = r3
+            r1 = *(u64 *)(r10 -16)`);
+    expect(bench.run(program, 2).r0).toBe(22n);
+    expect(counters.descriptor).toBeGreaterThan(0);
+    expect(await bench.wat(program)).toContain('call_indirect');
+  });
+
+  test('a map that differs by path is called through its descriptor too', () => {
+    const bench = new Bench();
+    const [one, two] = [map(bench.machine, 'one', ARRAY), map(bench.machine, 'two', HASH)];
+    one.update(u32(0), u64(1n));
+    two.update(u32(0), u64(2n));
+    const program = bench.load(
+      `     *(u32 *)(r10 -4) = 0
+            r2 = r10
+            r2 += -4
+            r3 = r1
+            r1 = map[one]
+            if r3 == 0 goto call
+            r1 = map[two]
+      call: call bpf_map_lookup_elem
+            r0 = *(u64 *)(r0 +0)
+            exit`,
+      { maps: [one, two] },
+    );
+    expect(bench.run(program, 0).r0).toBe(1n);
+    expect(bench.run(program, 1).r0).toBe(2n);
+  });
+
+  test('global variables are addresses; constants of a frozen section are values', async () => {
+    const bench = new Bench();
+    const data = map(bench.machine, 'test.data', ARRAY, 16, { maxEntries: 1, contents: u64(5n) });
+    const rodata = map(bench.machine, 'test.rodata', ARRAY, 16, { maxEntries: 1, contents: Uint8Array.of(0, 0, 0, 0, 0xfe, 0xff, 0, 0), frozen: true });
+    const program = bench.load(
+      `     r1 = map[test.data][0]+8
+            r2 = 40
+            lock *(u64 *)(r1 +0) += r2
+            r0 = *(u64 *)(r1 +0)
+            r1 = map[test.rodata][0]+4
+            r3 = *(s16 *)(r1 +0)
+            r0 += r3
+            exit`,
+      { maps: [data, rodata] },
+    );
+    expect(bench.run(program).r0).toBe(38n);
+    expect(bench.run(program).r0).toBe(78n);
+    expect(data.lookup(u32(0))!.at(8)).toBe(80);
+    expect(await bench.wat(program)).not.toContain('load16_s');
+  });
+
+  test('updates and deletes answer an errno, sign-extended', () => {
+    const bench = new Bench();
+    const flows = map(bench.machine, 'flows', HASH);
+    const program = bench.load(
+      `     *(u32 *)(r10 -4) = 9
+            r1 = map[flows]
+            r2 = r10
+            r2 += -4
+            call bpf_map_delete_elem
+            exit`,
+      { maps: [flows] },
+    );
+    expect(bench.run(program).r0).toBe(BigInt.asUintN(64, -2n));
+    flows.update(u32(9), u64(1n));
+    expect(bench.run(program).r0).toBe(0n);
+    expect(flows.lookup(u32(9))).toBeUndefined();
+  });
+});
+
+describe('tail calls', () => {
+  const SLOTS = 4;
+
+  /** A descriptor of a program array, without the map around it. */
+  function programArray(machine: Machine): { readonly descriptor: number; set(slot: number, id: number): void } {
+    const descriptor = machine.memory.allocate(MAP_DESCRIPTOR.size, 8, 'test');
+    const storage = machine.memory.allocate(SLOTS * 4, 8, 'test');
+    machine.memory.view.setUint32(descriptor + MAP_DESCRIPTOR.maxEntries, SLOTS, true);
+    machine.memory.view.setUint32(descriptor + MAP_DESCRIPTOR.storage, storage, true);
+    return { descriptor, set: (slot, id) => machine.memory.view.setUint32(storage + 4 * slot, id, true) };
+  }
+
+  const to = (descriptor: number, slot: number): string => `r2 = ${descriptor} ll\n r3 = ${slot}\n call bpf_tail_call`;
+
+  test('the successor gets the context, and its answer is the answer', () => {
+    const bench = new Bench();
+    const array = programArray(bench.machine);
+    array.set(2, bench.load('r0 = r1\n r0 += 1\n exit').id);
+    const first = bench.load(`${to(array.descriptor, 2)}\n r0 = 5\n exit`);
+    expect(bench.run(first, 41).r0).toBe(42n);
+  });
+
+  test.each([
+    ['an empty slot', 1],
+    ['an index past the end', SLOTS],
+    ['an index whose upper half is set is taken by its lower half', 0x1_0000_0001],
+  ])('%s falls through', (_, slot) => {
+    const bench = new Bench();
+    const array = programArray(bench.machine);
+    array.set(0, bench.load('r0 = 1\n exit').id);
+    expect(bench.run(bench.load(`r2 = ${array.descriptor} ll\n r3 = ${slot} ll\n call bpf_tail_call\n r0 = 5\n exit`)).r0).toBe(5n);
+  });
+
+  test('a program that calls itself runs 34 times', () => {
+    const bench = new Bench();
+    const array = programArray(bench.machine);
+    const counter = bench.machine.memory.allocate(8, 8, 'test');
+    const program = bench.load(`r6 = ${counter} ll\n r7 = 1\n lock *(u64 *)(r6 +0) += r7\n ${to(array.descriptor, 0)}\n r0 = *(u64 *)(r6 +0)\n exit`);
+    array.set(0, program.id);
+    expect(bench.run(program)).toMatchObject({ r0: 34n, fault: FAULT.none });
+  });
+
+  test('from a subprogram it ends only that subprogram, and leaves the caller its stack', () => {
+    const bench = new Bench();
+    const array = programArray(bench.machine);
+    array.set(1, bench.load('*(u64 *)(r10 -8) = 99\n r0 = 30\n exit').id);
+    const program = bench.load(`
+            *(u64 *)(r10 -8) = 5
+            call sub
+            r1 = *(u64 *)(r10 -8)
+            r0 += r1
+            exit
+      sub:  ${to(array.descriptor, 1)}
+            r0 = 1000
+            exit`);
+    expect(bench.run(program).r0).toBe(35n);
+  });
+});
+
+describe('what stops a program', () => {
+  test('a call that the object left unresolved, only when it is reached', () => {
+    const bench = new Bench();
+    const program = bench.load('r0 = 1\n if r1 == 0 goto out\n call 195896080\n out: exit', { spec: { unresolved: [{ slot: 2, reason: 'no such field' }] } });
+    expect(bench.run(program, 0).r0).toBe(1n);
+    expect(bench.run(program, 1)).toMatchObject({ r0: undefined, fault: FAULT.unsupported });
+  });
+
+  test('a helper that is not there is refused in one line', () => {
+    expect(() => new Bench().load('call 211\n exit')).toThrow(/^test: instruction 0 calls helper 211, which is not supported/);
+  });
+
+  test('an access past the end of memory', () => {
+    const bench = new Bench();
+    expect(bench.run(bench.load('r1 = -4\n r0 = *(u64 *)(r1 +0)\n exit'))).toMatchObject({ r0: undefined, fault: FAULT.memory });
+  });
+});
+
+describe('packet loads', () => {
+  const bench = new Bench();
+  const { memory } = bench.machine;
+  const context = memory.allocate(SK_BUFF.publicSize, 8, 'test');
+  const packet = memory.allocate(64, 8, 'test');
+  memory.u8.set([1, 2, 3, 4, 5, 6, 7, 8], packet);
+  memory.view.setUint32(context + SK_BUFF.data, packet, true);
+  memory.view.setUint32(context + SK_BUFF.data_end, packet + 8, true);
+  const run = (load: string): bigint | undefined => bench.run(bench.load(`r6 = r1\n r7 = 2\n r8 = 0x100000000\n r0 = 77\n ${load}\n r0 += r8\n exit`, { type: 'sched_cls' }), context).r0;
+
+  test.each([
+    ['r0 = *(u8 *)skb[7]', 0x08],
+    ['r0 = *(u16 *)skb[0]', 0x0102],
+    ['r0 = *(u32 *)skb[4]', 0x0506_0708],
+    ['r0 = *(u16 *)skb[r7 + 1]', 0x0405],
+  ])('%s reads network order', (load, expected) => {
+    expect(run(load)).toBe(0x1_0000_0000n + BigInt(expected));
+  });
+
+  test.each(['r0 = *(u8 *)skb[8]', 'r0 = *(u32 *)skb[5]', 'r0 = *(u32 *)skb[r7 + 3]', 'r0 = *(u16 *)skb[-4096]', 'r0 = *(u8 *)skb[-1]'])('%s ends the program with 0', (load) => {
+    expect(run(load)).toBe(0n);
+  });
+});
