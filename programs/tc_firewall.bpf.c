@@ -569,20 +569,23 @@ static __always_inline enum ct_verdict judge_packet(struct __sk_buff *skb, enum 
 	return verdict;
 }
 
+static __noinline int act(enum ct_verdict verdict, enum ct_direction direction, __u32 length)
+{
+	struct both_ways *counters = bpf_map_lookup_elem(&ct_counters, &verdict);
+
+	if (counters)
+		count(direction == CT_INGRESS ? &counters->ingress : &counters->egress, length);
+	return verdict < CT_DROP_NO_RULE ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+}
+
 static __always_inline int filter(struct __sk_buff *skb, enum ct_direction direction)
 {
 	__u32 headers_length = skb->len < HEADERS_LENGTH ? skb->len : HEADERS_LENGTH;
-	enum ct_verdict verdict;
-	struct both_ways *counters;
 
 	/* Headers may lie in pages beside the linear part; after this they do not. */
 	if ((void *)(long)skb->data + headers_length > (void *)(long)skb->data_end)
 		bpf_skb_pull_data(skb, headers_length);
-	verdict = judge_packet(skb, direction);
-	counters = bpf_map_lookup_elem(&ct_counters, &verdict);
-	if (counters)
-		count(direction == CT_INGRESS ? &counters->ingress : &counters->egress, skb->len);
-	return verdict < CT_DROP_NO_RULE ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+	return act(judge_packet(skb, direction), direction, skb->len);
 }
 
 SEC("tc/ingress")

@@ -73,7 +73,7 @@ struct vip_key {
 
 struct vip {
 	__u32 id; /* its ring in lb_rings and its counters in vip_stats */
-	__u32 flags;
+	enum vip_flags flags;
 };
 
 struct backend {
@@ -183,7 +183,8 @@ static __always_inline void count_event(enum lb_event event)
 		(*counter)++;
 }
 
-static __always_inline int end(enum lb_event event, int action)
+/* The end of all that is not forwarded; out of line, because there are many. */
+static __noinline int end(enum lb_event event, int action)
 {
 	count_event(event);
 	return action;
