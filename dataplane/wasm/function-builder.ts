@@ -63,7 +63,9 @@ export class FunctionBuilder<R extends ValueType | undefined = ValueType | undef
   }
 
   set<T extends ValueType>(local: Local<T>, value: Expr<T>): void {
-    this.#body.write([value.code, 0x21, unsignedLeb(local.index)]);
+    this.#body.write(value.code);
+    this.#body.byte(0x21);
+    this.#body.write(unsignedLeb(local.index));
   }
 
   /** Sets a variable within an expression, whose value it has. */

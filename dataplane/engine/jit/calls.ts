@@ -10,7 +10,7 @@ import { MAP_DESCRIPTOR, OPERATION_NAMES, operationParams, type MapOperation } f
 import { call, callIndirect, i32, i64, type I32, type I64 } from '../../wasm/expression.ts';
 import type { FunctionBuilder } from '../../wasm/function-builder.ts';
 import type { Value } from './arithmetic.ts';
-import { bits, constant, ANYTHING, type Known } from './known-value.ts';
+import { ANYTHING, bits, immediate, type Known } from './known-value.ts';
 import type { ProgramModule } from './program-module.ts';
 import type { Registers } from './value-flow.ts';
 
@@ -30,7 +30,7 @@ export function helperResultKnown(helper: Helper): Known {
     case 'u64':
       return ANYTHING;
     case 'void':
-      return constant(0);
+      return immediate(0);
     default:
       return bits(32);
   }

@@ -18,12 +18,12 @@ import { branchCondition, emitAlu, extendSign, negate, reverseBytes, truncate, t
 import { emitHelperCall, helperResultKnown, type CallSite } from './calls.ts';
 import { buildBlocks, reversePostOrder, type Block, type Edge } from './control-flow.ts';
 import { dominatorTree, isReducible } from './dominators.ts';
-import { ANYTHING, bits, constant, type Known } from './known-value.ts';
+import { ANYTHING, bits, immediate, type Known } from './known-value.ts';
 import { load, MODIFY, store, type Address } from './memory-access.ts';
 import type { ProgramModule } from './program-module.ts';
 import { makeReducible } from './reducible.ts';
 import { emitStructured, type BlockEmitter } from './structure.ts';
-import { analyseValues, entryRegisters, transfer, type Registers, type Surroundings, type ValueFlow } from './value-flow.ts';
+import { analyseValues, copyRegisters, entryRegisters, transfer, type Registers, type Surroundings, type ValueFlow } from './value-flow.ts';
 
 type Of<Kind extends Instruction['kind']> = Extract<Instruction, { kind: Kind }>;
 
@@ -49,7 +49,8 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
   readonly #cpu: I32;
   #flow!: ValueFlow;
   /** What is known before the instruction that is being compiled, or at the end of the block that was. */
-  #registers: Registers = [];
+  readonly #registers: Registers = [];
+  readonly #after: Registers = [];
   #scratch: Local<'i64'> | undefined;
 
   /** `context` is the parameter of the entry function. */
@@ -124,13 +125,15 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
   body(block: Block): void {
     if (block.selects) this.f.set(this.#selectors[block.selects.region]!, i32.const(block.selects.index));
     if (block.start === block.end) return;
-    this.#registers = this.#flow.at(block);
+    const registers = this.#registers;
+    const after = this.#after;
+    copyRegisters(this.#flow.at(block), registers);
     for (let slot = block.start; slot < block.end; slot++) {
       const instruction = this.#instructions[slot]!;
-      const after = this.#registers.slice();
+      copyRegisters(registers, after);
       transfer(instruction, after, this);
       slot += this.#emit(instruction, slot, block.end, after);
-      this.#registers = after;
+      copyRegisters(after, registers);
     }
   }
 
@@ -165,7 +168,7 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
 
   #operand(operand: Operand): Value {
     if (operand.kind === 'register') return this.value(operand.register);
-    return { wide: i64.const(operand.value), narrow: i32.const(operand.value), known: constant(operand.value) };
+    return { wide: i64.const(operand.value), narrow: i32.const(operand.value), known: immediate(operand.value) };
   }
 
   #address(register: Register, offset: number): Address {

@@ -23,8 +23,21 @@ export function bits(count: number): Known {
 }
 
 /** A constant, from any integer; it is kept as an unsigned 64-bit number. */
-export function constant(value: bigint | number): Known {
-  return { kind: 'constant', value: BigInt.asUintN(64, BigInt(value)) };
+export function constant(value: bigint): Known {
+  return { kind: 'constant', value: BigInt.asUintN(64, value) };
+}
+
+const IMMEDIATES = new Map<number, Known>();
+const MOST_IMMEDIATES = 1 << 16;
+
+/** An immediate operand, sign-extended. Programs use few different ones, again and again. */
+export function immediate(value: number): Known {
+  let known = IMMEDIATES.get(value);
+  if (known === undefined) {
+    known = constant(BigInt(value));
+    if (IMMEDIATES.size < MOST_IMMEDIATES) IMMEDIATES.set(value, known);
+  }
+  return known;
 }
 
 /** Offsets from r10 within this range cannot leave the u32 range: stacks are not at the ends of memory. */
@@ -36,6 +49,12 @@ function frame(offset: number): Known {
 
 export const FRAME_POINTER = frame(0);
 
+function widthOf(value: bigint): number {
+  const low = Number(value & 0xffff_ffffn);
+  const high = low === Number(value) ? 0 : Number(value >> 32n);
+  return high === 0 ? 32 - Math.clz32(low) : 64 - Math.clz32(high);
+}
+
 /** Bits that the value fits in, unsigned. */
 export function bitsOf(known: Known): number {
   switch (known.kind) {
@@ -44,7 +63,7 @@ export function bitsOf(known: Known): number {
     case 'frame':
       return 32;
     case 'constant':
-      return known.value === 0n ? 0 : known.value.toString(2).length;
+      return widthOf(known.value);
   }
 }
 
@@ -101,8 +120,8 @@ export function knownAlu(op: AluOp, width: OperandWidth, dst: Known, source: Kno
   const count = b.kind === 'constant' ? Number(b.value & BigInt(width - 1)) : undefined;
   // A 32-bit operand whose top bit may be set is negative to a signed operation.
   const signed = op === 'arsh' || op === 'sdiv' || op === 'smod';
-  const widthOf = (known: Known): number => (signed && bitsOf(known) === width ? 64 : bitsOf(known));
-  return bits(Math.min(RESULT_BITS[op](widthOf(a), widthOf(b), count), width));
+  const room = (known: Known): number => (signed && bitsOf(known) === width ? 64 : bitsOf(known));
+  return bits(Math.min(RESULT_BITS[op](room(a), room(b), count), width));
 }
 
 /** RFC 9669 §4.1 on constants; the operands are unsigned and fit the width, so is the result. */

@@ -12,6 +12,7 @@ import {
   constant,
   FRAME_POINTER,
   foldBranch,
+  immediate,
   join,
   knownAlu,
   knownEndian,
@@ -34,7 +35,7 @@ export interface Surroundings {
 }
 
 export function operandValue(operand: Operand, registers: Registers): Known {
-  return operand.kind === 'register' ? registers[operand.register]! : constant(operand.value);
+  return operand.kind === 'register' ? registers[operand.register]! : immediate(operand.value);
 }
 
 /** The constant address that an access with this base and offset has, if it is one. */
@@ -44,6 +45,10 @@ export function constantAddress(base: Known, offset: number): number | undefined
 
 function clobber(registers: Registers): void {
   for (let register = 1; register <= 5; register++) registers[register] = ANYTHING;
+}
+
+export function copyRegisters(from: readonly Known[], to: Registers): void {
+  for (let register = 0; register <= 10; register++) to[register] = from[register]!;
 }
 
 /** Applies one instruction to `registers`. */
@@ -121,8 +126,8 @@ export function entryRegisters(parameters: Partial<Record<Register, Known>>): Re
 export interface ValueFlow {
   /** What can run, in reverse post-order, without edges that are never taken. */
   readonly blocks: readonly Block[];
-  /** What is known where a block begins; a copy to change. */
-  at(block: Block): Registers;
+  /** What is known where a block begins. */
+  at(block: Block): readonly Known[];
 }
 
 export function analyseValues(instructions: readonly Instruction[], entry: Block, atEntry: Registers, surroundings: Surroundings): ValueFlow {
@@ -132,6 +137,8 @@ export function analyseValues(instructions: readonly Instruction[], entry: Block
   dirty[0] = 1;
   /** The least order that is dirty. */
   let next = 0;
+  /** What a branch always does, as far as is known yet. */
+  const settled = new Map<Block, boolean>();
 
   const arrive = (target: Block, registers: Registers): void => {
     const before = known.get(target);
@@ -150,30 +157,29 @@ export function analyseValues(instructions: readonly Instruction[], entry: Block
     next = Math.min(next, target.order);
   };
 
+  const registers: Registers = [];
   while (next < ordered.length) {
     const order = next++;
     if (dirty[order] === 0) continue;
     dirty[order] = 0;
     const block = ordered[order]!;
-    const registers = known.get(block)!.slice();
+    copyRegisters(known.get(block)!, registers);
     for (let slot = block.start; slot < block.end; slot++) transfer(instructions[slot]!, registers, surroundings);
     const { exit } = block;
     if (exit.kind === 'branch') {
       const branch = instructions[block.end - 1] as Extract<Instruction, { kind: 'branch' }>;
-      const settled = outcome(branch, registers);
-      if (settled !== false) arrive(exit.taken.target, refined(branch, true, registers));
-      if (settled !== true) arrive(exit.fallthrough.target, refined(branch, false, registers));
+      const decided = outcome(branch, registers);
+      if (decided === undefined) settled.delete(block);
+      else settled.set(block, decided);
+      if (decided !== false) arrive(exit.taken.target, refined(branch, true, registers));
+      if (decided !== true) arrive(exit.fallthrough.target, refined(branch, false, registers));
     } else {
       for (const { target } of exitEdges(exit)) arrive(target, registers);
     }
   }
 
-  for (const block of ordered) {
-    const registers = known.get(block)?.slice();
-    if (block.exit.kind !== 'branch' || registers === undefined) continue;
-    for (let slot = block.start; slot < block.end; slot++) transfer(instructions[slot]!, registers, surroundings);
-    const settled = outcome(instructions[block.end - 1] as Extract<Instruction, { kind: 'branch' }>, registers);
-    if (settled !== undefined) block.exit = { kind: 'goto', to: settled ? block.exit.taken : block.exit.fallthrough };
+  for (const [block, taken] of settled) {
+    if (block.exit.kind === 'branch') block.exit = { kind: 'goto', to: taken ? block.exit.taken : block.exit.fallthrough };
   }
-  return { blocks: reversePostOrder(entry), at: (block) => known.get(block)!.slice() };
+  return { blocks: reversePostOrder(entry), at: (block) => known.get(block)! };
 }
