@@ -1,15 +1,17 @@
 /** `xdplab replay`: a capture through the programs of a lab, and a picture of what happened. */
 import type { Command } from 'commander';
-import { createWriteStream, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Option } from 'commander';
 import { highlightTables } from '../insight/highlights.ts';
 import { CaptureOutput } from '../pipeline/capture-output.ts';
 import { openLab } from '../pipeline/open-lab.ts';
 import type { BatchObserver } from '../pipeline/pipeline.ts';
-import { deviceOfInterface, parsePace, replay, type ReplayResult } from '../pipeline/replay.ts';
+import { parsePace, replay, type ReplayResult } from '../pipeline/replay.ts';
 import { VerdictLog } from '../pipeline/verdict-log.ts';
 import { EventLog } from '../pipeline/event-log.ts';
+import type { NetworkDevice } from '../machine/network.ts';
+import { OutputFile } from '../packet/output-file.ts';
 import type { Lab } from '../pipeline/lab.ts';
 import { addLabOptions, labSources, wholeNumber, type LabFlags } from './lab-options.ts';
 import { drawPicture } from './picture.ts';
@@ -51,8 +53,8 @@ export function addReplay(program: Command): void {
 
 async function runReplay(capture: string, flags: ReplayFlags): Promise<void> {
   const pace = parsePace(flags.speed);
-  const { lab, highlights } = await openLab(labSources(flags));
-  const outputs = openOutputs(lab, flags);
+  const { lab, highlights, events: eventTypes } = await openLab(labSources(flags));
+  const outputs = openOutputs(lab, flags, eventTypes);
   const progress = new ProgressLine();
   const abort = new AbortController();
   const interrupt = (): void => abort.abort();
@@ -65,7 +67,7 @@ async function runReplay(capture: string, flags: ReplayFlags): Promise<void> {
       reader: flags.reader,
       ...(flags.limit === undefined ? {} : { limit: flags.limit }),
       ...(outputs.observer === undefined ? {} : { observer: outputs.observer }),
-      onInterface: (index, description) => outputs.describe(index, description.name),
+      onInterface: (index, device) => (outputs.devices[index] = device),
       onProgress: (now) => {
         outputs.events.drain();
         progress.update(now);
@@ -75,7 +77,7 @@ async function runReplay(capture: string, flags: ReplayFlags): Promise<void> {
   } finally {
     process.off('SIGINT', interrupt);
     progress.clear();
-    await outputs.close();
+    outputs.close();
   }
   const statistics = lab.statistics();
   if (flags.mapsOut !== undefined) writeMaps(lab, flags.mapsOut);
@@ -96,37 +98,38 @@ function summary({ damage, ...result }: ReplayResult): object {
 interface Outputs {
   readonly observer: BatchObserver | undefined;
   readonly events: EventLog;
-  describe(index: number, name: string | undefined): void;
-  close(): Promise<void>;
+  /** By capture interface; undefined for those whose packets cannot be run. */
+  readonly devices: (NetworkDevice | undefined)[];
+  close(): void;
 }
 
 /** Opens what the flags ask for. Files are created before the first packet runs, so a bad path is known at once. */
-function openOutputs(lab: Lab, flags: ReplayFlags): Outputs {
+function openOutputs(lab: Lab, flags: ReplayFlags, eventTypes: ReadonlyMap<string, string>): Outputs {
   const observers: BatchObserver[] = [];
-  const closers: (() => Promise<void> | void)[] = [];
+  const closers: (() => void)[] = [];
   const lines = (path: string): ((text: string) => void) => {
-    const stream = path === '-' ? process.stdout : createWriteStream(path);
-    if (path !== '-') closers.push(() => new Promise((resolve, reject) => stream.end((error?: Error | null) => (error ? reject(error) : resolve()))));
-    return (text) => void stream.write(text);
+    const file = new OutputFile(path);
+    closers.push(() => file.close());
+    return (text) => file.writeText(text);
   };
-  const interfaceDevices: string[] = [];
+  const devices: (NetworkDevice | undefined)[] = [];
   if (flags.out !== undefined) {
-    const output = new CaptureOutput(lab.pipeline, flags.out);
+    const output = new CaptureOutput(lab.pipeline, flags.out, (index) => devices[index]?.ifindex ?? 0);
     observers.push(output);
     closers.push(() => output.close());
   }
-  if (flags.verdicts !== undefined) observers.push(new VerdictLog(lab.pipeline, (index) => interfaceDevices[index]!, lines(flags.verdicts)));
-  const events = new EventLog(lab, flags.events === undefined ? undefined : lines(flags.events));
+  if (flags.verdicts !== undefined) observers.push(new VerdictLog(lab.pipeline, (index) => devices[index]?.name ?? '', lines(flags.verdicts)));
+  const events = new EventLog(lab, eventTypes, flags.events === undefined ? undefined : lines(flags.events));
   const [first, ...others] = observers;
   const observer: BatchObserver | undefined =
     first === undefined || others.length === 0 ? first : { finished: (...args) => observers.forEach((each) => each.finished(...args)) };
   return {
     observer,
     events,
-    describe: (index, name) => (interfaceDevices[index] = deviceOfInterface(lab, name).name),
-    close: async () => {
+    devices,
+    close: () => {
       events.drain();
-      for (const close of closers) await close();
+      for (const close of closers) close();
     },
   };
 }

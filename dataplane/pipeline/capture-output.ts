@@ -5,14 +5,14 @@ import type { BatchObserver, Pipeline } from './pipeline.ts';
 
 export class CaptureOutput implements BatchObserver {
   readonly #writer: CaptureWriter;
+  /** Ifindex of the device that a capture interface stands for, 0 for none. */
   readonly #ofInterface: (index: number) => number;
   /** The writer's interface by ifindex. */
   readonly #byIfindex = new Map<number, number>();
 
-  /** `deviceOf` tells the ifindex of the device that a capture interface stands for. */
-  constructor(pipeline: Pipeline, path: string, deviceOf: (interfaceIndex: number) => number) {
+  constructor(pipeline: Pipeline, path: string, ofInterface: (index: number) => number) {
     this.#writer = openCaptureWriter(path);
-    this.#ofInterface = deviceOf;
+    this.#ofInterface = ofInterface;
     for (const { name, ifindex } of pipeline.devices) this.#byIfindex.set(ifindex, this.#writer.addInterface({ name, comment: `ifindex ${ifindex}` }));
   }
 

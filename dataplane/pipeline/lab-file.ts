@@ -7,6 +7,7 @@
  *   neighbours: [ { address: 10.0.0.254, mac: "02:00:00:00:00:fe", device: eth0 } ]
  *   maps:
  *     deny: [ { key: 192.0.2.0/24, value: 1 } ]
+ *   events: { drop_events: drop_event }
  *   show: [ { map: backend_stats, title: Backends, by: packets, label: backends.address } ]
  *
  * Paths are relative to the file. Everything that is wrong is one line that says where.
@@ -56,6 +57,8 @@ export interface LabDescription {
   readonly seed?: number;
   readonly share: readonly string[];
   readonly show: readonly Highlight[];
+  /** The struct that a map's records are, by map name. */
+  readonly events: ReadonlyMap<string, string>;
   readonly devices: readonly DeviceDescription[];
   readonly routes: readonly { readonly prefix: Prefix; readonly via?: Uint8Array; readonly device?: string; readonly type: RouteType; readonly metric?: number; readonly mtuBytes?: number }[];
   readonly neighbours: readonly { readonly address: Uint8Array; readonly mac: Uint8Array; readonly device: string }[];
@@ -80,16 +83,17 @@ class LabReader {
   }
 
   read(root: unknown): LabDescription {
-    const lab = this.#node(root, 'lab', ['cpus', 'seed', 'share', 'show', 'devices', 'routes', 'neighbours', 'maps']);
+    const lab = this.#node(root, 'lab', ['cpus', 'seed', 'share', 'show', 'events', 'devices', 'routes', 'neighbours', 'maps']);
     return {
       ...optional('cpus', this.#number(lab, 'cpus', 1, 256)),
       ...optional('seed', this.#number(lab, 'seed', 0, 0xffff_ffff)),
       share: this.#list(lab, 'share').map((name, i) => this.#text(name, `share[${i}]`)),
       show: this.#list(lab, 'show').map((highlight, i) => this.#highlight(highlight, `show[${i}]`)),
+      events: new Map([...this.#mapping(lab, 'events')].map(([map, type]) => [String(map), this.#text(type, `events.${String(map)}`)])),
       devices: this.#list(lab, 'devices').map((device, i) => this.#device(device, `devices[${i}]`)),
       routes: this.#list(lab, 'routes').map((route, i) => this.#route(route, `routes[${i}]`)),
       neighbours: this.#list(lab, 'neighbours').map((neighbour, i) => this.#neighbour(neighbour, `neighbours[${i}]`)),
-      maps: new Map([...(lab.has('maps') ? this.#node(lab.get('maps') ?? new Map(), 'maps') : [])].map(([name, contents]) => [String(name), contents])),
+      maps: new Map([...this.#mapping(lab, 'maps')].map(([name, contents]) => [String(name), contents])),
     };
   }
 
@@ -176,6 +180,10 @@ class LabReader {
     const stranger = known && [...value.keys()].find((key) => !known.includes(String(key)));
     if (stranger !== undefined) this.#fail(`${at}: key '${String(stranger)}'`, value.get(stranger), `only ${known!.join(', ')}`);
     return value;
+  }
+
+  #mapping(node: Node, key: string): Node {
+    return this.#node(node.get(key) ?? new Map(), key);
   }
 
   #list(node: Node, key: string, at?: string): readonly unknown[] {

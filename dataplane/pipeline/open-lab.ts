@@ -30,9 +30,11 @@ export interface OpenedLab {
   readonly lab: Lab;
   /** Maps that the lab file wants shown. */
   readonly highlights: readonly Highlight[];
+  /** The struct that a map's records are, by map name. */
+  readonly events: LabDescription['events'];
 }
 
-const NOTHING: LabDescription = { share: [], show: [], devices: [], routes: [], neighbours: [], maps: new Map() };
+const NOTHING: LabDescription = { share: [], show: [], events: new Map(), devices: [], routes: [], neighbours: [], maps: new Map() };
 
 export async function openLab(sources: LabSources): Promise<OpenedLab> {
   const { file } = sources;
@@ -59,7 +61,7 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
   for (const { device, ...neighbour } of description.neighbours) lab.addNeighbour({ ...neighbour, ifindex: lab.device(device).ifindex });
   for (const [name, contents] of description.maps) lab.map(name).fill(contents, `${file}: maps.${name}`);
   for (const { map, file: from } of sources.contents ?? []) lab.map(map).fill(parseContents(await readText(from), from), from);
-  return { lab, highlights: description.show };
+  return { lab, highlights: description.show, events: description.events };
 }
 
 /** Object files by path: two programs of one file share its maps. */

@@ -22,6 +22,8 @@ export interface ReplayOptions {
   readonly loops?: number;
   readonly pace?: Pace;
   readonly observer?: BatchObserver;
+  /** Called when the capture describes an interface, before its first packet runs. */
+  readonly onInterface?: (index: number, device: NetworkDevice | undefined) => void;
   /** Called between batches. */
   readonly onProgress?: (progress: ReplayProgress) => void;
   /** Ends the replay after the batch that runs. */
@@ -77,7 +79,7 @@ export async function replay(lab: Lab, path: string, options: ReplayOptions = {}
 }
 
 /** Which device packets of a capture interface arrive at: the one of its name, else the first. */
-export function deviceOfInterface(lab: Lab, name: string | undefined): NetworkDevice {
+function deviceOfInterface(lab: Lab, name: string | undefined): NetworkDevice {
   return lab.devices.find((device) => device.name === name) ?? lab.devices[0]!;
 }
 
@@ -155,7 +157,9 @@ class Replay {
 
   #describe(reader: CaptureReader, index: number): void {
     const { linkType, name } = reader.interfaces[index]!;
-    this.#lab.pipeline.setInterface(index, linkType === LINK_TYPE_ETHERNET ? deviceOfInterface(this.#lab, name) : undefined);
+    const device = linkType === LINK_TYPE_ETHERNET ? deviceOfInterface(this.#lab, name) : undefined;
+    this.#lab.pipeline.setInterface(index, device);
+    this.#options.onInterface?.(index, device);
   }
 
   #shift(batch: PacketBatch): void {

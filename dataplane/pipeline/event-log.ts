@@ -1,0 +1,64 @@
+/**
+ * What programs sent to user space: ring buffer records, perf events, trace_printk lines. Counted always, written as
+ * JSON lines if someone wants them. Draining between batches plays user space's part, so ring buffers stay empty.
+ */
+import { valueCodec, type ValueCodec } from '../bpf/btf-value.ts';
+import { XdplabError } from '../errors.ts';
+import type { BpfMap } from '../maps/bpf-map.ts';
+import type { Lab } from './lab.ts';
+import { seconds } from './verdict-log.ts';
+
+export interface EventCount {
+  /** Name of the map, or `trace_printk`. */
+  readonly source: string;
+  readonly count: number;
+}
+
+export class EventLog {
+  readonly #lab: Lab;
+  readonly #write: ((lines: string) => void) | undefined;
+  readonly #counts = new Map<string, number>();
+  readonly #ringBuffers: readonly BpfMap[];
+  readonly #codecs = new Map<string, ValueCodec>();
+
+  /** `types`: by map, the struct its records are; others are written as hexadecimal. */
+  constructor(lab: Lab, types: ReadonlyMap<string, string>, write?: (lines: string) => void) {
+    this.#lab = lab;
+    this.#write = write;
+    this.#ringBuffers = lab.maps.filter((map) => map.type.holds === 'records');
+    for (const [map, type] of types) this.#codecs.set(map, recordCodec(lab.map(map).map, type));
+    lab.machine.onEvent = ({ source, map, bytes, timestampNs }) => {
+      if (source === 'trace') this.#add('trace_printk', timestampNs, { text: new TextDecoder().decode(bytes) });
+      else this.#add(map, timestampNs, { record: this.#decode(map, bytes) });
+    };
+  }
+
+  get counts(): readonly EventCount[] {
+    return Array.from(this.#counts, ([source, count]) => ({ source, count }));
+  }
+
+  /** Takes what is in the ring buffers. */
+  drain(): void {
+    for (const map of this.#ringBuffers) {
+      for (const bytes of map.records()) this.#add(map.name, this.#lab.machine.nowNs, { record: this.#decode(map.name, bytes) });
+    }
+  }
+
+  #decode(map: string, bytes: Uint8Array): unknown {
+    if (this.#write === undefined) return undefined;
+    const codec = this.#codecs.get(map);
+    return codec && bytes.length >= codec.sizeBytes ? codec.read(bytes) : Buffer.from(bytes).toString('hex');
+  }
+
+  #add(source: string, timestampNs: bigint, content: object): void {
+    this.#counts.set(source, (this.#counts.get(source) ?? 0) + 1);
+    this.#write?.(`${JSON.stringify({ time: seconds(timestampNs), source, ...content }, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value))}\n`);
+  }
+}
+
+function recordCodec(map: BpfMap, type: string): ValueCodec {
+  const { btf } = map.spec;
+  const [id] = btf?.idsByName(type, 'struct') ?? [];
+  if (btf === undefined || id === undefined) throw new XdplabError('ERR_LAB', `events.${map.name}: the object has no struct '${type}'; name the struct that its records are`);
+  return valueCodec(btf, id, btf.sizeBytes(id));
+}

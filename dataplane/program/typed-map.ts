@@ -1,0 +1,195 @@
+/**
+ * A map as JavaScript values: keys and values by the BTF types of the object that declared it, programs, maps and
+ * devices by name.
+ *
+ *   lab.map('vips').set({ address: '10.0.0.1', port: 80, protocol: 'tcp' }, { id: 0, flags: 0 });
+ *   lab.map('deny').set('192.0.2.0/24', 1);
+ *
+ * Values of per-CPU maps are lists, one item per CPU; setting one value sets it on every CPU, as bpftool does.
+ */
+import { valueCodec, type BtfValue, type ValueCodec } from '../bpf/btf-value.ts';
+import { XdplabError } from '../errors.ts';
+import type { BpfMap } from '../maps/bpf-map.ts';
+import { valueStride } from '../maps/map.ts';
+import { maglevRing } from './maglev.ts';
+
+/** How names become what slots hold. */
+export interface NameScope {
+  map(name: string): BpfMap;
+  /** Id of the program. */
+  program(name: string): number;
+  /** ifindex of the device. */
+  device(name: string): number;
+  deviceName(ifindex: number): string | undefined;
+}
+
+export interface MapDump {
+  readonly name: string;
+  readonly type: string;
+  readonly maxEntries: number;
+  readonly entries: readonly { readonly key: BtfValue; readonly value: BtfValue }[];
+}
+
+export class TypedMap {
+  readonly map: BpfMap;
+  readonly #scope: NameScope;
+  readonly #key: ValueCodec;
+  readonly #value: ValueCodec;
+
+  constructor(map: BpfMap, scope: NameScope) {
+    this.map = map;
+    this.#scope = scope;
+    const { btf, keyTypeId, keyBytes, valueTypeId, valueBytes } = map.spec;
+    this.#key = valueCodec(btf, keyTypeId, keyBytes);
+    this.#value = valueCodec(btf, valueTypeId, valueBytes);
+  }
+
+  get name(): string {
+    return this.map.name;
+  }
+
+  get perCpu(): boolean {
+    return this.map.type.perCpu;
+  }
+
+  /** Entries it has; all of them for arrays. */
+  get size(): number {
+    return this.map.size;
+  }
+
+  /** The value of `key`, undefined where there is none. Does not count as a use of an LRU entry. */
+  get(key: unknown): BtfValue | undefined {
+    const bytes = this.map.lookup(this.#keyBytes(key, this.name));
+    return bytes === undefined ? undefined : this.#read(bytes);
+  }
+
+  /** `flags`: UPDATE.any, noExist or exist. Errors are Linux's: ERR_MAP with the errno. */
+  set(key: unknown, value: unknown, flags?: number): void {
+    this.#set(key, value, this.name, flags);
+  }
+
+  /** Whether the key was there. */
+  delete(key: unknown): boolean {
+    return this.map.delete(this.#keyBytes(key, this.name));
+  }
+
+  *entries(): Generator<[key: BtfValue, value: BtfValue], void, undefined> {
+    for (const [key, value] of this.map.entries()) yield [this.#key.read(key), this.#read(value)];
+  }
+
+  /** Everything in it; entries of arrays that are all zero are left out. */
+  dump(): MapDump {
+    const { name, type, spec } = this.map;
+    const entries: { key: BtfValue; value: BtfValue }[] = [];
+    const isIndexed = type.name.endsWith('array');
+    if (type.holds !== 'records' && type.holds !== 'events') {
+      for (const [key, bytes] of this.map.entries()) {
+        if (isIndexed && bytes.every((byte) => byte === 0)) continue;
+        entries.push({ key: this.#key.read(key), value: this.#read(bytes) });
+      }
+    }
+    return { name, type: type.name, maxEntries: spec.maxEntries, entries };
+  }
+
+  /**
+   * Writes contents as they stand in a file: a list of `{ key, value }`, a list of values by index, a mapping from
+   * key to value, or `{ maglev: … }` among a list's items. `path` begins the errors.
+   */
+  fill(contents: unknown, path: string): void {
+    if (contents instanceof Map) {
+      if (this.map.spec.section !== undefined) this.#setGlobals(contents, path);
+      else for (const [key, value] of contents) this.#set(plain(key), plain(value), `${path}.${String(key)}`);
+      return;
+    }
+    if (!Array.isArray(contents)) {
+      throw new XdplabError('ERR_VALUE', `${path}: found ${contents === null ? 'nothing' : typeof contents}, expected a list of { key, value }, a list of values, or key: value`);
+    }
+    contents.forEach((item: unknown, index) => {
+      const at = `${path}[${index}]`;
+      if (item instanceof Map && item.has('maglev')) this.#fillRing(plain(item.get('maglev')), `${at}.maglev`);
+      else if (item instanceof Map && item.has('key')) this.#set(plain(item.get('key')), plain(item.get('value')), at);
+      else this.#set(index, plain(item), at);
+    });
+  }
+
+  #set(key: unknown, value: unknown, path: string, flags?: number): void {
+    this.map.update(this.#keyBytes(key, path), this.#valueBytes(value, path), flags);
+  }
+
+  #keyBytes(key: unknown, path: string): Uint8Array {
+    return this.#key.write(key, `${path}: key`);
+  }
+
+  #valueBytes(value: unknown, path: string): Uint8Array {
+    const { type, spec } = this.map;
+    if (typeof value === 'string') {
+      if (type.holds === 'programs') return u32(this.#scope.program(value), spec.valueBytes);
+      if (type.holds === 'devices') return u32(this.#scope.device(value), spec.valueBytes);
+      if (type.holds === 'maps') return u32(this.#scope.map(value).id, spec.valueBytes);
+    }
+    if (!type.perCpu) return this.#value.write(value, `${path}: value`);
+    const stride = valueStride(spec);
+    const cpus = this.map.userValueBytes / stride;
+    const bytes = new Uint8Array(this.map.userValueBytes);
+    const each = Array.isArray(value) ? value : Array.from({ length: cpus }, (): unknown => value);
+    if (each.length !== cpus) throw new XdplabError('ERR_VALUE', `${path}: value: found ${each.length} values, expected one, or one for each of ${cpus} CPUs`);
+    each.forEach((one, cpu) => bytes.set(this.#value.write(one, `${path}: value[${cpu}]`), cpu * stride));
+    return bytes;
+  }
+
+  #read(bytes: Uint8Array): BtfValue {
+    if (this.map.type.holds === 'devices') {
+      const ifindex = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+      return this.#scope.deviceName(ifindex) ?? ifindex;
+    }
+    if (!this.map.type.perCpu) return this.#value.read(bytes);
+    const stride = valueStride(this.map.spec);
+    return Array.from({ length: bytes.length / stride }, (_, cpu) => this.#value.read(bytes, cpu * stride));
+  }
+
+  /** Variables of `.data` and `.bss`: those that are not named keep what they have. */
+  #setGlobals(contents: ReadonlyMap<unknown, unknown>, path: string): void {
+    const key = new Uint8Array(4);
+    this.map.update(key, this.#value.write(plain(contents), path, this.map.lookup(key)!));
+  }
+
+  /** `maglev: { from: 0, slots: 4093, backends: { 1: 1, 2: 3 } }`: a ring of `slots` elements; backends by number, with weights. */
+  #fillRing(ring: unknown, path: string): void {
+    if (typeof ring !== 'object' || ring === null) throw new XdplabError('ERR_VALUE', `${path}: expected { from, slots, backends }`);
+    const { from = 0, slots, backends } = ring as Record<string, unknown>;
+    if (typeof from !== 'number' || typeof slots !== 'number' || typeof backends !== 'object' || backends === null) {
+      throw new XdplabError('ERR_VALUE', `${path}: expected { from: <index>, slots: <prime>, backends: { <number>: <weight> } }`);
+    }
+    const members = Object.entries(backends).map(([id, weight]) => ({ id: Number(id), name: id, weight: Number(weight) }));
+    maglevRing(members, slots).forEach((backend, slot) => this.#set(from + slot, backend, path));
+  }
+}
+
+/** Adds what each CPU counted, field by field; whatever is no number is the first CPU's. */
+export function sumCpus(perCpu: BtfValue): BtfValue {
+  if (!Array.isArray(perCpu)) return perCpu;
+  const values = perCpu as readonly BtfValue[];
+  const [first] = values;
+  if (typeof first === 'number' || typeof first === 'bigint') {
+    const total = values.reduce<bigint>((sum, value) => sum + BigInt(value as number | bigint), 0n);
+    return total <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(total) : total;
+  }
+  if (typeof first !== 'object' || Array.isArray(first)) return first ?? 0;
+  const fields = first as Readonly<Record<string, BtfValue>>;
+  return Object.fromEntries(Object.keys(fields).map((name) => [name, sumCpus(values.map((value) => (value as typeof fields)[name]!))]));
+}
+
+/** Mappings of a YAML file as objects that have no prototype to write to. */
+function plain(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(plain);
+  if (!(value instanceof Map)) return value;
+  const object: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
+  for (const [key, inner] of value) object[String(key)] = plain(inner);
+  return object;
+}
+
+function u32(value: number, sizeBytes: number): Uint8Array {
+  const bytes = new Uint8Array(sizeBytes);
+  new DataView(bytes.buffer).setUint32(0, value, true);
+  return bytes;
+}
