@@ -83,7 +83,7 @@ function settingBytes(file: ObjectFile, btf: Btf, setting: Setting, text: string
   const letter = TRISTATE[text];
   let value: bigint;
   if (letter !== undefined) {
-    if (type.kind === 'int' && type.char) value = BigInt(text.charCodeAt(0));
+    if (type.kind === 'int' && type.sizeBytes === 1 && !type.bool) value = BigInt(text.charCodeAt(0));
     else if (type.kind === 'int' && type.bool) value = letter === 1 ? wrong('y or n') : BigInt(letter >> 1);
     else value = isTristate ? BigInt(letter) : wrong('a number');
   } else {

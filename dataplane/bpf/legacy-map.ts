@@ -6,7 +6,7 @@
  *   20 inner_map_idx  24 numa_node                                                   28 bytes: the kernel's samples
  *   20 id  24 pinning  28 inner_id  32 inner_idx                                     36 bytes: iproute2
  *
- * The size of an entry is told by the distance of the symbols. `maps/name` holds one map, as old Katran and gobpf wrote.
+ * The size of an entry is told by the size of the symbols, else by their number. `maps/name` holds one map, as old Katran and gobpf wrote.
  */
 import type { Btf } from './btf.ts';
 import { SHN, STT, type ElfSection, type ElfSymbol } from './elf.ts';
@@ -46,13 +46,16 @@ function readEntries(file: ObjectFile, section: ElfSection): Entry[] {
   const symbols = file.elf.symbols.filter((symbol) => symbol.section === section.index && isMapSymbol(symbol));
   const byOffset = new Map(symbols.map((symbol) => [symbol.value, symbol] as const));
   if (byOffset.size === 0) return [];
-  const entryBytes = section.sizeBytes / byOffset.size;
-  if (!Object.values(ENTRY_BYTES).some((size) => size === entryBytes)) {
-    failObject(file, `section ${section.name}: ${byOffset.size} maps in ${section.sizeBytes} bytes, expected entries of ${Object.values(ENTRY_BYTES).join(', ')} bytes`);
+  // Linked objects keep definitions that another has replaced, so that the symbols leave gaps.
+  const isKnown = (size: number): boolean => Object.values(ENTRY_BYTES).some((known) => known === size);
+  const entryBytes = [symbols[0]!.sizeBytes, section.sizeBytes / byOffset.size].find(isKnown);
+  if (entryBytes === undefined) {
+    return failObject(file, `section ${section.name}: ${byOffset.size} maps in ${section.sizeBytes} bytes, expected entries of ${Object.values(ENTRY_BYTES).join(', ')} bytes`);
   }
   const view = new DataView(section.bytes.buffer, section.bytes.byteOffset, section.bytes.byteLength);
-  return [...byOffset.values()].sort((a, b) => a.value - b.value).map((symbol, index) => {
-    if (symbol.value !== index * entryBytes || symbol.value + entryBytes > section.bytes.length) failObject(file, `section ${section.name}: map ${symbol.name} is at ${symbol.value}, expected a multiple of ${entryBytes}`);
+  return [...byOffset.values()].sort((a, b) => a.value - b.value).map((symbol) => {
+    if (symbol.value % entryBytes !== 0 || symbol.value + entryBytes > section.bytes.length) failObject(file, `section ${section.name}: map ${symbol.name} is at ${symbol.value}, expected a multiple of ${entryBytes}`);
+    const index = symbol.value / entryBytes;
     const words = Array.from({ length: entryBytes / 4 }, (_, word) => view.getUint32(symbol.value + word * 4, true));
     return { name: symbol.name, offset: symbol.value, section, index, words };
   });
@@ -60,7 +63,7 @@ function readEntries(file: ObjectFile, section: ElfSection): Entry[] {
 
 function toSpec(file: ObjectFile, entry: Entry): MapSpec {
   const [type = 0, keyBytes = 0, valueBytes = 0, maxEntries = 0, flags = 0] = entry.words;
-  const pinned = entry.words.length * 4 === ENTRY_BYTES.iproute2 && entry.words[6] !== 0;
+  const pinned = isIproute2(entry) && entry.words[6] !== 0;
   const numaNode = entry.words.length * 4 === ENTRY_BYTES.samples ? entry.words[6] : undefined;
   return {
     name: entry.name, type, keyBytes, valueBytes, maxEntries, flags,
@@ -72,13 +75,17 @@ function toSpec(file: ObjectFile, entry: Entry): MapSpec {
   };
 }
 
-/** The entry that stands for the inner maps of `outer`, where it says one. */
-function innerOf(entries: readonly Entry[], outer: Entry): Entry | undefined {
+/** The entries that stand for the inner maps of `outer`, where it says any: iproute2 puts each in a slot. */
+function innersOf(entries: readonly Entry[], byId: ReadonlyMap<number, readonly Entry[]>, outer: Entry): readonly Entry[] {
   const [type, , , , , first = 0, , innerId = 0] = outer.words;
-  if (type !== ARRAY_OF_MAPS && type !== HASH_OF_MAPS) return undefined;
-  const siblings = entries.filter((entry) => entry.section === outer.section && entry !== outer);
-  if (outer.words.length * 4 === ENTRY_BYTES.iproute2) return siblings.find((entry) => entry.words[5] === innerId);
-  return outer.words.length * 4 === ENTRY_BYTES.libbpf ? undefined : siblings.find((entry) => entry.index === first);
+  if (type !== ARRAY_OF_MAPS && type !== HASH_OF_MAPS) return [];
+  if (isIproute2(outer)) return (byId.get(innerId) ?? []).filter((entry) => entry !== outer);
+  if (outer.words.length * 4 === ENTRY_BYTES.libbpf) return [];
+  return entries.filter((entry) => entry !== outer && entry.section === outer.section && entry.index === first);
+}
+
+function isIproute2(entry: Entry): boolean {
+  return entry.words.length * 4 === ENTRY_BYTES.iproute2;
 }
 
 /** The maps of sections `maps` and `maps/…`. */
@@ -86,23 +93,19 @@ export function readLegacyMaps(file: ObjectFile): MapDeclaration[] {
   const sections = file.elf.sections.filter((section) => (section.name === 'maps' || section.name.startsWith('maps/')) && section.bytes.length > 0);
   const entries = sections.flatMap((section) => readEntries(file, section));
   const specs = new Map(entries.map((entry) => [entry, toSpec(file, entry)]));
-  // iproute2: a map whose inner_idx is not −1 stands in that slot of the map of maps whose inner_id is its id.
+  const byId = new Map<number, Entry[]>();
+  for (const entry of entries.filter(isIproute2)) {
+    const list = byId.get(entry.words[5]!);
+    if (list === undefined) byId.set(entry.words[5]!, [entry]);
+    else list.push(entry);
+  }
   return entries.map((entry) => {
     const spec = specs.get(entry)!;
-    const inner = innerOf(entries, entry);
-    if (inner === undefined) return { spec, section: entry.section.index, offset: entry.offset };
-    const isIproute2 = entry.words.length * 4 === ENTRY_BYTES.iproute2;
-    const slots = new Map<number, string>();
-    if (isIproute2) {
-      for (const member of entries) {
-        const [, , , , , id, , , index = 0xffffffff] = member.words;
-        if (member !== entry && id === entry.words[7] && index < spec.maxEntries) slots.set(index, member.name);
-      }
-    }
-    return {
-      spec: { ...spec, inner: specs.get(inner)!, ...(slots.size > 0 ? { slots } : {}) },
-      section: entry.section.index,
-      offset: entry.offset,
-    };
+    const inners = innersOf(entries, byId, entry);
+    const place = { section: entry.section.index, offset: entry.offset };
+    if (inners[0] === undefined) return { ...place, spec };
+    // An inner_idx that is no slot of the outer map, −1 first of all, is a template only.
+    const slots = new Map(inners.filter((inner) => isIproute2(inner) && inner.words[8]! < spec.maxEntries).map((inner) => [inner.words[8]!, inner.name] as const));
+    return { ...place, spec: { ...spec, inner: specs.get(inners[0])!, ...(slots.size > 0 ? { slots } : {}) } };
   });
 }

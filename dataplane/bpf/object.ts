@@ -29,6 +29,9 @@ export interface LoadOptions {
 /** Programs share subprograms, so a small file could ask for any amount; real ones stay far below. */
 const MAX_SLOTS = 1 << 22;
 
+/** enum bpf_map_type. */
+const PROG_ARRAY = 3;
+
 interface Maps {
   readonly specs: Map<string, MapSpec>;
   readonly mapAt: ReferenceScope['mapAt'];
@@ -109,6 +112,13 @@ export function loadObject(bytes: Uint8Array, options: LoadOptions): CollectionS
     slots += program.instructions.length;
     if (slots > MAX_SLOTS) failObject(file, `more than ${MAX_SLOTS} instructions once subprograms are put into programs`);
     programs.set(code.name, program);
+  }
+  for (const map of maps.specs.values()) {
+    const isPrograms = map.type === PROG_ARRAY;
+    for (const [slot, target] of map.slots ?? []) {
+      if (!(isPrograms ? programs : maps.specs).has(target)) failObject(file, `map ${map.name}: slot ${slot} is initialised with ${target}, which is not a ${isPrograms ? 'program' : 'map'}`);
+      if (slot >= map.maxEntries) failObject(file, `map ${map.name}: slot ${slot} is initialised, but there are ${map.maxEntries}`);
+    }
   }
   return { programs, maps: maps.specs, btf: file.btf, license: file.license };
 }
