@@ -1,0 +1,4 @@
+import { createInterpreter } from '../../dataplane/engine/interpreter.ts';
+import { describeEngine } from './describe-engine.ts';
+
+describeEngine('interpreter', createInterpreter);
