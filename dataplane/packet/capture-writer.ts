@@ -16,6 +16,8 @@ export interface OutputInterface {
   readonly linkType?: number;
   /** Bytes kept of each packet, 0 for all. */
   readonly snapLength?: number;
+  /** The octet of if_tsresol, 9 (nanoseconds) unless given: the unit of the timestamps given with its packets. */
+  readonly resolution?: number;
 }
 
 /** epb_flags, bits 0 and 1. */

@@ -22,6 +22,7 @@ export class OutputFile {
   readonly #gzip: boolean;
   readonly #descriptor: number;
   #writtenBytes = 0;
+  #sourceView: DataView | undefined;
   #closed = false;
 
   /** Creates or truncates `path`; '-' is standard output. A name that ends in .gz is packed. */
@@ -55,6 +56,25 @@ export class OutputFile {
     }
   }
 
+  /**
+   * Copies without allocating: a `subarray` to copy from would be an object per packet. Beyond two cache lines
+   * the built-in copy wins in spite of its object.
+   */
+  copy(at: number, source: Uint8Array, sourceAt: number, lengthBytes: number): void {
+    if (lengthBytes > 128) {
+      this.bytes.set(source.subarray(sourceAt, sourceAt + lengthBytes), at);
+      return;
+    }
+    // Of the whole buffer: callers pass views of their own making, but mostly of one memory.
+    if (this.#sourceView?.buffer !== source.buffer) this.#sourceView = new DataView(source.buffer);
+    const { view } = this;
+    const sourceView = this.#sourceView!;
+    const from = source.byteOffset + sourceAt;
+    let done = 0;
+    for (; done + 4 <= lengthBytes; done += 4) view.setUint32(at + done, sourceView.getUint32(from + done));
+    for (; done < lengthBytes; done++) this.bytes[at + done] = source[sourceAt + done]!;
+  }
+
   flush(): void {
     const piece = this.bytes.subarray(0, this.at);
     this.#writtenBytes += this.at;
@@ -86,26 +106,4 @@ export class OutputFile {
       }
     }
   }
-}
-
-/**
- * Copies without allocating: a `subarray` to copy from would be an object per packet. Both views begin where
- * their arrays do. Beyond two cache lines the built-in copy wins in spite of its object.
- */
-export function copyBytes(
-  target: OutputFile,
-  at: number,
-  source: Uint8Array,
-  sourceView: DataView,
-  sourceAt: number,
-  lengthBytes: number,
-): void {
-  if (lengthBytes > 128) {
-    target.bytes.set(source.subarray(sourceAt, sourceAt + lengthBytes), at);
-    return;
-  }
-  const { view } = target;
-  let done = 0;
-  for (; done + 4 <= lengthBytes; done += 4) view.setUint32(at + done, sourceView.getUint32(sourceAt + done));
-  for (; done < lengthBytes; done++) target.bytes[at + done] = source[sourceAt + done]!;
 }

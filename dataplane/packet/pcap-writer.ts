@@ -2,19 +2,16 @@
 import { XdplabError } from '../errors.ts';
 import { LINK_TYPE_ETHERNET, MAX_CAPTURED_BYTES } from './capture-reader.ts';
 import type { CaptureWriter, OutputInterface } from './capture-writer.ts';
-import { copyBytes } from './output-file.ts';
 import type { OutputFile } from './output-file.ts';
 import { PCAP, PCAP_MAGIC } from './pcap.ts';
 import { secondsOf } from './timestamp.ts';
 
-const NO_BYTES: DataView = new DataView(new ArrayBuffer(0));
 
 export class PcapWriter implements CaptureWriter {
   packets = 0;
   readonly #output: OutputFile;
   readonly #path: string;
   #linkType: number | undefined;
-  #sourceView: DataView = NO_BYTES;
 
   constructor(output: OutputFile, path: string) {
     this.#output = output;
@@ -55,10 +52,7 @@ export class PcapWriter implements CaptureWriter {
     view.setUint32(record + 4, timestampLow - Math.imul(seconds, 1_000_000_000), true);
     view.setUint32(record + 8, lengthBytes, true);
     view.setUint32(record + 12, wireLength, true);
-    if (this.#sourceView.buffer !== bytes.buffer || this.#sourceView.byteOffset !== bytes.byteOffset) {
-      this.#sourceView = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    }
-    copyBytes(output, record + PCAP.recordLength, bytes, this.#sourceView, at, lengthBytes);
+    output.copy(record + PCAP.recordLength, bytes, at, lengthBytes);
     output.at = record + PCAP.recordLength + lengthBytes;
     this.packets++;
   }

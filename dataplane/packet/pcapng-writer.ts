@@ -9,12 +9,10 @@
  */
 import { LINK_TYPE_ETHERNET } from './capture-reader.ts';
 import type { CaptureWriter, OutputInterface, PacketNotes } from './capture-writer.ts';
-import { copyBytes } from './output-file.ts';
 import type { OutputFile } from './output-file.ts';
 import { NO_VERDICT } from './packet-batch.ts';
 import { BLOCK, BYTE_ORDER_MAGIC, OPTION, PACKET_BLOCK } from './pcapng.ts';
 
-const NO_BYTES: DataView = new DataView(new ArrayBuffer(0));
 const VERDICT_KIND = { tc: 1, xdp: 2 } as const;
 const VERDICT_OPTION_BYTES = 16;
 const NANOSECONDS = 9;
@@ -24,7 +22,6 @@ export class PcapngWriter implements CaptureWriter {
   packets = 0;
   readonly #output: OutputFile;
   #interfaces = 0;
-  #sourceView: DataView = NO_BYTES;
 
   constructor(output: OutputFile, application: string) {
     this.#output = output;
@@ -42,7 +39,7 @@ export class PcapngWriter implements CaptureWriter {
     return this.#output.lengthBytes;
   }
 
-  addInterface({ name, comment, linkType = LINK_TYPE_ETHERNET, snapLength = 0 }: OutputInterface): number {
+  addInterface({ name, comment, linkType = LINK_TYPE_ETHERNET, snapLength = 0, resolution = NANOSECONDS }: OutputInterface): number {
     const nameBytes = encoder.encode(name ?? '');
     const commentBytes = encoder.encode(comment ?? '');
     const start = this.#begin(BLOCK.interface, 64 + nameBytes.length + commentBytes.length);
@@ -50,7 +47,7 @@ export class PcapngWriter implements CaptureWriter {
     this.#u32(snapLength);
     if (nameBytes.length > 0) this.#option(OPTION.ifName, nameBytes);
     if (commentBytes.length > 0) this.#option(OPTION.comment, commentBytes);
-    this.#option(OPTION.ifResolution, Uint8Array.of(NANOSECONDS));
+    this.#option(OPTION.ifResolution, Uint8Array.of(resolution));
     this.#u32(0);
     this.#finish(start);
     return this.#interfaces++;
@@ -82,10 +79,7 @@ export class PcapngWriter implements CaptureWriter {
     const body = start + PACKET_BLOCK.bytes;
     let next = body + ((lengthBytes + 3) & ~3);
     if (next > body) view.setUint32(next - 4, 0); // the padding, where there is any
-    if (this.#sourceView.buffer !== bytes.buffer || this.#sourceView.byteOffset !== bytes.byteOffset) {
-      this.#sourceView = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    }
-    copyBytes(output, body, bytes, this.#sourceView, at, lengthBytes);
+    output.copy(body, bytes, at, lengthBytes);
     const options = next;
     if (xdpVerdict !== NO_VERDICT) next = putVerdict(view, next, VERDICT_KIND.xdp, xdpVerdict);
     if (tcVerdict !== NO_VERDICT) next = putVerdict(view, next, VERDICT_KIND.tc, tcVerdict);
