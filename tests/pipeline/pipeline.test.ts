@@ -1,0 +1,181 @@
+import { describe, expect, test } from 'vitest';
+import { ENGINE_NAMES, frame, smallLab } from './small-lab.ts';
+
+const TWO_DEVICES = [
+  { name: 'eth0', ifindex: 2 },
+  { name: 'eth1', ifindex: 3 },
+];
+
+/** Returns a 32-bit field of the context as the verdict log's length would not show it: as the return code. */
+const returnField = (offset: number): string => `r0 = *(u32 *)(r1 +${offset})\nexit`;
+const answer = (code: number): string => `r0 = ${code}\nexit`;
+const redirectTo = (ifindex: number, flags = 0): string => `r1 = ${ifindex}\nr2 = ${flags}\ncall bpf_redirect\nexit`;
+
+describe.each(ENGINE_NAMES)('the packet path with the %s engine', (engine) => {
+  test.each([
+    [0, 'XDP_ABORTED', 'dropped', 'XDP_ABORTED'],
+    [1, 'XDP_DROP', 'dropped', 'XDP'],
+    [2, 'XDP_PASS', 'stack', undefined],
+    [3, 'XDP_TX', 'transmitted', undefined],
+    [4, 'XDP_REDIRECT', 'dropped', 'XDP_REDIRECT_FAILED'],
+    [77, 'unknown (77)', 'dropped', 'XDP_INVALID_ACTION'],
+    [-1, 'unknown (-1)', 'dropped', 'XDP_INVALID_ACTION'],
+  ])('XDP return code %i is %s and the packet is %s', (code, verdict, fate, reason) => {
+    const result = smallLab(engine, [{ hook: 'xdp', source: answer(code) }]).run(frame());
+    expect(result.verdicts.map((each) => each.verdict)).toEqual([verdict]);
+    expect([result.fate, result.reason]).toEqual([fate, reason]);
+  });
+
+  test.each([
+    [-1, 'TC_ACT_UNSPEC', 'stack', undefined],
+    [0, 'TC_ACT_OK', 'stack', undefined],
+    [2, 'TC_ACT_SHOT', 'dropped', 'TC_INGRESS'],
+    [4, 'TC_ACT_STOLEN', 'consumed', undefined],
+    [8, 'TC_ACT_TRAP', 'consumed', undefined],
+    [7, 'TC_ACT_REDIRECT', 'dropped', 'TC_REDIRECT_FAILED'],
+    [99, 'unknown (99)', 'stack', undefined],
+  ])('TC ingress return code %i is %s and the packet is %s', (code, verdict, fate, reason) => {
+    const result = smallLab(engine, [{ hook: 'tc-ingress', source: answer(code) }]).run(frame());
+    expect(result.verdicts.map((each) => each.verdict)).toEqual([verdict]);
+    expect([result.fate, result.reason]).toEqual([fate, reason]);
+  });
+
+  test('XDP_PASS asks the next XDP program, anything else ends the chain', () => {
+    const passing = smallLab(engine, [2, 2, 1].map((code) => ({ hook: 'xdp', source: answer(code) }))).run(frame());
+    expect(passing.verdicts.map(({ verdict }) => verdict)).toEqual(['XDP_PASS', 'XDP_PASS', 'XDP_DROP']);
+    const dropping = smallLab(engine, [1, 2].map((code) => ({ hook: 'xdp', source: answer(code) }))).run(frame());
+    expect(dropping.verdicts.map(({ verdict }) => verdict)).toEqual(['XDP_DROP']);
+  });
+
+  test('TC_ACT_OK ends a TC chain while TC_ACT_UNSPEC and TC_ACT_PIPE go on', () => {
+    const verdicts = (codes: number[]): string[] =>
+      smallLab(engine, codes.map((code) => ({ hook: 'tc-ingress' as const, source: answer(code) }))).run(frame()).verdicts.map(({ verdict }) => verdict);
+    expect(verdicts([-1, 3, 0, 2])).toEqual(['TC_ACT_UNSPEC', 'TC_ACT_PIPE', 'TC_ACT_OK']);
+  });
+
+  test('a code that tcx does not know ends the tcx programs, and clsact programs still run', () => {
+    const lab = smallLab(engine, [
+      { hook: 'tc-ingress', source: answer(2), section: 'tc' },
+      { hook: 'tc-ingress', source: answer(3), section: 'tcx/ingress' },
+      { hook: 'tc-ingress', source: answer(0), section: 'tcx/ingress' },
+    ]);
+    expect(lab.run(frame()).verdicts.map(({ program, verdict }) => `${program} ${verdict}`)).toEqual(['program_1 unknown (3)', 'program_0 TC_ACT_SHOT']);
+  });
+
+  test('a packet redirected by XDP leaves through the other device, without TC', () => {
+    const lab = smallLab(engine, [{ hook: 'xdp', source: redirectTo(3) }, { hook: 'tc-egress', source: answer(2), device: 'eth1' }], { devices: TWO_DEVICES });
+    const result = lab.run(frame());
+    expect([result.fate, result.out]).toEqual(['redirected', 'eth1']);
+    expect(lab.statistics().devices.map(({ device, rxPackets, txPackets }) => [device, rxPackets, txPackets])).toEqual([['eth0', 1, 0], ['eth1', 0, 1]]);
+  });
+
+  test('a packet redirected by TC runs the TC egress programs of the other device', () => {
+    const devices = { devices: TWO_DEVICES };
+    const sent = smallLab(engine, [{ hook: 'tc-ingress', source: redirectTo(3) }, { hook: 'tc-egress', source: answer(0), device: 'eth1' }], devices).run(frame());
+    expect([sent.fate, sent.out]).toEqual(['redirected', 'eth1']);
+    expect(sent.verdicts.map(({ hook, device }) => `${hook} ${device}`)).toEqual(['tc-ingress eth0', 'tc-egress eth1']);
+    const dropped = smallLab(engine, [{ hook: 'tc-ingress', source: redirectTo(3) }, { hook: 'tc-egress', source: answer(2), device: 'eth1' }], devices).run(frame());
+    expect([dropped.fate, dropped.reason]).toEqual(['dropped', 'TC_EGRESS']);
+  });
+
+  test('BPF_F_INGRESS redirects to the TC ingress of the other device', () => {
+    const lab = smallLab(engine, [{ hook: 'tc-ingress', source: redirectTo(3, 1) }, { hook: 'tc-ingress', source: returnField(40), device: 'eth1' }], { devices: TWO_DEVICES });
+    // The second program returns skb->ifindex, 3, which is TC_ACT_PIPE.
+    expect(lab.run(frame()).verdicts.map(({ device, code }) => [device, code])).toEqual([['eth0', 7], ['eth1', 3]]);
+  });
+
+  test('two devices that redirect to each other stop after 8 hops', () => {
+    const lab = smallLab(engine, [{ hook: 'tc-ingress', source: redirectTo(3, 1) }, { hook: 'tc-ingress', source: redirectTo(2, 1), device: 'eth1' }], { devices: TWO_DEVICES });
+    const result = lab.run(frame());
+    expect([result.fate, result.reason, result.verdicts.length]).toEqual(['dropped', 'TC_RECLASSIFY_LOOP', 9]);
+  });
+
+  test('a redirect to a device that is missing, down or of a small MTU drops with its reason', () => {
+    const reason = (device: { up?: boolean; mtuBytes?: number }, ifindex = 3): string | undefined =>
+      smallLab(engine, [{ hook: 'xdp', source: redirectTo(ifindex) }], { devices: [TWO_DEVICES[0]!, { ...TWO_DEVICES[1]!, ...device }] }).run(frame({ length: 200 })).reason;
+    expect(reason({}, 9)).toBe('XDP_REDIRECT_FAILED');
+    expect(reason({ up: false })).toBe('DEV_READY');
+    expect(reason({ mtuBytes: 181 })).toBe('PKT_TOO_BIG');
+    expect(reason({ mtuBytes: 182 })).toBeUndefined();
+  });
+
+  test('packets from the device’s own address go through TC egress instead of XDP', () => {
+    const lab = smallLab(engine, [{ hook: 'xdp', source: answer(1) }, { hook: 'tc-egress', source: answer(0) }], {
+      devices: [{ name: 'eth0', mac: Uint8Array.of(2, 0, 0, 0, 0, 1) }],
+    });
+    expect(lab.run(frame({ source: '02:00:00:00:00:01' })).fate).toBe('sent');
+    expect(lab.run(frame()).fate).toBe('dropped');
+  });
+
+  test('TC sees a VLAN tag in metadata, and the packet leaves with the tag where it was', () => {
+    const tagged = frame({ vlan: 0x6064, type: 0x0800, length: 80 });
+    const field = (offset: number): number => smallLab(engine, [{ hook: 'tc-ingress', source: returnField(offset) }]).run(tagged).verdicts[0]!.code;
+    expect([field(0), field(16), field(20), field(24), field(28)]).toEqual([76, 0x0008, 1, 0x6064, 0x0081]);
+    expect(smallLab(engine, [{ hook: 'tc-ingress', source: answer(0) }]).run(tagged).bytes).toEqual(tagged);
+  });
+
+  test('XDP sees a VLAN tag in the packet', () => {
+    const source = 'r2 = *(u32 *)(r1 +0)\nr0 = *(u16 *)(r2 +12)\nexit';
+    expect(smallLab(engine, [{ hook: 'xdp', source }]).run(frame({ vlan: 5 })).verdicts[0]!.code).toBe(0x0081);
+  });
+
+  test.each([
+    ['ff:ff:ff:ff:ff:ff', 1],
+    ['01:00:5e:00:00:01', 2],
+    ['02:00:00:00:00:01', 0],
+    ['02:00:00:00:00:09', 3],
+  ])('a packet to %s has pkt_type %i', (destination, type) => {
+    const lab = smallLab(engine, [{ hook: 'tc-ingress', source: returnField(4) }], { devices: [{ name: 'eth0', mac: Uint8Array.of(2, 0, 0, 0, 0, 1) }] });
+    expect(lab.run(frame({ destination })).verdicts[0]!.code).toBe(type);
+  });
+
+  test('packets shorter than an Ethernet header are not run', () => {
+    const result = smallLab(engine, [{ hook: 'xdp', source: answer(2) }]).run(frame({ length: 13 }));
+    expect([result.fate, result.reason, result.verdicts]).toEqual(['rejected', 'PKT_TOO_SMALL', []]);
+  });
+
+  test('a program that reads memory that does not exist is stopped, and the next packet runs', () => {
+    const source = 'r2 = *(u32 *)(r1 +0)\nr3 = *(u8 *)(r2 +13)\nif r3 == 1 goto bad\nr0 = 2\nexit\nbad: r4 = -16 ll\nr0 = *(u64 *)(r4 +0)\nexit';
+    const lab = smallLab(engine, [{ hook: 'xdp', source }]);
+    const bad = lab.run(frame({ type: 0x0801 }));
+    expect([bad.fate, bad.reason, bad.verdicts[0]!.verdict, bad.verdicts[0]!.faulted]).toEqual(['dropped', 'PROGRAM_TRAP', 'XDP_ABORTED', true]);
+    expect(lab.run(frame()).fate).toBe('stack');
+    expect(lab.statistics().programs[0]!.faults).toBe(1);
+  });
+
+  test('an endless loop is stopped at the instruction budget', () => {
+    const result = smallLab(engine, [{ hook: 'tc-ingress', source: 'again: r0 = 1\nif r1 != 0 goto again\nexit' }], { instructionBudget: 10_000 });
+    const { fate, reason, verdicts } = result.run(frame());
+    expect([fate, reason, verdicts[0]!.verdict]).toEqual(['dropped', 'PROGRAM_BUDGET', 'TC_ACT_SHOT']);
+  });
+
+  test('jumbo packets are whole in the frame', () => {
+    const source = 'r2 = *(u32 *)(r1 +4)\nr3 = *(u32 *)(r1 +0)\nr2 -= r3\nr0 = r2\nexit';
+    const jumbo = frame({ length: 9014 });
+    const result = smallLab(engine, [{ hook: 'xdp', source }]).run(jumbo);
+    expect(result.verdicts[0]!.code).toBe(9014);
+    expect(result.bytes).toEqual(jumbo);
+  });
+
+  test('what a program writes to the packet is in the packet that leaves', () => {
+    const source = 'r2 = *(u32 *)(r1 +0)\nr3 = 171\n*(u8 *)(r2 +20) = r3\nr0 = 3\nexit';
+    const expected = frame();
+    expected[20] = 171;
+    expect(smallLab(engine, [{ hook: 'xdp', source }]).run(frame()).bytes).toEqual(expected);
+  });
+
+  test('metadata that XDP prepends is at data_meta in TC', () => {
+    const xdp = 'r6 = r1\nr2 = -4\ncall bpf_xdp_adjust_meta\nr2 = *(u32 *)(r6 +8)\nr3 = 1234\n*(u32 *)(r2 +0) = r3\nr0 = 2\nexit';
+    const tc = 'r2 = *(u32 *)(r1 +140)\nr3 = *(u32 *)(r1 +76)\nr0 = *(u32 *)(r2 +0)\nr3 -= r2\nif r3 == 4 goto good\nr0 = 0\ngood: exit';
+    for (const vlan of [undefined, 7]) {
+      const packet = vlan === undefined ? frame() : frame({ vlan });
+      expect(smallLab(engine, [{ hook: 'xdp', source: xdp }, { hook: 'tc-ingress', source: tc }]).run(packet).verdicts[1]!.code).toBe(1234);
+    }
+  });
+
+  test('cb passes between the TC programs of a chain, mark too', () => {
+    const write = 'r2 = 41\n*(u32 *)(r1 +48) = r2\n*(u32 *)(r1 +8) = r2\nr0 = -1\nexit';
+    const read = 'r0 = *(u32 *)(r1 +48)\nr2 = *(u32 *)(r1 +8)\nr0 += r2\nexit';
+    expect(smallLab(engine, [{ hook: 'tc-ingress', source: write }, { hook: 'tc-ingress', source: read }]).run(frame()).verdicts[1]!.code).toBe(82);
+  });
+});
