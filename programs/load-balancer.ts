@@ -9,7 +9,7 @@
  */
 import { formatAddress, parseAddress } from '../dataplane/address.ts';
 import { XdplabError } from '../dataplane/errors.ts';
-import { maglevRing } from './maglev.ts';
+import { maglevRing } from '../dataplane/program/maglev.ts';
 
 /** The program's RING_SIZE, MAX_VIPS and MAX_BACKENDS. */
 export const RING_SIZE = 4093;
@@ -36,7 +36,7 @@ export interface ServiceBackend {
   readonly state?: 'up' | 'draining' | 'down';
 }
 
-/** Keys and values by the names of their BTF fields. */
+/** Keys and values by the names of their BTF fields, for `map.set(key, value)`; the ring by index. */
 export interface LoadBalancerMaps {
   readonly vips: readonly {
     readonly key: { readonly address: string; readonly port: number; readonly protocol: string };
@@ -70,7 +70,7 @@ export function loadBalancerMaps(services: unknown): LoadBalancerMaps {
       else if (known.down !== (state === 'down')) fail(`backend ${address}`, 'is down for one VIP only; a backend is down for all or none');
     }
     const flags = (stateless ? VIP_STATELESS : 0) | (affinity === 'source' ? VIP_SOURCE_AFFINITY : 0);
-    vips.push({ key: { address: mapped(vip), port, protocol }, value: { id, flags } });
+    vips.push({ key: { address: vip, port, protocol }, value: { id, flags } });
     const candidates = backends.map(({ address, weight, state }) => ({
       id: numbers.get(address)!.number,
       name: address,
@@ -80,21 +80,16 @@ export function loadBalancerMaps(services: unknown): LoadBalancerMaps {
   }
   for (const vip of new Set(list.filter(({ echo }) => echo !== false).map((service) => service.vip))) {
     const protocol = vip.includes(':') ? 'icmpv6' : 'icmp';
-    vips.push({ key: { address: mapped(vip), port: 0, protocol }, value: { id: vips.length, flags: 0 } });
+    vips.push({ key: { address: vip, port: 0, protocol }, value: { id: vips.length, flags: 0 } });
   }
   if (vips.length > MAX_VIPS) fail('services', `need ${vips.length} VIP entries with those for echo; at most ${MAX_VIPS}`);
   if (numbers.size >= MAX_BACKENDS) fail('services', `name ${numbers.size} backends; at most ${MAX_BACKENDS - 1}`);
 
   const backends = [...numbers].map(([address, { number, down }]) => ({
     key: number,
-    value: { address: mapped(address), state: down ? ('BACKEND_DOWN' as const) : ('BACKEND_UP' as const) },
+    value: { address, state: down ? ('BACKEND_DOWN' as const) : ('BACKEND_UP' as const) },
   }));
   return { vips, backends, lb_rings: rings };
-}
-
-/** The program's maps hold IPv4 addresses as IPv4-mapped IPv6 addresses. */
-function mapped(address: string): string {
-  return address.includes(':') ? address : `::ffff:${address}`;
 }
 
 function checkServices(services: unknown): VirtualService[] {

@@ -4,12 +4,13 @@
  * Types say most: integers are numbers (bigints past 53 bits), enums their names, structs objects, `char[]` text. The
  * conventions of network code say the rest: `__be32` and `struct in_addr` are IPv4 addresses, `struct in6_addr` and
  * 16 bytes named like an address IPv6, `__be16` a number in host order, `__u8[6]` a MAC address, a `__u8` named
- * protocol `tcp`, and a `prefixlen` before an address a prefix. CONVENTIONS below is the whole list.
+ * protocol `tcp`, a `prefixlen` before an address a prefix, and an integer whose typedef has the name of an enum one of
+ * its enumerators (array keys must be integers to the kernel). CONVENTIONS below is the whole list.
  *
  * Writing what was read gives the same bytes.
  */
 import type { Btf } from './btf.ts';
-import type { BtfArray, BtfComposite, BtfDatasec, BtfMember, BtfType } from './btf-type.ts';
+import type { BtfArray, BtfComposite, BtfDatasec, BtfEnum, BtfMember, BtfType } from './btf-type.ts';
 import { isModifier } from './btf-type.ts';
 import { ipv4Codec, ipv6Codec, macCodec, networkOrderCodec, prefixCodec, protocolCodec, unsureIpv4Codec } from './address-codec.ts';
 import { arrayCodec, emptyCodec, recordCodec, type ChoicePart, type FieldPart, type Part } from './composite-codec.ts';
@@ -79,6 +80,9 @@ class CodecBuilder {
       case 'int':
         if (typedefs.some((typedef) => BIG_ENDIAN_TYPEDEF.test(typedef))) return type.sizeBytes === 4 && !wordsOf(name).some((word) => NOT_ADDRESS_WORDS.test(word)) ? ipv4Codec : networkOrderCodec(type.sizeBytes);
         if (type.sizeBytes === 1 && !type.bool && PROTOCOL_NAME.test(name)) return protocolCodec;
+        for (const enumeration of typedefs.flatMap((typedef) => this.enumsNamed(typedef))) {
+          if (enumeration.sizeBytes === type.sizeBytes) return enumCodec(enumeration);
+        }
         return type.sizeBytes === 4 && !type.signed && isAddressName(name) ? unsureIpv4Codec() : undefined;
       case 'struct':
       case 'union':
@@ -100,6 +104,13 @@ class CodecBuilder {
     if (sizeBytes !== 16) return undefined;
     const isNetworkOrder = this.typedefsOf(array.type).some((typedef) => BIG_ENDIAN_TYPEDEF.test(typedef));
     return isNetworkOrder || isAddressName(name) || typedefs.some((typedef) => IPV6_TYPE_NAME.test(typedef)) ? ipv6Codec : undefined;
+  }
+
+  private enumsNamed(name: string): BtfEnum[] {
+    return this.btf.idsByName(name, 'enum').flatMap((id) => {
+      const type = this.btf.type(id);
+      return type.kind === 'enum' ? [type] : [];
+    });
   }
 
   private typedefsOf(id: number): string[] {

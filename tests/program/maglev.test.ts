@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { XdplabError } from '../../dataplane/errors.ts';
-import { maglevRing } from '../../programs/maglev.ts';
+import { maglevRing } from '../../dataplane/program/maglev.ts';
 
 const RING_SIZE = 4093;
 
