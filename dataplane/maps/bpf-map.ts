@@ -11,8 +11,10 @@ import { MAP_TYPES } from './index.ts';
 import { MAP_FLAG } from './map-check.ts';
 import { MapError, errnoName, type ErrnoName } from './map-error.ts';
 import { MapModule, compileOperations, type MapOperations } from './map-module.ts';
-import { mapsOf } from './map-registry.ts';
+import { mapsOf, type ProgramReference } from './map-registry.ts';
 import { MAP_DESCRIPTOR, OPERATION_NAMES, roundUp, valueStride, type MapGeometry, type MapOperation, type MapType } from './map.ts';
+import { consumeRingbuf } from './ringbuf.ts';
+import { readU32, u32Bytes } from './slot-array.ts';
 import { specialFields } from './special-fields.ts';
 
 /** What helps, for each errno of a user's operation. */
@@ -86,20 +88,19 @@ export class BpfMap {
 
   /** `flags`: UPDATE of map.ts. */
   update(key: Uint8Array, value: Uint8Array, flags = 0): void {
-    this.#permit('update', MAP_FLAG.RDONLY);
-    if (this.#frozen) this.#fail('update', 'EPERM', 'it is frozen, as .rodata is: set its contents before it is loaded');
+    this.#permitWrite('update');
     const { valueBytes } = this.spec;
     if (value.length !== this.userValueBytes) {
       const expected = this.type.perCpu ? `${this.userValueBytes}: ${valueBytes} padded to ${valueStride(this.spec)}, for each of ${this.#machine.cpus} CPUs` : `${valueBytes}`;
       this.#fail('update', 'EINVAL', `a value of ${value.length} bytes was given, expected ${expected}`);
     }
     const keyAt = this.#place('update', key);
-    const valueAt = this.#valueScratch(keyAt);
     const { memory, cpu, cpus } = this.#machine;
     const stride = valueStride(this.spec);
-    const current = this.type.perCpu ? cpu * stride : 0;
-    memory.u8.set(value.subarray(current, current + valueBytes), valueAt);
-    this.#expectOk('update', this.operations.update(keyAt, valueAt, flags), key);
+    const slot = this.type.references?.write(this.geometry, key, value, flags) ?? value.subarray(this.type.perCpu ? cpu * stride : 0).subarray(0, valueBytes);
+    if (typeof slot === 'number') return this.#expectOk('update', slot, key);
+    memory.u8.set(slot, this.#valueScratch(keyAt));
+    this.#expectOk('update', this.operations.update(keyAt, this.#valueScratch(keyAt), flags), key);
     if (!this.type.perCpu) return;
     for (let other = 0; other < cpus; other++) {
       memory.u8.set(value.subarray(other * stride, (other + 1) * stride), this.operations.lookup_percpu(keyAt, other) >>> 0);
@@ -108,8 +109,7 @@ export class BpfMap {
 
   /** Whether the key was there. */
   delete(key: Uint8Array): boolean {
-    this.#permit('delete', MAP_FLAG.RDONLY);
-    if (this.#frozen) this.#fail('delete', 'EPERM', 'it is frozen');
+    this.#permitWrite('delete');
     const result = this.operations.delete(this.#place('delete', key));
     if (errnoName(result) === 'ENOENT') return false;
     this.#expectOk('delete', result, key);
@@ -133,6 +133,61 @@ export class BpfMap {
     }
   }
 
+  /** Puts a map into a map of maps, by index or key. */
+  setMap(key: number | Uint8Array, map: BpfMap): void {
+    this.update(this.#keyOf(key), u32Bytes(map.id));
+  }
+
+  /** The map in a slot of a map of maps. */
+  innerMap(key: number | Uint8Array): BpfMap | undefined {
+    const id = this.type.holds === 'maps' ? this.lookup(this.#keyOf(key)) : undefined;
+    return id && mapsOf(this.#machine).byId(readU32(id));
+  }
+
+  /** Puts a program into a PROG_ARRAY, by index. An id alone is checked only if the program is in the registry. */
+  setProgram(key: number | Uint8Array, program: ProgramReference | number): void {
+    if (typeof program !== 'number') mapsOf(this.#machine).addProgram(program);
+    this.update(this.#keyOf(key), u32Bytes(typeof program === 'number' ? program : program.id));
+  }
+
+  /** Of a QUEUE or STACK. `flags`: UPDATE.exist drops the oldest value where the map is full. */
+  push(value: Uint8Array, flags = 0): void {
+    this.#permitWrite('push');
+    if (value.length !== this.spec.valueBytes) this.#fail('push', 'EINVAL', `a value of ${value.length} bytes was given, expected ${this.spec.valueBytes}`);
+    const at = this.#scratch();
+    this.#machine.memory.u8.set(value, at);
+    this.#expectOk('push', this.operations.push(at, flags), undefined);
+  }
+
+  /** Takes the value that is next to leave. */
+  pop(): Uint8Array | undefined {
+    this.#permitWrite('pop');
+    return this.#take('pop');
+  }
+
+  peek(): Uint8Array | undefined {
+    return this.#take('peek');
+  }
+
+  /** Takes the records of a RINGBUF in the order they were reserved, up to one that is not committed yet. */
+  records(): Generator<Uint8Array, void, undefined> {
+    if (this.type.holds !== 'records') this.#fail('records', 'EOPNOTSUPP', 'it is not a ring buffer');
+    return consumeRingbuf(this.geometry);
+  }
+
+  #take(operation: 'pop' | 'peek'): Uint8Array | undefined {
+    this.#permit(operation, MAP_FLAG.WRONLY);
+    const at = this.#scratch();
+    const result = this.operations[operation](at);
+    if (errnoName(result) === 'ENOENT') return undefined;
+    this.#expectOk(operation, result, undefined);
+    return this.#machine.memory.u8.slice(at, at + this.spec.valueBytes);
+  }
+
+  #keyOf(key: number | Uint8Array): Uint8Array {
+    return typeof key === 'number' ? u32Bytes(key) : key;
+  }
+
   #keyAfter(key: Uint8Array | undefined): Uint8Array | undefined {
     this.#permit('get_next_key', MAP_FLAG.WRONLY);
     const keyAt = key === undefined ? 0 : this.#place('get_next_key', key);
@@ -148,6 +203,7 @@ export class BpfMap {
     const { memory, cpus } = this.#machine;
     const first = this.operations.lookup_percpu(keyAt, 0) >>> 0;
     if (first === 0) return undefined;
+    if (this.type.references) return this.type.references.read(this.geometry, first);
     if (!this.type.perCpu) {
       const value = memory.u8.slice(first, first + this.spec.valueBytes);
       for (const { offset, lengthBytes } of specialFields(this.spec)) value.fill(0, offset, offset + lengthBytes);
@@ -160,7 +216,8 @@ export class BpfMap {
   }
 
   #scratch(): number {
-    return mapsOf(this.#machine).scratch(roundUp(this.spec.keyBytes, 8) * 2 + valueStride(this.spec));
+    const slotBytes = Math.max(valueStride(this.spec), 8);
+    return mapsOf(this.#machine).scratch(roundUp(this.spec.keyBytes, 8) * 2 + slotBytes);
   }
 
   /** Copies a key to where operations can read it. */
@@ -173,6 +230,11 @@ export class BpfMap {
 
   #valueScratch(keyAt: number): number {
     return keyAt + roundUp(this.spec.keyBytes, 8);
+  }
+
+  #permitWrite(operation: string): void {
+    this.#permit(operation, MAP_FLAG.RDONLY);
+    if (this.#frozen) this.#fail(operation, 'EPERM', 'it is frozen, as .rodata is: set its contents before it is loaded');
   }
 
   #permit(operation: string, forbidding: number): void {
@@ -193,10 +255,9 @@ export class BpfMap {
 }
 
 export function createMap(machine: Machine, declared: MapSpec): BpfMap {
-  const type = MAP_TYPES.get(declared.type);
-  if (type === undefined) throw new MapError('EINVAL', `map '${declared.name}' is of type ${declared.type}, which is not supported`);
-  const spec = type.prepare?.(declared, machine) ?? declared;
-  type.check(spec);
+  const type = typeOf(declared);
+  const spec = prepareSpec(type, declared, machine);
+  if (spec.inner !== undefined) prepareSpec(typeOf(spec.inner), spec.inner, machine);
   const storage = type.allocate(machine, spec);
   const { memory, mapTable } = machine;
   const descriptor = memory.allocate(MAP_DESCRIPTOR.size, MAP_DESCRIPTOR.size, `map '${spec.name}'`);
@@ -214,4 +275,17 @@ export function createMap(machine: Machine, declared: MapSpec): BpfMap {
   if (spec.contents !== undefined) memory.u8.set(spec.contents.subarray(0, spec.valueBytes), storage);
   if (spec.frozen) map.freeze();
   return map;
+}
+
+function typeOf(spec: MapSpec): MapType {
+  const type = MAP_TYPES.get(spec.type);
+  if (type === undefined) throw new MapError('EINVAL', `map '${spec.name}' is of type ${spec.type}, which is not supported: expected one of ${[...MAP_TYPES.values()].map(({ id, name }) => `${id} (${name})`).join(', ')}`);
+  return type;
+}
+
+/** The declaration as Linux would take it. */
+function prepareSpec(type: MapType, declared: MapSpec, machine: Machine): MapSpec {
+  const spec = type.prepare?.(declared, machine) ?? declared;
+  type.check(spec);
+  return spec;
 }

@@ -47,7 +47,7 @@ class HashCode {
     const node = this.#find(f, words);
     f.if(i32.eqz(node), () => f.return(i32.const(0)));
     if (this.#kind.lru) this.#touch(f, node);
-    f.return(i32.add(node, i32.const(this.#valueOffset)));
+    f.return(this.#kind.answersContent ? i32.load(node, this.#valueOffset) : i32.add(node, i32.const(this.#valueOffset)));
   }
 
   lookupPerCpu(f: F): void {
@@ -56,6 +56,7 @@ class HashCode {
     f.if(i32.geU(cpu, i32.const(machine.cpus)), () => f.return(i32.const(0)));
     const node = this.#find(f, loadWords(f, f.param(0, 'i32'), 0, this.#keyBytes));
     f.if(i32.eqz(node), () => f.return(i32.const(0)));
+    if (this.#kind.answersContent) return f.return(i32.load(node, this.#layout.valueOffset));
     const value = i32.add(node, i32.const(this.#layout.valueOffset));
     f.return(this.#kind.perCpu ? i32.add(value, i32.mul(cpu, i32.const(this.#layout.regionBytes))) : value);
   }
@@ -97,7 +98,7 @@ class HashCode {
       f.return(i32.const(0));
     });
 
-    f.if(i32.eq(mode, i32.const(UPDATE.exist)), () => f.return(i32.const(-ERRNO.ENOENT)));
+    if (!this.#kind.ignoresExist) f.if(i32.eq(mode, i32.const(UPDATE.exist)), () => f.return(i32.const(-ERRNO.ENOENT)));
     const count = f.let(i32.load(this.#header, HEADER.count), 'count');
     f.if(i32.geU(count, i32.const(spec.maxEntries)), () => {
       if (!this.#kind.lru) return f.return(i32.const(-ERRNO.E2BIG));

@@ -36,6 +36,10 @@ export interface HashKind {
   readonly perCpu: boolean;
   /** Bytes of a value in a node, where they are not the value as declared. */
   readonly slotBytes?: number;
+  /** Programs get what the value holds, not its address. */
+  readonly answersContent?: true;
+  /** BPF_EXIST is taken for BPF_ANY. */
+  readonly ignoresExist?: true;
 }
 
 export interface HashLayout {

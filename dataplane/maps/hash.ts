@@ -9,7 +9,7 @@ import type { MapSpec } from '../bpf/spec.ts';
 import { hashOperations } from './hash-code.ts';
 import { allocateHash, hashSize, type HashKind } from './hash-layout.ts';
 import { MAP_FLAG, checkAccessFlags, checkPerCpuValue, refuse } from './map-check.ts';
-import type { MapType } from './map.ts';
+import { roundUp, type MapType } from './map.ts';
 
 const FLAGS = MAP_FLAG.NO_PREALLOC | MAP_FLAG.NO_COMMON_LRU | MAP_FLAG.NUMA_NODE | MAP_FLAG.ACCESS | MAP_FLAG.ZERO_SEED;
 /** The largest allocation of Linux, less what it keeps beside key and value. */
@@ -20,6 +20,7 @@ export function checkHash(spec: MapSpec, name: string, { lru, perCpu }: HashKind
   const has = (flag: number): boolean => (spec.flags & flag) !== 0;
   if (!lru && has(MAP_FLAG.NO_COMMON_LRU)) refuse(spec, name, 'EINVAL', 'BPF_F_NO_COMMON_LRU', 'it on an LRU type only');
   if (lru && has(MAP_FLAG.NO_PREALLOC)) refuse(spec, name, 'ENOTSUPP', 'BPF_F_NO_PREALLOC', 'none on an LRU type');
+  if (has(MAP_FLAG.NUMA_NODE) && (perCpu || has(MAP_FLAG.NO_COMMON_LRU))) refuse(spec, name, 'EINVAL', 'BPF_F_NUMA_NODE', 'none where memory is per CPU');
   if (spec.maxEntries === 0) refuse(spec, name, 'EINVAL', 'max_entries 0', 'at least 1');
   if (spec.keyBytes === 0) refuse(spec, name, 'EINVAL', 'a key of 0 bytes', 'at least 1');
   if (spec.valueBytes === 0) refuse(spec, name, 'EINVAL', 'a value of 0 bytes', 'at least 1');
@@ -35,6 +36,8 @@ function hashType(id: number, name: string, kind: HashKind): MapType {
     name,
     perCpu: kind.perCpu,
     holds: 'bytes',
+    // A list of its own for each CPU has as many entries as the others'.
+    prepare: (spec, { cpus }) => (kind.lru && (spec.flags & MAP_FLAG.NO_COMMON_LRU) !== 0 ? { ...spec, maxEntries: roundUp(spec.maxEntries, cpus) } : spec),
     check: (spec) => checkHash(spec, name, kind),
     allocate: (machine, spec) => allocateHash(kind, machine, spec),
     size: hashSize,

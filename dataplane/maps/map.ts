@@ -80,6 +80,14 @@ export interface MapCode {
   part<R extends ValueType | undefined>(name: string, define: () => FunctionBuilder<R>): Callee<R>;
 }
 
+/** User space writes and reads references as ids (of programs and maps) or ifindexes; a slot keeps what programs need. */
+export interface References {
+  /** Bytes of the slot for a value, or the negative errno with which Linux refuses it. */
+  write(geometry: MapGeometry, key: Uint8Array, value: Uint8Array, flags: number): Uint8Array | number;
+  /** The value for what a lookup answered, which is not 0. Throws ERR_MAP where user space cannot read. */
+  read(geometry: MapGeometry, found: number): Uint8Array;
+}
+
 export interface MapType {
   /** enum bpf_map_type. */
   readonly id: number;
@@ -87,8 +95,8 @@ export interface MapType {
   readonly name: string;
   /** One value per possible CPU. */
   readonly perCpu: boolean;
-  /** What a value holds: plain bytes, or something that JavaScript writes by name. */
-  readonly holds: 'bytes' | 'programs' | 'maps' | 'devices' | 'events' | 'records';
+  /** What a value is: plain bytes, or a reference to something else that is live. */
+  readonly holds: 'bytes' | 'programs' | 'maps' | 'devices' | 'cpus' | 'sockets' | 'events' | 'records';
   /** The declaration as libbpf, or Linux itself, adjusts it before the map is made. */
   prepare?(spec: MapSpec, machine: Machine): MapSpec;
   /** Throws ERR_MAP in Linux's cases: which attribute, what was found, what the type takes. */
@@ -97,6 +105,8 @@ export interface MapType {
   allocate(machine: Machine, spec: MapSpec): number;
   /** Entries it has now. */
   size(geometry: MapGeometry): number;
+  /** For types whose values are references: what user space writes and reads instead of what a slot keeps. */
+  readonly references?: References;
   /** Operations it has; one that is missing answers what `missing` says, or else NULL for a lookup and -EOPNOTSUPP. */
   readonly operations: { readonly [Operation in MapOperation]?: (f: FunctionBuilder<'i32'>, code: MapCode) => void };
   /** Errno where Linux answers another one for an operation that a type does not have. */
@@ -130,10 +140,14 @@ export const ERRNO = {
   ENOSPC: 28,
   ERANGE: 34,
   EDEADLK: 35,
+  EPROTO: 71,
+  EOVERFLOW: 75,
   ENOTSUPP: 524,
   EOPNOTSUPP: 95,
   EAFNOSUPPORT: 97,
   ENETDOWN: 100,
+  EALREADY: 114,
+  EALREADY: 114,
 } as const;
 
 /** Flags of map_update_elem. */

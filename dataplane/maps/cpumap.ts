@@ -1,0 +1,35 @@
+/**
+ * BPF_MAP_TYPE_CPUMAP (Linux Documentation/bpf/map_cpumap.rst): CPUs to hand packets to. The slot is `struct
+ * bpf_cpumap_val`: u32 length of the queue, 0 where empty, u32 program id.
+ */
+import { MAP_FLAG } from './map-check.ts';
+import { mapsOf } from './map-registry.ts';
+import { ERRNO, type MapType } from './map.ts';
+import { REDIRECT_ARRAY, checkSlots, readU32, slotArray, slotUpdateErrno, u32Bytes } from './slot-array.ts';
+
+const FLAGS = MAP_FLAG.NUMA_NODE;
+const MAX_QUEUE = 16_384;
+const NO_PROGRAM = 0xffff_ffff;
+
+export const CPUMAP: MapType = {
+  id: 16,
+  name: 'cpumap',
+  perCpu: false,
+  holds: 'cpus',
+  check: (spec) => checkSlots(spec, 'cpumap', [4, 8], FLAGS),
+  ...slotArray({ slotBytes: 8, family: REDIRECT_ARRAY }),
+  references: {
+    write({ machine, spec }, key, value, flags) {
+      const errno = slotUpdateErrno(spec, REDIRECT_ARRAY, key, flags);
+      if (errno !== 0) return errno;
+      const [queue, id] = [readU32(value), value.length < 8 ? 0 : readU32(value, 4)];
+      if (queue > MAX_QUEUE) return -ERRNO.EOVERFLOW;
+      if (readU32(key) >= machine.cpus) return -ERRNO.ENODEV;
+      if (id === 0 || id === NO_PROGRAM) return u32Bytes(queue, 0);
+      const program = mapsOf(machine).program(id);
+      const fits = program === undefined || (program.type === 'xdp' && program.spec.attach === 'xdp_cpumap');
+      return fits ? u32Bytes(queue, id) : -ERRNO.EINVAL;
+    },
+    read: ({ machine, spec }, slot) => machine.memory.u8.slice(slot, slot + spec.valueBytes),
+  },
+};
