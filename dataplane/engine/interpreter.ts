@@ -21,6 +21,9 @@ import type { Engine, EngineFactory } from './engine.ts';
 import { InterpreterState, ProgramFault } from './interpreter-state.ts';
 import { EXIT, compileStep, type Control, type Step } from './interpreter-steps.ts';
 
+/** Of a PROG_ARRAY: a u32 program id, 0 where there is none. */
+const PROGRAM_SLOT_BYTES = 4;
+
 /** In place of a slot: the program that `#successor` names takes over. */
 const TAIL_CALL = -2;
 
@@ -171,6 +174,7 @@ export class Interpreter implements Engine {
         return next;
       }
       this.#machine.setCell(CPU_BLOCK.tailCalls, made + 1);
+      this.#machine.setCell(CPU_BLOCK.programId, successor.program.id);
       this.#openFrame(state.low(10));
       state.setLow(1, context);
       this.#successor = successor;
@@ -182,7 +186,7 @@ export class Interpreter implements Engine {
   #programAt(map: number, index: number): number {
     const maxEntries = this.#state.loadLow(map + MAP_DESCRIPTOR.maxEntries, 4);
     const storage = this.#state.loadLow(map + MAP_DESCRIPTOR.storage, 4);
-    return index < maxEntries ? this.#state.loadLow(storage + 8 * index, 4) : 0;
+    return index < maxEntries ? this.#state.loadLow(storage + PROGRAM_SLOT_BYTES * index, 4) : 0;
   }
 
   #immediate(loaded: Loaded, value: Immediate64): bigint {

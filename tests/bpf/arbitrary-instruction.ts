@@ -68,10 +68,19 @@ export const accessInstruction: fc.Arbitrary<Access> = fc.oneof(
   fc.record({ kind: fc.constant('atomic' as const), op: fc.constant('store_release' as const), fetch: fc.constant(false), bytes: anyBytes, dst: register, src: register, offset }),
 );
 
+export const branchInstruction: fc.Arbitrary<Extract<Instruction, { kind: 'branch' }>> = fc.record({
+  kind: fc.constant('branch' as const),
+  op: fc.constantFrom(...BRANCH_OPS),
+  width,
+  dst: register,
+  source: operand,
+  offset,
+});
+
 const flowInstruction: fc.Arbitrary<Instruction> = fc.oneof(
   fc.record({ kind: fc.constant('jump' as const), offset, long: fc.constant(false) }),
   fc.record({ kind: fc.constant('jump' as const), offset: immediate, long: fc.constant(true) }),
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('branch' as const), op: fc.constantFrom(...BRANCH_OPS), width, dst: register, source: operand, offset }) },
+  { weight: 4, arbitrary: branchInstruction },
   fc.record({ kind: fc.constant('call' as const), target: fc.record({ kind: fc.constant('helper' as const), id: immediate }) }),
   fc.record({ kind: fc.constant('call' as const), target: fc.record({ kind: fc.constant('subprogram' as const), slot: fc.integer({ min: 0, max: 1000 }) }) }),
   fc.record({ kind: fc.constant('call' as const), target: fc.record({ kind: fc.constant('kfunc' as const), btfId: immediate, module: offset }) }),
