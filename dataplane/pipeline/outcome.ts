@@ -39,7 +39,7 @@ export const DROP_REASONS = [
   { name: 'PROGRAM_TRAP', text: 'the program was stopped: it accessed memory that does not exist' },
   { name: 'PROGRAM_BUDGET', text: 'the program was stopped: it ran past its instruction budget' },
   { name: 'PROGRAM_UNSUPPORTED', text: 'the program was stopped: it used something that is not supported' },
-  { name: 'PKT_BEYOND_BUFFER', text: 'longer than the largest frame' },
+  { name: 'NEIGH_FAILED', text: 'no route or no neighbour for the next hop of bpf_redirect_neigh' },
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number]['name'];

@@ -47,6 +47,8 @@ export interface PacketLoop {
 export interface LoopImports {
   /** BPF_F_BROADCAST: sends the XDP frame to every device of the map; returns to how many. */
   broadcast(mapDescriptor: number, excludeIfindex: number): number;
+  /** bpf_redirect_neigh: writes the link-layer addresses at `data`; 0 when the next hop is not known. */
+  link(ifindex: number, nextHop: number, data: number): number;
 }
 
 const VLAN_TAG_BYTES = 4;
@@ -61,6 +63,8 @@ export function emitPacketLoop(at: LoopAddresses): Uint8Array<ArrayBuffer> {
   const programs = module.importTable('machine', 'programs');
   const entry = module.type(['i32'], 'i64');
   const broadcast = module.importFunction('loop', 'broadcast', ['i32', 'i32'], 'i32');
+
+  const link = module.importFunction('loop', 'link', ['i32', 'i32', 'i32'], 'i32');
 
   const cpuCell = (offset: number): I32 => i32.load(i32.const(at.cpuBlock), offset);
   const setCpuCell = (f: FunctionBuilder, offset: number, value: I32): void => f.do(i32.store(i32.const(at.cpuBlock), offset, value));
@@ -301,6 +305,10 @@ export function emitPacketLoop(at: LoopAddresses): Uint8Array<ArrayBuffer> {
     });
     const linkHeader = FRAME.minimumLength + VLAN_TAG_BYTES;
     f.if(i32.gtU(skb(SK_BUFF.len), i32.add(i32.load(device, DEVICE.mtu), i32.const(linkHeader))), () => endSkb(f, 'dropped', 'PKT_TOO_BIG'));
+    f.if(i32.eq(kind, i32.const(REDIRECT.neigh)), () => {
+      const known = call(link, i32.load(device, DEVICE.ifindex), cpuCell(CPU_BLOCK.redirectMap), skb(SK_BUFF.data));
+      f.if(i32.eqz(known), () => endSkb(f, 'dropped', 'NEIGH_FAILED'));
+    });
     setSkb(f, SK_BUFF.at_ingress, i32.const(0));
     f.do(call(tcEgress, device));
     f.return();

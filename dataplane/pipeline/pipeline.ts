@@ -15,7 +15,8 @@ import type { Program } from '../program/program.ts';
 import { compileModule } from '../wasm/compile.ts';
 import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP, MAX_RECORDS_PER_PACKET, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
 import { DROP_REASON, type DropReason } from './outcome.ts';
-import { emitPacketLoop, type PacketLoop } from './packet-loop.ts';
+import { writeLinkAddresses } from './neighbour.ts';
+import { emitPacketLoop, type LoopImports, type PacketLoop } from './packet-loop.ts';
 
 export interface Attachment {
   readonly index: number;
@@ -93,7 +94,8 @@ export class Pipeline {
           for (const ifindex of targets) this.#countBroadcast(ifindex);
           return targets.length;
         },
-      },
+        link: (ifindex: number, nextHop: number, data: number): number => Number(writeLinkAddresses(machine, ifindex, nextHop >>> 0, data >>> 0)),
+      } satisfies LoopImports,
     });
     this.#loop = instance.exports as unknown as PacketLoop;
     this.#drain();
