@@ -7,6 +7,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 
+import { XdplabError } from '../errors.ts';
 import { fileError } from './byte-source.ts';
 
 const BUFFER_BYTES = 1 << 20;
@@ -32,6 +33,9 @@ export class OutputFile {
     try {
       this.#descriptor = path === '-' ? STANDARD_OUTPUT : openSync(path, 'w');
     } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+        throw new XdplabError('ERR_FILE', `${path}: cannot be created, its folder does not exist`, { cause: error });
+      }
       throw fileError(path, error);
     }
   }

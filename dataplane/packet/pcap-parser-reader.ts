@@ -180,7 +180,7 @@ class PcapParserReader implements CaptureReader {
   #finish(): void {
     if (this.#ended) return;
     this.#ended = true;
-    if (this.#problem === undefined && this.#consumed < this.bytesRead) {
+    if (this.#problem === undefined && this.#consumed > 0 && this.#consumed < this.bytesRead) {
       const record = `record ${this.#packetsSeen + 1}`;
       const rest = this.bytesRead - this.#consumed;
       this.#problem = captureDamage(this.#name, this.#consumed, `found ${rest} bytes of ${record}, expected it whole`);

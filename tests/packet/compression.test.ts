@@ -18,7 +18,7 @@ const zstd = (bytes: Uint8Array, ...flags: string[]): Uint8Array =>
 
 /** One Zstandard frame by hand (RFC 8878): raw or run-length blocks, so that no tool is needed. */
 function zstdFrame(blocks: readonly { raw?: Uint8Array; repeat?: number; times?: number }[], windowLog = 20): Uint8Array {
-  const parts = [Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, (windowLog - 10) << 3)];
+  const parts: Uint8Array[] = [Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, (windowLog - 10) << 3)];
   for (const [index, { raw, repeat = 0, times = 0 }] of blocks.entries()) {
     const last = index === blocks.length - 1 ? 1 : 0;
     const header = raw === undefined ? (times << 3) | 2 | last : (raw.length << 3) | last;
