@@ -10,22 +10,29 @@
  * the access, which faults instead of wrapping past 4 GiB.
  */
 import type { Instruction, Operand, Register } from '../../bpf/isa.ts';
+import type { Helper } from '../../helpers/helper.ts';
 import { CPU_BLOCK, FAULT, FRAME_BYTES, type Fault } from '../../machine/cpu.ts';
-import { SK_BUFF } from '../../packet/frame.ts';
-import { call, i32, i64, select, type I32, type I64 } from '../../wasm/expression.ts';
+import { call, i32, i64, memory, select, type I32, type I64 } from '../../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../../wasm/function-builder.ts';
 import { branchCondition, emitAlu, extendSign, negate, reverseBytes, truncate, type Value } from './arithmetic.ts';
 import { emitHelperCall, helperResultKnown, type CallSite } from './calls.ts';
 import { buildBlocks, reversePostOrder, type Block, type Edge } from './control-flow.ts';
 import { dominatorTree, isReducible } from './dominators.ts';
+import { emitCharge, emitFault } from './fault.ts';
 import { ANYTHING, bits, immediate, type Known } from './known-value.ts';
 import { load, MODIFY, store, type Address } from './memory-access.ts';
+import { packetLoad } from './packet-load.ts';
 import type { ProgramModule } from './program-module.ts';
 import { makeReducible } from './reducible.ts';
+import { stackArguments, stackUse, WORD_BYTES, type StackRange } from './stack-use.ts';
+import { StackWords } from './stack-words.ts';
 import { emitStructured, type BlockEmitter } from './structure.ts';
 import { analyseValues, copyRegisters, entryRegisters, transfer, type Registers, type Surroundings, type ValueFlow } from './value-flow.ts';
 
 type Of<Kind extends Instruction['kind']> = Extract<Instruction, { kind: Kind }>;
+
+/** Above this, a call that fills memory is faster than stores. */
+const MOST_CLEARED_BYTES = 256;
 
 /** Compiles the program's entry function, and the subprograms that it and they call. */
 export function compileFunctions(program: ProgramModule): void {
@@ -48,6 +55,7 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
   readonly #selectors: Local<'i32'>[] = [];
   readonly #cpu: I32;
   #flow!: ValueFlow;
+  #stack!: StackWords;
   /** What is known before the instruction that is being compiled, or at the end of the block that was. */
   readonly #registers: Registers = [];
   readonly #after: Registers = [];
@@ -74,6 +82,9 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
     const { f } = this;
     const [entry] = buildBlocks(this.#instructions, this.#start);
     this.#flow = analyseValues(this.#instructions, entry!, this.#entryRegisters, this);
+    const use = stackUse(this.#instructions, this.#flow, this.program, this);
+    this.#stack = new StackWords(f, this.#frame, use);
+    for (const range of use.uninitialised) this.#clear(range);
     let ordered = this.#flow.blocks;
     let tree = dominatorTree(ordered);
     if (!isReducible(ordered, tree)) {
@@ -100,9 +111,15 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
     f.if(i32.ltU(this.#frame, i32.const(program.machine.cpuBlock + CPU_BLOCK.stack)), () => this.#fault(FAULT.depth));
   }
 
+  /** What a function reads of its frame before it has written it is zero. */
+  #clear({ from, to }: StackRange): void {
+    const { f } = this;
+    if (to - from > MOST_CLEARED_BYTES) f.do(memory.fill(i32.add(this.#frame, i32.const(from)), i32.const(0), i32.const(to - from)));
+    else for (let at = from; at < to; at += WORD_BYTES) f.do(i64.store(this.#frame, at, i64.const(0)));
+  }
+
   #fault(fault: Fault): void {
-    this.f.do(i32.store(this.#cpu, CPU_BLOCK.fault, i32.const(fault)));
-    this.f.unreachable();
+    emitFault(this.f, this.program.machine, fault);
   }
 
   // What value-flow asks.
@@ -143,9 +160,7 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
   }
 
   charge({ charge }: Edge): void {
-    const left = this.f.let(i32.sub(i32.load(this.#cpu, CPU_BLOCK.budget), i32.const(charge)));
-    this.f.do(i32.store(this.#cpu, CPU_BLOCK.budget, left));
-    this.f.if(i32.ltS(left, i32.const(0)), () => this.#fault(FAULT.budget));
+    emitCharge(this.f, this.program.machine, charge);
   }
 
   selector(region: number): I32 {
@@ -173,7 +188,7 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
 
   #address(register: Register, offset: number): Address {
     const { known, narrow } = this.value(register);
-    if (known.kind === 'constant') return { base: i32.const(Number(BigInt.asIntN(32, known.value + BigInt(offset)))), offset: 0 };
+    if (known.kind === 'constant' && offset < 0) return { base: i32.const(Number(BigInt.asIntN(32, known.value + BigInt(offset)))), offset: 0 };
     if (known.kind === 'frame') {
       const above = FRAME_BYTES + known.offset + offset;
       return above >= 0 ? { base: this.#frame, offset: above } : { base: i32.add(this.#frame, i32.const(above)), offset: 0 };
@@ -207,16 +222,16 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
         this.#set(instruction.dst, after, () => i64.const(0));
         return 0;
       case 'load':
-        this.#set(instruction.dst, after, () => load(instruction.bytes, instruction.signed, this.#address(instruction.src, instruction.offset)));
+        this.#set(instruction.dst, after, () => this.#load(instruction));
         return 0;
       case 'store':
-        f.do(store(instruction.bytes, this.#address(instruction.dst, instruction.offset), this.#operand(instruction.source).wide));
+        this.#store(instruction);
         return 0;
       case 'atomic':
         this.#emitAtomic(instruction);
         return 0;
       case 'load_packet':
-        this.#emitLoadPacket(instruction);
+        this.setResult(packetLoad(f, instruction, this.value(6).narrow, instruction.index === undefined ? undefined : this.value(instruction.index).narrow, this.#scratchLocal));
         return 0;
       case 'call':
         this.#emitCall(instruction, slot);
@@ -235,6 +250,26 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
   #set(register: Register, after: Registers, compute: () => I64): void {
     const known = after[register]!;
     this.f.set(this.#r[register]!, known.kind === 'constant' ? i64.const(known.value) : compute());
+  }
+
+  #load({ bytes, signed, src, offset }: Of<'load'>): I64 {
+    const word = this.#stackWord(src, offset);
+    return word === undefined ? load(bytes, signed, this.#address(src, offset)) : this.#stack.load(word, bytes, signed);
+  }
+
+  #store({ bytes, dst, offset, source }: Of<'store'>): void {
+    const word = this.#stackWord(dst, offset);
+    const value = this.#operand(source);
+    if (word === undefined) this.f.do(store(bytes, this.#address(dst, offset), value.wide));
+    else this.#stack.store(word, bytes, value);
+  }
+
+  /** The place in the frame of an access to a word that is kept in variables. */
+  #stackWord(base: Register, offset: number): number | undefined {
+    const known = this.#registers[base]!;
+    if (known.kind !== 'frame') return undefined;
+    const from = FRAME_BYTES + known.offset + offset;
+    return this.#stack.has(from) ? from : undefined;
   }
 
   #emitAlu(instruction: Of<'alu'>, slot: number, end: number, after: Registers): number {
@@ -297,25 +332,6 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
     f.set(this.#r[instruction.src]!, old);
   }
 
-  /** Bytes of the skb that r6 points to; the program ends with 0 where there are none. */
-  #emitLoadPacket({ bytes, offset, index }: Of<'load_packet'>): void {
-    const { f } = this;
-    const context = this.value(6).narrow;
-    const data = f.let(i32.load(context, SK_BUFF.data));
-    const length = f.let(i32.sub(i32.load(context, SK_BUFF.data_end), data));
-    const at = f.let(index === undefined ? i32.const(offset) : i32.add(this.value(index).narrow, i32.const(offset)));
-    // Negative offsets ask for SKF_AD_OFF extensions, which are not there; as unsigned numbers they are past the end.
-    const inside = i32.and(i32.leU(at, length), i32.leU(i32.const(bytes), i32.sub(length, at)));
-    f.if(i32.eqz(inside), () => f.return(i64.const(0)));
-    const loaded = load(bytes, false, { base: i32.add(data, at), offset: 0 });
-    if (bytes === 1) {
-      this.setResult(loaded);
-      return;
-    }
-    const raw = f.let(i32.wrap(loaded));
-    this.setResult(reverseBytes(f, bytes === 2 ? 16 : 32, { wide: i64.extendU(raw), narrow: raw, known: bits(bytes * 8) }, this.#scratchLocal));
-  }
-
   #emitCall({ target }: Of<'call'>, slot: number): void {
     const { program } = this;
     if (target.kind === 'subprogram') {
@@ -324,8 +340,14 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
       return;
     }
     const helper = target.kind === 'helper' ? program.helper(target.id) : undefined;
-    if (helper) emitHelperCall(helper, this, this.#registers);
+    if (helper) this.#emitHelperCall(helper);
     else if (this.#unresolved.has(slot)) this.#fault(FAULT.unsupported);
     else throw program.refuse(`instruction ${slot} calls ${target.kind === 'helper' ? `helper ${target.id}` : 'a kernel function'}, which is not supported; docs/SUPPORTED.md lists the helpers that are`);
+  }
+  #emitHelperCall(helper: Helper): void {
+    const stack = stackArguments(helper, this.#registers, this.program) ?? [];
+    for (const range of stack) this.#stack.flush(range);
+    emitHelperCall(helper, this, this.#registers);
+    for (const range of stack) if (range.written) this.#stack.reload(range);
   }
 }

@@ -4,7 +4,7 @@
  *
  *   constant        the value itself
  *   frame           r10 plus an offset: an address on this function's stack
- *   bits            less than 2^bits; 64 says nothing
+ *   bits            less than 2^bits; 64 says nothing. `stack` where it may be made of an address on the stack
  *
  * Joining two facts keeps what both say. Widths that differ are joined to 1, 8, 16, 32 or 64, so that loops settle.
  */
@@ -13,13 +13,18 @@ import type { AluOp, BranchOp, Instruction, OperandWidth } from '../../bpf/isa.t
 export type Known =
   | { readonly kind: 'constant'; readonly value: bigint }
   | { readonly kind: 'frame'; readonly offset: number }
-  | { readonly kind: 'bits'; readonly bits: number };
+  | { readonly kind: 'bits'; readonly bits: number; readonly stack: boolean };
 
-const BITS: readonly Known[] = Array.from({ length: 65 }, (_, bits) => ({ kind: 'bits', bits }) as const);
-export const ANYTHING = BITS[64]!;
+const [PLAIN, OF_STACK] = [false, true].map((stack) => Array.from({ length: 65 }, (_, bits): Known => ({ kind: 'bits', bits, stack }))) as [Known[], Known[]];
+export const ANYTHING = PLAIN[64]!;
 
-export function bits(count: number): Known {
-  return BITS[Math.min(Math.max(count, 0), 64)]!;
+export function bits(count: number, stack = false): Known {
+  return (stack ? OF_STACK : PLAIN)[Math.min(Math.max(count, 0), 64)]!;
+}
+
+/** Whether the value may be, or be made of, an address on this function's stack. */
+export function isOfStack(known: Known): boolean {
+  return known.kind === 'frame' || (known.kind === 'bits' && known.stack);
 }
 
 /** A constant, from any integer; it is kept as an unsigned 64-bit number. */
@@ -44,7 +49,7 @@ export function immediate(value: number): Known {
 const FRAME_REACH = 32_768;
 
 function frame(offset: number): Known {
-  return Math.abs(offset) <= FRAME_REACH ? { kind: 'frame', offset } : ANYTHING;
+  return Math.abs(offset) <= FRAME_REACH ? { kind: 'frame', offset } : bits(64, true);
 }
 
 export const FRAME_POINTER = frame(0);
@@ -71,7 +76,7 @@ export function sameKnown(a: Known, b: Known): boolean {
   if (a === b) return true;
   if (a.kind === 'constant') return b.kind === 'constant' && a.value === b.value;
   if (a.kind === 'frame') return b.kind === 'frame' && a.offset === b.offset;
-  return b.kind === 'bits' && a.bits === b.bits;
+  return b.kind === 'bits' && a.bits === b.bits && a.stack === b.stack;
 }
 
 const WIDENED = [1, 8, 16, 32, 64] as const;
@@ -79,13 +84,13 @@ const WIDENED = [1, 8, 16, 32, 64] as const;
 export function join(a: Known, b: Known): Known {
   if (sameKnown(a, b)) return a;
   const most = Math.max(bitsOf(a), bitsOf(b));
-  return bits(WIDENED.find((width) => width >= most)!);
+  return bits(WIDENED.find((width) => width >= most)!, isOfStack(a) || isOfStack(b));
 }
 
 /** The low 32 bits, zero-extended. */
 function low32(known: Known): Known {
   if (known.kind === 'constant') return constant(BigInt.asUintN(32, known.value));
-  return bitsOf(known) <= 32 ? known : bits(32);
+  return bitsOf(known) <= 32 ? known : bits(32, isOfStack(known));
 }
 
 /** How many bits a result needs, from those of the operands and, for shifts, the shift count if it is known. */
@@ -121,7 +126,7 @@ export function knownAlu(op: AluOp, width: OperandWidth, dst: Known, source: Kno
   // A 32-bit operand whose top bit may be set is negative to a signed operation.
   const signed = op === 'arsh' || op === 'sdiv' || op === 'smod';
   const room = (known: Known): number => (signed && bitsOf(known) === width ? 64 : bitsOf(known));
-  return bits(Math.min(RESULT_BITS[op](room(a), room(b), count), width));
+  return bits(Math.min(RESULT_BITS[op](room(a), room(b), count), width), isOfStack(a) || isOfStack(b));
 }
 
 /** RFC 9669 §4.1 on constants; the operands are unsigned and fit the width, so is the result. */
@@ -204,14 +209,14 @@ export function swapBytes(value: bigint, width: 16 | 32 | 64): bigint {
 /** `le`, `be` and `bswap`. */
 export function knownEndian(op: Extract<Instruction, { kind: 'endian' }>['op'], width: 16 | 32 | 64, known: Known): Known {
   if (known.kind === 'constant') return constant(op === 'le' ? BigInt.asUintN(width, known.value) : swapBytes(known.value, width));
-  return op === 'le' ? (bitsOf(known) <= width ? known : bits(width)) : bits(width);
+  return op === 'le' && bitsOf(known) <= width ? known : bits(width, isOfStack(known));
 }
 
 export function knownMovsx(width: OperandWidth, from: 8 | 16 | 32, known: Known): Known {
   if (known.kind === 'constant') return constant(BigInt.asUintN(width, BigInt.asIntN(from, known.value)));
-  return bitsOf(known) < from ? known : bits(width);
+  return bitsOf(known) < from ? known : bits(width, isOfStack(known));
 }
 
 export function knownNeg(width: OperandWidth, known: Known): Known {
-  return known.kind === 'constant' ? constant(BigInt.asUintN(width, -known.value)) : bits(width);
+  return known.kind === 'constant' ? constant(BigInt.asUintN(width, -known.value)) : bits(width, isOfStack(known));
 }

@@ -19,6 +19,7 @@ import type { Program } from '../../program/program.ts';
 import { call, i32, type Callee, type FunctionType, type ValueType } from '../../wasm/expression.ts';
 import type { FunctionBuilder } from '../../wasm/function-builder.ts';
 import { ModuleBuilder } from '../../wasm/module-builder.ts';
+import { emitCharge } from './fault.ts';
 
 const SUBPROGRAM_PARAMS = ['i64', 'i64', 'i64', 'i64', 'i64', 'i32'] as const satisfies readonly ValueType[];
 
@@ -73,6 +74,7 @@ export class ProgramModule {
     const subprogram = this.subprogram(slot);
     const exported = `callback_${slot}`;
     const f = this.module.function(`${subprogram.name}.callback`, SUBPROGRAM_PARAMS.slice(0, 5), 'i64');
+    emitCharge(f, this.machine, 1);
     const cell = i32.const(this.machine.cpuBlock + CPU_BLOCK.framePointer);
     // What runs below may call helpers with callbacks of its own, which move the cell.
     const fp = f.let(i32.load(cell), 'fp');

@@ -39,8 +39,8 @@ export function operandValue(operand: Operand, registers: Registers): Known {
 }
 
 /** The constant address that an access with this base and offset has, if it is one. */
-export function constantAddress(base: Known, offset: number): number | undefined {
-  return base.kind === 'constant' ? Number(BigInt.asUintN(32, base.value + BigInt(offset))) : undefined;
+function constantAddress(base: Known, offset: number): number | undefined {
+  return base.kind === 'constant' ? Number(BigInt.asUintN(32, base.value)) + offset : undefined;
 }
 
 function clobber(registers: Registers): void {

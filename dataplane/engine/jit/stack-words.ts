@@ -1,0 +1,120 @@
+/**
+ * Words of a stack frame that live in variables. A word is cut into cells where its accesses begin and end, so that
+ * a key that is put together field by field is never read and written back:
+ *
+ *   u32 at 0, u16 at 4, u8 at 6     boundaries 0 4 6 7     | u32 | u16 | u8 | u8 |     each cell an i64, zero-extended
+ *
+ * A helper that reads the stack gets the words it reads written to memory as a whole just before, which also spares
+ * it the stall of loading 8 bytes that were stored in pieces; what a helper wrote is read back. What nobody wrote
+ * is zero.
+ */
+import type { AccessBytes } from '../../bpf/isa.ts';
+import { FRAME_BYTES } from '../../machine/cpu.ts';
+import { i32, i64, type I32, type I64 } from '../../wasm/expression.ts';
+import type { FunctionBuilder, Local } from '../../wasm/function-builder.ts';
+import type { Value } from './arithmetic.ts';
+import { bitsOf } from './known-value.ts';
+import { WORD_BYTES, type StackRange, type StackUse } from './stack-use.ts';
+
+interface Cell {
+  /** Bits of the word below it. */
+  readonly shift: number;
+  readonly bits: number;
+  readonly local: Local<'i64'>;
+}
+
+const maskOf = (bits: number): bigint => (1n << BigInt(bits)) - 1n;
+
+/** The low bits of `value`, zero-extended. */
+function lowBits(value: I64, bits: number): I64 {
+  if (bits >= 64) return value;
+  return bits === 32 ? i64.extendU(i32.wrap(value)) : i64.and(value, i64.const(maskOf(bits)));
+}
+
+export class StackWords {
+  readonly #f: FunctionBuilder;
+  readonly #frame: I32;
+  readonly #words = new Map<number, readonly Cell[]>();
+
+  constructor(f: FunctionBuilder, frame: I32, { words }: StackUse) {
+    this.#f = f;
+    this.#frame = frame;
+    for (const [word, { boundaries, pinned }] of words) {
+      if (!pinned) this.#words.set(word, this.#cut(word, boundaries));
+    }
+  }
+
+  #cut(word: number, boundaries: number): readonly Cell[] {
+    const cells: Cell[] = [];
+    for (let from = 0; from < WORD_BYTES; ) {
+      let to = from + 1;
+      while (to < WORD_BYTES && (boundaries & (1 << to)) === 0) to++;
+      cells.push({ shift: from * 8, bits: (to - from) * 8, local: this.#f.local('i64', `fp-${FRAME_BYTES - word * WORD_BYTES - from}`) });
+      from = to;
+    }
+    return cells;
+  }
+
+  /** Whether the access at `from`, from the lowest byte of the frame, is to a word in variables. */
+  has(from: number): boolean {
+    return this.#words.has(Math.floor(from / WORD_BYTES));
+  }
+
+  load(from: number, bytes: AccessBytes, signed: boolean): I64 {
+    const start = (from % WORD_BYTES) * 8;
+    const parts = this.#cellsOf(from, bytes).map(({ shift, local }) => (shift === start ? local : i64.shl(local, i64.const(shift - start))));
+    const value = parts.reduce((all, part) => i64.or(all, part));
+    if (!signed) return value;
+    return bytes === 1 ? i64.extend8S(value) : bytes === 2 ? i64.extend16S(value) : i64.extend32S(value);
+  }
+
+  store(from: number, bytes: AccessBytes, value: Value): void {
+    const start = (from % WORD_BYTES) * 8;
+    const { known } = value;
+    for (const { shift, bits, local } of this.#cellsOf(from, bytes)) {
+      const below = shift - start;
+      if (known.kind === 'constant') {
+        this.#f.set(local, i64.const((known.value >> BigInt(below)) & maskOf(bits)));
+        continue;
+      }
+      const part = below === 0 ? value.wide : i64.shrU(value.wide, i64.const(below));
+      this.#f.set(local, bitsOf(known) - below <= bits ? part : lowBits(part, bits));
+    }
+  }
+
+  #cellsOf(from: number, bytes: number): readonly Cell[] {
+    const start = (from % WORD_BYTES) * 8;
+    return this.#words.get(Math.floor(from / WORD_BYTES))!.filter(({ shift }) => shift >= start && shift < start + bytes * 8);
+  }
+
+  /** Writes the words of `range` to memory, for a helper to read. */
+  flush(range: StackRange): void {
+    for (const [word, cells] of this.#within(range)) {
+      const parts = cells.map(({ shift, local }) => (shift === 0 ? local : i64.shl(local, i64.const(shift))));
+      this.#f.do(i64.store(this.#frame, word * WORD_BYTES, parts.reduce((all, part) => i64.or(all, part))));
+    }
+  }
+
+  /** Reads the words of `range` back, after a helper may have written them. */
+  reload(range: StackRange): void {
+    for (const [word, cells] of this.#within(range)) {
+      const whole = i64.load(this.#frame, word * WORD_BYTES);
+      if (cells.length === 1) {
+        this.#f.set(cells[0]!.local, whole);
+        continue;
+      }
+      const [first, ...rest] = cells;
+      this.#f.set(first!.local, whole);
+      for (const { shift, bits, local } of rest) {
+        const part = i64.shrU(first!.local, i64.const(shift));
+        this.#f.set(local, shift + bits === 64 ? part : lowBits(part, bits));
+      }
+      this.#f.set(first!.local, lowBits(first!.local, first!.bits));
+    }
+  }
+
+  #within({ from, to }: StackRange): (readonly [number, readonly Cell[]])[] {
+    if (from >= to) return [];
+    return [...this.#words].filter(([word]) => word >= Math.floor(from / WORD_BYTES) && word <= Math.floor((to - 1) / WORD_BYTES));
+  }
+}
