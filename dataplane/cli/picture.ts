@@ -78,7 +78,7 @@ function reasonSection({ reasons }: Statistics): string[] {
 }
 
 function highlightSection({ title, by, rows, more, total }: HighlightTable): string[] {
-  const lines = [heading(safe(title), `${count(total)} ${by}`)];
+  const lines = [heading(safe(title), by === 'value' ? count(total) : `${count(total)} ${by}`)];
   const width = Math.max(...rows.map(({ label }) => label.length));
   for (const { label, amount, fields } of rows) {
     const others = Object.entries(fields)

@@ -1,0 +1,21 @@
+/** The public API: object files become Specs, a Lab runs them over packets, maps are JavaScript values. */
+export { EXIT_STATUS, XdplabError, type ErrorCode } from './errors.ts';
+export { loadObject, type LoadOptions } from './bpf/object.ts';
+export { disassemble } from './bpf/disassemble.ts';
+export { programTag } from './bpf/tag.ts';
+export type { CollectionSpec, FunctionSpec, LineInfo, MapSpec, ProgramSpec, ProgramType } from './bpf/spec.ts';
+export type { Instruction } from './bpf/isa.ts';
+export type { BtfValue } from './bpf/btf-value.ts';
+export type { EngineName } from './engine/engine.ts';
+export { UPDATE } from './maps/map.ts';
+export type { MachineEvent } from './machine/machine.ts';
+export type { Neighbour, NetworkDevice, Route } from './machine/network.ts';
+export type { HookName } from './hooks/hook.ts';
+export type { Collection } from './program/collection.ts';
+export type { Program } from './program/program.ts';
+export { sumCpus, type MapDump, type TypedMap } from './program/typed-map.ts';
+export { Lab, type AttachOptions, type DeviceOptions, type LabOptions, type PacketResult } from './pipeline/lab.ts';
+export { openLab, type LabSources, type OpenedLab } from './pipeline/open-lab.ts';
+export { replay, type Pace, type ReplayOptions, type ReplayProgress, type ReplayResult } from './pipeline/replay.ts';
+export type { BatchObserver } from './pipeline/pipeline.ts';
+export type { Statistics } from './pipeline/statistics.ts';
