@@ -19,7 +19,7 @@ export interface LoadOptions {
   readonly maps?: readonly BpfMap[];
 }
 
-const PACKET_BYTES = 64;
+const MINIMUM_PACKET_BYTES = 64;
 const ETHERNET_HEADER_BYTES = 14;
 /** What libbpf leaves in place of a call it could not resolve. */
 const UNRESOLVED_HELPER = 0xbad2310;
@@ -64,12 +64,13 @@ export class BenchMachine {
     return program;
   }
 
-  /** Runs a program once on a packet that begins with `bytes`. */
+  /** Runs a program once on a packet that begins with `bytes` and goes on to 64, each byte being its offset. */
   run(program: Program, bytes: Uint8Array = new Uint8Array()): Outcome {
     const { machine } = this;
     const { memory } = machine;
-    for (let index = 0; index < PACKET_BYTES; index++) memory.u8[this.packet + index] = bytes[index] ?? index;
-    this.#setContext(program.type);
+    const packetBytes = Math.max(MINIMUM_PACKET_BYTES, bytes.length);
+    for (let index = 0; index < packetBytes; index++) memory.u8[this.packet + index] = bytes[index] ?? index;
+    this.#setContext(program.type, packetBytes);
     machine.setCell(CPU_BLOCK.budget, machine.instructionBudget);
     machine.setCell(CPU_BLOCK.tailCalls, 0);
     machine.setCell(CPU_BLOCK.fault, FAULT.none);
@@ -84,10 +85,10 @@ export class BenchMachine {
     }
   }
 
-  #setContext(type: ProgramType): void {
+  #setContext(type: ProgramType, packetBytes: number): void {
     const { memory } = this.machine;
     memory.u8.fill(0, this.#context, this.#context + CONTEXT_BYTES);
-    const end = this.packet + PACKET_BYTES;
+    const end = this.packet + packetBytes;
     const fields: readonly (readonly [number, number])[] =
       type === 'xdp'
         ? [
@@ -101,7 +102,7 @@ export class BenchMachine {
             [XDP_MD.packet_end, end],
           ]
         : [
-            [SK_BUFF.len, PACKET_BYTES],
+            [SK_BUFF.len, packetBytes],
             [SK_BUFF.ifindex, 1],
             [SK_BUFF.data, this.packet],
             [SK_BUFF.data_end, end],
