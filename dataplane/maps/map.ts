@@ -147,7 +147,6 @@ export const ERRNO = {
   EAFNOSUPPORT: 97,
   ENETDOWN: 100,
   EALREADY: 114,
-  EALREADY: 114,
 } as const;
 
 /** Flags of map_update_elem. */
