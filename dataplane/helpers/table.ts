@@ -7,6 +7,12 @@ import { PROCESSOR_HELPERS } from './processor.ts';
 import { RANDOM_HELPERS } from './random.ts';
 import { REDIRECT_MAP_HELPERS } from './redirect-map.ts';
 import { REDIRECT_HELPERS } from './redirect.ts';
+import { SKB_BYTES_HELPERS } from './skb-bytes.ts';
+import { SKB_CHECKSUM_HELPERS } from './skb-checksum.ts';
+import { SKB_METADATA_HELPERS } from './skb-metadata.ts';
+import { SKB_ROOM_HELPERS } from './skb-room.ts';
+import { SKB_TUNNEL_HELPERS } from './skb-tunnel.ts';
+import { SKB_VLAN_HELPERS } from './skb-vlan.ts';
 import { TAIL_CALL_HELPERS } from './tail-call.ts';
 import { TIME_HELPERS } from './time.ts';
 import { TRACE_HELPERS } from './trace.ts';
@@ -24,4 +30,10 @@ export const HELPERS: readonly Helper[] = [
   ...REDIRECT_MAP_HELPERS,
   ...PERF_EVENT_HELPERS,
   ...XDP_ADJUST_HELPERS,
+  ...SKB_BYTES_HELPERS,
+  ...SKB_ROOM_HELPERS,
+  ...SKB_VLAN_HELPERS,
+  ...SKB_CHECKSUM_HELPERS,
+  ...SKB_METADATA_HELPERS,
+  ...SKB_TUNNEL_HELPERS,
 ].toSorted((a, b) => a.id - b.id);

@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { Bench } from './bench.ts';
 
+function numbers(seed: number): unknown[] {
+  const bench = new Bench('xdp', undefined, { seed });
+  return Array.from({ length: 100 }, () => bench.call('get_prandom_u32'));
+}
+
 describe('what the machine tells programs', () => {
   test('clocks show virtual time', () => {
     const bench = new Bench('xdp');
@@ -27,10 +32,6 @@ describe('what the machine tells programs', () => {
   });
 
   test('random numbers repeat with the seed and differ without', () => {
-    const numbers = (seed: number): unknown[] => {
-      const bench = new Bench('xdp', undefined, { seed });
-      return Array.from({ length: 100 }, () => bench.call('get_prandom_u32'));
-    };
     expect(numbers(7)).toEqual(numbers(7));
     expect(numbers(7)).not.toEqual(numbers(8));
     expect(new Set(numbers(7)).size).toBeGreaterThan(95);
