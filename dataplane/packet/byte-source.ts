@@ -9,6 +9,8 @@ import type { Readable } from 'node:stream';
 
 import { XdplabError } from '../errors.ts';
 
+const STANDARD_INPUT = 0;
+
 /** `read` has no bytes at this moment. */
 export const WAIT = -1;
 
@@ -26,12 +28,7 @@ export interface ByteSource {
 
 /** Opens a path, or standard input for '-'. Regular files are read synchronously, straight to their target. */
 export function openByteSource(path: string): ByteSource {
-  if (path === '-') {
-    if (process.stdin.isTTY) {
-      throw new XdplabError('ERR_FILE', 'standard input is a terminal; pipe a capture into it or name a file');
-    }
-    return new StreamSource(process.stdin, 'standard input');
-  }
+  if (path === '-') return openStandardInput();
   let descriptor: number;
   try {
     descriptor = openSync(path, 'r');
@@ -45,6 +42,20 @@ export function openByteSource(path: string): ByteSource {
     throw new XdplabError('ERR_FILE', `${path}: is a directory, expected a capture file`);
   }
   return new StreamSource(createReadStream(path, { fd: descriptor, highWaterMark: 1 << 20 }), path);
+}
+
+function openStandardInput(): ByteSource {
+  const name = 'standard input';
+  try {
+    const status = fstatSync(STANDARD_INPUT);
+    if (status.isFile()) return new FileSource(STANDARD_INPUT, name, status.size);
+  } catch (error) {
+    throw fileError(name, error);
+  }
+  if (process.stdin.isTTY) {
+    throw new XdplabError('ERR_FILE', `${name} is a terminal; pipe a capture into it or name a file`);
+  }
+  return new StreamSource(process.stdin, name);
 }
 
 const REASONS: Record<string, string> = {
@@ -89,8 +100,7 @@ class FileSource implements ByteSource {
   async ready(): Promise<void> {}
 
   async close(): Promise<void> {
-    if (this.#descriptor < 0) return;
-    closeSync(this.#descriptor);
+    if (this.#descriptor > STANDARD_INPUT) closeSync(this.#descriptor);
     this.#descriptor = -1;
   }
 }
@@ -121,6 +131,9 @@ export class StreamSource implements ByteSource {
     stream.on('end', () => this.#finish());
     stream.on('close', () => this.#finish());
     stream.on('error', (error) => {
+      // What the stream had made before it failed and not yet handed over.
+      const rest = stream.read() as Uint8Array | null;
+      if (rest !== null && rest.length > 0) this.#queue.push(rest);
       if (error instanceof XdplabError) this.#error ??= error;
       else if (explain === undefined) this.#error ??= fileError(name, error);
       else this.#error ??= new XdplabError('ERR_CAPTURE', `${name}: ${explain(error)}`, { cause: error });

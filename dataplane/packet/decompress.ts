@@ -13,6 +13,7 @@ import { Decompress } from 'fzstd';
 import { XdplabError } from '../errors.ts';
 import type { ByteSource } from './byte-source.ts';
 import { StreamSource, WAIT } from './byte-source.ts';
+import { ZstdFrames } from './zstd-frames.ts';
 
 export type Compression = 'none' | 'gzip' | 'zstd';
 
@@ -43,13 +44,18 @@ const UNPACKERS: Record<Exclude<Compression, 'none'>, () => Unpacker> = {
 function zstdInJavaScript(): Transform {
   const stream = new Transform({
     transform(chunk: Uint8Array, _encoding, done) {
-      // The decoder keeps what it cannot use yet, and the slice it comes in is used again.
-      done(attempt(() => decoder.push(new Uint8Array(chunk))));
+      const step = (): void => {
+        // Copied: the decoder keeps what it cannot use yet, and the slice it comes in is used again.
+        decoder.push(new Uint8Array(chunk.subarray(0, frames.check(chunk))));
+        if (frames.problem !== undefined) throw frames.problem;
+      };
+      done(attempt(step));
     },
     flush(done) {
       done(attempt(() => decoder.push(new Uint8Array(0), true)));
     },
   });
+  const frames = new ZstdFrames();
   const decoder = new Decompress((output) => {
     if (output.length > 0) stream.push(new Uint8Array(output));
   });
