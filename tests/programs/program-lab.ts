@@ -1,6 +1,7 @@
 /** A lab with one of the bundled programs, and what the tests of the programs say about a packet. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { BtfValue } from '../../dataplane/bpf/btf-value.ts';
 import { loadObject } from '../../dataplane/bpf/object.ts';
 import type { EngineName } from '../../dataplane/engine/engine.ts';
 import type { Payload } from '../../dataplane/packet/layer.ts';
@@ -31,20 +32,21 @@ export function frame(payload: Payload): Uint8Array {
   return ethernet({ destination: HOST_MAC, source: ROUTER_MAC }, payload);
 }
 
-/** The packets that a per-CPU map of counters counted, by key. */
-export function packetCounts(lab: Lab, map: string): Map<string, number> {
+/** The packets that a per-CPU map of counters counted, by key; of one `part` of its values where they have parts. */
+export function packetCounts(lab: Lab, map: string, part?: string): Map<string, number> {
   const counts = new Map<string, number>();
   for (const [key, value] of lab.map(map).entries()) {
     const sum = sumCpus(value);
-    const packets = Number(typeof sum === 'object' ? (sum as { readonly packets: number }).packets : sum);
+    const counter = part === undefined ? sum : (sum as Readonly<Record<string, BtfValue>>)[part];
+    const packets = Number(typeof counter === 'object' ? (counter as { readonly packets: number }).packets : counter);
     if (packets > 0) counts.set(String(key), packets);
   }
   return counts;
 }
 
 /** The keys whose counters `run` raised. */
-export function counted(lab: Lab, map: string, run: () => void): string[] {
-  const before = packetCounts(lab, map);
+export function counted(lab: Lab, map: string, run: () => void, part?: string): string[] {
+  const before = packetCounts(lab, map, part);
   run();
-  return [...packetCounts(lab, map)].filter(([key, packets]) => packets !== before.get(key)).map(([key]) => key);
+  return [...packetCounts(lab, map, part)].filter(([key, packets]) => packets !== before.get(key)).map(([key]) => key);
 }
