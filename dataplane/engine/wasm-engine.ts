@@ -26,7 +26,7 @@ export function createWasmEngine(machine: Machine, { tier = 'optimized' }: WasmE
     load(program) {
       const module = new ProgramModule(machine, program);
       compileFunctions(module);
-      const compiled = compile(module.assemble(), tier);
+      const compiled = compile(module, tier);
       machine.programTable.set(program.id, module.instantiate(compiled));
     },
     async wat(program) {
@@ -37,9 +37,18 @@ export function createWasmEngine(machine: Machine, { tier = 'optimized' }: WasmE
   };
 }
 
+function compile(module: ProgramModule, tier: 'optimized' | 'default'): WebAssembly.Module {
+  const bytes = module.assemble();
+  try {
+    return tier === 'default' ? new WebAssembly.Module(bytes) : optimize(bytes);
+  } catch (error) {
+    if (!(error instanceof WebAssembly.CompileError)) throw error;
+    throw module.refuse(`V8 does not compile it (${error.message}); use --engine interpreter`);
+  }
+}
+
 /** V8's flags are the process's: they are set for this one compilation. */
-function compile(bytes: Uint8Array<ArrayBuffer>, tier: 'optimized' | 'default'): WebAssembly.Module {
-  if (tier === 'default') return new WebAssembly.Module(bytes);
+function optimize(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
   setFlagsFromString('--no-liftoff');
   setFlagsFromString('--no-wasm-lazy-compilation');
   try {

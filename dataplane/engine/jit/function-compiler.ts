@@ -60,6 +60,7 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
   readonly #registers: Registers = [];
   readonly #after: Registers = [];
   #scratch: Local<'i64'> | undefined;
+  #left: Local<'i32'> | undefined;
 
   /** `context` is the parameter of the entry function. */
   constructor(program: ProgramModule, f: FunctionBuilder<'i64'>, start: number, context: Local<'i32'> | undefined) {
@@ -160,7 +161,7 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
   }
 
   charge({ charge }: Edge): void {
-    emitCharge(this.f, this.program.machine, charge);
+    emitCharge(this.f, this.program.machine, charge, (this.#left ??= this.f.local('i32', 'left')));
   }
 
   selector(region: number): I32 {
@@ -196,7 +197,7 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
     return offset >= 0 ? { base: narrow, offset } : { base: i32.add(narrow, i32.const(offset)), offset: 0 };
   }
 
-  #scratchLocal = (): Local<'i64'> => (this.#scratch ??= this.f.local('i64'));
+  #scratchLocal = (): Local<'i64'> => (this.#scratch ??= this.f.local('i64', 'scratch'));
 
   // Instructions.
 
@@ -303,6 +304,13 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
     return true;
   }
 
+  /** What an atomic operation found, until it is in its register. */
+  #fetched(value: I64): Local<'i64'> {
+    const old = this.#scratchLocal();
+    this.f.set(old, value);
+    return old;
+  }
+
   #emitAtomic(instruction: Of<'atomic'>): void {
     const { f } = this;
     const { op, bytes } = instruction;
@@ -317,7 +325,7 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
       return;
     }
     if (op === 'cmpxchg') {
-      const old = f.let(load(bytes, false, at));
+      const old = this.#fetched(load(bytes, false, at));
       const expected = this.value(0);
       f.if(bytes === 4 ? i32.eq(i32.wrap(old), expected.narrow) : i64.eq(old, expected.wide), () => f.do(store(bytes, at, operand)));
       this.setResult(old);
@@ -327,7 +335,7 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
       f.do(store(bytes, at, MODIFY[op](load(bytes, false, at), operand)));
       return;
     }
-    const old = f.let(load(bytes, false, at));
+    const old = this.#fetched(load(bytes, false, at));
     f.do(store(bytes, at, MODIFY[op](old, operand)));
     f.set(this.#r[instruction.src]!, old);
   }

@@ -20,6 +20,7 @@ import { call, i32, type Callee, type FunctionType, type ValueType } from '../..
 import type { FunctionBuilder } from '../../wasm/function-builder.ts';
 import { ModuleBuilder } from '../../wasm/module-builder.ts';
 import { emitCharge } from './fault.ts';
+import { Parameters } from './parameters.ts';
 
 const SUBPROGRAM_PARAMS = ['i64', 'i64', 'i64', 'i64', 'i64', 'i32'] as const satisfies readonly ValueType[];
 
@@ -34,6 +35,7 @@ export class ProgramModule {
   readonly entryType: FunctionType<'i64'>;
   /** Subprograms in the order they were first called; compiling one may add more. */
   readonly subprograms: { readonly slot: number; readonly f: FunctionBuilder<'i64'> }[] = [];
+  readonly parameters: Parameters;
   readonly #frozenMaps: readonly BpfMap[];
   readonly #helpers = new Map<number, Callee>();
   readonly #helperImports: Record<string, HelperFunction> = {};
@@ -42,6 +44,7 @@ export class ProgramModule {
   constructor(machine: Machine, program: Program) {
     this.machine = machine;
     this.program = program;
+    this.parameters = new Parameters(program.spec.instructions, (id) => this.helper(id));
     this.#frozenMaps = [...program.maps.values()].filter(({ frozen, type }) => frozen && type.name === 'array');
     this.module.importMemory('machine', 'memory');
     this.entry = this.module.function(program.spec.name, ['i32'], 'i64');
@@ -74,7 +77,7 @@ export class ProgramModule {
     const subprogram = this.subprogram(slot);
     const exported = `callback_${slot}`;
     const f = this.module.function(`${subprogram.name}.callback`, SUBPROGRAM_PARAMS.slice(0, 5), 'i64');
-    emitCharge(f, this.machine, 1);
+    emitCharge(f, this.machine, 1, f.local('i32', 'left'));
     const cell = i32.const(this.machine.cpuBlock + CPU_BLOCK.framePointer);
     // What runs below may call helpers with callbacks of its own, which move the cell.
     const fp = f.let(i32.load(cell), 'fp');

@@ -173,7 +173,8 @@ class StackWalk {
 
   #visitCall({ target }: Extract<Instruction, { kind: 'call' }>, registers: Registers): boolean {
     const helper = target.kind === 'helper' ? this.#program.helper(target.id) : undefined;
-    if (helper === undefined) return ![1, 2, 3, 4, 5].some((register) => isOfStack(registers[register]!));
+    if (target.kind === 'subprogram') return !this.#program.parameters.of(target.slot).some((register) => isOfStack(registers[register]!));
+    if (helper === undefined) return true;
     const found = stackArguments(helper, registers, this.#program);
     for (const { from, to } of found ?? []) {
       for (let word = Math.floor(from / WORD_BYTES); word * WORD_BYTES < to; word++) this.#word(word);
