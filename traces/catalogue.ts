@@ -27,13 +27,19 @@ const ETHERNET_HEADER = 14;
 const options = (packets: number, flows: number, seed: number) =>
   ({ packets, flows, seed, size: 'requests', gapNs: MILLISECOND }) as const;
 
-function* mapPackets(stream: PacketStream, change: (packet: TracePacket, index: number) => TracePacket): Generator<TracePacket, void> {
+function* mapPackets(
+  stream: PacketStream,
+  change: (packet: TracePacket, index: number) => TracePacket,
+): Generator<TracePacket, void> {
   let index = 0;
   for (let next = stream.next(); !next.done; next = stream.next()) yield change(next.value, index++);
 }
 
 /** The IP packet of an untagged frame. */
-const withoutEthernet = (packet: TracePacket): TracePacket => ({ ...packet, bytes: packet.bytes.subarray(ETHERNET_HEADER) });
+const withoutEthernet = (packet: TracePacket): TracePacket => ({
+  ...packet,
+  bytes: packet.bytes.subarray(ETHERNET_HEADER),
+});
 
 function snapped(snapLength: number, packet: TracePacket): TracePacket {
   return { ...packet, bytes: packet.bytes.subarray(0, snapLength), wireLength: packet.bytes.length };
@@ -42,7 +48,8 @@ function snapped(snapLength: number, packet: TracePacket): TracePacket {
 /** Every length from nothing to just over an Ethernet header. */
 function* runts(): Generator<TracePacket, void> {
   const whole = ethernet({ source: MAC.gateway, destination: MAC.device, type: 0x0800 }, filler(6));
-  for (let length = 0; length <= whole.length; length++) yield { timeNs: length * MILLISECOND, bytes: whole.subarray(0, length) };
+  for (let length = 0; length <= whole.length; length++)
+    yield { timeNs: length * MILLISECOND, bytes: whole.subarray(0, length) };
 }
 
 const SNAP_LENGTH = 64;
@@ -50,14 +57,21 @@ const SNAP_LENGTH = 64;
 export const CATALOGUE: readonly CatalogueEntry[] = [
   {
     file: 'demo.pcapng',
-    shows: 'ten seconds at the load balancer of `programs/demo.yaml`: web, DNS and ssh, a SYN flood, a port scan, and the odd packets of the other captures',
+    shows:
+      'ten seconds at the load balancer of `programs/demo.yaml`: web, DNS and ssh, a SYN flood, a port scan, and the odd packets of the other captures',
     interfaces: [{ name: 'eth0', comment: 'ifindex 1' }],
     packets: demoTraffic,
   },
   {
     file: 'mixed.pcap',
     shows: 'IPv4 and IPv6 conversations with their answers: TCP from handshake to teardown, UDP, pings; sizes by Zipf',
-    packets: () => flowTraffic({ ...options(1000, 80, 1), services: [VIP.http, VIP.https, VIP.https6, VIP.dns, LOCAL.ssh], echoes: 0.1, answers: true }),
+    packets: () =>
+      flowTraffic({
+        ...options(1000, 80, 1),
+        services: [VIP.http, VIP.https, VIP.https6, VIP.dns, LOCAL.ssh],
+        echoes: 0.1,
+        answers: true,
+      }),
   },
   {
     file: 'packed.pcap.gz',
@@ -69,7 +83,11 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     shows: 'frames of 60, 590 and 1514 bytes, 7 : 4 : 1',
     packets: () => PROFILES.udp({ ...options(400, 64, 3), size: 'imix' }),
   },
-  { file: 'jumbo.pcap', shows: 'frames of 9014 bytes: an MTU of 9000', packets: () => PROFILES.udp({ ...options(16, 4, 4), size: 9014 }) },
+  {
+    file: 'jumbo.pcap',
+    shows: 'frames of 9014 bytes: an MTU of 9000',
+    packets: () => PROFILES.udp({ ...options(16, 4, 4), size: 9014 }),
+  },
   {
     file: 'vlan.pcap',
     shows: 'one 802.1Q tag, two (802.1ad outside), and a priority tag',
@@ -77,7 +95,8 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
   },
   {
     file: 'fragments.pcap',
-    shows: 'fragmented UDP over IPv4 and IPv6: in order, turned round, overlapping, a first piece of 8 bytes, a piece lost',
+    shows:
+      'fragmented UDP over IPv4 and IPv6: in order, turned round, overlapping, a first piece of 8 bytes, a piece lost',
     packets: () => PROFILES.fragments(options(200, 1, 6)),
   },
   {

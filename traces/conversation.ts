@@ -104,7 +104,8 @@ const CLOSING: readonly TcpStep[] = [
 export function* tcpConversation(conversation: Conversation): Generator<TracePacket, void> {
   const { packets, answers, random, clientPort, serverPort, frameLength } = conversation;
   const wire = new Wire(conversation);
-  const seen = (steps: readonly TcpStep[]): readonly TcpStep[] => steps.filter(({ fromClient }) => fromClient || answers);
+  const seen = (steps: readonly TcpStep[]): readonly TcpStep[] =>
+    steps.filter(({ fromClient }) => fromClient || answers);
   const closing = seen(CLOSING);
   let clientNext = random.u32();
   let serverNext = random.u32();
@@ -137,7 +138,8 @@ export function* tcpConversation(conversation: Conversation): Generator<TracePac
   }
 
   yield* play(OPENING);
-  while (left > closing.length) yield* play(left - closing.length >= seen(EXCHANGE).length ? EXCHANGE : EXCHANGE.slice(0, 1));
+  while (left > closing.length)
+    yield* play(left - closing.length >= seen(EXCHANGE).length ? EXCHANGE : EXCHANGE.slice(0, 1));
   yield* play(CLOSING);
 }
 
@@ -149,7 +151,9 @@ export function* udpConversation(conversation: Conversation): Generator<TracePac
     const [sourcePort, destinationPort] = fromClient ? [clientPort, serverPort] : [serverPort, clientPort];
     const lengthBytes = frameLength(random) - wire.overhead - 8;
     const isDns = serverPort === DNS_PORT;
-    const payload = isDns ? dnsMessage(fromClient ? 'query' : 'response', random.below(0x1_0000), lengthBytes) : filler(lengthBytes);
+    const payload = isDns
+      ? dnsMessage(fromClient ? 'query' : 'response', random.below(0x1_0000), lengthBytes)
+      : filler(lengthBytes);
     yield wire.send(fromClient, udp({ sourcePort, destinationPort }, payload));
   }
 }

@@ -42,7 +42,9 @@ const USE: readonly Share[] = [
 ];
 
 export function demoTraffic(): Generator<TracePacket, void> {
-  const use = USE.map((share): PacketStream => flowTraffic({ ...share, size: 'small', gapNs: Math.floor(DURATION_NS / share.packets) }));
+  const use = USE.map((share): PacketStream =>
+    flowTraffic({ ...share, size: 'small', gapNs: Math.floor(DURATION_NS / share.packets) }),
+  );
   const common = { flows: 1, size: 60, startNs: 0 } as const;
   return mergeStreams([
     ...use,
@@ -103,14 +105,23 @@ export function* pathMtu(seed: number): Generator<TracePacket, void> {
     const flags = TCP_FLAG.ack;
     if (sent % 3 === 2) {
       const { address, port } = VIP.https6;
-      const segment = tcp({ sourcePort: port, destinationPort: ephemeralPort(random), flags, sequence: random.u32() }, filler(1200));
+      const segment = tcp(
+        { sourcePort: port, destinationPort: ephemeralPort(random), flags, sequence: random.u32() },
+        filler(1200),
+      );
       const about = ipv6({ source: address, destination: clientOf(address, random) }, segment).bytes.subarray(0, 88);
       const error = icmpv6({ type: ICMPV6_TYPE.packetTooBig, rest: 1280 }, about);
       yield { timeNs, bytes: inward(ipv6({ source: ROUTER_6, destination: address }, error)) };
     } else {
       const { address, port } = sent % 2 === 0 ? VIP.http : VIP.https;
-      const segment = tcp({ sourcePort: port, destinationPort: ephemeralPort(random), flags, sequence: random.u32() }, filler(1460));
-      const about = ipv4({ source: address, destination: clientOf(address, random), dontFragment: true }, segment).bytes.subarray(0, 48);
+      const segment = tcp(
+        { sourcePort: port, destinationPort: ephemeralPort(random), flags, sequence: random.u32() },
+        filler(1460),
+      );
+      const about = ipv4(
+        { source: address, destination: clientOf(address, random), dontFragment: true },
+        segment,
+      ).bytes.subarray(0, 48);
       const error = icmp({ type: ICMP_TYPE.unreachable, code: ICMP_FRAGMENTATION_NEEDED, rest: 1400 }, about);
       yield { timeNs, bytes: inward(ipv4({ source: ROUTER, destination: address }, error)) };
     }
@@ -153,7 +164,13 @@ function* resets(seed: number): Generator<TracePacket, void> {
         random,
       });
     }
-    const segment = tcp({ sourcePort: clientPort, destinationPort: port, flags: TCP_FLAG.rst, sequence: random.u32(), window: 0 });
+    const segment = tcp({
+      sourcePort: clientPort,
+      destinationPort: port,
+      flags: TCP_FLAG.rst,
+      sequence: random.u32(),
+      window: 0,
+    });
     yield { timeNs: startNs + 100_000_000, bytes: inward(ipv4({ source: client, destination: address }, segment)) };
   }
 }

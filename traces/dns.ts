@@ -26,7 +26,7 @@ export function dnsMessage(kind: keyof typeof FLAGS, id: number, lengthBytes: nu
   writeU16(message, 2, FLAGS[kind]);
   writeU16(message, 4, 1);
   const end = QUESTION_AT + nameBytes - 1;
-  for (let at = QUESTION_AT; at < end; ) {
+  for (let at = QUESTION_AT; at < end;) {
     const left = end - at - 1;
     // No label may be empty, so one that would leave a single byte is a byte shorter.
     const label = left <= MAX_LABEL_BYTES ? left : Math.min(MAX_LABEL_BYTES, left - 2);

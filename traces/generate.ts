@@ -75,7 +75,8 @@ const LARGEST_FRAME = 65_535;
 function frameSize(text: string): FrameSize {
   if (Object.hasOwn(FRAME_SIZES, text)) return text as FrameSize;
   const size = whole('--size', text);
-  if (size > LARGEST_FRAME) throw new XdplabError('ERR_USAGE', `--size: found ${size}, expected at most ${LARGEST_FRAME}`);
+  if (size > LARGEST_FRAME)
+    throw new XdplabError('ERR_USAGE', `--size: found ${size}, expected at most ${LARGEST_FRAME}`);
   return size;
 }
 

@@ -46,7 +46,7 @@ export function addressIn(prefix: string, random: Random): Uint8Array {
   const bytes = address.slice();
   do {
     for (let bit = prefixBits; bit < bytes.length * 8; bit += 8 - (bit % 8)) {
-      const mask = 0xff >>> bit % 8;
+      const mask = 0xff >>> (bit % 8);
       bytes[bit >>> 3] = (address[bit >>> 3]! & ~mask) | (random.u32() & mask);
     }
   } while (bytes.at(-1) === 0 || bytes.at(-1) === 255);

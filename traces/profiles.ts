@@ -61,7 +61,17 @@ export function zipfShares(packets: number, flows: number): number[] {
   return shares;
 }
 
-const MIXED_SERVICES: readonly Service[] = [VIP.http, VIP.http, VIP.http, VIP.https, VIP.https, VIP.https6, VIP.https6, VIP.dns, VIP.dns];
+const MIXED_SERVICES: readonly Service[] = [
+  VIP.http,
+  VIP.http,
+  VIP.http,
+  VIP.https,
+  VIP.https,
+  VIP.https6,
+  VIP.https6,
+  VIP.dns,
+  VIP.dns,
+];
 
 export interface FlowTraffic extends ProfileOptions {
   readonly services: readonly Service[];
@@ -127,9 +137,23 @@ function* synFlood(options: ProfileOptions): Generator<TracePacket, void> {
   const random = new Random(options.seed);
   const clock = new Clock(options, random);
   for (let sent = 0; sent < options.packets; sent++) {
-    const segment = tcp({ sourcePort: random.between(1024, 65_535), destinationPort: VIP.http.port, flags: TCP_FLAG.syn, sequence: random.u32(), window: 512 });
+    const segment = tcp({
+      sourcePort: random.between(1024, 65_535),
+      destinationPort: VIP.http.port,
+      flags: TCP_FLAG.syn,
+      sequence: random.u32(),
+      window: 512,
+    });
     const source = addressIn(ATTACKERS, random);
-    const packet = ipv4({ source, destination: VIP.http.address, identification: random.below(65_536), timeToLive: random.between(40, 250) }, segment);
+    const packet = ipv4(
+      {
+        source,
+        destination: VIP.http.address,
+        identification: random.below(65_536),
+        timeToLive: random.between(40, 250),
+      },
+      segment,
+    );
     yield { timeNs: clock.next(), bytes: inward(packet) };
   }
 }
@@ -144,8 +168,17 @@ function* portScan(options: ProfileOptions): Generator<TracePacket, void> {
   const sourcePort = ephemeralPort(random);
   for (let sent = 0; sent < options.packets; sent++) {
     const destinationPort = wellKnown[sent] ?? 1 + ((sent * 7919) % 65_535);
-    const segment = tcp({ sourcePort, destinationPort, flags: sent < 16 ? syn : random.pick(probes), sequence: random.u32(), window: 1024 });
-    const packet = ipv4({ source: SCANNER, destination: HOST, identification: random.below(65_536), timeToLive: 53 }, segment);
+    const segment = tcp({
+      sourcePort,
+      destinationPort,
+      flags: sent < 16 ? syn : random.pick(probes),
+      sequence: random.u32(),
+      window: 1024,
+    });
+    const packet = ipv4(
+      { source: SCANNER, destination: HOST, identification: random.below(65_536), timeToLive: 53 },
+      segment,
+    );
     yield { timeNs: clock.next(), bytes: inward(packet) };
   }
 }
@@ -169,12 +202,22 @@ function fragments4(random: Random, datagram: number): Layer[] {
   const source = addressIn('198.18.0.0/15', random);
   const destination = VIP.dns.address;
   const identification = random.below(65_536);
-  const whole = ipv4({ source, destination }, udp({ sourcePort: ephemeralPort(random), destinationPort: 53 }, filler(random.between(900, 1500)))).bytes;
+  const whole = ipv4(
+    { source, destination },
+    udp({ sourcePort: ephemeralPort(random), destinationPort: 53 }, filler(random.between(900, 1500))),
+  ).bytes;
   const body = whole.subarray(20);
   const pieces: Layer[] = [];
   const piece = (from: number, to: number): void => {
     const moreFragments = to < body.length;
-    const fields = { source, destination, identification, protocol: IP_PROTOCOL.udp, moreFragments, fragmentOffset: from };
+    const fields = {
+      source,
+      destination,
+      identification,
+      protocol: IP_PROTOCOL.udp,
+      moreFragments,
+      fragmentOffset: from,
+    };
     pieces.push(ipv4(fields, body.subarray(from, Math.min(to, body.length))));
   };
   // A first piece of eight bytes hides what a firewall wants to see of TCP; here it holds the whole UDP header.
@@ -191,12 +234,20 @@ function fragments6(random: Random): Layer[] {
   const source = addressIn('2001:db8::/32', random);
   const destination = VIP.https6.address;
   const identification = random.u32();
-  const body = ipv6({ source, destination }, udp({ sourcePort: ephemeralPort(random), destinationPort: 443 }, filler(1000))).bytes.subarray(40);
+  const body = ipv6(
+    { source, destination },
+    udp({ sourcePort: ephemeralPort(random), destinationPort: 443 }, filler(1000)),
+  ).bytes.subarray(40);
   const pieces: Layer[] = [];
   for (let offset = 0; offset < body.length; offset += PIECE_BYTES) {
     const piece = body.subarray(offset, offset + PIECE_BYTES);
     const moreFragments = offset + PIECE_BYTES < body.length;
-    pieces.push(ipv6({ source, destination }, ipv6Fragment({ nextHeader: IP_PROTOCOL.udp, offset, moreFragments, identification }, piece)));
+    pieces.push(
+      ipv6(
+        { source, destination },
+        ipv6Fragment({ nextHeader: IP_PROTOCOL.udp, offset, moreFragments, identification }, piece),
+      ),
+    );
   }
   return pieces;
 }
@@ -215,7 +266,15 @@ function* malformed(options: ProfileOptions): Generator<TracePacket, void> {
 function vlans(options: ProfileOptions): Generator<TracePacket, void> {
   const third = Math.floor(options.packets / 3);
   const part = (packets: number, seed: number, wrap: (packet: Layer) => Layer): PacketStream =>
-    flowTraffic({ ...options, packets, flows: Math.ceil(options.flows / 3), seed, services: MIXED_SERVICES, wrap, gapNs: options.gapNs * 3 });
+    flowTraffic({
+      ...options,
+      packets,
+      flows: Math.ceil(options.flows / 3),
+      seed,
+      services: MIXED_SERVICES,
+      wrap,
+      gapNs: options.gapNs * 3,
+    });
   return mergeStreams([
     part(third, options.seed, (packet) => vlan({ id: 100, priority: 3 }, packet)),
     part(third, options.seed + 1, (packet) => vlan({ id: 200, tagType: ETHER_TYPE.qinq }, vlan({ id: 42 }, packet))),

@@ -128,7 +128,11 @@ export function macBytes(address: string | Uint8Array): Uint8Array {
   return bytesOf(address, parseMac, 'a MAC address');
 }
 
-function bytesOf(value: string | Uint8Array, parse: (text: string) => Uint8Array | undefined, expected: string): Uint8Array {
+function bytesOf(
+  value: string | Uint8Array,
+  parse: (text: string) => Uint8Array | undefined,
+  expected: string,
+): Uint8Array {
   if (typeof value !== 'string') return value;
   const bytes = parse(value);
   if (bytes === undefined) throw new XdplabError('ERR_VALUE', `found "${value}", expected ${expected}`);

@@ -86,7 +86,11 @@ export class DecompressedSource implements ByteSource {
     this.#unpacker = UNPACKERS[compression]();
     this.#slice = new Uint8Array(this.#unpacker.sliceBytes);
     const { stream } = this.#unpacker;
-    this.#output = new StreamSource(stream, name, (error) => `${compression} data is damaged or cut (${error.message})`);
+    this.#output = new StreamSource(
+      stream,
+      name,
+      (error) => `${compression} data is damaged or cut (${error.message})`,
+    );
   }
 
   get bytesRead(): number {

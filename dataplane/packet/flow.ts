@@ -101,11 +101,21 @@ function readFrame(bytes: Uint8Array): Frame | undefined {
 function readNetwork(bytes: Uint8Array, type: number, at: number): Network | undefined {
   if (type === ETHER_TYPE.ipv4) {
     const header = readIpv4(bytes, at);
-    return header && { version: 4, ...withPorts(bytes, header, header.protocol, at + header.headerLength, at + header.totalLength) };
+    return (
+      header && {
+        version: 4,
+        ...withPorts(bytes, header, header.protocol, at + header.headerLength, at + header.totalLength),
+      }
+    );
   }
   if (type === ETHER_TYPE.ipv6) {
     const header = readIpv6(bytes, at);
-    return header && { version: 6, ...withPorts(bytes, header, header.transport, at + header.headerLength, at + 40 + header.payloadLength) };
+    return (
+      header && {
+        version: 6,
+        ...withPorts(bytes, header, header.transport, at + header.headerLength, at + 40 + header.payloadLength),
+      }
+    );
   }
   return undefined;
 }
@@ -117,7 +127,13 @@ interface IpHeader {
   readonly moreFragments: boolean;
 }
 
-function withPorts(bytes: Uint8Array, header: IpHeader, protocol: number, transportAt: number, end: number): Omit<Network, 'version'> {
+function withPorts(
+  bytes: Uint8Array,
+  header: IpHeader,
+  protocol: number,
+  transportAt: number,
+  end: number,
+): Omit<Network, 'version'> {
   const { source, destination, fragmentOffset, moreFragments } = header;
   const hasPorts = protocol === IP_PROTOCOL.tcp || protocol === IP_PROTOCOL.udp;
   // Both begin with the ports, so eight bytes are enough for either.
@@ -143,13 +159,17 @@ function summariseNetwork(bytes: Uint8Array, type: number, at: number): string {
   if (network === undefined) return `${ip} [|${ip.toLowerCase()}], ${bytes.length - at} bytes`;
   const { source, destination, sourcePort, destinationPort, fragmentOffset, moreFragments } = network;
   const fragment = fragmentOffset > 0 || moreFragments ? ` frag (${fragmentOffset}${moreFragments ? '+' : ''})` : '';
-  const transport = fragmentOffset > 0 ? { ports: false, text: protocolName(network.protocol) } : summariseTransport(bytes, network);
+  const transport =
+    fragmentOffset > 0 ? { ports: false, text: protocolName(network.protocol) } : summariseTransport(bytes, network);
   const from = transport.ports ? `${source}.${sourcePort}` : source;
   const to = transport.ports ? `${destination}.${destinationPort}` : destination;
   return `${ip} ${from} > ${to}:${fragment} ${transport.text}`;
 }
 
-function summariseTransport(bytes: Uint8Array, { protocol, transportAt: at, end }: Network): { ports: boolean; text: string } {
+function summariseTransport(
+  bytes: Uint8Array,
+  { protocol, transportAt: at, end }: Network,
+): { ports: boolean; text: string } {
   switch (protocol) {
     case IP_PROTOCOL.tcp: {
       const tcp = readTcp(bytes, at);
@@ -163,13 +183,18 @@ function summariseTransport(bytes: Uint8Array, { protocol, transportAt: at, end 
     }
     case IP_PROTOCOL.udp: {
       const udp = readUdp(bytes, at);
-      return udp === undefined ? { ports: false, text: '[|udp]' } : { ports: true, text: `UDP, length ${Math.max(udp.length - 8, 0)}` };
+      return udp === undefined
+        ? { ports: false, text: '[|udp]' }
+        : { ports: true, text: `UDP, length ${Math.max(udp.length - 8, 0)}` };
     }
     case IP_PROTOCOL.icmp:
     case IP_PROTOCOL.icmpv6: {
       const name = protocol === IP_PROTOCOL.icmp ? 'ICMP' : 'ICMP6';
       const icmp = readIcmp(bytes, at);
-      const text = icmp === undefined ? `[|${name.toLowerCase()}]` : `${name} ${describeIcmp(name, icmp)}, length ${Math.max(end - at, 0)}`;
+      const text =
+        icmp === undefined
+          ? `[|${name.toLowerCase()}]`
+          : `${name} ${describeIcmp(name, icmp)}, length ${Math.max(end - at, 0)}`;
       return { ports: false, text };
     }
     case IP_PROTOCOL.ipip:

@@ -112,7 +112,12 @@ export function ipv4(fields: Ipv4Fields, payload: Payload): Layer {
   if (fields.options !== undefined) bytes.set(fields.options, IPV4.headerLength);
   writeU16(bytes, IPV4.checksum, fields.checksum ?? checksum(bytes, 0, headerLength));
   if (inner.checksumAt !== undefined) {
-    finishTransport(bytes, { addresses: IPV4.source, start: headerLength, protocol, checksumAt: headerLength + inner.checksumAt });
+    finishTransport(bytes, {
+      addresses: IPV4.source,
+      start: headerLength,
+      protocol,
+      checksumAt: headerLength + inner.checksumAt,
+    });
   }
   return { bytes, etherType: ETHER_TYPE.ipv4, ipProtocol: IP_PROTOCOL.ipip };
 }

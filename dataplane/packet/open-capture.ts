@@ -67,7 +67,10 @@ async function openWalk(window: CaptureWindow): Promise<CaptureWalk> {
     if (isPcapMagic(view, 0)) return new PcapWalk(window);
     if (view.getUint32(0) === BLOCK.section) return new PcapngWalk(window);
   }
-  throw new XdplabError('ERR_CAPTURE', `${name}: ${describe(view, unread)}, expected a pcap or pcapng capture (also gzip or zstd packed)`);
+  throw new XdplabError(
+    'ERR_CAPTURE',
+    `${name}: ${describe(view, unread)}, expected a pcap or pcapng capture (also gzip or zstd packed)`,
+  );
 }
 
 /** What people hand over by mistake, by its first bytes. */
@@ -85,7 +88,9 @@ const KNOWN_STARTS: readonly (readonly [string, string])[] = [
 
 function describe(view: DataView, length: number): string {
   if (length === 0) return 'found an empty file';
-  const hex = Array.from({ length: Math.min(length, 4) }, (_, at) => view.getUint8(at).toString(16).padStart(2, '0')).join('');
+  const hex = Array.from({ length: Math.min(length, 4) }, (_, at) =>
+    view.getUint8(at).toString(16).padStart(2, '0'),
+  ).join('');
   const known = KNOWN_STARTS.find(([start]) => hex.startsWith(start));
   return known === undefined ? `found first bytes ${hex}` : `found ${known[1]}`;
 }
@@ -151,7 +156,11 @@ class NativeReader implements CaptureReader {
       return this.#window.fill();
     } catch (error) {
       if (!(error instanceof XdplabError)) throw error;
-      this.#damage = captureDamage(this.#window.name, this.#window.offset(this.#window.end), withoutName(error, this.#window.name));
+      this.#damage = captureDamage(
+        this.#window.name,
+        this.#window.offset(this.#window.end),
+        withoutName(error, this.#window.name),
+      );
       return 0;
     }
   }
@@ -160,7 +169,11 @@ class NativeReader implements CaptureReader {
     const window = this.#window;
     if (this.#damage !== undefined) return;
     if (window.owed > 0) {
-      this.#damage = captureDamage(window.name, window.offset(window.end), `the bytes end ${window.owed} short of the end of a block`);
+      this.#damage = captureDamage(
+        window.name,
+        window.offset(window.end),
+        `the bytes end ${window.owed} short of the end of a block`,
+      );
     } else if (window.unread > 0) {
       this.#damage = captureDamage(window.name, window.offset(window.start), this.#walk.cut());
     }

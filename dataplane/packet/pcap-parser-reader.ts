@@ -117,7 +117,10 @@ class PcapParserReader implements CaptureReader {
     while (this.interfaces.length === 0 && !this.#ended) await this.#ready();
     if (this.interfaces.length > 0) return;
     await this.close();
-    throw this.#problem ?? new XdplabError('ERR_CAPTURE', `${this.#name}: found ${this.bytesRead} bytes, expected a pcap capture`);
+    throw (
+      this.#problem ??
+      new XdplabError('ERR_CAPTURE', `${this.#name}: found ${this.bytesRead} bytes, expected a pcap capture`)
+    );
   }
 
   read(batch: PacketBatch): number | Promise<number> {

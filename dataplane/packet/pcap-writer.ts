@@ -6,7 +6,6 @@ import type { OutputFile } from './output-file.ts';
 import { PCAP, PCAP_MAGIC } from './pcap.ts';
 import { secondsOf } from './timestamp.ts';
 
-
 export class PcapWriter implements CaptureWriter {
   packets = 0;
   readonly #output: OutputFile;

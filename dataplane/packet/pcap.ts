@@ -55,14 +55,20 @@ export class PcapWalk implements CaptureWalk {
   constructor(window: CaptureWindow) {
     const { view, start, name, unread } = window;
     if (unread < PCAP.headerLength) {
-      throw new XdplabError('ERR_CAPTURE', `${name}: found ${unread} bytes of a pcap file header, expected ${PCAP.headerLength}`);
+      throw new XdplabError(
+        'ERR_CAPTURE',
+        `${name}: found ${unread} bytes of a pcap file header, expected ${PCAP.headerLength}`,
+      );
     }
     const littleEndian = !KINDS.has(view.getUint32(start));
     const kind = KINDS.get(view.getUint32(start, littleEndian))!;
     const major = view.getUint16(start + 4, littleEndian);
     const minor = view.getUint16(start + 6, littleEndian);
     if (major !== 2 || minor > 4) {
-      throw new XdplabError('ERR_CAPTURE', `${name}: byte 4: found pcap version ${major}.${minor}, expected 2.0 to 2.4`);
+      throw new XdplabError(
+        'ERR_CAPTURE',
+        `${name}: byte 4: found pcap version ${major}.${minor}, expected 2.0 to 2.4`,
+      );
     }
     const linkField = view.getUint32(start + 20, littleEndian);
     const hasFcs = (linkField & 0x0400_0000) !== 0;

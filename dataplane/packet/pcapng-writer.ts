@@ -39,7 +39,13 @@ export class PcapngWriter implements CaptureWriter {
     return this.#output.lengthBytes;
   }
 
-  addInterface({ name, comment, linkType = LINK_TYPE_ETHERNET, snapLength = 0, resolution = NANOSECONDS }: OutputInterface): number {
+  addInterface({
+    name,
+    comment,
+    linkType = LINK_TYPE_ETHERNET,
+    snapLength = 0,
+    resolution = NANOSECONDS,
+  }: OutputInterface): number {
     const nameBytes = encoder.encode(name ?? '');
     const commentBytes = encoder.encode(comment ?? '');
     const start = this.#begin(BLOCK.interface, 64 + nameBytes.length + commentBytes.length);

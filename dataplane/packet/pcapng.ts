@@ -163,13 +163,25 @@ export class PcapngWalk implements CaptureWalk {
 
   #checkTotal(at: number, type: number, total: number): boolean {
     // What nearly every block is, without looking it up.
-    if (type === BLOCK.enhancedPacket && total >= PACKET_BLOCK.minLength && total <= MIN_WINDOW_BYTES && (total & 3) === 0) return true;
+    if (
+      type === BLOCK.enhancedPacket &&
+      total >= PACKET_BLOCK.minLength &&
+      total <= MIN_WINDOW_BYTES &&
+      (total & 3) === 0
+    )
+      return true;
     const least = MIN_LENGTH.get(type);
     if (total % 4 !== 0 || total < (least ?? BLOCK_MIN_BYTES)) {
-      return this.#refuse(at, `a block of type ${type} says it has ${total} bytes, expected a multiple of 4 from ${least ?? BLOCK_MIN_BYTES}`);
+      return this.#refuse(
+        at,
+        `a block of type ${type} says it has ${total} bytes, expected a multiple of 4 from ${least ?? BLOCK_MIN_BYTES}`,
+      );
     }
     if (least !== undefined && total > MIN_WINDOW_BYTES) {
-      return this.#refuse(at, `a block of type ${type} says it has ${total} bytes, expected at most ${MIN_WINDOW_BYTES}`);
+      return this.#refuse(
+        at,
+        `a block of type ${type} says it has ${total} bytes, expected at most ${MIN_WINDOW_BYTES}`,
+      );
     }
     return true;
   }
@@ -186,7 +198,15 @@ export class PcapngWalk implements CaptureWalk {
     if (captured > room || captured > MAX_CAPTURED_BYTES) return this.#refuseCaptured(at, captured, room);
     const from = this.#section[index];
     if (from === undefined) return this.#refuseInterface(at, index);
-    this.#store(u32, word, base + at + PACKET_BLOCK.bytes, captured, view.getUint32(at + PACKET_BLOCK.wire, littleEndian), index, from.fcsBytes);
+    this.#store(
+      u32,
+      word,
+      base + at + PACKET_BLOCK.bytes,
+      captured,
+      view.getUint32(at + PACKET_BLOCK.wire, littleEndian),
+      index,
+      from.fcsBytes,
+    );
     storeUnits(
       u32,
       word + (DESCRIPTOR.timestampNs >>> 2),
@@ -210,7 +230,15 @@ export class PcapngWalk implements CaptureWalk {
     return true;
   }
 
-  #store(u32: Uint32Array, word: number, address: number, captured: number, wire: number, index: number, fcsBytes: number): void {
+  #store(
+    u32: Uint32Array,
+    word: number,
+    address: number,
+    captured: number,
+    wire: number,
+    index: number,
+    fcsBytes: number,
+  ): void {
     const onWire = Math.max(wire, captured) - fcsBytes;
     const packets = ++this.#packets;
     u32[word + (DESCRIPTOR.address >>> 2)] = address;
@@ -223,7 +251,10 @@ export class PcapngWalk implements CaptureWalk {
 
   #refuseCaptured(at: number, captured: number, room: number): false {
     const most = Math.min(room, MAX_CAPTURED_BYTES);
-    return this.#refuse(at, `packet ${this.#packets + 1} says ${captured} bytes were captured, expected at most ${most}`);
+    return this.#refuse(
+      at,
+      `packet ${this.#packets + 1} says ${captured} bytes were captured, expected at most ${most}`,
+    );
   }
 
   #refuseInterface(at: number, index: number): false {
@@ -262,19 +293,23 @@ export class PcapngWalk implements CaptureWalk {
     let offsetSeconds = 0n;
     let fcsBytes = 0;
     const end = next - 4;
-    for (let option = at + INTERFACE_BLOCK.options; option + 4 <= end; ) {
+    for (let option = at + INTERFACE_BLOCK.options; option + 4 <= end;) {
       const code = view.getUint16(option, littleEndian);
       const length = view.getUint16(option + 2, littleEndian);
       const value = option + 4;
       if (code === OPTION.end) break;
       if (value + length > end) {
-        return this.#refuse(option, `an interface option of ${length} bytes, expected at most ${end - value} before the block's end`);
+        return this.#refuse(
+          option,
+          `an interface option of ${length} bytes, expected at most ${end - value} before the block's end`,
+        );
       }
       const expected = OPTION_LENGTH.get(code);
       if (expected !== undefined && length !== expected) {
         return this.#refuse(option, `interface option ${code} has ${length} bytes, expected ${expected}`);
       }
-      if (code === OPTION.ifName) name = printable(decoder.decode(this.#window.region.bytes.slice(value, value + length)));
+      if (code === OPTION.ifName)
+        name = printable(decoder.decode(this.#window.region.bytes.slice(value, value + length)));
       else if (code === OPTION.ifResolution) resolution = view.getUint8(value);
       else if (code === OPTION.ifOffset) offsetSeconds = view.getBigInt64(value, littleEndian);
       else if (code === OPTION.ifFcsLength) fcsBytes = view.getUint8(value);

@@ -26,7 +26,7 @@ export class ZstdFrames {
 
   /** How many of the next bytes come before such a frame's window: all of them, as a rule. */
   check(chunk: Uint8Array): number {
-    for (let at = 0; at < chunk.length; ) {
+    for (let at = 0; at < chunk.length;) {
       if (this.#skip > 0) {
         const passed = Math.min(this.#skip, chunk.length - at);
         this.#skip -= passed;

@@ -40,7 +40,9 @@ test('a pipe may be packed too', async () => {
 });
 
 test('a pipe that nobody writes a capture into is refused', async () => {
-  expect(await refusal(readCapture(pipeOf(scratch.file(new Uint8Array(0)), 'pipe-empty', 0)))).toMatch(/found an empty file/);
+  expect(await refusal(readCapture(pipeOf(scratch.file(new Uint8Array(0)), 'pipe-empty', 0)))).toMatch(
+    /found an empty file/,
+  );
 });
 
 test('a file never asks to be waited for, and a batch is the whole of what one call gives', async () => {
@@ -67,5 +69,7 @@ test('a file never asks to be waited for, and a batch is the whole of what one c
 test('a window too small for the longest packet is refused', async () => {
   const memory = new MachineMemory();
   const window = memory.region(65_536, 4096, 'window');
-  expect(await refusal(openCapture(scratch.file(plain), { window }))).toMatch(/the capture window has 65536 bytes, but needs 524288/);
+  expect(await refusal(openCapture(scratch.file(plain), { window }))).toMatch(
+    /the capture window has 65536 bytes, but needs 524288/,
+  );
 });

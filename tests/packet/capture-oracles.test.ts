@@ -31,12 +31,18 @@ function tshark(path: string, fields: readonly string[], ...flags: readonly stri
     .map((line) => line.split('\t'));
 }
 
-const seconds = (timestampNs: bigint) => `${timestampNs / 1_000_000_000n}.${String(timestampNs % 1_000_000_000n).padStart(9, '0')}`;
+const seconds = (timestampNs: bigint) =>
+  `${timestampNs / 1_000_000_000n}.${String(timestampNs % 1_000_000_000n).padStart(9, '0')}`;
 
 async function expectSameReading(path: string): Promise<void> {
   const { packets, damage } = await readCapture(path);
   expect(damage).toBeUndefined();
-  const ours = packets.map((packet) => [String(packet.number), seconds(packet.timestampNs), String(packet.wire), String(packet.bytes.length)]);
+  const ours = packets.map((packet) => [
+    String(packet.number),
+    seconds(packet.timestampNs),
+    String(packet.wire),
+    String(packet.bytes.length),
+  ]);
   expect(tshark(path, ['frame.number', 'frame.time_epoch', 'frame.len', 'frame.cap_len'])).toEqual(ours);
 }
 
@@ -50,9 +56,12 @@ function craft(littleEndian: boolean, resolution: number, units: bigint, offset 
 const text = (verdict: number) => (verdict === NO_VERDICT ? '' : String(verdict));
 
 describe.skipIf(!isHere)('tshark (needs tshark)', () => {
-  test.each(['interfaces.pcapng', 'snapped.pcapng', 'packed.pcap.gz', 'jumbo.pcap', 'raw-ip.pcap'])('reads %s as we do', async (file) => {
-    await expectSameReading(join(traces, file));
-  });
+  test.each(['interfaces.pcapng', 'snapped.pcapng', 'packed.pcap.gz', 'jumbo.pcap', 'raw-ip.pcap'])(
+    'reads %s as we do',
+    async (file) => {
+      await expectSameReading(join(traces, file));
+    },
+  );
 
   test.each([
     ['big-endian microseconds', pcapFile({ littleEndian: false }, [{ bytes: pattern(60), fraction: 999_999 }])],
@@ -63,7 +72,12 @@ describe.skipIf(!isHere)('tshark (needs tshark)', () => {
   });
 
   test('reads other resolutions, offsets, sections and byte orders as we do', async () => {
-    const bytes = join8(craft(true, 9, 1_700_000_000_123_456_789n), craft(false, 3, 1_700_000_000_123n), craft(true, 0x80 | 3, 13_600_000_005n), craft(true, 6, 5_000_001n, 1_700_000_000));
+    const bytes = join8(
+      craft(true, 9, 1_700_000_000_123_456_789n),
+      craft(false, 3, 1_700_000_000_123n),
+      craft(true, 0x80 | 3, 13_600_000_005n),
+      craft(true, 6, 5_000_001n, 1_700_000_000),
+    );
     await expectSameReading(scratch.file(bytes));
   });
 
@@ -79,7 +93,8 @@ describe.skipIf(!isHere)('tshark (needs tshark)', () => {
       [4, 2],
       [NO_VERDICT, NO_VERDICT],
     ];
-    for (const [index, [xdp, tc]] of verdicts.entries()) writer.write(index % 2, index, 0, 60, pattern(60), 0, 60, xdp, tc);
+    for (const [index, [xdp, tc]] of verdicts.entries())
+      writer.write(index % 2, index, 0, 60, pattern(60), 0, 60, xdp, tc);
     writer.close();
     const rows = tshark(path, ['frame.interface_name', 'frame.verdict.ebpf_xdp', 'frame.verdict.ebpf_tc']);
     expect(rows).toEqual(verdicts.map(([xdp, tc], index) => [`eth${index % 2}`, text(xdp), text(tc)]));
@@ -88,13 +103,25 @@ describe.skipIf(!isHere)('tshark (needs tshark)', () => {
   test('finds every checksum of the generated conversations right', () => {
     const checks = ['ip', 'tcp', 'udp'].flatMap((protocol) => ['-o', `${protocol}.check_checksum:TRUE`]);
     for (const file of ['mixed.pcap', 'vlan.pcap', 'syn-flood.pcap', 'imix.pcap']) {
-      const rows = tshark(join(traces, file), ['ip.checksum.status', 'tcp.checksum.status', 'udp.checksum.status', 'icmp.checksum.status', 'icmpv6.checksum.status'], ...checks);
+      const rows = tshark(
+        join(traces, file),
+        [
+          'ip.checksum.status',
+          'tcp.checksum.status',
+          'udp.checksum.status',
+          'icmp.checksum.status',
+          'icmpv6.checksum.status',
+        ],
+        ...checks,
+      );
       // 1 is good; columns of protocols that a packet does not have are empty.
       expect(new Set(rows.flat())).toEqual(new Set(['', '1']));
     }
   });
 
   test('finds nothing odd in the sequence numbers of whole TCP conversations', () => {
-    expect(tshark(join(traces, 'mixed.pcap'), ['frame.number', '_ws.expert.message'], '-Y', 'tcp.analysis.flags')).toEqual([]);
+    expect(
+      tshark(join(traces, 'mixed.pcap'), ['frame.number', '_ws.expert.message'], '-Y', 'tcp.analysis.flags'),
+    ).toEqual([]);
   });
 });

@@ -60,11 +60,14 @@ describe.each(['out.pcap', 'out.pcapng', 'out.pcap.gz', 'out.pcapng.gz'])('%s', 
     const source = pattern(262_144);
     const writer = openCaptureWriter(path);
     writer.addInterface({});
-    for (let index = 0; index < 40; index++) writer.write(0, index, 0, 262_144, source, 0, 262_144 - index, NO_VERDICT, NO_VERDICT);
+    for (let index = 0; index < 40; index++)
+      writer.write(0, index, 0, 262_144, source, 0, 262_144 - index, NO_VERDICT, NO_VERDICT);
     writer.close();
     const { packets, damage } = await readCapture(path, { batchSize: 3 });
     expect([packets.length, damage]).toEqual([40, undefined]);
-    expect(packets.every(({ bytes }, index) => Buffer.from(bytes).equals(source.subarray(0, 262_144 - index)))).toBe(true);
+    expect(packets.every(({ bytes }, index) => Buffer.from(bytes).equals(source.subarray(0, 262_144 - index)))).toBe(
+      true,
+    );
   });
 
   test('without packets is a capture all the same', async () => {
@@ -78,7 +81,13 @@ test('sources of different arrays and views follow one another', async () => {
   const writer = openCaptureWriter(path);
   writer.addInterface({});
   const whole = pattern(100);
-  const pieces = [whole.subarray(0, 8), whole.subarray(0, 40), whole.subarray(13, 60), pattern(60, 2), whole.subarray(40)];
+  const pieces = [
+    whole.subarray(0, 8),
+    whole.subarray(0, 40),
+    whole.subarray(13, 60),
+    pattern(60, 2),
+    whole.subarray(40),
+  ];
   for (const piece of pieces) writer.write(0, 0, 0, piece.length, piece, 0, piece.length, NO_VERDICT, NO_VERDICT);
   writer.close();
   expect((await readCapture(path)).packets.map(({ bytes }) => bytes)).toEqual(pieces.map((piece) => piece.slice()));

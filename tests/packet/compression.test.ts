@@ -17,7 +17,10 @@ const zstd = (bytes: Uint8Array, ...flags: string[]): Uint8Array =>
   spawnSync('zstd', ['-c', '-q', ...flags], { input: bytes, maxBuffer: 1 << 28 }).stdout;
 
 /** One Zstandard frame by hand (RFC 8878): raw or run-length blocks, so that no tool is needed. */
-function zstdFrame(blocks: readonly { raw?: Uint8Array; repeat?: number; times?: number }[], windowLog = 20): Uint8Array {
+function zstdFrame(
+  blocks: readonly { raw?: Uint8Array; repeat?: number; times?: number }[],
+  windowLog = 20,
+): Uint8Array {
   const parts: Uint8Array[] = [Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, (windowLog - 10) << 3)];
   for (const [index, { raw, repeat = 0, times = 0 }] of blocks.entries()) {
     const last = index === blocks.length - 1 ? 1 : 0;
@@ -51,7 +54,9 @@ describe('gzip', () => {
     const { packets, damage } = await read(packed.subarray(0, packed.length / 2));
     expect(packets.length).toBeGreaterThan(2400);
     expect(packets.length).toBeLessThan(2600);
-    expect(damage).toMatch(/byte \d+: gzip data is damaged or cut \(unexpected end of file\); what came before it was read/);
+    expect(damage).toMatch(
+      /byte \d+: gzip data is damaged or cut \(unexpected end of file\); what came before it was read/,
+    );
   });
 
   test('a wrong checksum is damage', async () => {
@@ -117,7 +122,10 @@ describe('zstd', () => {
   test('run-length blocks that unpack thirty thousandfold are held piece by piece', async () => {
     const bomb = zstdFrame(Array.from({ length: 1024 }, () => ({ repeat: 0, times: 131_071 })));
     const before = process.memoryUsage().arrayBuffers;
-    await readCapture(scratch.file(join8(zstdFrame([{ raw: pcapFile({}, []) }]), bomb)), { batchSize: 4096, keep: false });
+    await readCapture(scratch.file(join8(zstdFrame([{ raw: pcapFile({}, []) }]), bomb)), {
+      batchSize: 4096,
+      keep: false,
+    });
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(96 << 20);
   });
 

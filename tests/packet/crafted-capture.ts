@@ -169,7 +169,10 @@ export class PcapngCraft {
     return this.block(1, join8(head, ...list, ...end));
   }
 
-  packet(bytes: Uint8Array, from: { interface?: number; units?: bigint; captured?: number; wire?: number } = {}): Uint8Array {
+  packet(
+    bytes: Uint8Array,
+    from: { interface?: number; units?: bigint; captured?: number; wire?: number } = {},
+  ): Uint8Array {
     const units = from.units ?? 0n;
     const head = this.fields(
       [4, from.interface ?? 0],

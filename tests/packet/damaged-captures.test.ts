@@ -37,7 +37,10 @@ const SEEDS: readonly (readonly [string, Uint8Array])[] = [
 ];
 
 /** Undefined where opening was refused, properly. */
-async function attempt(bytes: Uint8Array, reader: 'native' | 'pcap-parser' = 'native'): Promise<ReadCapture | undefined> {
+async function attempt(
+  bytes: Uint8Array,
+  reader: 'native' | 'pcap-parser' = 'native',
+): Promise<ReadCapture | undefined> {
   try {
     return await readCapture(scratch.file(bytes, 'attempt'), { reader });
   } catch (error) {
@@ -63,7 +66,10 @@ const mutation = fc.array(
   fc.record({
     at: fc.double({ min: 0, max: 1, noNaN: true }),
     kind: fc.constantFrom('overwrite', 'remove', 'insert', 'cut'),
-    bytes: fc.oneof(fc.uint8Array({ minLength: 1, maxLength: 8 }), fc.constantFrom([0xff, 0xff, 0xff, 0xff], [0, 0, 0, 0], [0, 0, 0, 0x40]).map((list) => Uint8Array.from(list))),
+    bytes: fc.oneof(
+      fc.uint8Array({ minLength: 1, maxLength: 8 }),
+      fc.constantFrom([0xff, 0xff, 0xff, 0xff], [0, 0, 0, 0], [0, 0, 0, 0x40]).map((list) => Uint8Array.from(list)),
+    ),
   }),
   { minLength: 1, maxLength: 4 },
 );
@@ -114,7 +120,12 @@ describe.each(SEEDS)('%s', (_name, seed) => {
 });
 
 test('arbitrary bytes behind any magic are read or refused', async () => {
-  const magics = [...SEEDS.map(([, bytes]) => bytes.slice(0, 24)), Uint8Array.of(0x1f, 0x8b, 8, 0), Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd), new Uint8Array(0)];
+  const magics = [
+    ...SEEDS.map(([, bytes]) => bytes.slice(0, 24)),
+    Uint8Array.of(0x1f, 0x8b, 8, 0),
+    Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd),
+    new Uint8Array(0),
+  ];
   await fc.assert(
     fc.asyncProperty(fc.constantFrom(...magics), fc.uint8Array({ maxLength: 300 }), async (magic, tail) => {
       const read = await attempt(join8(magic, tail));

@@ -19,14 +19,25 @@ const u32 = fc.nat(0xffff_ffff);
 const exactly = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
 const payload = fc.uint8Array({ maxLength: 50 });
 
-const tcpFields = fc.record({ sourcePort: u16, destinationPort: u16, sequence: u32, acknowledgment: u32, flags: u8, window: u16 });
+const tcpFields = fc.record({
+  sourcePort: u16,
+  destinationPort: u16,
+  sequence: u32,
+  acknowledgment: u32,
+  flags: u8,
+  window: u16,
+});
 
 describe('what a builder is given, its reader gives back', () => {
   test('Ethernet and VLAN', () => {
     fc.assert(
       fc.property(exactly(6), exactly(6), fc.nat(0xfff), fc.nat(7), u16, (destination, source, id, priority, type) => {
         const frame = ethernet({ destination, source }, vlan({ id, priority, type }, new Uint8Array(4)));
-        expect(readEthernet(frame)).toEqual({ destination: formatMac(destination), source: formatMac(source), type: ETHER_TYPE.vlan });
+        expect(readEthernet(frame)).toEqual({
+          destination: formatMac(destination),
+          source: formatMac(source),
+          type: ETHER_TYPE.vlan,
+        });
         expect(readVlan(frame, 14)).toEqual({ id, priority, dropEligible: false, type });
       }),
     );
@@ -34,61 +45,97 @@ describe('what a builder is given, its reader gives back', () => {
 
   test('IPv4 and TCP', () => {
     fc.assert(
-      fc.property(exactly(4), exactly(4), u8, u16, tcpFields, payload, (source, destination, timeToLive, identification, fields, body) => {
-        const { bytes } = ipv4({ source, destination, timeToLive, identification, dontFragment: true }, tcp(fields, body));
-        expect(readIpv4(bytes, 0)).toEqual({
-          headerLength: 20,
-          totalLength: 40 + body.length,
-          identification,
-          dontFragment: true,
-          moreFragments: false,
-          fragmentOffset: 0,
-          timeToLive,
-          protocol: IP_PROTOCOL.tcp,
-          source: formatAddress(source),
-          destination: formatAddress(destination),
-        });
-        expect(readTcp(bytes, 20)).toEqual({ ...fields, headerLength: 20 });
-        expect(checksum(bytes, 0, 20)).toBe(0);
-        expect(checksumFinish(checksumAdd(pseudoHeaderSum(bytes, 12, 20, 6, 20 + body.length), bytes, 20, bytes.length))).toBe(0);
-      }),
+      fc.property(
+        exactly(4),
+        exactly(4),
+        u8,
+        u16,
+        tcpFields,
+        payload,
+        (source, destination, timeToLive, identification, fields, body) => {
+          const { bytes } = ipv4(
+            { source, destination, timeToLive, identification, dontFragment: true },
+            tcp(fields, body),
+          );
+          expect(readIpv4(bytes, 0)).toEqual({
+            headerLength: 20,
+            totalLength: 40 + body.length,
+            identification,
+            dontFragment: true,
+            moreFragments: false,
+            fragmentOffset: 0,
+            timeToLive,
+            protocol: IP_PROTOCOL.tcp,
+            source: formatAddress(source),
+            destination: formatAddress(destination),
+          });
+          expect(readTcp(bytes, 20)).toEqual({ ...fields, headerLength: 20 });
+          expect(checksum(bytes, 0, 20)).toBe(0);
+          expect(
+            checksumFinish(checksumAdd(pseudoHeaderSum(bytes, 12, 20, 6, 20 + body.length), bytes, 20, bytes.length)),
+          ).toBe(0);
+        },
+      ),
     );
   });
 
   test('IPv6 and UDP, whose checksum is never zero', () => {
     fc.assert(
-      fc.property(exactly(16), exactly(16), u8, fc.nat(0xf_ffff), u16, u16, payload, (source, destination, trafficClass, flowLabel, sourcePort, destinationPort, body) => {
-        const { bytes } = ipv6({ source, destination, trafficClass, flowLabel, hopLimit: 9 }, udp({ sourcePort, destinationPort }, body));
-        expect(readIpv6(bytes, 0)).toEqual({
-          trafficClass,
-          flowLabel,
-          payloadLength: 8 + body.length,
-          nextHeader: IP_PROTOCOL.udp,
-          hopLimit: 9,
-          source: formatAddress(source),
-          destination: formatAddress(destination),
-          transport: IP_PROTOCOL.udp,
-          headerLength: 40,
-          moreFragments: false,
-          fragmentOffset: 0,
-        });
-        expect(readUdp(bytes, 40)).toEqual({ sourcePort, destinationPort, length: 8 + body.length });
-        expect(checksumFinish(checksumAdd(pseudoHeaderSum(bytes, 8, 40, 17, 8 + body.length), bytes, 40, bytes.length))).toBe(0);
-        expect(bytes[46]! | bytes[47]!).not.toBe(0);
-      }),
+      fc.property(
+        exactly(16),
+        exactly(16),
+        u8,
+        fc.nat(0xf_ffff),
+        u16,
+        u16,
+        payload,
+        (source, destination, trafficClass, flowLabel, sourcePort, destinationPort, body) => {
+          const { bytes } = ipv6(
+            { source, destination, trafficClass, flowLabel, hopLimit: 9 },
+            udp({ sourcePort, destinationPort }, body),
+          );
+          expect(readIpv6(bytes, 0)).toEqual({
+            trafficClass,
+            flowLabel,
+            payloadLength: 8 + body.length,
+            nextHeader: IP_PROTOCOL.udp,
+            hopLimit: 9,
+            source: formatAddress(source),
+            destination: formatAddress(destination),
+            transport: IP_PROTOCOL.udp,
+            headerLength: 40,
+            moreFragments: false,
+            fragmentOffset: 0,
+          });
+          expect(readUdp(bytes, 40)).toEqual({ sourcePort, destinationPort, length: 8 + body.length });
+          expect(
+            checksumFinish(checksumAdd(pseudoHeaderSum(bytes, 8, 40, 17, 8 + body.length), bytes, 40, bytes.length)),
+          ).toBe(0);
+          expect(bytes[46]! | bytes[47]!).not.toBe(0);
+        },
+      ),
     );
   });
 
   test('a UDP sum of zero is sent as 0xffff', () => {
     // The destination port is what makes the rest of the words sum to 0xffff.
-    const { bytes } = ipv4({ source: '0.0.0.0', destination: '0.0.0.0' }, udp({ sourcePort: 0, destinationPort: 0xffff - 17 - 8 - 8 }));
+    const { bytes } = ipv4(
+      { source: '0.0.0.0', destination: '0.0.0.0' },
+      udp({ sourcePort: 0, destinationPort: 0xffff - 17 - 8 - 8 }),
+    );
     expect([bytes[26], bytes[27]]).toEqual([0xff, 0xff]);
   });
 
   test('fragments of both versions', () => {
-    const first = ipv4({ source: '1.2.3.4', destination: '5.6.7.8', protocol: 17, moreFragments: true, fragmentOffset: 1480 }, new Uint8Array(8));
+    const first = ipv4(
+      { source: '1.2.3.4', destination: '5.6.7.8', protocol: 17, moreFragments: true, fragmentOffset: 1480 },
+      new Uint8Array(8),
+    );
     expect(readIpv4(first.bytes, 0)).toMatchObject({ moreFragments: true, fragmentOffset: 1480 });
-    const piece = ipv6Fragment({ nextHeader: 17, offset: 1448, moreFragments: true, identification: 0xdead_beef }, new Uint8Array(8));
+    const piece = ipv6Fragment(
+      { nextHeader: 17, offset: 1448, moreFragments: true, identification: 0xdead_beef },
+      new Uint8Array(8),
+    );
     expect(readIpv6(ipv6({ source: 'fd00::1', destination: 'fd00::2' }, piece).bytes, 0)).toMatchObject({
       nextHeader: IP_PROTOCOL.fragment,
       transport: 17,
@@ -102,7 +149,10 @@ describe('what a builder is given, its reader gives back', () => {
     const echo = icmp({ type: ICMP_TYPE.echo, rest: echoRest(7, 9) }, new Uint8Array(5));
     expect(readIcmp(echo.bytes, 0)).toEqual({ type: 8, code: 0, rest: 0x7_0009, identifier: 7, sequence: 9 });
     expect(checksum(echo.bytes)).toBe(0);
-    const { bytes } = ipv6({ source: 'fd00::1', destination: 'fd00::2' }, icmpv6({ type: ICMPV6_TYPE.packetTooBig, rest: 1280 }, new Uint8Array(5)));
+    const { bytes } = ipv6(
+      { source: 'fd00::1', destination: 'fd00::2' },
+      icmpv6({ type: ICMPV6_TYPE.packetTooBig, rest: 1280 }, new Uint8Array(5)),
+    );
     expect(checksumFinish(checksumAdd(pseudoHeaderSum(bytes, 8, 40, 58, 13), bytes, 40, 53))).toBe(0);
     const fields = {
       operation: ARP_OPERATION.reply,

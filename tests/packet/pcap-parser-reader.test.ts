@@ -15,16 +15,20 @@ const records = Array.from({ length: 3000 }, (_, index) => ({
 }));
 
 /** Strings are compared faster than arrays of bytes. */
-const asText = ({ packets }: ReadCapture) => packets.map((packet) => ({ ...packet, bytes: Buffer.from(packet.bytes).toString('hex') }));
+const asText = ({ packets }: ReadCapture) =>
+  packets.map((packet) => ({ ...packet, bytes: Buffer.from(packet.bytes).toString('hex') }));
 
-test.each([true, false])('both readers deliver the same of a microsecond file (little-endian: %s)', async (littleEndian) => {
-  const path = scratch.file(pcapFile({ littleEndian }, records));
-  const native = await readCapture(path);
-  const other = await readCapture(path, { reader: 'pcap-parser' });
-  expect(asText(other)).toEqual(asText(native));
-  expect(other.reader.interfaces).toEqual(native.reader.interfaces);
-  expect([native.packets.length, native.damage, other.damage]).toEqual([3000, undefined, undefined]);
-});
+test.each([true, false])(
+  'both readers deliver the same of a microsecond file (little-endian: %s)',
+  async (littleEndian) => {
+    const path = scratch.file(pcapFile({ littleEndian }, records));
+    const native = await readCapture(path);
+    const other = await readCapture(path, { reader: 'pcap-parser' });
+    expect(asText(other)).toEqual(asText(native));
+    expect(other.reader.interfaces).toEqual(native.reader.interfaces);
+    expect([native.packets.length, native.damage, other.damage]).toEqual([3000, undefined, undefined]);
+  },
+);
 
 test('FCS bits are taken out of the link type, and the FCS off the packets', async () => {
   const path = scratch.file(pcapFile({ linkField: 0x2400_0001 }, [{ bytes: pattern(64) }]));
@@ -52,11 +56,15 @@ test('a nonsense length ends the reading at once, where pcap-parser would collec
 
 test('what it cannot read is refused in one line that says what can', async () => {
   const craft = new PcapngCraft();
-  expect(await refusal(read(craft.section()))).toMatch(/found first bytes 0a0d0d0a, but the pcap-parser reader knows microsecond pcap only; leave out --reader$/);
+  expect(await refusal(read(craft.section()))).toMatch(
+    /found first bytes 0a0d0d0a, but the pcap-parser reader knows microsecond pcap only; leave out --reader$/,
+  );
   expect(await refusal(read(pcapFile({ magic: 0xa1b23c4d }, [])))).toMatch(/first bytes 4d3cb2a1/);
   expect(await refusal(read(pcapFile({ major: 3 }, [])))).toMatch(/pcap version 3\.4/);
   expect(await refusal(read(pcapFile({ minor: 9 }, [])))).toMatch(/pcap version 2\.9/);
   expect(await refusal(read(new Uint8Array(10)))).toMatch(/found 10 bytes, expected a pcap capture/);
   expect(await refusal(read(new Uint8Array(0)))).toMatch(/found 0 bytes, expected a pcap capture/);
-  expect(await refusal(readCapture('/nowhere/x.pcap', { reader: 'pcap-parser' }))).toBe('/nowhere/x.pcap: there is no such file');
+  expect(await refusal(readCapture('/nowhere/x.pcap', { reader: 'pcap-parser' }))).toBe(
+    '/nowhere/x.pcap: there is no such file',
+  );
 });

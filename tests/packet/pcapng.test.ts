@@ -25,7 +25,10 @@ async function timeOf(resolution: number, units: bigint, offsetSeconds?: bigint)
 }
 
 describe('pcapng', () => {
-  for (const [order, craft] of [['little', little], ['big', big]] as const) {
+  for (const [order, craft] of [
+    ['little', little],
+    ['big', big],
+  ] as const) {
     test(`enhanced, simple and obsolete packets are read in ${order} byte order`, async () => {
       const obsolete = join8(craft.fields([2, 0], [2, 7], [4, 1], [4, 2], [4, 5], [4, 500]), pattern(5, 3));
       const { packets, reader, damage } = await read(
@@ -50,7 +53,10 @@ describe('pcapng', () => {
       little.section(),
       little.interface({ linkType: 1, snapLength: 96, options: [little.option(2, Buffer.from('eth0'))] }),
       interfaceOf(little, 0x94, little.option(2, Buffer.from('\u001b[31mred'))),
-      little.interface({ linkType: 113, options: [little.option(13, Uint8Array.of(4)), little.option(9, Uint8Array.of(9))] }),
+      little.interface({
+        linkType: 113,
+        options: [little.option(13, Uint8Array.of(4)), little.option(9, Uint8Array.of(9))],
+      }),
     );
     expect(reader.interfaces).toEqual([
       { linkType: 1, name: 'eth0', snapLength: 96, resolution: '10^-6', fcsBytes: 0 },
@@ -153,18 +159,58 @@ describe('damaged pcapng', () => {
   const goodBytes = join8(...good).length;
 
   const cases: readonly (readonly [string, Uint8Array, RegExp])[] = [
-    ['a length that is no multiple of four', little.block(6, pattern(30), { total: 43 }), /says it has 43 bytes, expected a multiple of 4 from 32/],
-    ['a length of zero', little.block(5, pattern(30), { total: 0 }), /type 5 says it has 0 bytes, expected a multiple of 4 from 12/],
-    ['a packet block too short for its fields', little.block(6, pattern(8)), /type 6 says it has 20 bytes, expected a multiple of 4 from 32/],
+    [
+      'a length that is no multiple of four',
+      little.block(6, pattern(30), { total: 43 }),
+      /says it has 43 bytes, expected a multiple of 4 from 32/,
+    ],
+    [
+      'a length of zero',
+      little.block(5, pattern(30), { total: 0 }),
+      /type 5 says it has 0 bytes, expected a multiple of 4 from 12/,
+    ],
+    [
+      'a packet block too short for its fields',
+      little.block(6, pattern(8)),
+      /type 6 says it has 20 bytes, expected a multiple of 4 from 32/,
+    ],
     ['a packet block of gigabytes', little.block(6, pattern(40), { total: 0x4000_0000 }), /expected at most 524288/],
-    ['two lengths that differ', little.block(6, pattern(40), { trailer: 48 }), /a block of 52 bytes ends with 48, expected its length again/],
-    ['a packet longer than its block', little.packet(pattern(60), { captured: 64 }), /packet 2 says 64 bytes were captured, expected at most 60/],
-    ['a packet of an interface not described', little.packet(pattern(60), { interface: 1 }), /interface 1, but its section has described 1/],
-    ['a section with another magic', little.block(0x0a0d0d0a, new Uint8Array(16)), /byte-order magic 0x0, expected 0x1a2b3c4d/],
+    [
+      'two lengths that differ',
+      little.block(6, pattern(40), { trailer: 48 }),
+      /a block of 52 bytes ends with 48, expected its length again/,
+    ],
+    [
+      'a packet longer than its block',
+      little.packet(pattern(60), { captured: 64 }),
+      /packet 2 says 64 bytes were captured, expected at most 60/,
+    ],
+    [
+      'a packet of an interface not described',
+      little.packet(pattern(60), { interface: 1 }),
+      /interface 1, but its section has described 1/,
+    ],
+    [
+      'a section with another magic',
+      little.block(0x0a0d0d0a, new Uint8Array(16)),
+      /byte-order magic 0x0, expected 0x1a2b3c4d/,
+    ],
     ['a section of another version', little.section(2), /pcapng version 2, expected 1/],
-    ['an option that leaves its block', little.interface({ options: [little.option(2, pattern(4), 400)] }), /an interface option of 400 bytes, expected at most 8/],
-    ['a resolution of two bytes', little.interface({ options: [little.option(9, pattern(2))] }), /option 9 has 2 bytes, expected 1/],
-    ['a simple packet longer than its block', little.block(3, little.fields([4, 100])), /packet 2 says 100 bytes were captured, expected at most 0/],
+    [
+      'an option that leaves its block',
+      little.interface({ options: [little.option(2, pattern(4), 400)] }),
+      /an interface option of 400 bytes, expected at most 8/,
+    ],
+    [
+      'a resolution of two bytes',
+      little.interface({ options: [little.option(9, pattern(2))] }),
+      /option 9 has 2 bytes, expected 1/,
+    ],
+    [
+      'a simple packet longer than its block',
+      little.block(3, little.fields([4, 100])),
+      /packet 2 says 100 bytes were captured, expected at most 0/,
+    ],
   ];
   for (const [what, block, expected] of cases) {
     test(`${what} is damage, and the packet before it was delivered`, async () => {
@@ -178,7 +224,9 @@ describe('damaged pcapng', () => {
   }
 
   test('a packet before any interface is damage', async () => {
-    expect((await read(little.section(), little.packet(pattern(60)))).damage).toMatch(/interface 0, but its section has described 0/);
+    expect((await read(little.section(), little.packet(pattern(60)))).damage).toMatch(
+      /interface 0, but its section has described 0/,
+    );
     expect((await read(little.section(), little.block(3, little.fields([4, 0])))).damage).toMatch(/has described 0/);
     const { packets, damage } = await read(...good, little.section(), little.packet(pattern(60)));
     expect(packets).toHaveLength(1);

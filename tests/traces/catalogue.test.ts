@@ -24,7 +24,9 @@ describe.each(CATALOGUE)('$file', ({ file, shows, packets, interfaces }) => {
   test('is what the generator writes', () => {
     const path = join(scratch.path, file);
     writeTrace(path, packets(), interfaces);
-    expect(content(path).equals(content(join(folder, file))), 'run `npm run traces` and look at the difference').toBe(true);
+    expect(content(path).equals(content(join(folder, file))), 'run `npm run traces` and look at the difference').toBe(
+      true,
+    );
   });
 
   test('reads back without damage, in order of time, and stands in the README', async () => {
@@ -35,7 +37,9 @@ describe.each(CATALOGUE)('$file', ({ file, shows, packets, interfaces }) => {
     expect(read.packets.every(({ bytes }, index) => Buffer.from(bytes).equals(generated[index]!.bytes))).toBe(true);
     const times = generated.map(({ timeNs }) => timeNs);
     expect(times).toEqual(times.toSorted((left, right) => left - right));
-    expect(readFileSync(join(folder, 'README.md'), 'utf8')).toContain(`| [${file}](${file}) | ${generated.length} | ${shows} |`);
+    expect(readFileSync(join(folder, 'README.md'), 'utf8')).toContain(
+      `| [${file}](${file}) | ${generated.length} | ${shows} |`,
+    );
   });
 });
 
@@ -48,5 +52,7 @@ test('the captures stay small enough to be kept', () => {
 test('a pcap of two link types is refused with what to do', () => {
   const path = join(scratch.path, 'two.pcap');
   expect(() => writeTrace(path, [], [{}, { linkType: 101 }])).toThrow(XdplabError);
-  expect(() => writeTrace(path, [], [{}, { linkType: 101 }])).toThrow(/link type 101 cannot be written; name it \.pcapng/);
+  expect(() => writeTrace(path, [], [{}, { linkType: 101 }])).toThrow(
+    /link type 101 cannot be written; name it \.pcapng/,
+  );
 });

@@ -23,7 +23,9 @@ describe.each(Object.entries(PROFILES))('the profile %s', (_name, profile) => {
   test('is a function of its seed', () => {
     expect([...profile(options)]).toEqual([...profile(options)]);
     const others = [...profile({ ...options, seed: 4 })];
-    expect(others.some(({ bytes }, index) => !Buffer.from(bytes).equals([...profile(options)][index]!.bytes))).toBe(true);
+    expect(others.some(({ bytes }, index) => !Buffer.from(bytes).equals([...profile(options)][index]!.bytes))).toBe(
+      true,
+    );
   });
 });
 
@@ -50,30 +52,37 @@ test('traffic of N flows has N keys, and as many packets each as its share says'
   expect(sorted).toEqual(zipfShares(5000, 100).toSorted((left, right) => right - left));
 });
 
-test.each([true, false])('a TCP conversation opens, talks and closes with sequence numbers that fit (answers: %s)', (answers) => {
-  const packets = [...flowTraffic({ ...options, packets: 40, flows: 1, size: 'requests', services: [VIP.http], answers })];
-  const segments = packets.map(({ bytes }) => {
-    const { totalLength } = readIpv4(bytes, 14)!;
-    const tcp = readTcp(bytes, 34)!;
-    return { ...tcp, length: totalLength - 20 - tcp.headerLength, fromClient: tcp.destinationPort === 80 };
-  });
-  const flags = segments.map((segment) => segment.flags);
-  const { syn, ack, fin } = TCP_FLAG;
-  expect(flags.slice(0, answers ? 3 : 2)).toEqual(answers ? [syn, syn | ack, ack] : [syn, ack]);
-  expect(flags.slice(answers ? -3 : -2)).toEqual(answers ? [fin | ack, fin | ack, ack] : [fin | ack, ack]);
-  const next = new Map<boolean, number>();
-  for (const segment of segments) {
-    const expected = next.get(segment.fromClient);
-    if (expected !== undefined) expect(segment.sequence).toBe(expected);
-    const advance = segment.length + (segment.flags & (syn | fin) ? 1 : 0);
-    next.set(segment.fromClient, (segment.sequence + advance) >>> 0);
-    const peer = next.get(!segment.fromClient);
-    if (segment.flags & ack && peer !== undefined) expect(segment.acknowledgment).toBe(peer);
-  }
-});
+test.each([true, false])(
+  'a TCP conversation opens, talks and closes with sequence numbers that fit (answers: %s)',
+  (answers) => {
+    const packets = [
+      ...flowTraffic({ ...options, packets: 40, flows: 1, size: 'requests', services: [VIP.http], answers }),
+    ];
+    const segments = packets.map(({ bytes }) => {
+      const { totalLength } = readIpv4(bytes, 14)!;
+      const tcp = readTcp(bytes, 34)!;
+      return { ...tcp, length: totalLength - 20 - tcp.headerLength, fromClient: tcp.destinationPort === 80 };
+    });
+    const flags = segments.map((segment) => segment.flags);
+    const { syn, ack, fin } = TCP_FLAG;
+    expect(flags.slice(0, answers ? 3 : 2)).toEqual(answers ? [syn, syn | ack, ack] : [syn, ack]);
+    expect(flags.slice(answers ? -3 : -2)).toEqual(answers ? [fin | ack, fin | ack, ack] : [fin | ack, ack]);
+    const next = new Map<boolean, number>();
+    for (const segment of segments) {
+      const expected = next.get(segment.fromClient);
+      if (expected !== undefined) expect(segment.sequence).toBe(expected);
+      const advance = segment.length + (segment.flags & (syn | fin) ? 1 : 0);
+      next.set(segment.fromClient, (segment.sequence + advance) >>> 0);
+      const peer = next.get(!segment.fromClient);
+      if (segment.flags & ack && peer !== undefined) expect(segment.acknowledgment).toBe(peer);
+    }
+  },
+);
 
 test('frames have the size asked for where their headers fit', () => {
-  const sizes = new Set([...PROFILES.tcp({ ...options, size: 64 })].filter((_, index) => index > 100).map(({ bytes }) => bytes.length));
+  const sizes = new Set(
+    [...PROFILES.tcp({ ...options, size: 64 })].filter((_, index) => index > 100).map(({ bytes }) => bytes.length),
+  );
   expect([...sizes].every((size) => size >= 60 && size <= 66)).toBe(true);
   for (const { bytes } of PROFILES.udp({ ...options, size: 1000 })) expect(bytes.length).toBe(1000);
 });
