@@ -32,6 +32,8 @@ const BIG_ENDIAN_TYPEDEF = /^(__)?be(16|32|64)$|^in_(port|addr)_t$/;
 /** Structs that only the kernel writes. */
 const KERNEL_OWNED = new Set(['bpf_spin_lock', 'bpf_timer', 'bpf_wq', 'bpf_list_head', 'bpf_list_node', 'bpf_rb_root', 'bpf_rb_node', 'bpf_refcount', 'bpf_res_spin_lock']);
 
+/** __int128. */
+const MAX_INT_BYTES = 16;
 /** Types nest no deeper, and give no more values. */
 const MAX_NESTING = 64;
 const MAX_LEAVES = 1 << 24;
@@ -72,6 +74,7 @@ class CodecBuilder {
       if (current.kind === 'typedef') typedefs.push(current.name);
       current = this.btf.type(current.type);
     }
+    if (current.kind === 'int' && (current.sizeBytes < 1 || current.sizeBytes > MAX_INT_BYTES)) this.btf.fail(id, `an integer of ${current.sizeBytes} bytes`);
     return this.byConvention(current, typedefs, name) ?? this.byType(id, current, typedefs, name, depth);
   }
 
@@ -126,7 +129,6 @@ class CodecBuilder {
   private byType(id: number, type: BtfType, typedefs: readonly string[], name: string, depth: number): Codec {
     switch (type.kind) {
       case 'int':
-        if (type.sizeBytes < 1 || type.sizeBytes > 16) return this.btf.fail(id, `an integer of ${type.sizeBytes} bytes`);
         return type.bool && type.sizeBytes === 1 ? boolCodec() : integerCodec({ sizeBytes: type.sizeBytes, signed: type.signed });
       case 'ptr':
         return integerCodec({ sizeBytes: 8 });

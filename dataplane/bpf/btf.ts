@@ -202,18 +202,26 @@ export class Btf {
 
   /** Ids of the types of exactly this name, in order; of one kind where given. */
   idsByName(name: string, kind?: BtfKind): readonly number[] {
-    if (this.idsOfNames === undefined) {
-      this.idsOfNames = new Map();
-      for (let id = 1; id < this.typeCount; id++) {
-        const own = this.nameOf(id);
-        if (own === '') continue;
-        const ids = this.idsOfNames.get(own);
-        if (ids === undefined) this.idsOfNames.set(own, [id]);
-        else ids.push(id);
-      }
+    return this.idsByEssentialName(essentialName(name)).filter((id) => this.nameOf(id) === name && (kind === undefined || this.kindOf(id) === kind));
+  }
+
+  /** Ids of the types of this name, with any flavour or none: `task_struct` also finds `task_struct___old`. */
+  idsByEssentialName(name: string): readonly number[] {
+    this.idsOfNames ??= this.indexNames();
+    return this.idsOfNames.get(name) ?? [];
+  }
+
+  private indexNames(): Map<string, number[]> {
+    const index = new Map<string, number[]>();
+    for (let id = 1; id < this.typeCount; id++) {
+      const nameOffset = this.view.getUint32(this.offsets[id]!, true);
+      if (nameOffset === 0) continue;
+      const name = essentialName(this.strings.raw(nameOffset));
+      const ids = index.get(name);
+      if (ids === undefined) index.set(name, [id]);
+      else ids.push(id);
     }
-    const ids = this.idsOfNames.get(name) ?? [];
-    return kind === undefined ? ids : ids.filter((id) => this.kindOf(id) === kind);
+    return index;
   }
 
   /** Without decoding the type. */
@@ -329,6 +337,12 @@ export class Btf {
         return kind satisfies never;
     }
   }
+}
+
+/** Without what follows the last `___`: programs name other versions of a kernel's type by such flavours. */
+export function essentialName(name: string): string {
+  const flavour = /^(.*[^_])___[^_]/.exec(name);
+  return flavour === null ? name : flavour[1]!;
 }
 
 /** Finds where each type begins and checks names and ids on the way. */

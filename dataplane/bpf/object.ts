@@ -5,13 +5,15 @@
  * line. Nothing is created and nothing is run.
  */
 import type { Btf } from './btf.ts';
+import { bundledBtf } from './bundled-btf.ts';
 import { indexFunctions, readFunctions, resolveReferences, type CodeFunction, type ReferenceScope } from './code-function.ts';
+import { CoreRelocator } from './core-relocate.ts';
 import { dataKind, dataSectionMap } from './data-section.ts';
 import { readExterns } from './extern.ts';
 import { readLegacyMaps } from './legacy-map.ts';
 import { linkProgram } from './link-program.ts';
 import { readMapDeclarations } from './map-declaration.ts';
-import { failObject, openObject, type ObjectFile } from './object-file.ts';
+import { failObject, openObject, recordsWithin, type ObjectFile } from './object-file.ts';
 import { sectionMeaning } from './section-name.ts';
 import type { CollectionSpec, MapSpec, ProgramSpec, ProgramType } from './spec.ts';
 
@@ -20,7 +22,7 @@ export interface LoadOptions {
   readonly name: string;
   /** The type of programs whose section does not say. */
   readonly type?: ProgramType;
-  /** What CO-RE relocations and kernel symbols are resolved against; a function is called only if there are any. */
+  /** What CO-RE relocations and kernel symbols are resolved against: a function is called only if there are any. Default: bundledBtf. */
   readonly kernelBtf?: Btf | (() => Btf);
   /** Kernel configuration for `__kconfig` variables, as in .config: `{ CONFIG_HZ: '1000' }`. */
   readonly kernelConfig?: Readonly<Record<string, string>>;
@@ -29,6 +31,7 @@ export interface LoadOptions {
 /** Programs share subprograms, so a small file could ask for any amount; real ones stay far below. */
 const MAX_SLOTS = 1 << 22;
 
+const SLOT_BYTES = 8;
 /** enum bpf_map_type. */
 const PROG_ARRAY = 3;
 
@@ -62,11 +65,20 @@ function readMaps(file: ObjectFile): Maps {
   return { specs, mapAt: (section, offset) => declared.get(`${section}:${offset}`), dataMap: (section) => data.get(section) };
 }
 
-function kernelLookup(kernelBtf: LoadOptions['kernelBtf']): ReferenceScope['kernelId'] {
-  return (name, kind) => {
-    const btf = typeof kernelBtf === 'function' ? kernelBtf() : kernelBtf;
-    return btf?.idsByName(name, kind)[0];
-  };
+/** Fits the functions to the kernel they are to run on. */
+function relocateFunctions(file: ObjectFile, functions: readonly CodeFunction[], kernelBtf: () => Btf): void {
+  const { btf, btfExt } = file;
+  if (btf === undefined || btfExt === undefined || btfExt.core.size === 0) return;
+  let relocator: CoreRelocator | undefined;
+  for (const code of functions) {
+    for (const record of recordsWithin(btfExt.core.get(code.section.name), code.startBytes, code.endBytes)) {
+      relocator ??= new CoreRelocator(btf, kernelBtf());
+      const slot = (record.offset - code.startBytes) / SLOT_BYTES;
+      const reason = relocator.relocate(code.instructions, slot, record, `${file.where}: ${code.name}`);
+      if (reason !== undefined) code.unresolved.push({ slot, reason });
+    }
+    code.unresolved.sort((a, b) => a.slot - b.slot);
+  }
 }
 
 /** Functions in `.text` are there to be called, unless there is nothing else. */
@@ -100,8 +112,18 @@ export function loadObject(bytes: Uint8Array, options: LoadOptions): CollectionS
 
   const functions = readFunctions(file);
   const functionAt = indexFunctions(functions);
-  const scope: ReferenceScope = { mapAt: maps.mapAt, dataMap: maps.dataMap, externs: externs.bySymbol, kernelId: kernelLookup(options.kernelBtf) };
+  const kernelBtf = (): Btf => {
+    const { kernelBtf: given = bundledBtf } = options;
+    return typeof given === 'function' ? given() : given;
+  };
+  const scope: ReferenceScope = {
+    mapAt: maps.mapAt,
+    dataMap: maps.dataMap,
+    externs: externs.bySymbol,
+    kernelId: (name, kind) => kernelBtf().idsByName(name, kind)[0],
+  };
   for (const code of functions) resolveReferences(file, code, functionAt, scope);
+  relocateFunctions(file, functions, kernelBtf);
 
   const programs = new Map<string, ProgramSpec>();
   let slots = 0;

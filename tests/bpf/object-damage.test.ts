@@ -57,7 +57,7 @@ describe('damaged objects', () => {
   test.each(OBJECT_NAMES)('%s with some bytes changed gives a spec or one line', (name: ObjectName) => {
     const original = objectBytes(name);
     fc.assert(fc.property(fc.array(damage, { minLength: 1, maxLength: 4 }), (changes) => {
-      expectSound(use(changes.reduce((bytes, change) => change(bytes), original.slice())));
+      expectSound(use(changes.reduce<Uint8Array>((bytes, change) => change(bytes), original.slice())));
     }), { numRuns: 150 });
   });
 
@@ -89,12 +89,12 @@ describe('bytes that are something else', () => {
     return result instanceof XdplabError ? `${result.code} ${result.message}` : 'a spec';
   };
 
-  test.each([
-    ['a text', (bytes: Uint8Array) => bytes.set([35, 33, 47]), 'ERR_ELF damaged.bpf.o: at offset 0: not an ELF file; expected an object compiled with clang -target bpf'],
-    ['an x86 object', (bytes: Uint8Array) => bytes.set([62], 18), 'ERR_ELF damaged.bpf.o: at offset 18: compiled for machine 62, expected 247 (BPF); compile with clang -target bpf'],
-    ['a big-endian object', (bytes: Uint8Array) => bytes.set([2], 5), 'ERR_ELF damaged.bpf.o: at offset 5: data encoding 2, expected 1 (little-endian); compile with -target bpfel'],
-    ['a 32-bit object', (bytes: Uint8Array) => bytes.set([1], 4), 'ERR_ELF damaged.bpf.o: at offset 4: ELF class 1, expected 2 (64 bits)'],
-    ['an executable', (bytes: Uint8Array) => bytes.set([2], 16), 'ERR_ELF damaged.bpf.o: at offset 16: ELF type 2, expected 1 (a relocatable object, as clang -c writes it)'],
+  test.each<[string, (bytes: Uint8Array) => void, string]>([
+    ['a text', (bytes) => bytes.set([35, 33, 47]), 'ERR_ELF damaged.bpf.o: at offset 0: not an ELF file; expected an object compiled with clang -target bpf'],
+    ['an x86 object', (bytes) => bytes.set([62], 18), 'ERR_ELF damaged.bpf.o: at offset 18: compiled for machine 62, expected 247 (BPF); compile with clang -target bpf'],
+    ['a big-endian object', (bytes) => bytes.set([2], 5), 'ERR_ELF damaged.bpf.o: at offset 5: data encoding 2, expected 1 (little-endian); compile with -target bpfel'],
+    ['a 32-bit object', (bytes) => bytes.set([1], 4), 'ERR_ELF damaged.bpf.o: at offset 4: ELF class 1, expected 2 (64 bits)'],
+    ['an executable', (bytes) => bytes.set([2], 16), 'ERR_ELF damaged.bpf.o: at offset 16: ELF type 2, expected 1 (a relocatable object, as clang -c writes it)'],
   ])('%s is named', (_, change, message) => {
     expect(changed(change)).toBe(message);
   });

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { loadObject, type LoadOptions } from '../../dataplane/bpf/object.ts';
 import type { CollectionSpec, MapSpec, ProgramSpec } from '../../dataplane/bpf/spec.ts';
 
-export const OBJECT_NAMES = ['maps', 'data', 'subprograms', 'values', 'legacy', 'legacy-iproute2'] as const;
-export type ObjectName = (typeof OBJECT_NAMES)[number];
+export const OBJECT_NAMES = ['maps', 'data', 'subprograms', 'values', 'legacy', 'legacy-iproute2', 'core'] as const;
+export type ObjectName = (typeof OBJECT_NAMES)[number] | 'core-target';
 
 export function objectBytes(name: ObjectName): Uint8Array {
   return new Uint8Array(readFileSync(new URL(`objects/${name}.bpf.o`, import.meta.url)));
