@@ -214,13 +214,6 @@ struct ipv6_prefix {
 	struct in6_addr address;
 };
 
-struct fragment_key {
-	struct in6_addr source;
-	struct in6_addr destination;
-	__be32 id;
-	__u32 protocol;
-};
-
 struct both_ways {
 	struct counter ingress;
 	struct counter egress;
@@ -554,7 +547,7 @@ static __always_inline enum ct_verdict judge_packet(struct __sk_buff *skb, enum 
 	if (network->fragment == NOT_FRAGMENTED)
 		return judge_transport(config, &cursor, &packet);
 
-	fragment = (struct fragment_key){ source, destination, network->fragment_id, network->protocol };
+	fragment = fragment_key(network);
 	if (network->fragment == LATER_FRAGMENT) {
 		passed_until = bpf_map_lookup_elem(&ct_fragments, &fragment);
 		return passed_until && *passed_until > packet.now ? CT_PASS_FRAGMENT : CT_DROP_FRAGMENT;

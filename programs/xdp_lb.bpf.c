@@ -90,13 +90,6 @@ struct flow_key {
 	__u8 pad[3];
 };
 
-struct fragment_key {
-	struct in6_addr source;
-	struct in6_addr destination;
-	__be32 id;
-	__u32 protocol;
-};
-
 /* Where a packet goes and on whose account; what a first fragment leaves for the later ones. */
 struct route {
 	__u32 vip;
@@ -487,7 +480,7 @@ int xdp_lb(struct xdp_md *ctx)
 	flow.client = source_address(&network);
 	flow.vip = destination_address(&network);
 	flow.protocol = network.protocol;
-	fragment = (struct fragment_key){ flow.client, flow.vip, network.fragment_id, network.protocol };
+	fragment = fragment_key(&network);
 
 	if (network.fragment == LATER_FRAGMENT) {
 		struct route *found = bpf_map_lookup_elem(&lb_fragments, &fragment);

@@ -212,6 +212,21 @@ static __always_inline struct in6_addr destination_address(const struct network_
 	return network->version == 4 ? mapped_address(network->v4->destination) : network->v6->destination;
 }
 
+/* What the fragments of one packet have in common. RFC 791 counts the protocol in; RFC 8200 does not, and
+ * indeed there each fragment may show another one. */
+struct fragment_key {
+	struct in6_addr source;
+	struct in6_addr destination;
+	__be32 id;
+	__u32 protocol;
+};
+
+static __always_inline struct fragment_key fragment_key(const struct network_layer *network)
+{
+	return (struct fragment_key){ source_address(network), destination_address(network), network->fragment_id,
+				      network->version == 4 ? network->protocol : IPPROTO_FRAGMENT };
+}
+
 /* The beginning of a packet, as an ICMP error quotes it. */
 struct quoted_packet {
 	struct in6_addr source;
