@@ -12,10 +12,10 @@ import { MAP_FLAG } from './map-check.ts';
 import { MapError, errnoName, type ErrnoName } from './map-error.ts';
 import { MapModule, compileOperations, type MapOperations } from './map-module.ts';
 import { mapsOf, type ProgramReference } from './map-registry.ts';
-import { MAP_DESCRIPTOR, OPERATION_NAMES, roundUp, valueStride, type MapGeometry, type MapOperation, type MapType } from './map.ts';
+import { MAP_DESCRIPTOR, OPERATION_NAMES, UPDATE, roundUp, valueStride, type MapGeometry, type MapOperation, type MapType } from './map.ts';
 import { consumeRingbuf } from './ringbuf.ts';
 import { readU32, u32Bytes } from './slot-array.ts';
-import { specialFields } from './special-fields.ts';
+import { specialFields, type SpecialField } from './special-fields.ts';
 
 /** What helps, for each errno of a user's operation. */
 const REMEDY: { readonly [Name in ErrnoName]?: (map: BpfMap) => string } = {
@@ -35,6 +35,7 @@ export class BpfMap {
   /** On machine addresses, as engines and helpers call them. */
   readonly operations: MapOperations;
   readonly #machine: Machine;
+  readonly #special: readonly SpecialField[];
   readonly #modules = new WeakMap<ModuleBuilder, MapModule>();
   #frozen = false;
 
@@ -45,6 +46,7 @@ export class BpfMap {
     this.geometry = geometry;
     this.operations = operations;
     this.#machine = geometry.machine;
+    this.#special = specialFields(geometry.spec);
   }
 
   get name(): string {
@@ -90,6 +92,7 @@ export class BpfMap {
   update(key: Uint8Array, value: Uint8Array, flags = 0): void {
     this.#permitWrite('update');
     const { valueBytes } = this.spec;
+    if ((flags & UPDATE.lock) !== 0 && !this.#special.some(({ type }) => type === 'bpf_spin_lock')) this.#fail('update', 'EINVAL', 'BPF_F_LOCK was given, but its value has no struct bpf_spin_lock');
     if (value.length !== this.userValueBytes) {
       const expected = this.type.perCpu ? `${this.userValueBytes}: ${valueBytes} padded to ${valueStride(this.spec)}, for each of ${this.#machine.cpus} CPUs` : `${valueBytes}`;
       this.#fail('update', 'EINVAL', `a value of ${value.length} bytes was given, expected ${expected}`);
@@ -206,7 +209,7 @@ export class BpfMap {
     if (this.type.references) return this.type.references.read(this.geometry, first);
     if (!this.type.perCpu) {
       const value = memory.u8.slice(first, first + this.spec.valueBytes);
-      for (const { offset, lengthBytes } of specialFields(this.spec)) value.fill(0, offset, offset + lengthBytes);
+      for (const { offset, lengthBytes } of this.#special) value.fill(0, offset, offset + lengthBytes);
       return value;
     }
     const stride = valueStride(this.spec);

@@ -2,12 +2,14 @@
  * BPF_MAP_TYPE_CPUMAP (Linux Documentation/bpf/map_cpumap.rst): CPUs to hand packets to. The slot is `struct
  * bpf_cpumap_val`: u32 length of the queue, 0 where empty, u32 program id.
  */
-import { MAP_FLAG } from './map-check.ts';
+import { MAP_FLAG, refuse } from './map-check.ts';
 import { mapsOf } from './map-registry.ts';
 import { ERRNO, type MapType } from './map.ts';
 import { REDIRECT_ARRAY, checkSlots, readU32, slotArray, slotUpdateErrno, u32Bytes } from './slot-array.ts';
 
 const FLAGS = MAP_FLAG.NUMA_NODE;
+/** CONFIG_NR_CPUS, as distributions build their kernels. */
+const MAX_CPUS = 8192;
 const MAX_QUEUE = 16_384;
 const NO_PROGRAM = 0xffff_ffff;
 
@@ -16,7 +18,10 @@ export const CPUMAP: MapType = {
   name: 'cpumap',
   perCpu: false,
   holds: 'cpus',
-  check: (spec) => checkSlots(spec, 'cpumap', [4, 8], FLAGS),
+  check(spec) {
+    checkSlots(spec, 'cpumap', [4, 8], FLAGS);
+    if (spec.maxEntries > MAX_CPUS) refuse(spec, 'cpumap', 'E2BIG', `max_entries ${spec.maxEntries}`, `at most ${MAX_CPUS}`);
+  },
   ...slotArray({ slotBytes: 8, family: REDIRECT_ARRAY }),
   references: {
     write({ machine, spec }, key, value, flags) {
