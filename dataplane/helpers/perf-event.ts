@@ -1,7 +1,7 @@
 /**
  * bpf_perf_event_output: a sample to user space, followed by as much of the packet as the flags ask for.
  *
- * The lab reads a PERF_EVENT_ARRAY as libbpf's perf_buffer does: slot i holds an event of CPU i, for each CPU.
+ * Slot i of the map holds an event of CPU i, as libbpf's perf_buffer sets them up, so only the current CPU's takes samples.
  * The order of checks is Linux's: unknown flags, packet bytes, the index, the slot.
  */
 import type { Machine } from '../machine/machine.ts';
@@ -25,8 +25,10 @@ const output =
     if (appended !== flagsHigh) return -ERRNO.EINVAL;
     if (appended > packetBytes(machine, ctx! >>> 0)) return -ERRNO.EFAULT;
     const slot = index! >>> 0 === BPF_F_CURRENT_CPU ? machine.cpu : index! >>> 0;
-    if (slot >= memory.view.getUint32((map! >>> 0) + MAP_DESCRIPTOR.maxEntries, true)) return -ERRNO.E2BIG;
-    if (slot >= machine.cpus) return -ERRNO.ENOENT;
+    const descriptor = map! >>> 0;
+    if (slot >= memory.view.getUint32(descriptor + MAP_DESCRIPTOR.maxEntries, true)) return -ERRNO.E2BIG;
+    const slots = memory.view.getUint32(descriptor + MAP_DESCRIPTOR.storage, true);
+    if (memory.view.getUint32(slots + 4 * slot, true) === 0) return -ERRNO.ENOENT;
     if (slot !== machine.cpu) return -ERRNO.EOPNOTSUPP;
 
     const lengthBytes = dataBytes! >>> 0;
@@ -37,7 +39,7 @@ const output =
       const packet = inMemory(memory, packetStart(machine, ctx! >>> 0), appended);
       bytes.set(memory.u8.subarray(packet, packet + appended), lengthBytes);
     }
-    machine.onEvent({ source: 'perf', cpu: machine.cpu, timestampNs: machine.nowNs, map: mapsOf(machine).byDescriptor(map!)?.name ?? '', bytes });
+    machine.onEvent({ source: 'perf', cpu: machine.cpu, timestampNs: machine.nowNs, map: mapsOf(machine).byDescriptor(descriptor)?.name ?? '', bytes });
     return 0;
   };
 

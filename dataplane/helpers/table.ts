@@ -1,22 +1,27 @@
 /** Every helper there is here, in order of id. A new one is a file or a row of a file, and its line in this list. */
 import { CSUM_DIFF_HELPERS } from './csum-diff.ts';
 import type { Helper } from './helper.ts';
+import { LOOP_HELPERS } from './loop.ts';
 import { MAP_ELEMENT_HELPERS } from './map-element.ts';
 import { PERF_EVENT_HELPERS } from './perf-event.ts';
 import { PROCESSOR_HELPERS } from './processor.ts';
 import { RANDOM_HELPERS } from './random.ts';
 import { REDIRECT_MAP_HELPERS } from './redirect-map.ts';
 import { REDIRECT_HELPERS } from './redirect.ts';
+import { RINGBUF_HELPERS } from './ringbuf.ts';
 import { SKB_BYTES_HELPERS } from './skb-bytes.ts';
 import { SKB_CHECKSUM_HELPERS } from './skb-checksum.ts';
 import { SKB_METADATA_HELPERS } from './skb-metadata.ts';
 import { SKB_ROOM_HELPERS } from './skb-room.ts';
 import { SKB_TUNNEL_HELPERS } from './skb-tunnel.ts';
 import { SKB_VLAN_HELPERS } from './skb-vlan.ts';
+import { SPIN_LOCK_HELPERS } from './spin-lock.ts';
+import { STRING_HELPERS } from './string.ts';
 import { TAIL_CALL_HELPERS } from './tail-call.ts';
 import { TIME_HELPERS } from './time.ts';
 import { TRACE_HELPERS } from './trace.ts';
 import { XDP_ADJUST_HELPERS } from './xdp-adjust.ts';
+import { XDP_BYTES_HELPERS } from './xdp-bytes.ts';
 
 export const HELPERS: readonly Helper[] = [
   ...MAP_ELEMENT_HELPERS,
@@ -30,6 +35,11 @@ export const HELPERS: readonly Helper[] = [
   ...REDIRECT_MAP_HELPERS,
   ...PERF_EVENT_HELPERS,
   ...XDP_ADJUST_HELPERS,
+  ...XDP_BYTES_HELPERS,
+  ...RINGBUF_HELPERS,
+  ...SPIN_LOCK_HELPERS,
+  ...LOOP_HELPERS,
+  ...STRING_HELPERS,
   ...SKB_BYTES_HELPERS,
   ...SKB_ROOM_HELPERS,
   ...SKB_VLAN_HELPERS,

@@ -1,5 +1,5 @@
 /** A machine with one packet, and helpers called on it by name, as the tests here need them. */
-import type { ProgramType } from '../../dataplane/bpf/spec.ts';
+import type { MapSpec, ProgramType } from '../../dataplane/bpf/spec.ts';
 import { HELPERS, bindHelper } from '../../dataplane/helpers/index.ts';
 import { ARGUMENT_KINDS, type Helper } from '../../dataplane/helpers/helper.ts';
 import { Machine, type MachineOptions } from '../../dataplane/machine/machine.ts';
@@ -16,6 +16,10 @@ export function helperNamed(name: string, type: ProgramType): Helper {
   const helper = HELPERS.find((row) => row.name === name && row.programs.includes(type));
   if (helper === undefined) throw new Error(`no helper ${name} for ${type}`);
   return helper;
+}
+
+export function mapSpec(fields: Partial<MapSpec>): MapSpec {
+  return { name: 'map', type: 2, keyBytes: 4, valueBytes: 8, maxEntries: 1, flags: 0, pinning: 'none', keyTypeId: 0, valueTypeId: 0, frozen: false, ...fields };
 }
 
 export class Bench {

@@ -1,7 +1,9 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { MachineEvent } from '../../dataplane/machine/machine.ts';
-import { MAP_DESCRIPTOR } from '../../dataplane/maps/map.ts';
-import { Bench } from './bench.ts';
+import { createMap } from '../../dataplane/maps/bpf-map.ts';
+import { Bench, mapSpec } from './bench.ts';
+
+const PERF_EVENT_ARRAY = 4;
 
 const PACKET = Uint8Array.from({ length: 64 }, (_, index) => index);
 const CURRENT_CPU = 0xffff_ffffn;
@@ -17,8 +19,7 @@ describe.each(['xdp', 'sched_cls'] as const)('events from %s programs', (type) =
     events = [];
     bench.machine.onEvent = (event) => events.push(event);
     bench.machine.nowNs = 5n;
-    map = bench.machine.memory.allocate(MAP_DESCRIPTOR.size, 8, 'map');
-    bench.machine.memory.view.setUint32(map + MAP_DESCRIPTOR.maxEntries, 4, true);
+    map = createMap(bench.machine, mapSpec({ name: 'events', type: PERF_EVENT_ARRAY, keyBytes: 4, valueBytes: 4, maxEntries: 4 })).descriptor;
   });
 
   // Answers of Linux 6.18 with an event of CPU i in slot i, as perf_buffer sets them up; there were none in slots 2 and 3.
@@ -37,7 +38,7 @@ describe.each(['xdp', 'sched_cls'] as const)('events from %s programs', (type) =
 
   test('a sample is followed by the packet’s first bytes', () => {
     bench.call('perf_event_output', bench.ctx, map, packetBytes(4) | CURRENT_CPU, bench.bytes([9, 8]), 2);
-    expect(events[0]).toMatchObject({ source: 'perf', cpu: 0, timestampNs: 5n });
+    expect(events[0]).toMatchObject({ source: 'perf', cpu: 0, timestampNs: 5n, map: 'events' });
     expect([...events[0]!.bytes]).toEqual([9, 8, 0, 1, 2, 3]);
   });
 

@@ -1,0 +1,63 @@
+/** Helpers of ring buffers. The record and its states are the map's to know: maps/ringbuf.ts. */
+import { ERRNO } from '../maps/map.ts';
+import { emitRingbufCommit, emitRingbufQuery, emitRingbufReserve, RINGBUF_WAKEUP } from '../maps/ringbuf.ts';
+import { i32, memory, select, type ValueType } from '../wasm/expression.ts';
+import type { FunctionBuilder } from '../wasm/function-builder.ts';
+import { helperParams, helperResult, type ArgumentKind, type Helper, type ReturnKind } from './helper.ts';
+import { ANY_PROGRAM } from './program-sets.ts';
+
+const WAKEUP_FLAGS = RINGBUF_WAKEUP.none | RINGBUF_WAKEUP.force;
+
+/** Whoever reads the ring buffer polls it, so the flags that ask for a wake-up are checked and change nothing. */
+function output(f: FunctionBuilder): void {
+  const [map, data, size, flags, flagsHigh] = [f.param(0, 'i32'), f.param(1, 'i32'), f.param(2, 'i32'), f.param(3, 'i32'), f.param(4, 'i32')];
+  f.if(i32.or(i32.and(flags, i32.const(~WAKEUP_FLAGS)), flagsHigh), () => f.return(i32.const(-ERRNO.EINVAL)));
+  const record = emitRingbufReserve(f, map, size);
+  f.if(i32.eqz(record), () => f.return(i32.const(-ERRNO.EAGAIN)));
+  f.do(memory.copy(record, data, size));
+  emitRingbufCommit(f, record, false);
+  f.return(i32.const(0));
+}
+
+function reserve(f: FunctionBuilder): void {
+  f.if(i32.or(f.param(2, 'i32'), f.param(3, 'i32')), () => f.return(i32.const(0)));
+  f.return(emitRingbufReserve(f, f.param(0, 'i32'), f.param(1, 'i32')));
+}
+
+const commit =
+  (discard: boolean) =>
+  (f: FunctionBuilder): void =>
+    emitRingbufCommit(f, f.param(0, 'i32'), discard);
+
+/** No question has a number past 32 bits. */
+function query(f: FunctionBuilder): void {
+  const what = f.let(select(f.param(2, 'i32'), i32.const(-1), f.param(1, 'i32')), 'what');
+  emitRingbufQuery(f as FunctionBuilder<'i64'>, f.param(0, 'i32'), what);
+}
+
+function row(id: number, name: string, args: readonly ArgumentKind[], returns: ReturnKind, body: (f: FunctionBuilder) => void): Helper {
+  const helper: Helper = {
+    id,
+    name,
+    args,
+    returns,
+    programs: ANY_PROGRAM,
+    implementation: {
+      kind: 'wasm',
+      emit: (module) => {
+        const f = module.function<ValueType | undefined>(name, helperParams(helper), helperResult(helper));
+        body(f);
+        return f;
+      },
+    },
+  };
+  return helper;
+}
+
+export const RINGBUF_HELPERS: readonly Helper[] = [
+  row(130, 'ringbuf_output', ['map', 'memory', 'size_or_zero', 'u64'], 'int', output),
+  row(131, 'ringbuf_reserve', ['map', 'allocated_size', 'u64'], 'ringbuf_record_or_null', reserve),
+  row(132, 'ringbuf_submit', ['ringbuf_record', 'u64'], 'void', commit(false)),
+  row(133, 'ringbuf_discard', ['ringbuf_record', 'u64'], 'void', commit(true)),
+  row(134, 'ringbuf_query', ['map', 'u64'], 'u64', query),
+];
