@@ -55,9 +55,9 @@ function extentsIn(file: ObjectFile, section: ElfSection, symbols: readonly ElfS
   const functions = symbols.filter((symbol) => symbol.type === STT.FUNC);
   // Objects of old compilers have functions without a type.
   const chosen = functions.length > 0 ? functions : symbols.filter((symbol) => symbol.type === STT.NOTYPE && symbol.binding !== STB.LOCAL);
-  const starts = [...new Set(chosen.map((symbol) => symbol.value))].sort((a, b) => a - b);
+  const starts = [...new Set(chosen.map((symbol) => symbol.value))].toSorted((a, b) => a - b);
   const nextStart = new Map(starts.map((start, index) => [start, starts[index + 1] ?? section.bytes.length] as const));
-  return chosen.sort((a, b) => a.value - b.value).map((symbol) => {
+  return chosen.toSorted((a, b) => a.value - b.value).map((symbol) => {
     const endBytes = symbol.sizeBytes === 0 ? nextStart.get(symbol.value)! : symbol.value + symbol.sizeBytes;
     if (symbol.value % SLOT_BYTES !== 0 || endBytes > section.bytes.length) {
       failObject(file, `function ${symbol.name} spans ${symbol.value} to ${endBytes} of section ${section.name}, which has ${section.bytes.length} bytes`);

@@ -218,7 +218,7 @@ function readRelocations(file: ElfReader, sections: readonly ElfSection[], symbo
       const symbol = symbols[file.u32(at + 12)] ?? file.fail(at + 8, `a relocation by symbol ${file.u32(at + 12)}, but there are ${symbols.length}`);
       entries.push({ offset, type: file.u32(at + 8), symbol });
     }
-    relocations.set(target.index, entries.sort((a, b) => a.offset - b.offset));
+    relocations.set(target.index, entries.toSorted((a, b) => a.offset - b.offset));
   }
   return relocations;
 }

@@ -99,10 +99,10 @@ function compareSettings(a: Setting, b: Setting): number {
   return b.alignment - a.alignment || b.sizeBytes - a.sizeBytes || (a.name < b.name ? -1 : 1);
 }
 
-function kconfigMap(file: ObjectFile, btf: Btf, settings: Setting[], config: Readonly<Record<string, string>>): { map: MapSpec; offsets: Map<string, number> } {
+function kconfigMap(file: ObjectFile, btf: Btf, settings: readonly Setting[], config: Readonly<Record<string, string>>): { map: MapSpec; offsets: Map<string, number> } {
   const offsets = new Map<string, number>();
   let end = 0;
-  for (const setting of settings.sort(compareSettings)) {
+  for (const setting of settings.toSorted(compareSettings)) {
     offsets.set(setting.name, Math.ceil(end / setting.alignment) * setting.alignment);
     end = offsets.get(setting.name)! + setting.sizeBytes;
   }

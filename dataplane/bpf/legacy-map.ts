@@ -47,13 +47,13 @@ function readEntries(file: ObjectFile, section: ElfSection): Entry[] {
   const byOffset = new Map(symbols.map((symbol) => [symbol.value, symbol] as const));
   if (byOffset.size === 0) return [];
   // Linked objects keep definitions that another has replaced, so that the symbols leave gaps.
-  const isKnown = (size: number): boolean => Object.values(ENTRY_BYTES).some((known) => known === size);
-  const entryBytes = [symbols[0]!.sizeBytes, section.sizeBytes / byOffset.size].find(isKnown);
+  const sizes: readonly number[] = Object.values(ENTRY_BYTES);
+  const entryBytes = [symbols[0]!.sizeBytes, section.sizeBytes / byOffset.size].find((size) => sizes.includes(size));
   if (entryBytes === undefined) {
-    return failObject(file, `section ${section.name}: ${byOffset.size} maps in ${section.sizeBytes} bytes, expected entries of ${Object.values(ENTRY_BYTES).join(', ')} bytes`);
+    return failObject(file, `section ${section.name}: ${byOffset.size} maps in ${section.sizeBytes} bytes, expected entries of ${sizes.join(', ')} bytes`);
   }
   const view = new DataView(section.bytes.buffer, section.bytes.byteOffset, section.bytes.byteLength);
-  return [...byOffset.values()].sort((a, b) => a.value - b.value).map((symbol) => {
+  return [...byOffset.values()].toSorted((a, b) => a.value - b.value).map((symbol) => {
     if (symbol.value % entryBytes !== 0 || symbol.value + entryBytes > section.bytes.length) failObject(file, `section ${section.name}: map ${symbol.name} is at ${symbol.value}, expected a multiple of ${entryBytes}`);
     const index = symbol.value / entryBytes;
     const words = Array.from({ length: entryBytes / 4 }, (_, word) => view.getUint32(symbol.value + word * 4, true));

@@ -5,16 +5,17 @@
  * name in a hostile object cannot break a line or move a terminal's cursor.
  */
 
-const UNPRINTABLE = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u2028\u2029]/g;
-const PLAIN = /^[\t\x20-\x7e]*$/;
+const UNPRINTABLE = /[\p{Cc}\u2028\u2029]/gu;
+const PLAIN = /^[\x20-\x7e]*$/;
 
 /** Longer strings are cut: without a limit, many offsets into one long string would take quadratic time. */
 const MAX_STRING_BYTES = 1024;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+/** Tabs are common in the source lines that BTF keeps. */
 function escapeCharacter(character: string): string {
-  return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
+  return character === '\t' ? ' ' : `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
 }
 
 function decodeText(bytes: Buffer): string {
@@ -23,7 +24,7 @@ function decodeText(bytes: Buffer): string {
   try {
     return utf8.decode(bytes).replaceAll(UNPRINTABLE, escapeCharacter);
   } catch {
-    return ascii.replaceAll(/[^\t\x20-\x7e]/g, escapeCharacter);
+    return ascii.replaceAll(/[^\x20-\x7e]/g, escapeCharacter);
   }
 }
 
