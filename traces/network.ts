@@ -3,7 +3,8 @@
  *
  *     clients, attackers ── gateway 02:…:fe ── eth0 02:…:01 10.0.0.1, in front of the services' addresses
  */
-import { addressBytes, parsePrefix } from '../dataplane/packet/address.ts';
+import { parsePrefix } from '../dataplane/address.ts';
+import { addressBytes } from '../dataplane/packet/address.ts';
 import { IP_PROTOCOL } from '../dataplane/packet/ipv4.ts';
 import type { Random } from './random.ts';
 

@@ -10,6 +10,7 @@ import { addDump } from './dump.ts';
 import { addMap } from './map.ts';
 import { addReplay } from './replay.ts';
 import { addShow } from './show.ts';
+import { addSupported } from './supported.ts';
 import { paint } from './terminal.ts';
 
 const USAGE_STATUS = 2;
@@ -24,7 +25,7 @@ const program = new Command('xdplab')
   .version(version())
   .exitOverride()
   .showHelpAfterError('(add --help for what there is)');
-for (const add of [addReplay, addShow, addDump, addMap]) add(program);
+for (const add of [addReplay, addShow, addDump, addMap, addSupported]) add(program);
 
 // A reader that went away (`xdplab … | head`) is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

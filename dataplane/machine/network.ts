@@ -5,7 +5,7 @@
  * A device's addresses bring the routes that Linux derives from them: the address itself is local, its prefix is
  * reached directly. Lookups read addresses where they stand and allocate nothing.
  */
-import type { Prefix } from '../address.ts';
+import { IPV6_BYTES, type Prefix } from '../address.ts';
 
 export interface NetworkDevice {
   readonly ifindex: number;
@@ -13,6 +13,8 @@ export interface NetworkDevice {
   /** 6 bytes. */
   readonly mac: Uint8Array;
   readonly mtuBytes: number;
+  /** Receive queues, 1 unless said: of more than one, packets are spread over them by receive-side scaling. */
+  readonly queues?: number;
   readonly up: boolean;
   /** net.ipv4.conf.*.forwarding and its IPv6 twin: without it, bpf_fib_lookup answers FWD_DISABLED for what comes in here. */
   readonly forwarding: boolean;
@@ -31,9 +33,9 @@ export interface Route {
   readonly ifindex: number;
   /** Gateway, 4 or 16 bytes; an IPv4 route may have an IPv6 one. Without it the destination is on the link. */
   readonly via?: Uint8Array;
-  /** The lowest wins among equal prefixes. 0 unless said, as `ip route` has it for IPv4. */
+  /** The lowest wins among equal prefixes. Unless said, 0 for IPv4 and 1024 for IPv6, as `ip route` has it. */
   readonly metric?: number;
-  /** The device's unless said. */
+  /** As `mtu lock` sets it; the device's unless said. */
   readonly mtuBytes?: number;
   /** Preferred source address. */
   readonly source?: Uint8Array;
@@ -75,8 +77,11 @@ export class Network {
       const { address } = prefix;
       this.addRoute({ prefix: { address, prefixBits: address.length * 8 }, type: 'local', ifindex: device.ifindex });
       if (prefix.prefixBits < address.length * 8) {
-        this.addRoute({ prefix, type: 'unicast', ifindex: device.ifindex, source: address });
+        const metric = address.length === IPV6_BYTES ? CONNECTED_IPV6_METRIC : 0;
+        this.addRoute({ prefix, type: 'unicast', ifindex: device.ifindex, source: address, metric });
       }
+      const broadcast = broadcastAddress(prefix);
+      if (broadcast) this.addRoute({ prefix: { address: broadcast, prefixBits: 32 }, type: 'local', ifindex: device.ifindex });
     }
   }
 
@@ -91,7 +96,7 @@ export class Network {
     const head = leadingBits(address, 0, prefixBits);
     const routes = level.routes.get(head) ?? [];
     routes.push(route);
-    routes.sort((a, b) => (a.metric ?? 0) - (b.metric ?? 0));
+    routes.sort((a, b) => metricOf(a) - metricOf(b));
     level.routes.set(head, routes);
   }
 
@@ -113,7 +118,8 @@ export class Network {
 
   /**
    * The route to the address at `bytes[at, at + addressBytes)`. Without a table, as the default rules look it up:
-   * local addresses first, then the main table. With `outIfindex`, only routes that leave by that device.
+   * local addresses first, then the main table. With `outIfindex`, only routes that leave by that device. Routes by a
+   * device that is down are not there.
    */
   route(bytes: Uint8Array, at: number, addressBytes: number, table?: number, outIfindex = 0): Route | undefined {
     for (const { routes, prefixBits, addressBytes: family } of this.#levels) {
@@ -122,6 +128,7 @@ export class Network {
       if (candidates === undefined) continue;
       for (const route of candidates) {
         if (outIfindex !== 0 && route.ifindex !== outIfindex) continue;
+        if (this.#devices.get(route.ifindex)?.up === false) continue;
         if (table === undefined ? !ofDefaultTables(route) : table !== tableOf(route)) continue;
         if (matches(route.prefix, bytes, at)) return route;
       }
@@ -141,6 +148,18 @@ export class Network {
 }
 
 const TABLE_LOCAL = 255;
+const DEFAULT_IPV6_METRIC = 1024;
+const CONNECTED_IPV6_METRIC = 256;
+
+export function metricOf({ metric, prefix }: Route): number {
+  return metric ?? (prefix.address.length === IPV6_BYTES ? DEFAULT_IPV6_METRIC : 0);
+}
+
+/** The last address of an IPv4 prefix that has one to spare. */
+function broadcastAddress({ address, prefixBits }: Prefix): Uint8Array | undefined {
+  if (address.length === IPV6_BYTES || prefixBits > 30) return undefined;
+  return Uint8Array.from(address, (byte, index) => byte | (0xff >> Math.min(Math.max(prefixBits - 8 * index, 0), 8)));
+}
 
 function tableOf(route: Route): number {
   return route.table ?? (route.type === 'local' ? TABLE_LOCAL : TABLE_MAIN);

@@ -4,7 +4,8 @@
  *   0 u16 hardware 1   2 u16 protocol 0x0800   4 u8 6   5 u8 4   6 u16 operation
  *   8 sender MAC   14 sender IPv4   18 target MAC   24 target IPv4   28
  */
-import { addressBytes, formatIpv4, formatMac, macBytes } from './address.ts';
+import { formatIPv4, formatMac } from '../address.ts';
+import { addressBytes, macBytes } from './address.ts';
 import { readU16, writeU16 } from './big-endian.ts';
 import { ETHER_TYPE } from './ethernet.ts';
 import type { Layer } from './layer.ts';
@@ -36,9 +37,9 @@ export function readArp(bytes: Uint8Array, at: number): Arp | undefined {
   return {
     operation: readU16(bytes, at + ARP.operation),
     senderMac: formatMac(bytes, at + ARP.senderMac),
-    senderAddress: formatIpv4(bytes, at + ARP.senderAddress),
+    senderAddress: formatIPv4(bytes, at + ARP.senderAddress),
     targetMac: formatMac(bytes, at + ARP.targetMac),
-    targetAddress: formatIpv4(bytes, at + ARP.targetAddress),
+    targetAddress: formatIPv4(bytes, at + ARP.targetAddress),
   };
 }
 

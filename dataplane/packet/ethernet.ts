@@ -1,7 +1,8 @@
 /**
  * Ethernet II (IEEE 802.3).   0 destination   6 source   12 u16 type   14
  */
-import { formatMac, macBytes } from './address.ts';
+import { formatMac } from '../address.ts';
+import { macBytes } from './address.ts';
 import { readU16, writeU16 } from './big-endian.ts';
 import { asLayer, prepend } from './layer.ts';
 import type { Payload } from './layer.ts';

@@ -100,9 +100,15 @@ export const SK_BUFF = {
   exposed: 220,
   /** Offset of the transport header from data, 0 where it is unknown. */
   transport_offset: 224,
-  /** Where the tunnel key is kept: struct bpf_tunnel_key, 64 bytes. */
+  /** skb->encapsulation: an outer header was pushed by bpf_skb_adjust_room. */
+  encapsulation: 228,
+  /** How many checksums CHECKSUM_UNNECESSARY vouches for, less one. */
+  csum_level: 232,
+  /** Where the tunnel key is kept, 64 bytes: see helpers/skb-tunnel.ts. */
   tunnel_key_storage: 256,
-  size: 384,
+  /** Tunnel options: u32 length, then at most 255 bytes. */
+  tunnel_options: 320,
+  size: 640,
 } as const;
 
 export const CHECKSUM = { none: 0, unnecessary: 1, complete: 2, partial: 3 } as const;

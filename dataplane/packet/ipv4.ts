@@ -5,7 +5,8 @@
  *   6 u16 reserved:1 dont:1 more:1 fragmentOffset:13   8 u8 timeToLive   9 u8 protocol   10 u16 checksum
  *  12 source   16 destination   20 options
  */
-import { addressBytes, formatIpv4 } from './address.ts';
+import { formatIPv4 } from '../address.ts';
+import { addressBytes } from './address.ts';
 import { readU16, writeU16 } from './big-endian.ts';
 import { checksum, finishTransport } from './checksum.ts';
 import { ETHER_TYPE } from './ethernet.ts';
@@ -72,8 +73,8 @@ export function readIpv4(bytes: Uint8Array, at: number): Ipv4 | undefined {
     fragmentOffset: (fragment & 0x1fff) * 8,
     timeToLive: bytes[at + IPV4.timeToLive]!,
     protocol: bytes[at + IPV4.protocol]!,
-    source: formatIpv4(bytes, at + IPV4.source),
-    destination: formatIpv4(bytes, at + IPV4.destination),
+    source: formatIPv4(bytes, at + IPV4.source),
+    destination: formatIPv4(bytes, at + IPV4.destination),
   };
 }
 

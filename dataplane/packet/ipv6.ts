@@ -6,7 +6,8 @@
  *
  *   fragment   0 u8 nextHeader   1 u8 0   2 u16 offset:13 0:2 more:1   4 u32 identification   8
  */
-import { addressBytes, formatIpv6 } from './address.ts';
+import { formatIPv6 } from '../address.ts';
+import { addressBytes } from './address.ts';
 import { readU16, readU32, writeU16, writeU32 } from './big-endian.ts';
 import { finishTransport } from './checksum.ts';
 import { ETHER_TYPE } from './ethernet.ts';
@@ -69,8 +70,8 @@ export function readIpv6(bytes: Uint8Array, at: number): Ipv6 | undefined {
     payloadLength: readU16(bytes, at + IPV6.payloadLength),
     nextHeader: bytes[at + IPV6.nextHeader]!,
     hopLimit: bytes[at + IPV6.hopLimit]!,
-    source: formatIpv6(bytes, at + IPV6.source),
-    destination: formatIpv6(bytes, at + IPV6.destination),
+    source: formatIPv6(bytes, at + IPV6.source),
+    destination: formatIPv6(bytes, at + IPV6.destination),
     transport,
     headerLength: next - at,
     moreFragments: (fragment & 1) !== 0,

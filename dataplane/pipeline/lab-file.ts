@@ -33,6 +33,7 @@ export interface DeviceDescription {
   readonly ifindex?: number;
   readonly mac?: Uint8Array;
   readonly mtuBytes?: number;
+  readonly queues?: number;
   readonly up?: boolean;
   readonly forwarding?: boolean;
   readonly addresses?: readonly Prefix[];
@@ -98,7 +99,7 @@ class LabReader {
   }
 
   #device(value: unknown, at: string): DeviceDescription {
-    const device = this.#node(value, at, ['name', 'ifindex', 'mac', 'mtu', 'up', 'forwarding', 'addresses', 'peer', ...HOOK_NAMES]);
+    const device = this.#node(value, at, ['name', 'ifindex', 'mac', 'mtu', 'queues', 'up', 'forwarding', 'addresses', 'peer', ...HOOK_NAMES]);
     const mac = device.get('mac');
     const peer = device.get('peer');
     return {
@@ -106,6 +107,7 @@ class LabReader {
       ...optional('ifindex', this.#number(device, 'ifindex', 1, 0x7fff_ffff, at)),
       ...optional('mac', mac === undefined ? undefined : this.#parsed(mac, `${at}.mac`, parseMac, 'an address such as 02:00:00:00:00:01')),
       ...optional('mtuBytes', this.#number(device, 'mtu', 68, 262_144, at)),
+      ...optional('queues', this.#number(device, 'queues', 1, 1024, at)),
       ...optional('up', this.#flag(device, 'up', at)),
       ...optional('forwarding', this.#flag(device, 'forwarding', at)),
       ...optional('peer', peer === undefined ? undefined : this.#text(peer, `${at}.peer`)),

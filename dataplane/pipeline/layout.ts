@@ -10,6 +10,7 @@
  *   24 u32 xdpEnd     one past the last      272 u64 faults
  *   28 u32 tcIngress, 32 u32 tcIngressEnd
  *   36 u32 tcEgress, 40 u32 tcEgressEnd
+ *   44 u32 queues
  *   48 u64 rxPackets, 56 u64 rxBytes
  *   64 u64 txPackets, 72 u64 txBytes
  *
@@ -37,6 +38,7 @@ export const DEVICE = {
   tcIngressEnd: 32,
   tcEgress: 36,
   tcEgressEnd: 40,
+  queues: 44,
   rxPackets: 48,
   rxBytes: 56,
   txPackets: 64,

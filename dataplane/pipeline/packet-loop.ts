@@ -16,6 +16,7 @@ import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
 import { ModuleBuilder } from '../wasm/module-builder.ts';
 import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP, MAX_HOPS, MAX_RECORDS_PER_PACKET, OTHER_VERDICT_SLOT, RECORD } from './layout.ts';
 import { DROP_REASON, FATE, type DropReason, type Fate } from './outcome.ts';
+import { defineQueueChoice } from './receive-side-scaling.ts';
 
 /** Addresses that are constants in the loop's code. */
 export interface LoopAddresses {
@@ -32,6 +33,8 @@ export interface LoopAddresses {
   /** u32 device record address by capture interface, 0 where packets of it cannot be run. */
   readonly interfaces: number;
   readonly interfaceCount: number;
+  /** Words for receive-side scaling. */
+  readonly toeplitz: number;
   readonly instructionBudget: number;
 }
 
@@ -386,6 +389,8 @@ export function emitPacketLoop(at: LoopAddresses): Uint8Array<ArrayBuffer> {
     f.return(i32.const(0));
   }
 
+  const chooseQueue = defineQueueChoice(module, at.toeplitz);
+
   /** Puts the packet into a frame of its own, as a NIC's DMA would, and describes it in the XDP context. */
   const receive = module.function('receive', ['i32'], undefined);
   {
@@ -424,6 +429,8 @@ export function emitPacketLoop(at: LoopAddresses): Uint8Array<ArrayBuffer> {
     setXdp(f, XDP_MD.hard_start, hardStart);
     setXdp(f, XDP_MD.hard_end, i32.sub(i32.add(hardStart, frameBytes), i32.const(FRAME.sharedInfo)));
     setXdp(f, XDP_MD.rx_queue_index, i32.const(0));
+    const queues = f.let(i32.load(cpuCell(CPU_BLOCK.device), DEVICE.queues), 'queues');
+    f.if(i32.gtU(queues, i32.const(1)), () => setXdp(f, XDP_MD.rx_queue_index, call(chooseQueue, data, end, queues)));
     setXdp(f, XDP_MD.egress_ifindex, i32.const(0));
     f.return();
   }

@@ -16,6 +16,7 @@ import { compileModule } from '../wasm/compile.ts';
 import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP, MAX_RECORDS_PER_PACKET, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
 import { DROP_REASON, type DropReason } from './outcome.ts';
 import { writeLinkAddresses } from './neighbour.ts';
+import { DEFAULT_KEY, TOEPLITZ_TABLE_BYTES, toeplitzTable } from './receive-side-scaling.ts';
 import { emitPacketLoop, type LoopImports, type PacketLoop } from './packet-loop.ts';
 
 export interface Attachment {
@@ -83,6 +84,7 @@ export class Pipeline {
       devicesEnd: this.#deviceTable + devices.length * DEVICE.size,
       interfaces: this.#interfaces,
       interfaceCount: MAX_INTERFACES,
+      toeplitz: this.#allocateToeplitz(),
       instructionBudget: machine.instructionBudget,
     });
     this.#writeTables();
@@ -174,6 +176,12 @@ export class Pipeline {
     this.#setCell(LOOP.arenaCursor, this.#arena);
   }
 
+  #allocateToeplitz(): number {
+    const address = this.machine.memory.allocate(TOEPLITZ_TABLE_BYTES, 64, 'receive-side scaling');
+    this.machine.memory.u32.set(toeplitzTable(DEFAULT_KEY), address >>> 2);
+    return address;
+  }
+
   #writeTables(): void {
     const { memory } = this.machine;
     const { view } = memory;
@@ -194,6 +202,7 @@ export class Pipeline {
       const base = this.#deviceTable + position * DEVICE.size;
       view.setUint32(base + DEVICE.ifindex, device.ifindex, true);
       view.setUint32(base + DEVICE.mtu, device.mtuBytes, true);
+      view.setUint32(base + DEVICE.queues, device.queues ?? 1, true);
       memory.bytes(base + DEVICE.mac, 6).set(device.mac);
       const knowsOwn = device.mac.some((byte) => byte !== 0);
       view.setUint32(base + DEVICE.flags, (device.up ? DEVICE_FLAG.up : 0) | (knowsOwn ? DEVICE_FLAG.knowsOwn : 0), true);

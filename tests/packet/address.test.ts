@@ -3,19 +3,8 @@ import { isIPv4, isIPv6 } from 'node:net';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import {
-  addressBytes,
-  formatAddress,
-  formatIpv6,
-  formatMac,
-  formatPrefix,
-  macBytes,
-  parseAddress,
-  parseIpv4,
-  parseIpv6,
-  parseMac,
-  parsePrefix,
-} from '../../dataplane/packet/address.ts';
+import { formatAddress, formatIPv6, formatMac, formatPrefix, parseAddress, parseIPv4, parseIPv6, parseMac, parsePrefix } from '../../dataplane/address.ts';
+import { addressBytes, macBytes } from '../../dataplane/packet/address.ts';
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
 
@@ -31,13 +20,13 @@ describe('addresses', () => {
     ['10.0.0.1', [10, 0, 0, 1]],
     ['255.255.255.255', [255, 255, 255, 255]],
   ])('%s is IPv4', (text, expected) => {
-    expect([...parseIpv4(text)!]).toEqual(expected);
+    expect([...parseIPv4(text)!]).toEqual(expected);
   });
 
   test.each(['10.0.0', '10.0.0.256', '010.0.0.1', '10.0.0.1 ', '10.0.0.1.2', '1.2.3.', '', '0x0a.0.0.1', '-1.0.0.0'])(
     '"%s" is not IPv4',
     (text) => {
-      expect(parseIpv4(text)).toBeUndefined();
+      expect(parseIPv4(text)).toBeUndefined();
     },
   );
 
@@ -55,7 +44,7 @@ describe('addresses', () => {
     ['::13.1.68.3', '::d01:4403'],
     ['64:ff9b::192.0.2.33', '64:ff9b::c000:221'],
   ])('%s is written %s', (text, expected) => {
-    expect(formatIpv6(parseIpv6(text)!)).toBe(expected);
+    expect(formatIPv6(parseIPv6(text)!)).toBe(expected);
   });
 
   test.each([
@@ -74,13 +63,13 @@ describe('addresses', () => {
     ':1:2:3:4:5:6:7:8',
     '1:2:3:4:5:6:7:1.2.3.4',
   ])('"%s" is not IPv6', (text) => {
-    expect(parseIpv6(text)).toBeUndefined();
+    expect(parseIPv6(text)).toBeUndefined();
   });
 
   test('what is accepted is what Node accepts, zone names and a :: for no hextet aside', () => {
     fc.assert(
       fc.property(nearly, (text) => {
-        const emptyRun = text.includes('::') && parseIpv6(text.replace('::', ':')) !== undefined;
+        const emptyRun = text.includes('::') && parseIPv6(text.replace('::', ':')) !== undefined;
         expect(parseAddress(text) !== undefined).toBe(isIPv4(text) || (isIPv6(text) && !emptyRun));
       }),
       { numRuns: 3000 },

@@ -2,7 +2,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { formatAddress, formatMac } from '../../dataplane/packet/address.ts';
+import { formatAddress, formatMac } from '../../dataplane/address.ts';
 import { arp, ARP_OPERATION, readArp } from '../../dataplane/packet/arp.ts';
 import { checksum, checksumAdd, checksumFinish, pseudoHeaderSum } from '../../dataplane/packet/checksum.ts';
 import { ethernet, ETHER_TYPE, readEthernet } from '../../dataplane/packet/ethernet.ts';

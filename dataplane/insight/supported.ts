@@ -1,0 +1,66 @@
+/**
+ * What is supported, as Markdown made from the tables that the engines run by, so that it cannot be out of date:
+ * docs/SUPPORTED.md is this text. What Linux has and we do not is listed too.
+ */
+import { ALU_OPS, ATOMIC_OPS, BRANCH_OPS } from '../bpf/isa.ts';
+import type { ProgramType } from '../bpf/spec.ts';
+import { ENGINES } from '../engine/index.ts';
+import { HELPER_NAMES, helpersOf } from '../helpers/index.ts';
+import { HOOKS } from '../hooks/index.ts';
+import { MAP_TYPES } from '../maps/index.ts';
+import { DROP_REASONS } from '../pipeline/outcome.ts';
+
+/** enum bpf_map_type, by number, as bpftool spells it. */
+const MAP_TYPE_NAMES = [
+  '', 'hash', 'array', 'prog_array', 'perf_event_array', 'percpu_hash', 'percpu_array', 'stack_trace', 'cgroup_array', 'lru_hash',
+  'lru_percpu_hash', 'lpm_trie', 'array_of_maps', 'hash_of_maps', 'devmap', 'sockmap', 'cpumap', 'xskmap', 'sockhash', 'cgroup_storage',
+  'reuseport_sockarray', 'percpu_cgroup_storage', 'queue', 'stack', 'sk_storage', 'devmap_hash', 'struct_ops', 'ringbuf', 'inode_storage',
+  'task_storage', 'bloom_filter', 'user_ringbuf', 'cgrp_storage', 'arena', 'insn_array',
+] as const;
+
+/** Types whose helpers are listed: each stands for the hooks it attaches to. */
+const LISTED_TYPES: readonly ProgramType[] = ['xdp', 'sched_cls'];
+
+export function supportedMarkdown(): string {
+  return [
+    '# Supported',
+    'Made from the tables that the engines run by: `npm run docs` writes it anew.',
+    `Engines: ${Object.keys(ENGINES).join(', ')}. Every row below holds for all of them.`,
+    '## Hooks',
+    rows(
+      ['hook', 'program types', 'verdicts'],
+      HOOKS.map((hook) => [
+        hook.name,
+        hook.programTypes.join(', '),
+        Object.entries(hook.modes)
+          .map(([mode, { verdicts, unknown }]) => `${mode}: ${verdicts.map(({ name }) => name).join(', ')}; any other code: ${unknown}`)
+          .join('<br>'),
+      ]),
+    ),
+    '## Map types',
+    rows(
+      ['type', 'number', 'supported'],
+      MAP_TYPE_NAMES.flatMap((name, id) => (id === 0 ? [] : [[MAP_TYPES.get(id)?.name ?? name, String(id), MAP_TYPES.has(id) ? 'yes' : '**no**']])),
+    ),
+    '## Helpers',
+    rows(
+      ['helper', 'number', ...LISTED_TYPES],
+      HELPER_NAMES.flatMap((name, id) => (id === 0 ? [] : [[`bpf_${name}`, String(id), ...LISTED_TYPES.map((type) => (helpersOf(type).has(id) ? 'yes' : '–'))]])),
+    ),
+    'A dash: Linux does not offer it to that program type either, or it is not here yet; a program that calls it is refused by name.',
+    '## Instructions',
+    `All of RFC 9669: ${ALU_OPS.length} arithmetic operations (${ALU_OPS.join(', ')}) in 32 and 64 bits, negation, byte swaps, sign-extending moves and loads; ${BRANCH_OPS.length} conditional jumps (${BRANCH_OPS.join(', ')}) in 32 and 64 bits, goto and gotol; atomics (${ATOMIC_OPS.join(', ')}) of 4 and 8 bytes; LD_ABS and LD_IND; calls of helpers, subprograms and callbacks; tail calls.`,
+    'Not supported: kernel functions (kfuncs), arenas, and instructions of conformance group `callx`.',
+    '## Drop reasons',
+    rows(
+      ['reason', 'meaning'],
+      DROP_REASONS.slice(1).map(({ name, text }) => [name, text]),
+    ),
+  ]
+    .join('\n\n')
+    .concat('\n');
+}
+
+function rows(head: readonly string[], body: readonly (readonly string[])[]): string {
+  return [head, head.map(() => '---'), ...body].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}

@@ -1,0 +1,51 @@
+/** The verification suite of the RSS specification: its key, its packets, its hashes. */
+import { expect, test } from 'vitest';
+import { parseAddress } from '../../dataplane/address.ts';
+import { MachineMemory } from '../../dataplane/machine/memory.ts';
+import { DEFAULT_KEY, defineHash, TOEPLITZ_TABLE_BYTES, toeplitzTable } from '../../dataplane/pipeline/receive-side-scaling.ts';
+import { ModuleBuilder } from '../../dataplane/wasm/module-builder.ts';
+
+const memory = new MachineMemory();
+const packetAt = memory.allocate(2048, 64, 'packet');
+const table = memory.region(TOEPLITZ_TABLE_BYTES, 64, 'table');
+new Uint8Array(table.bytes.buffer, table.address).set(new Uint8Array(toeplitzTable(DEFAULT_KEY).buffer));
+
+const module = new ModuleBuilder();
+module.importMemory('machine', 'memory');
+module.export('hash', defineHash(module, table.address));
+const { hash } = new WebAssembly.Instance(new WebAssembly.Module(module.assemble()), { machine: { memory: memory.wasm } }).exports as { hash(data: number, end: number): number };
+
+function hashOf(packet: readonly number[]): number {
+  memory.u8.set(packet, packetAt);
+  return hash(packetAt, packetAt + packet.length) >>> 0;
+}
+
+function packet(source: string, sourcePort: number, destination: string, destinationPort: number, protocol = 6, tags: readonly number[] = [], fragment = 0): number[] {
+  const addresses = [...parseAddress(source)!, ...parseAddress(destination)!];
+  const ports = [sourcePort >> 8, sourcePort & 255, destinationPort >> 8, destinationPort & 255];
+  const ethernet = [...new Array<number>(12).fill(2), ...tags];
+  if (addresses.length === 8) return [...ethernet, 8, 0, 0x45, 0, 0, 40, 0, 1, fragment >> 8, fragment & 255, 64, protocol, 0, 0, ...addresses, ...ports];
+  return [...ethernet, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 20, protocol, 64, ...addresses, ...ports];
+}
+
+test.each([
+  ['66.9.149.187', 2794, '161.142.100.80', 1766, 0x51ccc178, 0x323e8fc2],
+  ['199.92.111.2', 14230, '65.69.140.83', 4739, 0xc626b0ea, 0xd718262a],
+  ['24.19.198.95', 12898, '12.22.207.184', 38024, 0x5c2b394a, 0xd2d0a5de],
+  ['3ffe:2501:200:1fff::7', 2794, '3ffe:2501:200:3::1', 1766, 0x40207d3d, 0x2cc18cd5],
+  ['3ffe:501:8::260:97ff:fe40:efab', 14230, 'ff02::1', 4739, 0xdde51bbf, 0x0f0c461c],
+] as const)('%s port %i to %s port %i hashes as the specification says', (source, sourcePort, destination, destinationPort, withPorts, addressesOnly) => {
+  expect(hashOf(packet(source, sourcePort, destination, destinationPort))).toBe(withPorts);
+  expect(hashOf(packet(source, sourcePort, destination, destinationPort, 1))).toBe(addressesOnly);
+});
+
+test('VLAN tags are looked through, and fragments hash without ports', () => {
+  const tags = [0x88, 0xa8, 0, 5, 0x81, 0, 0, 6];
+  expect(hashOf(packet('66.9.149.187', 2794, '161.142.100.80', 1766, 17, tags))).toBe(0x51ccc178);
+  expect(hashOf(packet('66.9.149.187', 2794, '161.142.100.80', 1766, 17, [], 0x2000))).toBe(0x323e8fc2);
+});
+
+test('what is not IP, or is cut short, hashes to 0', () => {
+  expect(hashOf([...new Array<number>(12).fill(2), 0x08, 0x06, 1, 2, 3, 4])).toBe(0);
+  expect(hashOf(packet('66.9.149.187', 2794, '161.142.100.80', 1766).slice(0, 30))).toBe(0);
+});
