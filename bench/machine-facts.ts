@@ -1,0 +1,28 @@
+/** The machine a result was measured on: without it a number means nothing. */
+import { arch, availableParallelism, cpus, loadavg, release, totalmem, type } from 'node:os';
+
+export interface MachineFacts {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryGib: number;
+  readonly system: string;
+  readonly node: string;
+  readonly v8: string;
+  /** The compiler that made the machine code of programs and of the packet loop. */
+  readonly tier: string;
+  /** Processes that wanted a core in the minute before. */
+  readonly load: number;
+}
+
+export function machineFacts(): MachineFacts {
+  return {
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: availableParallelism(),
+    memoryGib: Math.round(totalmem() / 2 ** 30),
+    system: `${type()} ${release()} ${arch()}`,
+    node: process.version,
+    v8: process.versions.v8,
+    tier: 'WebAssembly by the optimising compiler from the first packet on (no Liftoff); JavaScript by all tiers, warmed up',
+    load: Math.round(loadavg()[0]! * 100) / 100,
+  };
+}

@@ -1,0 +1,86 @@
+/**
+ * End to end: a capture through the demonstration lab, from opening the file to the last verdict.
+ *
+ * In this process a lab is built anew for every sample, outside the time, but JavaScript is warm. In a process of its
+ * own, `xdplab replay` is what a user starts, cold, and says itself how long the replay took.
+ */
+import { spawnSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+import { XdplabError } from '../dataplane/errors.ts';
+import { EventLog } from '../dataplane/pipeline/event-log.ts';
+import { openLab, type OpenedLab } from '../dataplane/pipeline/open-lab.ts';
+import { replay } from '../dataplane/pipeline/replay.ts';
+import type { Statistics } from '../dataplane/pipeline/statistics.ts';
+import { describeFates } from './fates.ts';
+import { timed, timedAsync, type Benchmark } from './harness.ts';
+
+const COMMAND_LINE = fileURLToPath(new URL('../dataplane/cli/main.js', import.meta.url));
+
+export function warmReplay(labFile: string, capture: string, packets: number): Benchmark {
+  let opened: OpenedLab;
+  return {
+    name: 'firewall and load balancer, warm',
+    group: 'replay',
+    packets,
+    restore: async () => {
+      opened = await openLab({ file: labFile, engine: 'wasm' });
+      // Compiles the packet loop.
+      void opened.lab.pipeline;
+    },
+    sample: () => {
+      const { lab, events } = opened;
+      const log = new EventLog(lab, events);
+      return timedAsync(async () => {
+        const result = await replay(lab, capture, { onProgress: () => log.drain() });
+        expectPackets(capture, result.packets, packets);
+      });
+    },
+    describe: () => describeFates(opened.lab.statistics()),
+  };
+}
+
+/** Files that a replay writes, beside the capture. */
+export interface ReplayOutputs {
+  readonly out?: string;
+  readonly verdicts?: string;
+}
+
+/** `clock`: what the command says the replay took, or all from its start to its end, that of Node included. */
+export function commandReplay(name: string, labFile: string, capture: string, packets: number, clock: 'replay' | 'process', outputs: ReplayOutputs = {}): Benchmark {
+  const files = Object.values(outputs).filter((file) => file !== undefined);
+  const options = Object.entries(outputs).flatMap(([option, file]) => [`--${option}`, String(file)]);
+  let summary: ReplaySummary | undefined;
+  const remove = (): void => files.forEach((file) => rmSync(file, { force: true }));
+  return {
+    name,
+    group: 'replay',
+    packets,
+    restore: remove,
+    sample: () => {
+      const wholeNs = timed(() => (summary = runReplay([capture, '--lab', labFile, '--json', ...options])));
+      const { replay: result } = summary!;
+      expectPackets(capture, result.packets, packets);
+      return clock === 'process' ? wholeNs : result.elapsedNs;
+    },
+    describe: () => (summary ? describeFates(summary.statistics) : ''),
+    close: remove,
+  };
+}
+
+/** What `--json` prints, as far as it is used here. */
+interface ReplaySummary {
+  readonly replay: { readonly packets: number; readonly elapsedNs: number };
+  readonly statistics: Statistics;
+}
+
+function runReplay(options: readonly string[]): ReplaySummary {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [COMMAND_LINE, 'replay', ...options], { encoding: 'utf8', maxBuffer: 1 << 26 });
+  if (status !== 0) throw new XdplabError('ERR_FILE', `xdplab replay ${options.join(' ')} ended with status ${status}: ${stderr.trim()}`);
+  return JSON.parse(stdout) as ReplaySummary;
+}
+
+function expectPackets(capture: string, seen: number, packets: number): void {
+  if (seen !== packets) throw new Error(`${capture}: replayed ${seen} packets of ${packets}`);
+}
