@@ -10,24 +10,25 @@
  * the access, which faults instead of wrapping past 4 GiB.
  */
 import type { Instruction, Operand, Register } from '../../bpf/isa.ts';
-import type { Helper } from '../../helpers/helper.ts';
 import { CPU_BLOCK, FAULT, FRAME_BYTES, type Fault } from '../../machine/cpu.ts';
 import { call, i32, i64, memory, select, type I32, type I64 } from '../../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../../wasm/function-builder.ts';
 import { branchCondition, emitAlu, extendSign, negate, reverseBytes, truncate, type Value } from './arithmetic.ts';
-import { emitHelperCall, helperResultKnown, type CallSite } from './calls.ts';
+import { emitHelperCall, type CallSite } from './calls.ts';
 import { buildBlocks, reversePostOrder, type Block, type Edge } from './control-flow.ts';
 import { dominatorTree, isReducible } from './dominators.ts';
 import { emitCharge, emitFault } from './fault.ts';
-import { ANYTHING, bits, immediate, type Known } from './known-value.ts';
+import { bits, immediate } from './known-value.ts';
 import { load, MODIFY, store, type Address } from './memory-access.ts';
 import { packetLoad } from './packet-load.ts';
 import type { ProgramModule } from './program-module.ts';
 import { makeReducible } from './reducible.ts';
-import { stackArguments, stackUse, WORD_BYTES, type StackRange } from './stack-use.ts';
+import { stackArguments } from './stack-arguments.ts';
+import { stackUse, type StackUse } from './stack-use.ts';
 import { StackWords } from './stack-words.ts';
 import { emitStructured, type BlockEmitter } from './structure.ts';
-import { analyseValues, copyRegisters, entryRegisters, transfer, type Registers, type Surroundings, type ValueFlow } from './value-flow.ts';
+import { surroundingsOf } from './surroundings.ts';
+import { analyseValues, copyRegisters, copyState, entryState, transfer, WORD_BYTES, type Registers, type StackRange, type State, type Surroundings, type ValueFlow } from './value-flow.ts';
 
 type Of<Kind extends Instruction['kind']> = Extract<Instruction, { kind: Kind }>;
 
@@ -42,7 +43,7 @@ export function compileFunctions(program: ProgramModule): void {
   for (const { slot, f } of program.subprograms) new FunctionCompiler(program, f, slot, undefined).compile();
 }
 
-class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
+class FunctionCompiler implements BlockEmitter, CallSite {
   readonly f: FunctionBuilder<'i64'>;
   readonly program: ProgramModule;
   readonly framePointer: Local<'i32'>;
@@ -51,14 +52,15 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
   readonly #instructions: readonly Instruction[];
   readonly #unresolved: ReadonlySet<number>;
   readonly #r: readonly Local<'i64'>[];
-  readonly #entryRegisters: Registers;
+  readonly #entryState: State;
   readonly #selectors: Local<'i32'>[] = [];
   readonly #cpu: I32;
   #flow!: ValueFlow;
+  #surroundings!: Surroundings;
   #stack!: StackWords;
   /** What is known before the instruction that is being compiled, or at the end of the block that was. */
   readonly #registers: Registers = [];
-  readonly #after: Registers = [];
+  readonly #after: State = [];
   #scratch: Local<'i64'> | undefined;
   #left: Local<'i32'> | undefined;
 
@@ -74,16 +76,14 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
     this.#r = Array.from({ length: 10 }, (_, register) => parameters[register - 1] ?? f.local('i64', `r${register}`));
     this.framePointer = context ? f.local('i32', 'fp') : f.param(5, 'i32', 'fp');
     this.#frame = f.local('i32', 'frame');
-    this.#entryRegisters = entryRegisters(context ? { 1: bits(32) } : {});
+    this.#entryState = entryState(context ? { 1: bits(32) } : {});
     if (context) this.#enter(context);
     else this.#enterSubprogram();
   }
 
   compile(): void {
     const { f } = this;
-    const [entry] = buildBlocks(this.#instructions, this.#start);
-    this.#flow = analyseValues(this.#instructions, entry!, this.#entryRegisters, this);
-    const use = stackUse(this.#instructions, this.#flow, this.program, this);
+    const { entry, use } = this.#analyse();
     this.#stack = new StackWords(f, this.#frame, use);
     for (const range of use.uninitialised) this.#clear(range);
     let ordered = this.#flow.blocks;
@@ -91,10 +91,19 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
     if (!isReducible(ordered, tree)) {
       const regions = makeReducible(ordered);
       for (let region = 0; region < regions; region++) this.#selectors.push(f.local('i32', `selector${region}`));
-      ordered = reversePostOrder(entry!);
+      ordered = reversePostOrder(entry);
       tree = dominatorTree(ordered);
     }
     emitStructured(f, ordered, tree, this);
+  }
+
+  /** Where an address on the stack gets away, nothing is known of what is on the stack, so all is looked at again. */
+  #analyse(followsWords = true): { readonly entry: Block; readonly use: StackUse } {
+    const [entry] = buildBlocks(this.#instructions, this.#start);
+    this.#surroundings = surroundingsOf(this.program, followsWords);
+    this.#flow = analyseValues(this.#instructions, entry!, this.#entryState, this.#surroundings);
+    const use = stackUse(this.#instructions, this.#flow, this.program, this.#surroundings);
+    return use.keepsAddresses || !followsWords ? { entry: entry!, use } : this.#analyse(false);
   }
 
   /** A program that was tail-called from a subprogram runs on that one's frame. */
@@ -123,21 +132,6 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
     emitFault(this.f, this.program.machine, fault);
   }
 
-  // What value-flow asks.
-
-  immediate64(value: Of<'load_imm64'>['value']): bigint {
-    return this.program.immediate64(value);
-  }
-
-  callResult({ target }: Of<'call'>): Known {
-    const helper = target.kind === 'helper' ? this.program.helper(target.id) : undefined;
-    return helper ? helperResultKnown(helper) : ANYTHING;
-  }
-
-  frozen(address: number, bytes: number): bigint | undefined {
-    return this.program.frozen(address, bytes);
-  }
-
   // What structure asks.
 
   body(block: Block): void {
@@ -145,14 +139,14 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
     if (block.start === block.end) return;
     const registers = this.#registers;
     const after = this.#after;
-    copyRegisters(this.#flow.at(block), registers);
+    copyState(this.#flow.at(block), after);
     for (let slot = block.start; slot < block.end; slot++) {
       const instruction = this.#instructions[slot]!;
-      copyRegisters(registers, after);
-      transfer(instruction, after, this);
-      slot += this.#emit(instruction, slot, block.end, after);
       copyRegisters(after, registers);
+      transfer(instruction, after, this.#surroundings);
+      slot += this.#emit(instruction, slot, block.end, after);
     }
+    copyRegisters(after, registers);
   }
 
   condition(block: Block, whenTaken: boolean): I32 {
@@ -261,8 +255,8 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
   #store({ bytes, dst, offset, source }: Of<'store'>): void {
     const word = this.#stackWord(dst, offset);
     const value = this.#operand(source);
-    if (word === undefined) this.f.do(store(bytes, this.#address(dst, offset), value.wide));
-    else this.#stack.store(word, bytes, value);
+    if (word !== undefined) this.#stack.store(word, bytes, value);
+    if (word === undefined || this.#stack.isShared(word)) this.f.do(store(bytes, this.#address(dst, offset), value.wide));
   }
 
   /** The place in the frame of an access to a word that is kept in variables. */
@@ -300,7 +294,7 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
     const rest = right.source.value - 32;
     const shift = right.op === 'rsh' ? i64.shrU : i64.shrS;
     this.f.set(this.#r[left.dst]!, rest === 0 ? extended : shift(extended, i64.const(rest)));
-    transfer(right, after, this);
+    transfer(right, after, this.#surroundings);
     return true;
   }
 
@@ -340,7 +334,14 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
     f.set(this.#r[instruction.src]!, old);
   }
 
-  #emitCall({ target }: Of<'call'>, slot: number): void {
+  #emitCall(instruction: Of<'call'>, slot: number): void {
+    const stack = stackArguments(instruction, this.#registers, this.program) ?? [];
+    for (const range of stack) this.#stack.flush(range);
+    this.#call(instruction.target, slot);
+    for (const range of stack) if (range.written) this.#stack.reload(range);
+  }
+
+  #call(target: Of<'call'>['target'], slot: number): void {
     const { program } = this;
     if (target.kind === 'subprogram') {
       const args = ([1, 2, 3, 4, 5] as const).map((register) => this.value(register).wide);
@@ -348,14 +349,8 @@ class FunctionCompiler implements BlockEmitter, CallSite, Surroundings {
       return;
     }
     const helper = target.kind === 'helper' ? program.helper(target.id) : undefined;
-    if (helper) this.#emitHelperCall(helper);
+    if (helper) emitHelperCall(helper, this, this.#registers);
     else if (this.#unresolved.has(slot)) this.#fault(FAULT.unsupported);
     else throw program.refuse(`instruction ${slot} calls ${target.kind === 'helper' ? `helper ${target.id}` : 'a kernel function'}, which is not supported; docs/SUPPORTED.md lists the helpers that are`);
-  }
-  #emitHelperCall(helper: Helper): void {
-    const stack = stackArguments(helper, this.#registers, this.program) ?? [];
-    for (const range of stack) this.#stack.flush(range);
-    emitHelperCall(helper, this, this.#registers);
-    for (const range of stack) if (range.written) this.#stack.reload(range);
   }
 }

@@ -4,27 +4,43 @@
  *
  *   constant        the value itself
  *   frame           r10 plus an offset: an address on this function's stack
- *   bits            less than 2^bits; 64 says nothing. `stack` where it may be made of an address on the stack
+ *   bits            less than 2^bits; 64 says nothing. Where it may be made of an address on the stack, `stackLow` is
+ *                   the lowest offset from r10 that it may point to
  *
- * Joining two facts keeps what both say. Widths that differ are joined to 1, 8, 16, 32 or 64, so that loops settle.
+ * Joining two facts keeps what both say. Widths that differ are joined to 1, 8, 16, 32 or 64, and a lowest offset that
+ * sinks becomes the end of the frame, so that loops settle.
  */
 import type { AluOp, BranchOp, Instruction, OperandWidth } from '../../bpf/isa.ts';
+import { FRAME_BYTES } from '../../machine/cpu.ts';
 
 export type Known =
   | { readonly kind: 'constant'; readonly value: bigint }
   | { readonly kind: 'frame'; readonly offset: number }
-  | { readonly kind: 'bits'; readonly bits: number; readonly stack: boolean };
+  | { readonly kind: 'bits'; readonly bits: number; readonly stackLow: number | undefined };
 
-const [PLAIN, OF_STACK] = [false, true].map((stack) => Array.from({ length: 65 }, (_, bits): Known => ({ kind: 'bits', bits, stack }))) as [Known[], Known[]];
+const PLAIN = Array.from({ length: 65 }, (_, bits): Known => ({ kind: 'bits', bits, stackLow: undefined }));
 export const ANYTHING = PLAIN[64]!;
 
-export function bits(count: number, stack = false): Known {
-  return (stack ? OF_STACK : PLAIN)[Math.min(Math.max(count, 0), 64)]!;
+/** Says nothing of where on the stack. */
+const END_OF_FRAME = -FRAME_BYTES;
+
+export function bits(count: number, stackLow?: number): Known {
+  const width = Math.min(Math.max(count, 0), 64);
+  return stackLow === undefined ? PLAIN[width]! : { kind: 'bits', bits: width, stackLow: Math.max(stackLow, END_OF_FRAME) };
+}
+
+/** An address on the stack, nobody knows where. */
+export const SOMEWHERE_ON_STACK = bits(64, END_OF_FRAME);
+
+/** The lowest offset from r10 that the value may point to; undefined if it is not made of an address on the stack. */
+export function stackLowOf(known: Known): number | undefined {
+  if (known.kind === 'frame') return known.offset;
+  return known.kind === 'bits' ? known.stackLow : undefined;
 }
 
 /** Whether the value may be, or be made of, an address on this function's stack. */
 export function isOfStack(known: Known): boolean {
-  return known.kind === 'frame' || (known.kind === 'bits' && known.stack);
+  return stackLowOf(known) !== undefined;
 }
 
 /** A constant, from any integer; it is kept as an unsigned 64-bit number. */
@@ -49,7 +65,7 @@ export function immediate(value: number): Known {
 const FRAME_REACH = 32_768;
 
 function frame(offset: number): Known {
-  return Math.abs(offset) <= FRAME_REACH ? { kind: 'frame', offset } : bits(64, true);
+  return Math.abs(offset) <= FRAME_REACH ? { kind: 'frame', offset } : SOMEWHERE_ON_STACK;
 }
 
 export const FRAME_POINTER = frame(0);
@@ -76,21 +92,46 @@ export function sameKnown(a: Known, b: Known): boolean {
   if (a === b) return true;
   if (a.kind === 'constant') return b.kind === 'constant' && a.value === b.value;
   if (a.kind === 'frame') return b.kind === 'frame' && a.offset === b.offset;
-  return b.kind === 'bits' && a.bits === b.bits && a.stack === b.stack;
+  return b.kind === 'bits' && a.bits === b.bits && a.stackLow === b.stackLow;
 }
 
 const WIDENED = [1, 8, 16, 32, 64] as const;
 
+/** What holds of both `a` and `b`; where facts flow in circles, `a` is what was known before. */
 export function join(a: Known, b: Known): Known {
   if (sameKnown(a, b)) return a;
   const most = Math.max(bitsOf(a), bitsOf(b));
-  return bits(WIDENED.find((width) => width >= most)!, isOfStack(a) || isOfStack(b));
+  return bits(WIDENED.find((width) => width >= most)!, joinedLow(a, b));
+}
+
+function joinedLow(a: Known, b: Known): number | undefined {
+  const [before, after] = [stackLowOf(a), stackLowOf(b)];
+  if (before === undefined || after === undefined) return before ?? after;
+  return a.kind === 'bits' && after < before ? END_OF_FRAME : Math.min(before, after);
+}
+
+/** Where the result of arithmetic on an address on the stack points at least. */
+function arithmeticLow(op: AluOp, width: OperandWidth, a: Known, b: Known): number | undefined {
+  const [left, right] = [stackLowOf(a), stackLowOf(b)];
+  if (left === undefined && right === undefined) return undefined;
+  if (width === 32 || (left !== undefined && right !== undefined)) return END_OF_FRAME;
+  const other = left === undefined ? a : b;
+  const low = left ?? right!;
+  if (op === 'add' && bitsOf(other) < 64) return low;
+  if (other.kind !== 'constant' || (op !== 'add' && (op !== 'sub' || left === undefined))) return END_OF_FRAME;
+  const distance = Number(BigInt.asIntN(64, other.value));
+  return op === 'add' ? low + distance : low - distance;
+}
+
+/** For operations that leave nothing of where an address points. */
+function somewhere(known: Known): number | undefined {
+  return isOfStack(known) ? END_OF_FRAME : undefined;
 }
 
 /** The low 32 bits, zero-extended. */
 function low32(known: Known): Known {
   if (known.kind === 'constant') return constant(BigInt.asUintN(32, known.value));
-  return bitsOf(known) <= 32 ? known : bits(32, isOfStack(known));
+  return bitsOf(known) <= 32 ? known : bits(32, somewhere(known));
 }
 
 /** How many bits a result needs, from those of the operands and, for shifts, the shift count if it is known. */
@@ -126,7 +167,7 @@ export function knownAlu(op: AluOp, width: OperandWidth, dst: Known, source: Kno
   // A 32-bit operand whose top bit may be set is negative to a signed operation.
   const signed = op === 'arsh' || op === 'sdiv' || op === 'smod';
   const room = (known: Known): number => (signed && bitsOf(known) === width ? 64 : bitsOf(known));
-  return bits(Math.min(RESULT_BITS[op](room(a), room(b), count), width), isOfStack(a) || isOfStack(b));
+  return bits(Math.min(RESULT_BITS[op](room(a), room(b), count), width), arithmeticLow(op, width, a, b));
 }
 
 /** RFC 9669 §4.1 on constants; the operands are unsigned and fit the width, so is the result. */
@@ -209,14 +250,14 @@ export function swapBytes(value: bigint, width: 16 | 32 | 64): bigint {
 /** `le`, `be` and `bswap`. */
 export function knownEndian(op: Extract<Instruction, { kind: 'endian' }>['op'], width: 16 | 32 | 64, known: Known): Known {
   if (known.kind === 'constant') return constant(op === 'le' ? BigInt.asUintN(width, known.value) : swapBytes(known.value, width));
-  return op === 'le' && bitsOf(known) <= width ? known : bits(width, isOfStack(known));
+  return op === 'le' && bitsOf(known) <= width ? known : bits(width, somewhere(known));
 }
 
 export function knownMovsx(width: OperandWidth, from: 8 | 16 | 32, known: Known): Known {
   if (known.kind === 'constant') return constant(BigInt.asUintN(width, BigInt.asIntN(from, known.value)));
-  return bitsOf(known) < from ? known : bits(width, isOfStack(known));
+  return bitsOf(known) < from ? known : bits(width, somewhere(known));
 }
 
 export function knownNeg(width: OperandWidth, known: Known): Known {
-  return known.kind === 'constant' ? constant(BigInt.asUintN(width, -known.value)) : bits(width, isOfStack(known));
+  return known.kind === 'constant' ? constant(BigInt.asUintN(width, -known.value)) : bits(width, somewhere(known));
 }

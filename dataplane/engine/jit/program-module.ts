@@ -6,7 +6,7 @@
  *   subprogram   (r1, r2, r3, r4, r5: i64, fp: i32) -> i64
  *   callback     (r1, r2, r3, r4, r5: i64) -> i64           around a subprogram, for helpers that call back
  */
-import type { Immediate64 } from '../../bpf/isa.ts';
+import type { Immediate64, Register } from '../../bpf/isa.ts';
 import { XdplabError } from '../../errors.ts';
 import { bindHelper, helpersOf } from '../../helpers/index.ts';
 import { helperParams, helperResult, type Helper, type HelperFunction } from '../../helpers/helper.ts';
@@ -20,7 +20,9 @@ import { call, i32, type Callee, type FunctionType, type ValueType } from '../..
 import type { FunctionBuilder } from '../../wasm/function-builder.ts';
 import { ModuleBuilder } from '../../wasm/module-builder.ts';
 import { emitCharge } from './fault.ts';
+import { keepsAddress } from './kept-address.ts';
 import { Parameters } from './parameters.ts';
+import { surroundingsOf } from './surroundings.ts';
 
 const SUBPROGRAM_PARAMS = ['i64', 'i64', 'i64', 'i64', 'i64', 'i32'] as const satisfies readonly ValueType[];
 
@@ -37,6 +39,7 @@ export class ProgramModule {
   readonly subprograms: { readonly slot: number; readonly f: FunctionBuilder<'i64'> }[] = [];
   readonly parameters: Parameters;
   readonly #frozenMaps: readonly BpfMap[];
+  readonly #keeps = new Map<string, boolean>();
   readonly #helpers = new Map<number, Callee>();
   readonly #helperImports: Record<string, HelperFunction> = {};
   readonly #callbacks = new Map<number, { readonly value: number; readonly exported: string; run: Callback }>();
@@ -90,6 +93,24 @@ export class ProgramModule {
     entry.value = value;
     this.#callbacks.set(slot, entry);
     return value;
+  }
+
+  /** The function that a helper calls back by that number. */
+  callbackSlot(value: number): number | undefined {
+    for (const [slot, callback] of this.#callbacks) if (callback.value === value) return slot;
+    return undefined;
+  }
+
+  /** Whether the function at `slot` may keep the addresses it is given in `parameters`. */
+  keeps(slot: number, parameters: readonly Register[]): boolean {
+    const key = `${slot} ${parameters.join()}`;
+    let answer = this.#keeps.get(key);
+    if (answer === undefined) {
+      // For a function that calls itself, which no checked program does.
+      this.#keeps.set(key, true);
+      this.#keeps.set(key, (answer = keepsAddress(this, slot, parameters, surroundingsOf(this, true))));
+    }
+    return answer;
   }
 
   helper(id: number): Helper | undefined {

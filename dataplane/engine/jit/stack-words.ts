@@ -14,7 +14,8 @@ import { i32, i64, type I32, type I64 } from '../../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../../wasm/function-builder.ts';
 import type { Value } from './arithmetic.ts';
 import { bitsOf } from './known-value.ts';
-import { WORD_BYTES, type StackRange, type StackUse } from './stack-use.ts';
+import type { StackUse } from './stack-use.ts';
+import { WORD_BYTES, type StackRange } from './value-flow.ts';
 
 interface Cell {
   /** Bits of the word below it. */
@@ -35,12 +36,14 @@ export class StackWords {
   readonly #f: FunctionBuilder;
   readonly #frame: I32;
   readonly #words = new Map<number, readonly Cell[]>();
+  readonly #shared = new Set<number>();
 
   constructor(f: FunctionBuilder, frame: I32, { words }: StackUse) {
     this.#f = f;
     this.#frame = frame;
-    for (const [word, { boundaries, pinned }] of words) {
-      if (!pinned) this.#words.set(word, this.#cut(word, boundaries));
+    for (const [word, { boundaries, place }] of words) {
+      if (place !== 'pinned') this.#words.set(word, this.#cut(word, boundaries));
+      if (place === 'shared') this.#shared.add(word);
     }
   }
 
@@ -53,6 +56,11 @@ export class StackWords {
       from = to;
     }
     return cells;
+  }
+
+  /** Whether a word in variables is in memory too: a store has to go to both. */
+  isShared(from: number): boolean {
+    return this.#shared.has(Math.floor(from / WORD_BYTES));
   }
 
   /** Whether the access at `from`, from the lowest byte of the frame, is to a word in variables. */

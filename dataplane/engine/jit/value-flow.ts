@@ -1,9 +1,10 @@
 /**
- * What is known of every register at every instruction: constants, addresses on the stack and widths, carried
- * forward over the control flow until nothing changes. An edge whose condition constants settle is not followed and
- * is taken out, so code behind `if (!CONFIGURED)` is not compiled at all.
+ * What is known of every register and of every word of the stack frame at every instruction: constants, addresses on
+ * the stack and widths, carried forward over the control flow until nothing changes. An edge whose condition constants
+ * settle is not followed and is taken out, so code behind `if (!CONFIGURED)` is not compiled at all.
  */
 import type { Immediate64, Instruction, Operand, Register } from '../../bpf/isa.ts';
+import { FRAME_BYTES } from '../../machine/cpu.ts';
 import { exitEdges, reversePostOrder, type Block } from './control-flow.ts';
 import {
   ANYTHING,
@@ -18,18 +19,36 @@ import {
   knownEndian,
   knownMovsx,
   knownNeg,
+  isOfStack,
   sameKnown,
+  SOMEWHERE_ON_STACK,
+  stackLowOf,
   type Known,
 } from './known-value.ts';
 
-/** r0 to r10. */
+/** r0 to r10, and then, where a State is asked for, the 64 words of the frame from the lowest. */
 export type Registers = Known[];
+export type State = Known[];
+
+const REGISTERS = 11;
+export const WORD_BYTES = 8;
+const WORDS = FRAME_BYTES / WORD_BYTES;
+
+/** Bytes `from` to `to`, exclusive, from the lowest byte of the frame. */
+export interface StackRange {
+  readonly from: number;
+  readonly to: number;
+}
 
 /** What the flow must be told about the program's surroundings. */
 export interface Surroundings {
+  /** Whether words of the frame are what was last stored there: not where addresses on the stack get away. */
+  readonly followsWords: boolean;
   immediate64(value: Immediate64): bigint;
   /** What r0 is after a call. */
-  callResult(instruction: Extract<Instruction, { kind: 'call' }>, before: Registers): Known;
+  callResult(instruction: Extract<Instruction, { kind: 'call' }>): Known;
+  /** The parts of the frame that a call may write. */
+  callWrites(instruction: Extract<Instruction, { kind: 'call' }>, before: State): readonly StackRange[];
   /** Bytes that can never change, as a number; undefined where there are none. */
   frozen(address: number, bytes: number): bigint | undefined;
 }
@@ -48,11 +67,21 @@ function clobber(registers: Registers): void {
 }
 
 export function copyRegisters(from: readonly Known[], to: Registers): void {
-  for (let register = 0; register <= 10; register++) to[register] = from[register]!;
+  for (let register = 0; register < REGISTERS; register++) to[register] = from[register]!;
 }
 
-/** Applies one instruction to `registers`. */
-export function transfer(instruction: Instruction, registers: Registers, surroundings: Surroundings): void {
+export function copyState(from: readonly Known[], to: State): void {
+  for (let index = 0; index < REGISTERS + WORDS; index++) to[index] = from[index]!;
+}
+
+/** Whether a word of the frame may hold an address on the stack. */
+export function holdsStackAddress(state: State): boolean {
+  for (let index = REGISTERS; index < REGISTERS + WORDS; index++) if (isOfStack(state[index]!)) return true;
+  return false;
+}
+
+/** Applies one instruction to `registers`, which is a whole state. */
+export function transfer(instruction: Instruction, registers: State, surroundings: Surroundings): void {
   switch (instruction.kind) {
     case 'alu':
       registers[instruction.dst] = knownAlu(instruction.op, instruction.width, registers[instruction.dst]!, operandValue(instruction.source, registers));
@@ -73,6 +102,7 @@ export function transfer(instruction: Instruction, registers: Registers, surroun
       registers[instruction.dst] = loaded(instruction, registers, surroundings);
       break;
     case 'atomic':
+      if (instruction.op !== 'load_acquire') forget(reachOf(registers[instruction.dst]!, instruction.offset, instruction.bytes), registers);
       if (instruction.op === 'cmpxchg') registers[0] = bits(instruction.bytes * 8);
       else if (instruction.op === 'load_acquire') registers[instruction.dst] = bits(instruction.bytes * 8);
       else if (instruction.fetch) registers[instruction.src] = bits(instruction.bytes * 8);
@@ -82,10 +112,13 @@ export function transfer(instruction: Instruction, registers: Registers, surroun
       clobber(registers);
       break;
     case 'call':
-      registers[0] = surroundings.callResult(instruction, registers);
+      forgetWritten(instruction, registers, surroundings);
+      registers[0] = surroundings.callResult(instruction);
       clobber(registers);
       break;
     case 'store':
+      keep(instruction, registers, surroundings);
+      break;
     case 'upper':
     case 'jump':
     case 'branch':
@@ -94,11 +127,55 @@ export function transfer(instruction: Instruction, registers: Registers, surroun
   }
 }
 
-function loaded(load: Extract<Instruction, { kind: 'load' }>, registers: Registers, surroundings: Surroundings): Known {
-  const address = constantAddress(registers[load.src]!, load.offset);
+function loaded(load: Extract<Instruction, { kind: 'load' }>, state: State, surroundings: Surroundings): Known {
+  const base = state[load.src]!;
+  const address = constantAddress(base, load.offset);
   const value = address === undefined ? undefined : surroundings.frozen(address, load.bytes);
   if (value !== undefined) return constant(load.signed ? BigInt.asIntN(load.bytes * 8, value) : value);
+  if (load.bytes === WORD_BYTES && isOfStack(base)) {
+    const word = base.kind === 'frame' ? wordAt(base.offset + load.offset) : undefined;
+    if (word !== undefined) return state[word]!;
+    if (holdsStackAddress(state)) return SOMEWHERE_ON_STACK;
+  }
   return load.signed ? ANYTHING : bits(load.bytes * 8);
+}
+
+/** A function that is called may copy addresses that it finds in the frame. */
+function forgetWritten(instruction: Extract<Instruction, { kind: 'call' }>, state: State, surroundings: Surroundings): void {
+  const written = surroundings.callWrites(instruction, state);
+  if (written.length === 0) return;
+  const instead = instruction.target.kind === 'subprogram' && holdsStackAddress(state) ? SOMEWHERE_ON_STACK : ANYTHING;
+  for (const range of written) forget(range, state, instead);
+}
+
+/** Index in a State of the word at an offset from r10, if one is there. */
+function wordAt(offset: number): number | undefined {
+  const from = FRAME_BYTES + offset;
+  return from >= 0 && from < FRAME_BYTES && from % WORD_BYTES === 0 ? REGISTERS + from / WORD_BYTES : undefined;
+}
+
+function keep(store: Extract<Instruction, { kind: 'store' }>, state: State, surroundings: Surroundings): void {
+  const base = state[store.dst]!;
+  const word = base.kind === 'frame' && store.bytes === WORD_BYTES ? wordAt(base.offset + store.offset) : undefined;
+  if (word !== undefined && surroundings.followsWords) state[word] = operandValue(store.source, state);
+  else forget(reachOf(base, store.offset, store.bytes), state);
+}
+
+const NOTHING: StackRange = { from: 0, to: 0 };
+
+/** The part of the frame that an access may be to. */
+export function reachOf(base: Known, offset: number, bytes: number): StackRange {
+  const low = stackLowOf(base);
+  if (low === undefined) return NOTHING;
+  const from = Math.max(0, FRAME_BYTES + low + offset);
+  return { from, to: base.kind === 'frame' ? Math.min(from + bytes, FRAME_BYTES) : FRAME_BYTES };
+}
+
+/** Something else may be there now; an address on the stack may still be, or be there `instead`. */
+function forget({ from, to }: StackRange, state: State, instead = ANYTHING): void {
+  for (let word = Math.floor(from / WORD_BYTES); word * WORD_BYTES < to; word++) {
+    state[REGISTERS + word] = isOfStack(state[REGISTERS + word]!) ? SOMEWHERE_ON_STACK : instead;
+  }
 }
 
 /** What the branch that ends a block is known to do. */
@@ -119,8 +196,8 @@ function refined(branch: Extract<Instruction, { kind: 'branch' }>, taken: boolea
   return out;
 }
 
-export function entryRegisters(parameters: Partial<Record<Register, Known>>): Registers {
-  return Array.from({ length: 11 }, (_, register) => (register === 10 ? FRAME_POINTER : (parameters[register as Register] ?? ANYTHING)));
+export function entryState(parameters: Partial<Record<Register, Known>>): State {
+  return Array.from({ length: REGISTERS + WORDS }, (_, index) => (index === 10 ? FRAME_POINTER : (parameters[index as Register] ?? ANYTHING)));
 }
 
 export interface ValueFlow {
@@ -130,9 +207,9 @@ export interface ValueFlow {
   at(block: Block): readonly Known[];
 }
 
-export function analyseValues(instructions: readonly Instruction[], entry: Block, atEntry: Registers, surroundings: Surroundings): ValueFlow {
+export function analyseValues(instructions: readonly Instruction[], entry: Block, atEntry: State, surroundings: Surroundings): ValueFlow {
   const ordered = reversePostOrder(entry);
-  const known = new Map<Block, Registers>([[entry, atEntry]]);
+  const known = new Map<Block, State>([[entry, atEntry]]);
   const dirty = new Uint8Array(ordered.length);
   dirty[0] = 1;
   /** The least order that is dirty. */
@@ -140,12 +217,13 @@ export function analyseValues(instructions: readonly Instruction[], entry: Block
   /** What a branch always does, as far as is known yet. */
   const settled = new Map<Block, boolean>();
 
-  const arrive = (target: Block, registers: Registers): void => {
+  const arrive = (target: Block, registers: State): void => {
     const before = known.get(target);
     if (before === undefined) known.set(target, registers.slice());
     else {
       let changed = false;
-      for (let register = 0; register < 10; register++) {
+      for (let register = 0; register < REGISTERS + WORDS; register++) {
+        if (before[register] === registers[register]) continue;
         const joined = join(before[register]!, registers[register]!);
         if (sameKnown(joined, before[register]!)) continue;
         before[register] = joined;
@@ -157,13 +235,13 @@ export function analyseValues(instructions: readonly Instruction[], entry: Block
     next = Math.min(next, target.order);
   };
 
-  const registers: Registers = [];
+  const registers: State = [];
   while (next < ordered.length) {
     const order = next++;
     if (dirty[order] === 0) continue;
     dirty[order] = 0;
     const block = ordered[order]!;
-    copyRegisters(known.get(block)!, registers);
+    copyState(known.get(block)!, registers);
     for (let slot = block.start; slot < block.end; slot++) transfer(instructions[slot]!, registers, surroundings);
     const { exit } = block;
     if (exit.kind === 'branch') {

@@ -1,0 +1,118 @@
+/**
+ * What calls do with the caller's stack frame: which parts helpers read and write through the addresses they are
+ * given, and whether a function that is given one keeps it.
+ */
+import type { Instruction, Register } from '../../bpf/isa.ts';
+import type { ArgumentKind, Helper } from '../../helpers/helper.ts';
+import { FRAME_BYTES } from '../../machine/cpu.ts';
+import { knownMap } from './calls.ts';
+import { isOfStack } from './known-value.ts';
+import type { ProgramModule } from './program-module.ts';
+import { reachOf, type StackRange, type State } from './value-flow.ts';
+
+/** A part of the frame that a call reaches. `exact` where it is known to the byte. */
+export interface StackArgument extends StackRange {
+  readonly written: boolean;
+  readonly exact: boolean;
+}
+
+const WHOLE_FRAME: StackArgument = { from: 0, to: FRAME_BYTES, written: true, exact: false };
+
+type ArgumentUse = 'none' | 'read' | 'write' | 'callback' | 'kept';
+
+/** What a helper does with an argument that points to the stack. `memory` may be written: bpf_fib_lookup does. */
+const ARGUMENT_USE = {
+  ctx: 'kept',
+  map: 'kept',
+  map_key: 'read',
+  map_value: 'read',
+  map_value_out: 'write',
+  memory: 'write',
+  memory_or_null: 'write',
+  memory_out: 'write',
+  size: 'none',
+  size_or_zero: 'none',
+  u32: 'none',
+  i32: 'none',
+  u64: 'none',
+  callback: 'none',
+  callback_ctx: 'callback',
+  spin_lock: 'kept',
+  timer: 'kept',
+  ringbuf_record: 'kept',
+  allocated_size: 'none',
+  socket: 'kept',
+  long_out: 'write',
+  int_out: 'write',
+  const_string: 'read',
+} as const satisfies Record<ArgumentKind, ArgumentUse>;
+
+/** The register in which a callback gets the caller's context, by helper. */
+const CONTEXT_PARAMETER: Readonly<Record<string, Register>> = { loop: 2, for_each_map_elem: 4 };
+
+/** How many bytes a helper's argument reaches; undefined where nobody can say. */
+function reach(helper: Helper, index: number, state: State, program: ProgramModule): number | undefined {
+  switch (helper.args[index]!) {
+    case 'map_key':
+    case 'map_value':
+    case 'map_value_out': {
+      const map = knownMap(program, state[helper.args.indexOf('map') + 1]!);
+      return helper.args[index] === 'map_key' ? map?.spec.keyBytes : map?.spec.valueBytes;
+    }
+    case 'memory':
+    case 'memory_or_null':
+    case 'memory_out': {
+      const size = state[index + 2];
+      return size?.kind === 'constant' ? Number(BigInt.asUintN(32, size.value)) : undefined;
+    }
+    case 'long_out':
+      return 8;
+    case 'int_out':
+      return 4;
+    default:
+      return undefined;
+  }
+}
+
+/** The parts of the frame that a call reaches; undefined if it may keep an address on the stack. */
+export function stackArguments({ target }: Extract<Instruction, { kind: 'call' }>, state: State, program: ProgramModule): readonly StackArgument[] | undefined {
+  switch (target.kind) {
+    case 'helper': {
+      const helper = program.helper(target.id);
+      return helper ? helperArguments(helper, state, program) : [];
+    }
+    case 'subprogram': {
+      const given = program.parameters.of(target.slot).filter((register) => isOfStack(state[register]!));
+      if (given.length === 0) return [];
+      return program.keeps(target.slot, given) ? undefined : [WHOLE_FRAME];
+    }
+    case 'kfunc':
+      return [];
+  }
+}
+
+function helperArguments(helper: Helper, state: State, program: ProgramModule): readonly StackArgument[] | undefined {
+  const found: StackArgument[] = [];
+  for (const [index, kind] of helper.args.entries()) {
+    const known = state[index + 1]!;
+    const use = ARGUMENT_USE[kind];
+    if (use === 'none' || !isOfStack(known)) continue;
+    if (use === 'kept') return undefined;
+    if (use === 'callback') {
+      if (callbackKeeps(helper, state, program)) return undefined;
+      found.push(WHOLE_FRAME);
+      continue;
+    }
+    const bytes = reach(helper, index, state, program);
+    const exact = known.kind === 'frame' && bytes !== undefined;
+    found.push({ ...reachOf(known, 0, bytes ?? FRAME_BYTES), written: use === 'write', exact });
+  }
+  return found;
+}
+
+function callbackKeeps(helper: Helper, state: State, program: ProgramModule): boolean {
+  const callback = state[helper.args.indexOf('callback') + 1]!;
+  const slot = callback.kind === 'constant' ? program.callbackSlot(Number(callback.value)) : undefined;
+  const parameter = CONTEXT_PARAMETER[helper.name];
+  return slot === undefined || parameter === undefined || program.keeps(slot, [parameter]);
+}
