@@ -48,6 +48,7 @@ export function emitNextIndex(f: FunctionBuilder<'i32'>, { geometry: { spec } }:
 }
 
 function arrayType(id: number, name: string, perCpu: boolean): MapType {
+  const addressOf = (geometry: MapGeometry, index: I32): I32 => valueAt(geometry, index, perCpu ? geometry.machine.cpu * blockBytes(geometry.spec) : 0);
   return {
     id,
     name,
@@ -68,7 +69,7 @@ function arrayType(id: number, name: string, perCpu: boolean): MapType {
     operations: {
       lookup(f, { geometry }) {
         const index = emitIndex(f, geometry, 0);
-        f.return(valueAt(geometry, index, perCpu ? geometry.machine.cpu * blockBytes(geometry.spec) : 0));
+        f.return(addressOf(geometry, index));
       },
       lookup_percpu(f, { geometry }) {
         const cpu = f.param(1, 'i32');
@@ -84,7 +85,7 @@ function arrayType(id: number, name: string, perCpu: boolean): MapType {
         const index = emitIndex(f, geometry, -ERRNO.E2BIG);
         f.if(i32.and(flags, i32.const(UPDATE.noExist)), () => f.return(i32.const(-ERRNO.EEXIST)));
         if (!hasSpinLock(geometry.spec)) f.if(i32.and(flags, i32.const(UPDATE.lock)), () => f.return(i32.const(-ERRNO.EINVAL)));
-        const to = f.let(valueAt(geometry, index, perCpu ? geometry.machine.cpu * blockBytes(geometry.spec) : 0), 'to');
+        const to = f.let(addressOf(geometry, index), 'to');
         copyValue(f, geometry.spec, to, 0, value);
         f.return(i32.const(0));
       },
@@ -93,6 +94,7 @@ function arrayType(id: number, name: string, perCpu: boolean): MapType {
       },
       next: emitNextIndex,
     },
+    addressOf,
   };
 }
 

@@ -22,7 +22,7 @@
  */
 import type { MapSpec } from '../bpf/spec.ts';
 import type { Machine } from '../machine/machine.ts';
-import type { Callee, ValueType } from '../wasm/expression.ts';
+import type { Callee, I32, ValueType } from '../wasm/expression.ts';
 import type { FunctionBuilder } from '../wasm/function-builder.ts';
 import type { ModuleBuilder } from '../wasm/module-builder.ts';
 
@@ -109,6 +109,11 @@ export interface MapType {
   readonly references?: References;
   /** Operations it has; one that is missing answers what `missing` says, or else NULL for a lookup and -EOPNOTSUPP. */
   readonly operations: { readonly [Operation in MapOperation]?: (f: FunctionBuilder<'i32'>, code: MapCode) => void };
+  /**
+   * For types whose keys are indexes: the address of the current CPU's value at an index below maxEntries, so that
+   * compilers can look it up in place.
+   */
+  readonly addressOf?: (geometry: MapGeometry, index: I32) => I32;
   /** Errno where Linux answers another one for an operation that a type does not have. */
   readonly missing?: { readonly [Operation in MapOperation]?: number };
 }

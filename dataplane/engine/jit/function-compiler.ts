@@ -23,7 +23,7 @@ import { load, MODIFY, store, type Address } from './memory-access.ts';
 import { packetLoad } from './packet-load.ts';
 import type { ProgramModule } from './program-module.ts';
 import { makeReducible } from './reducible.ts';
-import { stackArguments } from './stack-arguments.ts';
+import { indexedMap, stackArguments } from './stack-arguments.ts';
 import { stackUse, type StackUse } from './stack-use.ts';
 import { StackWords } from './stack-words.ts';
 import { emitStructured, type BlockEmitter } from './structure.ts';
@@ -63,6 +63,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   readonly #after: State = [];
   #scratch: Local<'i64'> | undefined;
   #left: Local<'i32'> | undefined;
+  #index: Local<'i32'> | undefined;
 
   /** `context` is the parameter of the entry function. */
   constructor(program: ProgramModule, f: FunctionBuilder<'i64'>, start: number, context: Local<'i32'> | undefined) {
@@ -247,7 +248,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     this.f.set(this.#r[register]!, known.kind === 'constant' ? i64.const(known.value) : compute());
   }
 
-  #load({ bytes, signed, src, offset }: Of<'load'>): I64 {
+  #load({ bytes, signed, src, offset }: Pick<Of<'load'>, 'bytes' | 'signed' | 'src' | 'offset'>): I64 {
     const word = this.#stackWord(src, offset);
     return word === undefined ? load(bytes, signed, this.#address(src, offset)) : this.#stack.load(word, bytes, signed);
   }
@@ -335,10 +336,23 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   }
 
   #emitCall(instruction: Of<'call'>, slot: number): void {
+    if (this.#lookUpInPlace(instruction.target)) return;
     const stack = stackArguments(instruction, this.#registers, this.program) ?? [];
     for (const range of stack) this.#stack.flush(range);
     this.#call(instruction.target, slot);
     for (const range of stack) if (range.written) this.#stack.reload(range);
+  }
+
+  /** bpf_map_lookup_elem of an array that is known: its key is an index, wherever that is. */
+  #lookUpInPlace(target: Of<'call'>['target']): boolean {
+    const helper = target.kind === 'helper' ? this.program.helper(target.id) : undefined;
+    const map = helper && indexedMap(helper, this.#registers, this.program);
+    if (map === undefined) return false;
+    const index = (this.#index ??= this.f.local('i32', 'index'));
+    this.f.set(index, i32.wrap(this.#load({ bytes: 4, signed: false, src: 2, offset: 0 })));
+    const address = map.type.addressOf!(map.geometry, index);
+    this.setResult(i64.extendU(select(i32.ltU(index, i32.const(map.spec.maxEntries)), address, i32.const(0))));
+    return true;
   }
 
   #call(target: Of<'call'>['target'], slot: number): void {

@@ -5,18 +5,22 @@
 import type { Instruction, Register } from '../../bpf/isa.ts';
 import type { ArgumentKind, Helper } from '../../helpers/helper.ts';
 import { FRAME_BYTES } from '../../machine/cpu.ts';
+import type { BpfMap } from '../../maps/bpf-map.ts';
 import { knownMap } from './calls.ts';
 import { isOfStack } from './known-value.ts';
 import type { ProgramModule } from './program-module.ts';
-import { reachOf, type StackRange, type State } from './value-flow.ts';
+import { reachOf, type Registers, type StackRange, type State } from './value-flow.ts';
 
-/** A part of the frame that a call reaches. `exact` where it is known to the byte. */
+/** A part of the frame that a call reaches. */
 export interface StackArgument extends StackRange {
   readonly written: boolean;
+  /** Known to the byte. */
   readonly exact: boolean;
+  /** The compiled program reads it itself, as a load would: the index of an array. */
+  readonly inPlace: boolean;
 }
 
-const WHOLE_FRAME: StackArgument = { from: 0, to: FRAME_BYTES, written: true, exact: false };
+const WHOLE_FRAME: StackArgument = { from: 0, to: FRAME_BYTES, written: true, exact: false, inPlace: false };
 
 type ArgumentUse = 'none' | 'read' | 'write' | 'callback' | 'kept';
 
@@ -105,9 +109,18 @@ function helperArguments(helper: Helper, state: State, program: ProgramModule): 
     }
     const bytes = reach(helper, index, state, program);
     const exact = known.kind === 'frame' && bytes !== undefined;
-    found.push({ ...reachOf(known, 0, bytes ?? FRAME_BYTES), written: use === 'write', exact });
+    const inPlace = exact && indexedMap(helper, state, program) !== undefined;
+    found.push({ ...reachOf(known, 0, bytes ?? FRAME_BYTES), written: use === 'write', exact, inPlace });
   }
   return found;
+}
+
+/** The array that a call looks an index up in, if it is known. */
+export function indexedMap(helper: Helper, registers: Registers, program: ProgramModule): BpfMap | undefined {
+  const { implementation } = helper;
+  if (implementation.kind !== 'map' || implementation.operation !== 'lookup') return undefined;
+  const map = knownMap(program, registers[helper.args.indexOf('map') + 1]!);
+  return map?.type.addressOf && map;
 }
 
 function callbackKeeps(helper: Helper, state: State, program: ProgramModule): boolean {

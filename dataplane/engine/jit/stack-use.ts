@@ -103,6 +103,7 @@ class StackWalk {
         const found = stackArguments(instruction, state, this.#program);
         for (const range of found ?? []) {
           if (!range.exact) this.#expose(range);
+          else if (range.inPlace) access(state[2]!, 0, range.to - range.from, 'shared');
           else for (let word = Math.floor(range.from / WORD_BYTES); word * WORD_BYTES < range.to; word++) this.#word(word);
         }
         return found !== undefined;
