@@ -64,7 +64,7 @@ export function missingTools(): string[] {
 
 /** `xdp_lb.bpf.c` and its like, sorted. */
 export function programSources(directory: string): string[] {
-  return readdirSync(directory).filter((name) => name.endsWith('.bpf.c')).sort();
+  return readdirSync(directory).filter((name) => name.endsWith('.bpf.c')).toSorted();
 }
 
 /** Compiles every program into `output`; says what was built, in the form of the lock file. */
@@ -148,7 +148,7 @@ function hashSources(directory: string, source: string): Record<string, string> 
     for (const match of text.matchAll(/^#include "([^"]+)"$/gm)) visit(normalize(join(dirname(path), match[1] ?? '')));
   };
   visit(source);
-  return Object.fromEntries(Object.entries(hashes).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return Object.fromEntries(Object.entries(hashes).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function hashFile(path: string): string {

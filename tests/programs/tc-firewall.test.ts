@@ -17,6 +17,11 @@ const { fin, syn, rst, psh, ack } = TCP_FLAG;
 const SECOND_NS = 1_000_000_000n;
 const START_NS = 1_000n * SECOND_NS;
 
+const toHost = (payload: Payload, fields: Partial<Ipv4Fields> = {}): Layer => ipv4({ source: CLIENT, destination: HOST, ...fields }, payload);
+const fromHost = (payload: Payload, fields: Partial<Ipv4Fields> = {}): Layer => ipv4({ source: HOST, destination: CLIENT, ...fields }, payload);
+const ssh = (flags: number, client = 1000): Layer => tcp({ sourcePort: client, destinationPort: 22, flags });
+const sshReply = (flags: number, client = 1000): Layer => tcp({ sourcePort: 22, destinationPort: client, flags });
+
 /** Sends what comes in at another device out of eth0: the packets of the host. */
 const TO_ETH0 = 'r1 = 2\nr2 = 0\ncall bpf_redirect\nexit';
 
@@ -68,11 +73,6 @@ describe.each(ENGINE_NAMES)('tc_firewall on the %s engine', (engine) => {
       return (connection as { readonly state: unknown } | undefined)?.state;
     }
   }
-
-  const toHost = (payload: Payload, fields: Partial<Ipv4Fields> = {}): Layer => ipv4({ source: CLIENT, destination: HOST, ...fields }, payload);
-  const fromHost = (payload: Payload, fields: Partial<Ipv4Fields> = {}): Layer => ipv4({ source: HOST, destination: CLIENT, ...fields }, payload);
-  const ssh = (flags: number, client = 1000): Layer => tcp({ sourcePort: client, destinationPort: 22, flags });
-  const sshReply = (flags: number, client = 1000): Layer => tcp({ sourcePort: 22, destinationPort: client, flags });
 
   it('follows a TCP connection from SYN to the last ACK', () => {
     const firewall = new Firewall();

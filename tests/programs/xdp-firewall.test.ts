@@ -84,23 +84,23 @@ function padded(packet: Uint8Array): Uint8Array {
   return bytes;
 }
 
+function judge(lab: Lab, packet: Uint8Array, timestampNs = 0n): string {
+  let verdict = '';
+  const reasons = counted(lab, 'fw_counters', () => {
+    const result = lab.run(packet, { timestampNs });
+    verdict = result.verdicts[0]!.verdict;
+    expect(result.bytes).toEqual(packet);
+  });
+  expect(reasons).toHaveLength(1);
+  expect(verdict).toBe(reasons[0] === 'FW_PASSED' ? 'XDP_PASS' : 'XDP_DROP');
+  return reasons[0]!;
+}
+
 describe.each(ENGINE_NAMES)('xdp_firewall on the %s engine', (engine) => {
   function makeLab(config: Partial<typeof CONFIG> = {}): Lab {
     const lab = xdpLab('xdp_firewall', engine);
     lab.map('fw_config').set(0, { ...CONFIG, ...config });
     return lab;
-  }
-
-  function judge(lab: Lab, packet: Uint8Array, timestampNs = 0n): string {
-    let verdict = '';
-    const reasons = counted(lab, 'fw_counters', () => {
-      const result = lab.run(packet, { timestampNs });
-      verdict = result.verdicts[0]!.verdict;
-      expect(result.bytes).toEqual(packet);
-    });
-    expect(reasons).toHaveLength(1);
-    expect(verdict).toBe(reasons[0] === 'FW_PASSED' ? 'XDP_PASS' : 'XDP_DROP');
-    return reasons[0]!;
   }
 
   it('passes what is sound when nothing is configured', () => {

@@ -32,47 +32,47 @@ interface Forwarded {
   readonly events: readonly string[];
 }
 
+function run(lab: Lab, packet: Uint8Array): { result: PacketResult; verdict: string; events: string[] } {
+  let result!: PacketResult;
+  const events = counted(lab, 'lb_counters', () => (result = lab.run(packet)));
+  return { result, verdict: result.verdicts[0]!.verdict, events };
+}
+
+/** Checks the outer header and that the packet inside is untouched. */
+function forward(lab: Lab, packet: Uint8Array, linkLength = OUTER): Forwarded {
+  const { result, verdict, events } = run(lab, packet);
+  expect(verdict).toBe('XDP_TX');
+  expect(events).toContain('LB_FORWARDED');
+  const { bytes } = result;
+  expect(readEthernet(bytes)).toMatchObject({ destination: ROUTER_MAC, source: HOST_MAC });
+  expect(bytes.subarray(12, linkLength - 2)).toEqual(packet.subarray(12, linkLength - 2));
+  const innerVersion = packet[linkLength]! >> 4;
+  const innerLength = packet.length - linkLength;
+  const protocol = innerVersion === 4 ? 4 : 41;
+  const type = (bytes[linkLength - 2]! << 8) | bytes[linkLength - 1]!;
+  if (type === ETHER_TYPE.ipv4) {
+    const outer = readIpv4(bytes, linkLength)!;
+    expect(outer).toMatchObject({ source: CONFIG.source_v4, totalLength: innerLength + 20, protocol, timeToLive: 64 });
+    expect(checksum(bytes, linkLength, linkLength + 20)).toBe(0);
+    expect(bytes.subarray(linkLength + 20)).toEqual(packet.subarray(linkLength));
+    return { backend: outer.destination, events };
+  }
+  const outer = readIpv6(bytes, linkLength)!;
+  expect(outer).toMatchObject({ source: CONFIG.source_v6, payloadLength: innerLength, nextHeader: protocol, hopLimit: 64 });
+  expect(bytes.subarray(linkLength + 40)).toEqual(packet.subarray(linkLength));
+  return { backend: outer.destination, events };
+}
+
 describe.each(ENGINE_NAMES)('xdp_lb on the %s engine', (engine) => {
   function makeLab(config: Partial<typeof CONFIG> = {}): Lab {
     const lab = xdpLab('xdp_lb', engine);
     lab.addDevice({ name: 'eth1', ifindex: 3 });
     const maps = loadBalancerMaps(SERVICES);
-    for (const { key, value } of [...maps.vips]) lab.map('vips').set(key, value);
+    for (const { key, value } of maps.vips) lab.map('vips').set(key, value);
     for (const { key, value } of maps.backends) lab.map('backends').set(key, value);
     lab.map('lb_rings').fill(maps.lb_rings, 'lb_rings');
     lab.map('lb_config').set(0, { ...CONFIG, ...config });
     return lab;
-  }
-
-  function run(lab: Lab, packet: Uint8Array): { result: PacketResult; verdict: string; events: string[] } {
-    let result!: PacketResult;
-    const events = counted(lab, 'lb_counters', () => (result = lab.run(packet)));
-    return { result, verdict: result.verdicts[0]!.verdict, events };
-  }
-
-  /** Checks the outer header and that the packet inside is untouched. */
-  function forward(lab: Lab, packet: Uint8Array, linkLength = OUTER): Forwarded {
-    const { result, verdict, events } = run(lab, packet);
-    expect(verdict).toBe('XDP_TX');
-    expect(events).toContain('LB_FORWARDED');
-    const { bytes } = result;
-    expect(readEthernet(bytes)).toMatchObject({ destination: ROUTER_MAC, source: HOST_MAC });
-    expect(bytes.subarray(12, linkLength - 2)).toEqual(packet.subarray(12, linkLength - 2));
-    const innerVersion = packet[linkLength]! >> 4;
-    const innerLength = packet.length - linkLength;
-    const protocol = innerVersion === 4 ? 4 : 41;
-    const type = (bytes[linkLength - 2]! << 8) | bytes[linkLength - 1]!;
-    if (type === ETHER_TYPE.ipv4) {
-      const outer = readIpv4(bytes, linkLength)!;
-      expect(outer).toMatchObject({ source: CONFIG.source_v4, totalLength: innerLength + 20, protocol, timeToLive: 64 });
-      expect(checksum(bytes, linkLength, linkLength + 20)).toBe(0);
-      expect(bytes.subarray(linkLength + 20)).toEqual(packet.subarray(linkLength));
-      return { backend: outer.destination, events };
-    }
-    const outer = readIpv6(bytes, linkLength)!;
-    expect(outer).toMatchObject({ source: CONFIG.source_v6, payloadLength: innerLength, nextHeader: protocol, hopLimit: 64 });
-    expect(bytes.subarray(linkLength + 40)).toEqual(packet.subarray(linkLength));
-    return { backend: outer.destination, events };
   }
 
   it('keeps a flow on its backend, tagged or not', () => {
