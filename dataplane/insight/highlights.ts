@@ -45,7 +45,7 @@ function table(lab: Lab, { map: name, title, by, label, top = DEFAULT_TOP }: Hig
   let field = by;
   for (const [key, perCpu] of map.entries()) {
     const value = map.perCpu ? sumCpus(perCpu) : perCpu;
-    const fields = isRecord(value) ? value : { value };
+    const fields = flatten(value);
     field ??= Object.keys(fields).find((candidate) => isNumber(fields[candidate])) ?? 'value';
     if (!(field in fields)) throw new XdplabError('ERR_LAB', `show: map '${name}' has no field '${field}', expected one of ${Object.keys(fields).join(', ')}`);
     const amount = fields[field];
@@ -78,6 +78,12 @@ function keyText(key: unknown): string {
     .filter(([name]) => !name.startsWith('pad'))
     .map(([, value]) => keyText(value))
     .join(' ');
+}
+
+/** `{ ingress: { packets: 1 } }` as `{ 'ingress.packets': 1 }`; a plain value is named `value`. */
+function flatten(value: unknown, prefix = ''): Record<string, unknown> {
+  if (!isRecord(value)) return { [prefix || 'value']: value };
+  return Object.assign({}, ...Object.entries(value).map(([name, inner]) => flatten(inner, prefix ? `${prefix}.${name}` : name))) as Record<string, unknown>;
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -46,7 +46,7 @@ export interface DeviceDescription {
 export interface Highlight {
   readonly map: string;
   readonly title?: string;
-  /** Field of the value that bars are drawn of; the first number unless said. */
+  /** Field of the value that bars are drawn of, `packets` or `ingress.packets`; the first number unless said. */
   readonly by?: string;
   /** `map.field`: what to call an entry, looked up there by the entry's key. */
   readonly label?: string;

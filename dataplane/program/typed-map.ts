@@ -161,7 +161,9 @@ export class TypedMap {
       throw new XdplabError('ERR_VALUE', `${path}: expected { from: <index>, slots: <prime>, backends: { <number>: <weight> } }`);
     }
     const members = Object.entries(backends).map(([id, weight]) => ({ id: Number(id), name: id, weight: Number(weight) }));
-    maglevRing(members, slots).forEach((backend, slot) => this.#set(from + slot, backend, path));
+    // Rings are long and name few backends: each is encoded once.
+    const values = new Map([0, ...members.map(({ id }) => id)].map((id) => [id, this.#valueBytes(id, path)]));
+    maglevRing(members, slots).forEach((backend, slot) => this.map.update(this.#keyBytes(from + slot, path), values.get(backend)!));
   }
 }
 
