@@ -27,8 +27,9 @@ const FLAGS = [
   '-nostdinc',
   '-ffreestanding',
   '-fno-addrsig',
-  // The folder as BTF's line information names it, wherever the sources really are.
-  '-fdebug-compilation-dir=programs',
+  // The folder is the working directory, wherever it really is: no path enters the object, and the compiler still
+  // finds the sources when it copies their lines into BTF.
+  '-fdebug-compilation-dir=.',
   '-Wall', '-Wextra', '-Werror',
 ] as const;
 
@@ -76,7 +77,7 @@ export function buildObjects(directory: string, output: string): ObjectLock {
   for (const source of programSources(directory)) {
     const name = objectName(source);
     const path = join(output, name);
-    run(directory, 'clang-19', [...FLAGS, `-ffile-prefix-map=${directory}=programs`, '-c', source, '-o', path]);
+    run(directory, 'clang-19', [...FLAGS, `-ffile-prefix-map=${directory}=.`, '-c', source, '-o', path]);
     run(directory, 'llvm-strip-19', ['-g', path]);
     objects[name] = { sources: hashSources(directory, source), sha256: hashFile(path) };
   }
