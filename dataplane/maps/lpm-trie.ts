@@ -66,7 +66,6 @@ class LpmCode {
           f.br(end);
         });
         f.set(bits, i32.load(reference, TABLE.bits));
-        if (most) f.brIf(end, i32.geU(bits, most));
         f.brIf(end, i32.eqz(this.#agrees(reference, TABLE.data, tableMask, words)));
         if (most) {
           f.if(i32.gtU(i32.add(bits, i32.const(STRIDE)), most), () => {

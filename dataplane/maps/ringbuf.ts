@@ -4,13 +4,14 @@
  *
  *   page 0    (Linux keeps locks here)
  *   page 1    u64 consumer position
- *   page 2    u64 producer position   8 u64 pending position: of the first record that is not committed
+ *   page 2    u64 producer position
  *   page 3 …  data, max_entries bytes, twice: a record that begins near the end goes on behind it
  *
  *   record    u32 length: BUSY bit 31, DISCARD bit 30   4 u32 pages from the start of storage   8 data, padded to 8
  *
  * Positions only grow; a record lies at its position modulo the size. Reserving needs the map; committing needs only
- * the record, whose header leads to the storage.
+ * the record. Linux also keeps the position of the first record that is not committed, in case user space consumes
+ * past it; the consumer here does not.
  */
 import { i32, i64, type I32, type I64 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
@@ -20,7 +21,6 @@ import { ERRNO, MAP_DESCRIPTOR, type MapGeometry, type MapType } from './map.ts'
 const PAGE_BYTES = 4096;
 const CONSUMER = 1 * PAGE_BYTES;
 const PRODUCER = 2 * PAGE_BYTES;
-const PENDING = PRODUCER + 8;
 const DATA = 3 * PAGE_BYTES;
 const RECORD = { length: 0, pages: 4, header: 8 } as const;
 const BUSY = 0x8000_0000;
@@ -44,21 +44,9 @@ export function emitRingbufReserve(f: FunctionBuilder, map: I32, lengthBytes: I3
   f.block((full) => {
     f.brIf(full, i32.gtU(length, mask));
     const producer = f.let(i64.load(ring, PRODUCER), 'producer');
-    const pending = f.let(i64.load(ring, PENDING), 'pending');
-    const at = (position: I64): I32 => i32.add(ring, i32.and(i32.wrap(position), mask));
-    f.while(
-      () => i64.ltU(pending, producer),
-      (_again, busy) => {
-        const head = f.let(i32.load(at(pending), DATA + RECORD.length), 'head');
-        f.brIf(busy, i32.ltS(head, i32.const(0)));
-        f.set(pending, i64.add(pending, i64.extendU(spanBytes(i32.and(head, i32.const(LENGTH))))));
-      },
-    );
-    f.do(i64.store(ring, PENDING, pending));
     const after = f.let(i64.add(producer, i64.extendU(spanBytes(length))), 'after');
     f.brIf(full, i64.gtU(i64.sub(after, i64.load(ring, CONSUMER)), i64.extendU(mask)));
-    f.brIf(full, i64.gtU(i64.sub(after, pending), i64.extendU(mask)));
-    const record = f.let(i32.add(at(producer), i32.const(DATA)), 'record');
+    const record = f.let(i32.add(i32.add(ring, i32.and(i32.wrap(producer), mask)), i32.const(DATA)), 'record');
     f.do(i32.store(record, RECORD.length, i32.or(length, i32.const(BUSY))));
     f.do(i32.store(record, RECORD.pages, i32.shrU(i32.sub(record, ring), i32.const(12))));
     f.do(i64.store(ring, PRODUCER, after));

@@ -194,6 +194,13 @@ describe('struct bpf_spin_lock and bpf_timer in a value', () => {
     expect(hex(map.geometry.machine.memory.u8.slice(at, at + 32))).toBe(seen);
   });
 
+  test('are plain bytes where the value is too short to hold them', () => {
+    const map = makeMap(HASH, { valueBytes: 8, btf, valueTypeId: 1 });
+    map.update(u32(1), u64(7));
+    expect(hex(map.lookup(u32(1)))).toBe(hex(u64(7)));
+    expect(errnoOf(() => map.update(u32(1), u64(7), UPDATE.lock))).toBe('EINVAL');
+  });
+
   test('BPF_F_LOCK is refused without a lock', () => {
     for (const type of [HASH, ARRAY]) {
       const map = makeMap(type);

@@ -122,7 +122,7 @@ test.each([1, 2, 3, 4, 6, 8, 12, 16, 20])('an LPM trie of %i data bytes finds th
       prefix.map(lookupOf),
       fc.constant(listOf),
     ],
-    { maxCommands: 120 },
+    { maxCommands: 120, size: 'max' },
   );
   fc.assert(
     fc.property(commands, (run) => fc.modelRun(() => ({ model: new Model(40), real: makeTrie(dataBytes, 40) }), run)),
@@ -175,6 +175,17 @@ describe('an LPM trie does what Linux does', () => {
     expect(memory.view.getUint32(map.operations.lookup(keyAt), true)).toBe(2);
     map.delete(ipv4('10.0.0.0/8'));
     expect(memory.view.getUint32(held, true)).toBe(1);
+  });
+
+  test('updating and deleting for ever needs no more room', () => {
+    const map = makeTrie(4, 2);
+    for (let round = 0; round < 1000; round++) {
+      map.update(ipv4('10.0.0.0/8'), u64(round));
+      map.update(ipv4(`10.${round % 256}.0.0/16`), u64(round + 1));
+      expect(hex(map.lookup(ipv4('10.255.255.255/9')))).toBe(hex(u64(round)));
+      expect(hex(map.lookup(ipv4(`10.${round % 256}.0.1`)))).toBe(hex(u64(round + 1)));
+      map.delete(ipv4(`10.${round % 256}.0.0/16`));
+    }
   });
 
   test('a large trie costs what is in it', () => {

@@ -87,7 +87,7 @@ describe.each([HASH, PERCPU_HASH])('$name behaves as a Map of at most max_entrie
         key.map(lookupOf),
         fc.constant(allOf),
       ],
-      { maxCommands: 150 },
+      { maxCommands: 150, size: 'max' },
     );
     fc.assert(
       fc.property(commands, (run) => fc.modelRun(() => ({ model: { entries: new Map<string, string>(), capacity: 20 }, real: make() }), run)),

@@ -125,12 +125,12 @@ describe('the consumer', () => {
 
 test('whatever is reserved, committed and consumed, each record arrives once, unchanged and in order', () => {
   const step = fc.oneof(
-    fc.record({ kind: fc.constant('reserve' as const), bytes: fc.uint8Array({ maxLength: 900 }) }),
+    fc.record({ kind: fc.constant('reserve' as const), bytes: fc.uint8Array({ maxLength: 900, size: 'max' }) }),
     fc.record({ kind: fc.constant('commit' as const), index: fc.nat(), isDiscard: fc.boolean() }),
     fc.record({ kind: fc.constant('consume' as const) }),
   );
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 120, size: 'max' }), (steps) => {
       const own = makeMap(RINGBUF, { keyBytes: 0, valueBytes: 0, maxEntries: 4096 }, machine);
       const pending: { at: number; bytes: Uint8Array; state: 'busy' | 'submitted' | 'discarded' }[] = [];
       const span = ({ bytes }: { bytes: Uint8Array }) => (bytes.length + 15) & ~7;
