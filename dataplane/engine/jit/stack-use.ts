@@ -56,7 +56,7 @@ class StackWalk {
   run(): StackUse {
     const state: State = [];
     const reached: { readonly range: StackRange; readonly place: WordUse['place'] }[] = [];
-    let keepsAddresses = true;
+    let keepsAddresses = this.#surroundings.followsWords;
     for (const block of this.#flow.blocks) {
       copyState(this.#flow.at(block), state);
       for (let slot = block.start; slot < block.end; slot++) {

@@ -42,7 +42,7 @@ export interface StackRange {
 
 /** What the flow must be told about the program's surroundings. */
 export interface Surroundings {
-  /** Whether words of the frame are what was last stored there: not where addresses on the stack get away. */
+  /** Whether words of the frame are what was last stored there: not where an address on the stack is known to get away. */
   readonly followsWords: boolean;
   immediate64(value: Immediate64): bigint;
   /** What r0 is after a call. */
