@@ -1,17 +1,14 @@
-/**
- * The compiler from BPF to WebAssembly: one module per program, on the machine's memory. V8 makes machine code of
- * it, with its optimising compiler at once unless told otherwise: its baseline code is two to four times slower.
- */
-import { setFlagsFromString } from 'node:v8';
+/** The compiler from BPF to WebAssembly: one module per program, on the machine's memory. V8 makes machine code of it. */
 import type { Machine } from '../machine/machine.ts';
 import type { Program } from '../program/program.ts';
+import { compileModule, type CompilerTier } from '../wasm/compile.ts';
 import type { Engine } from './engine.ts';
 import { compileFunctions } from './jit/function-compiler.ts';
 import { ProgramModule } from './jit/program-module.ts';
 
 export interface WasmEngineOptions {
   /** `default` starts in V8's baseline compiler and lets it decide when to optimise. `optimized` unless said. */
-  readonly tier?: 'optimized' | 'default';
+  readonly tier?: CompilerTier;
 }
 
 export interface WasmEngine extends Engine {
@@ -37,25 +34,13 @@ export function createWasmEngine(machine: Machine, { tier = 'optimized' }: WasmE
   };
 }
 
-function compile(module: ProgramModule, tier: 'optimized' | 'default'): WebAssembly.Module {
+function compile(module: ProgramModule, tier: CompilerTier): WebAssembly.Module {
   const bytes = module.assemble();
   try {
-    return tier === 'default' ? new WebAssembly.Module(bytes) : optimize(bytes);
+    return compileModule(bytes, tier);
   } catch (error) {
     if (!(error instanceof WebAssembly.CompileError)) throw error;
     throw module.refuse(`V8 does not compile it (${error.message}); use --engine interpreter`);
-  }
-}
-
-/** V8's flags are the process's: they are set for this one compilation. */
-function optimize(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
-  setFlagsFromString('--no-liftoff');
-  setFlagsFromString('--no-wasm-lazy-compilation');
-  try {
-    return new WebAssembly.Module(bytes);
-  } finally {
-    setFlagsFromString('--liftoff');
-    setFlagsFromString('--wasm-lazy-compilation');
   }
 }
 

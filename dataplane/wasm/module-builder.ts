@@ -25,7 +25,7 @@ export class ModuleBuilder {
 
   /** Imports the machine's memory. */
   importMemory(module: string, field: string): void {
-    this.#otherImports.push([name(module), name(field), KIND.memory, 0, unsignedLeb(1)]);
+    this.#otherImports.push([nameBytes(module), nameBytes(field), KIND.memory, 0, unsignedLeb(1)]);
   }
 
   /** Imports a table of functions, once however often it is asked for; returns its index. */
@@ -33,7 +33,7 @@ export class ModuleBuilder {
     const key = `${module}.${field}`;
     const known = this.#tables.get(key);
     if (known !== undefined) return known;
-    this.#otherImports.push([name(module), name(field), KIND.table, 0x70, 0, unsignedLeb(0)]);
+    this.#otherImports.push([nameBytes(module), nameBytes(field), KIND.table, 0x70, 0, unsignedLeb(0)]);
     this.#tables.set(key, this.#tables.size);
     return this.#tables.size - 1;
   }
@@ -77,29 +77,29 @@ export class ModuleBuilder {
       this.#types.map(({ params, result }) => [0x60, vector(params.map(typeCode)), vector(result === undefined ? [] : [typeCode(result)])]),
     );
     section(SECTION.import, [
-      ...this.#functionImports.map((f) => [name(f.module), name(f.field), KIND.function, unsignedLeb(f.type)]),
+      ...this.#functionImports.map((f) => [nameBytes(f.module), nameBytes(f.field), KIND.function, unsignedLeb(f.type)]),
       ...this.#otherImports,
     ]);
     section(SECTION.function, functionTypes);
     section(
       SECTION.export,
-      this.#exports.map((entry) => [name(entry.name), KIND.function, entry.callee]),
+      this.#exports.map((entry) => [nameBytes(entry.name), KIND.function, entry.callee]),
     );
     section(
       SECTION.code,
       this.#functions.map((f) => sized(f.assemble())),
     );
-    out.write([SECTION.custom, sized([name('name'), this.#functionNames(callees), this.#localNames()])]);
+    out.write([SECTION.custom, sized([nameBytes('name'), this.#functionNames(callees), this.#localNames()])]);
     return out.bytes();
   }
 
   #functionNames(callees: readonly Callee[]): Code {
-    return [1, sized(vector(callees.map((callee) => [unsignedLeb(callee.index), name(callee.name)])))];
+    return [1, sized(vector(callees.map((callee) => [unsignedLeb(callee.index), nameBytes(callee.name)])))];
   }
 
   #localNames(): Code {
     const named = this.#functions.map((f) => {
-      const locals = f.localNames.flatMap((text, index) => (text === undefined ? [] : [[unsignedLeb(index), name(text)]]));
+      const locals = f.localNames.flatMap((text, index) => (text === undefined ? [] : [[unsignedLeb(index), nameBytes(text)]]));
       return [unsignedLeb(f.index), vector(locals)];
     });
     return [2, sized(vector(named))];
@@ -121,7 +121,7 @@ function sized(code: Code): Code {
   return [unsignedLeb(bytes.length), bytes];
 }
 
-function name(text: string): Code {
+function nameBytes(text: string): Code {
   const bytes = new TextEncoder().encode(text);
   return [unsignedLeb(bytes.length), bytes];
 }

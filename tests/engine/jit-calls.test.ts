@@ -16,6 +16,20 @@ function map(machine: Machine, name: string, type: number, valueBytes = 8, more:
 const u32 = (value: number): Uint8Array => new Uint8Array(new Uint32Array([value]).buffer);
 const u64 = (value: bigint): Uint8Array => new Uint8Array(new BigUint64Array([value]).buffer);
 
+/** A program whose chain of calls is that long. */
+const down = (frames: number): string => `
+            r1 = ${frames - 1}
+            call down
+            exit
+      down: r0 = r1
+            if r1 == 1 goto out
+            r1 += -1
+            *(u64 *)(r10 -512) = 1
+            call down
+      out:  exit`;
+
+const tailCall = (descriptor: number, slot: number): string => `r2 = ${descriptor} ll\n r3 = ${slot}\n call bpf_tail_call`;
+
 describe('subprograms', () => {
   test('have a frame and registers of their own; r6 to r9 survive', () => {
     const source = `
@@ -38,16 +52,6 @@ describe('subprograms', () => {
   });
 
   test('eight frames run, the ninth is a fault', () => {
-    const down = (frames: number): string => `
-            r1 = ${frames - 1}
-            call down
-            exit
-      down: r0 = r1
-            if r1 == 1 goto out
-            r1 += -1
-            *(u64 *)(r10 -512) = 1
-            call down
-      out:  exit`;
     const bench = new Bench();
     expect(bench.run(bench.load(down(8)))).toMatchObject({ r0: 1n, fault: FAULT.none });
     expect(bench.run(bench.load(down(9)))).toMatchObject({ r0: undefined, fault: FAULT.depth });
@@ -186,13 +190,11 @@ describe('tail calls', () => {
     return { descriptor, set: (slot, id) => machine.memory.view.setUint32(storage + 4 * slot, id, true) };
   }
 
-  const to = (descriptor: number, slot: number): string => `r2 = ${descriptor} ll\n r3 = ${slot}\n call bpf_tail_call`;
-
   test('the successor gets the context, and its answer is the answer', () => {
     const bench = new Bench();
     const array = programArray(bench.machine);
     array.set(2, bench.load('r0 = r1\n r0 += 1\n exit').id);
-    const first = bench.load(`${to(array.descriptor, 2)}\n r0 = 5\n exit`);
+    const first = bench.load(`${tailCall(array.descriptor, 2)}\n r0 = 5\n exit`);
     expect(bench.run(first, 41).r0).toBe(42n);
   });
 
@@ -211,7 +213,7 @@ describe('tail calls', () => {
     const bench = new Bench();
     const array = programArray(bench.machine);
     const counter = bench.machine.memory.allocate(8, 8, 'test');
-    const program = bench.load(`r6 = ${counter} ll\n r7 = 1\n lock *(u64 *)(r6 +0) += r7\n ${to(array.descriptor, 0)}\n r0 = *(u64 *)(r6 +0)\n exit`);
+    const program = bench.load(`r6 = ${counter} ll\n r7 = 1\n lock *(u64 *)(r6 +0) += r7\n ${tailCall(array.descriptor, 0)}\n r0 = *(u64 *)(r6 +0)\n exit`);
     array.set(0, program.id);
     expect(bench.run(program)).toMatchObject({ r0: 34n, fault: FAULT.none });
   });
@@ -226,7 +228,7 @@ describe('tail calls', () => {
             r1 = *(u64 *)(r10 -8)
             r0 += r1
             exit
-      sub:  ${to(array.descriptor, 1)}
+      sub:  ${tailCall(array.descriptor, 1)}
             r0 = 1000
             exit`);
     expect(bench.run(program).r0).toBe(35n);

@@ -97,6 +97,11 @@ function machineOf(factory: EngineFactory): { bench: BenchMachine; options: () =
   return { bench, options: () => ({ maps: [make('flows', 1, 8, 16, 64), make('counters', 2, 4, 8), make('queue', 22, 0, 16)] }) };
 }
 
+async function wat(code: string): Promise<string> {
+  const { bench, options } = machineOf(createWasmEngine);
+  return (bench.engine as WasmEngine).wat(bench.load(code, options()));
+}
+
 describe('the stack of a compiled program', () => {
   test('is what the interpreter has, however it is reached', () => {
     const [interpreter, compiler] = [machineOf(createInterpreter), machineOf(createWasmEngine)];
@@ -110,11 +115,6 @@ describe('the stack of a compiled program', () => {
       { numRuns: 500 },
     );
   });
-
-  const wat = async (code: string): Promise<string> => {
-    const { bench, options } = machineOf(createWasmEngine);
-    return (bench.engine as WasmEngine).wat(bench.load(code, options()));
-  };
 
   test('a word that is only accessed directly is not in memory', async () => {
     const text = await wat('r6 = *(u32 *)(r1 +0)\nr0 = *(u64 *)(r6 +0)\n*(u64 *)(r10 -8) = r0\n*(u16 *)(r10 -8) = 7\nr0 = *(u32 *)(r10 -8)\nexit');

@@ -18,7 +18,7 @@ export type Known =
   | { readonly kind: 'frame'; readonly offset: number }
   | { readonly kind: 'bits'; readonly bits: number; readonly stackLow: number | undefined };
 
-const PLAIN = Array.from({ length: 65 }, (_, bits): Known => ({ kind: 'bits', bits, stackLow: undefined }));
+const PLAIN = Array.from({ length: 65 }, (_, width): Known => ({ kind: 'bits', bits: width, stackLow: undefined }));
 export const ANYTHING = PLAIN[64]!;
 
 /** Says nothing of where on the stack. */
