@@ -50,7 +50,9 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
   const objects = new Objects(lab, sources.type);
   const folder = file === undefined ? '.' : dirname(file);
 
-  for (const { programs: _programs, peer: _peer, ...device } of description.devices) lab.addDevice(device);
+  for (const { programs: _programs, peer, ...device } of description.devices) {
+    lab.addDevice({ ...device, ...(peer === undefined ? {} : { peer: peerIfindex(description, peer, `${file}: device '${device.name}'`) }) });
+  }
   if (lab.devices.length === 0) lab.addDevice({ name: 'eth0' });
   for (const { name, programs } of description.devices) {
     for (const choice of programs) await objects.attach({ ...choice, object: resolve(folder, choice.object) }, lab.device(name));
@@ -62,6 +64,13 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
   for (const [name, contents] of description.maps) lab.map(name).fill(contents, `${file}: maps.${name}`);
   for (const { map, file: from } of sources.contents ?? []) lab.map(map).fill(parseContents(await readText(from), from), from);
   return { lab, highlights: description.show, events: description.events };
+}
+
+/** A pair names each other before both are there, so the ifindex has to be in the file. */
+function peerIfindex({ devices }: LabDescription, peer: string, at: string): number {
+  const ifindex = devices.find(({ name }) => name === peer)?.ifindex;
+  if (ifindex === undefined) throw new XdplabError('ERR_LAB', `${at}: its peer '${peer}' has no ifindex in the file; give it one`);
+  return ifindex;
 }
 
 /** Object files by path: two programs of one file share its maps. */
