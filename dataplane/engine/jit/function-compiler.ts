@@ -18,7 +18,7 @@ import { emitHelperCall, type CallSite } from './calls.ts';
 import { buildBlocks, reversePostOrder, type Block, type Edge } from './control-flow.ts';
 import { dominatorTree, isReducible } from './dominators.ts';
 import { emitCharge, emitFault } from './fault.ts';
-import { bits, immediate } from './known-value.ts';
+import { bits, immediate, type Known } from './known-value.ts';
 import { load, MODIFY, store, type Address } from './memory-access.ts';
 import { packetLoad } from './packet-load.ts';
 import type { ProgramModule } from './program-module.ts';
@@ -28,7 +28,22 @@ import { stackUse, type StackUse } from './stack-use.ts';
 import { StackWords } from './stack-words.ts';
 import { emitStructured, type BlockEmitter } from './structure.ts';
 import { surroundingsOf } from './surroundings.ts';
-import { analyseValues, copyRegisters, copyState, entryState, transfer, WORD_BYTES, type Registers, type StackRange, type State, type Surroundings, type ValueFlow } from './value-flow.ts';
+import {
+  analyseValues,
+  copyRegisters,
+  copyState,
+  entryState,
+  followedWords,
+  NO_WORDS,
+  transfer,
+  WORD_BYTES,
+  type FollowedWords,
+  type Registers,
+  type StackRange,
+  type State,
+  type Surroundings,
+  type ValueFlow,
+} from './value-flow.ts';
 
 type Of<Kind extends Instruction['kind']> = Extract<Instruction, { kind: Kind }>;
 
@@ -52,7 +67,8 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   readonly #instructions: readonly Instruction[];
   readonly #unresolved: ReadonlySet<number>;
   readonly #r: readonly Local<'i64'>[];
-  readonly #entryState: State;
+  /** What is known of them. */
+  readonly #parameters: Partial<Record<Register, Known>>;
   readonly #selectors: Local<'i32'>[] = [];
   readonly #cpu: I32;
   #flow!: ValueFlow;
@@ -77,7 +93,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     this.#r = Array.from({ length: 10 }, (_, register) => parameters[register - 1] ?? f.local('i64', `r${register}`));
     this.framePointer = context ? f.local('i32', 'fp') : f.param(5, 'i32', 'fp');
     this.#frame = f.local('i32', 'frame');
-    this.#entryState = entryState(context ? { 1: bits(32) } : {});
+    this.#parameters = context ? { 1: bits(32) } : {};
     if (context) this.#enter(context);
     else this.#enterSubprogram();
   }
@@ -99,12 +115,17 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   }
 
   /** Where an address on the stack gets away, nothing is known of what is on the stack, so all is looked at again. */
-  #analyse(followsWords = true): { readonly entry: Block; readonly use: StackUse } {
-    const [entry] = buildBlocks(this.#instructions, this.#start);
-    this.#surroundings = surroundingsOf(this.program, followsWords);
-    this.#flow = analyseValues(this.#instructions, entry!, this.#entryState, this.#surroundings);
-    const use = stackUse(this.#instructions, this.#flow, this.program, this.#surroundings);
-    return use.keepsAddresses || !followsWords ? { entry: entry!, use } : this.#analyse(false);
+  #analyse(): { readonly entry: Block; readonly use: StackUse } {
+    const blocks = buildBlocks(this.#instructions, this.#start);
+    const found = this.#analyseWith(blocks, followedWords(this.#instructions, blocks));
+    if (found.use.keepsAddresses) return found;
+    return this.#analyseWith(buildBlocks(this.#instructions, this.#start), NO_WORDS);
+  }
+
+  #analyseWith([entry]: readonly Block[], words: FollowedWords): { readonly entry: Block; readonly use: StackUse } {
+    this.#surroundings = surroundingsOf(this.program, words);
+    this.#flow = analyseValues(this.#instructions, entry!, entryState(this.#parameters, words), this.#surroundings);
+    return { entry: entry!, use: stackUse(this.#instructions, this.#flow, this.program, this.#surroundings) };
   }
 
   /** A program that was tail-called from a subprogram runs on that one's frame. */

@@ -22,7 +22,6 @@ import { ModuleBuilder } from '../../wasm/module-builder.ts';
 import { emitCharge } from './fault.ts';
 import { keepsAddress } from './kept-address.ts';
 import { Parameters } from './parameters.ts';
-import { surroundingsOf } from './surroundings.ts';
 
 const SUBPROGRAM_PARAMS = ['i64', 'i64', 'i64', 'i64', 'i64', 'i32'] as const satisfies readonly ValueType[];
 
@@ -108,7 +107,7 @@ export class ProgramModule {
     if (answer === undefined) {
       // For a function that calls itself, which no checked program does.
       this.#keeps.set(key, true);
-      this.#keeps.set(key, (answer = keepsAddress(this, slot, parameters, surroundingsOf(this, true))));
+      this.#keeps.set(key, (answer = keepsAddress(this, slot, parameters)));
     }
     return answer;
   }

@@ -11,7 +11,7 @@ import { FRAME_BYTES } from '../../machine/cpu.ts';
 import { isOfStack, type Known } from './known-value.ts';
 import type { ProgramModule } from './program-module.ts';
 import { stackArguments } from './stack-arguments.ts';
-import { copyState, reachOf, transfer, WORD_BYTES, type StackRange, type State, type Surroundings, type ValueFlow } from './value-flow.ts';
+import { copyState, followedWord, reachOf, transfer, WORD_BYTES, type StackRange, type State, type Surroundings, type ValueFlow } from './value-flow.ts';
 
 const WORDS = FRAME_BYTES / WORD_BYTES;
 
@@ -56,7 +56,7 @@ class StackWalk {
   run(): StackUse {
     const state: State = [];
     const reached: { readonly range: StackRange; readonly place: WordUse['place'] }[] = [];
-    let keepsAddresses = this.#surroundings.followsWords;
+    let keepsAddresses = true;
     for (const block of this.#flow.blocks) {
       copyState(this.#flow.at(block), state);
       for (let slot = block.start; slot < block.end; slot++) {
@@ -91,8 +91,8 @@ class StackWalk {
         const base = state[instruction.dst]!;
         access(base, instruction.offset, instruction.bytes, 'pinned');
         if (instruction.source.kind === 'immediate' || !isOfStack(state[instruction.source.register]!)) return true;
-        // Words of the frame are followed, so an address may stay there.
-        return base.kind === 'frame' && instruction.bytes === WORD_BYTES && (base.offset + instruction.offset) % WORD_BYTES === 0;
+        // A word that is followed may hold an address.
+        return base.kind === 'frame' && instruction.bytes === WORD_BYTES && followedWord(base.offset + instruction.offset, this.#surroundings.words) !== 0;
       }
       case 'atomic': {
         const loads = instruction.op === 'load_acquire';

@@ -4,14 +4,14 @@ import { helperResultKnown } from './calls.ts';
 import { ANYTHING } from './known-value.ts';
 import type { ProgramModule } from './program-module.ts';
 import { stackArguments } from './stack-arguments.ts';
-import type { StackRange, Surroundings } from './value-flow.ts';
+import type { FollowedWords, StackRange, Surroundings } from './value-flow.ts';
 
 const NO_RANGES: readonly StackRange[] = [];
 const EVERYTHING: readonly StackRange[] = [{ from: 0, to: FRAME_BYTES }];
 
-export function surroundingsOf(program: ProgramModule, followsWords: boolean): Surroundings {
+export function surroundingsOf(program: ProgramModule, words: FollowedWords): Surroundings {
   return {
-    followsWords,
+    words,
     immediate64: (value) => program.immediate64(value),
     frozen: (address, bytes) => program.frozen(address, bytes),
     callResult({ target }) {

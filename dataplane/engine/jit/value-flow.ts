@@ -1,7 +1,8 @@
 /**
- * What is known of every register and of every word of the stack frame at every instruction: constants, addresses on
- * the stack and widths, carried forward over the control flow until nothing changes. An edge whose condition constants
- * settle is not followed and is taken out, so code behind `if (!CONFIGURED)` is not compiled at all.
+ * What is known at every instruction of every register, and of every word of the stack frame that registers are
+ * spilled to: constants, addresses on the stack and widths, carried forward over the control flow until nothing
+ * changes. An edge whose condition constants settle is not followed and is taken out, so code behind
+ * `if (!CONFIGURED)` is not compiled at all.
  */
 import type { Immediate64, Instruction, Operand, Register } from '../../bpf/isa.ts';
 import { FRAME_BYTES } from '../../machine/cpu.ts';
@@ -26,13 +27,32 @@ import {
   type Known,
 } from './known-value.ts';
 
-/** r0 to r10, and then, where a State is asked for, the 64 words of the frame from the lowest. */
+/** r0 to r10, and then, where a State is asked for, the words of the frame that are followed. */
 export type Registers = Known[];
 export type State = Known[];
 
 const REGISTERS = 11;
 export const WORD_BYTES = 8;
-const WORDS = FRAME_BYTES / WORD_BYTES;
+
+/** Index in a State of each word of the frame, from the lowest; 0 for words that are not followed. */
+export type FollowedWords = Uint8Array;
+
+export const NO_WORDS: FollowedWords = new Uint8Array(FRAME_BYTES / WORD_BYTES);
+
+/** Words that registers are spilled to. Where an address on the stack gets away they may change at any time: NO_WORDS is for that. */
+export function followedWords(instructions: readonly Instruction[], blocks: readonly Block[]): FollowedWords {
+  const words = NO_WORDS.slice();
+  let next = REGISTERS;
+  for (const { start, end } of blocks) {
+    for (let slot = start; slot < end; slot++) {
+      const instruction = instructions[slot]!;
+      if (instruction.kind !== 'store' || instruction.dst !== 10 || instruction.bytes !== WORD_BYTES) continue;
+      const from = FRAME_BYTES + instruction.offset;
+      if (from >= 0 && from < FRAME_BYTES && from % WORD_BYTES === 0) words[from / WORD_BYTES] ||= next++;
+    }
+  }
+  return words;
+}
 
 /** Bytes `from` to `to`, exclusive, from the lowest byte of the frame. */
 export interface StackRange {
@@ -42,8 +62,7 @@ export interface StackRange {
 
 /** What the flow must be told about the program's surroundings. */
 export interface Surroundings {
-  /** Whether words of the frame are what was last stored there: not where an address on the stack is known to get away. */
-  readonly followsWords: boolean;
+  readonly words: FollowedWords;
   immediate64(value: Immediate64): bigint;
   /** What r0 is after a call. */
   callResult(instruction: Extract<Instruction, { kind: 'call' }>): Known;
@@ -71,12 +90,12 @@ export function copyRegisters(from: readonly Known[], to: Registers): void {
 }
 
 export function copyState(from: readonly Known[], to: State): void {
-  for (let index = 0; index < REGISTERS + WORDS; index++) to[index] = from[index]!;
+  for (let index = 0; index < from.length; index++) to[index] = from[index]!;
 }
 
 /** Whether a word of the frame may hold an address on the stack. */
 export function holdsStackAddress(state: State): boolean {
-  for (let index = REGISTERS; index < REGISTERS + WORDS; index++) if (isOfStack(state[index]!)) return true;
+  for (let index = REGISTERS; index < state.length; index++) if (isOfStack(state[index]!)) return true;
   return false;
 }
 
@@ -102,7 +121,7 @@ export function transfer(instruction: Instruction, registers: State, surrounding
       registers[instruction.dst] = loaded(instruction, registers, surroundings);
       break;
     case 'atomic':
-      if (instruction.op !== 'load_acquire') forget(reachOf(registers[instruction.dst]!, instruction.offset, instruction.bytes), registers);
+      if (instruction.op !== 'load_acquire') forget(reachOf(registers[instruction.dst]!, instruction.offset, instruction.bytes), registers, surroundings.words);
       if (instruction.op === 'cmpxchg') registers[0] = bits(instruction.bytes * 8);
       else if (instruction.op === 'load_acquire') registers[instruction.dst] = bits(instruction.bytes * 8);
       else if (instruction.fetch) registers[instruction.src] = bits(instruction.bytes * 8);
@@ -133,8 +152,8 @@ function loaded(load: Extract<Instruction, { kind: 'load' }>, state: State, surr
   const value = address === undefined ? undefined : surroundings.frozen(address, load.bytes);
   if (value !== undefined) return constant(load.signed ? BigInt.asIntN(load.bytes * 8, value) : value);
   if (load.bytes === WORD_BYTES && isOfStack(base)) {
-    const word = base.kind === 'frame' ? wordAt(base.offset + load.offset) : undefined;
-    if (word !== undefined) return state[word]!;
+    const word = base.kind === 'frame' ? followedWord(base.offset + load.offset, surroundings.words) : 0;
+    if (word !== 0) return state[word]!;
     if (holdsStackAddress(state)) return SOMEWHERE_ON_STACK;
   }
   return load.signed ? ANYTHING : bits(load.bytes * 8);
@@ -145,20 +164,20 @@ function forgetWritten(instruction: Extract<Instruction, { kind: 'call' }>, stat
   const written = surroundings.callWrites(instruction, state);
   if (written.length === 0) return;
   const instead = instruction.target.kind === 'subprogram' && holdsStackAddress(state) ? SOMEWHERE_ON_STACK : ANYTHING;
-  for (const range of written) forget(range, state, instead);
+  for (const range of written) forget(range, state, surroundings.words, instead);
 }
 
-/** Index in a State of the word at an offset from r10, if one is there. */
-function wordAt(offset: number): number | undefined {
+/** Index in a State of the word at an offset from r10, 0 if none is followed there. */
+export function followedWord(offset: number, words: FollowedWords): number {
   const from = FRAME_BYTES + offset;
-  return from >= 0 && from < FRAME_BYTES && from % WORD_BYTES === 0 ? REGISTERS + from / WORD_BYTES : undefined;
+  return from >= 0 && from < FRAME_BYTES && from % WORD_BYTES === 0 ? words[from / WORD_BYTES]! : 0;
 }
 
-function keep(store: Extract<Instruction, { kind: 'store' }>, state: State, surroundings: Surroundings): void {
+function keep(store: Extract<Instruction, { kind: 'store' }>, state: State, { words }: Surroundings): void {
   const base = state[store.dst]!;
-  const word = base.kind === 'frame' && store.bytes === WORD_BYTES ? wordAt(base.offset + store.offset) : undefined;
-  if (word !== undefined && surroundings.followsWords) state[word] = operandValue(store.source, state);
-  else forget(reachOf(base, store.offset, store.bytes), state);
+  const word = base.kind === 'frame' && store.bytes === WORD_BYTES ? followedWord(base.offset + store.offset, words) : 0;
+  if (word !== 0) state[word] = operandValue(store.source, state);
+  else forget(reachOf(base, store.offset, store.bytes), state, words);
 }
 
 const NOTHING: StackRange = { from: 0, to: 0 };
@@ -172,9 +191,10 @@ export function reachOf(base: Known, offset: number, bytes: number): StackRange 
 }
 
 /** Something else may be there now; an address on the stack may still be, or be there `instead`. */
-function forget({ from, to }: StackRange, state: State, instead = ANYTHING): void {
+function forget({ from, to }: StackRange, state: State, words: FollowedWords, instead = ANYTHING): void {
   for (let word = Math.floor(from / WORD_BYTES); word * WORD_BYTES < to; word++) {
-    state[REGISTERS + word] = isOfStack(state[REGISTERS + word]!) ? SOMEWHERE_ON_STACK : instead;
+    const index = words[word]!;
+    if (index !== 0) state[index] = isOfStack(state[index]!) ? SOMEWHERE_ON_STACK : instead;
   }
 }
 
@@ -185,19 +205,18 @@ function outcome(branch: Extract<Instruction, { kind: 'branch' }>, registers: Re
   return left.kind === 'constant' && right.kind === 'constant' ? foldBranch(branch.op, branch.width, left.value, right.value) : undefined;
 }
 
-/** `registers` where `branch` was taken or not: equality with a constant is one. */
-function refined(branch: Extract<Instruction, { kind: 'branch' }>, taken: boolean, registers: Registers): Registers {
-  if (branch.op !== (taken ? 'jeq' : 'jne') || branch.dst === 10) return registers;
-  const right = operandValue(branch.source, registers);
+/** What `branch` says of its left register where it was taken or not: equality with a constant is one. */
+function refined(branch: Extract<Instruction, { kind: 'branch' }>, taken: boolean, registers: Registers): Known {
   const left = registers[branch.dst]!;
-  if (right.kind !== 'constant' || (branch.width === 32 && bitsOf(left) > 32)) return registers;
-  const out = registers.slice();
-  out[branch.dst] = constant(branch.width === 32 ? BigInt.asUintN(32, right.value) : right.value);
-  return out;
+  if (branch.op !== (taken ? 'jeq' : 'jne') || branch.dst === 10) return left;
+  const right = operandValue(branch.source, registers);
+  if (right.kind !== 'constant' || (branch.width === 32 && bitsOf(left) > 32)) return left;
+  return branch.width === 64 ? right : constant(BigInt.asUintN(32, right.value));
 }
 
-export function entryState(parameters: Partial<Record<Register, Known>>): State {
-  return Array.from({ length: REGISTERS + WORDS }, (_, index) => (index === 10 ? FRAME_POINTER : (parameters[index as Register] ?? ANYTHING)));
+/** At the start of a function. */
+export function entryState(parameters: Partial<Record<Register, Known>>, words: FollowedWords): State {
+  return Array.from({ length: Math.max(REGISTERS, ...words.map((index) => index + 1)) }, (_, index) => (index === 10 ? FRAME_POINTER : (parameters[index as Register] ?? ANYTHING)));
 }
 
 export interface ValueFlow {
@@ -209,7 +228,7 @@ export interface ValueFlow {
 
 export function analyseValues(instructions: readonly Instruction[], entry: Block, atEntry: State, surroundings: Surroundings): ValueFlow {
   const ordered = reversePostOrder(entry);
-  const known = new Map<Block, State>([[entry, atEntry]]);
+  const known = new Map<Block, State>([[entry, atEntry.slice()]]);
   const dirty = new Uint8Array(ordered.length);
   dirty[0] = 1;
   /** The least order that is dirty. */
@@ -222,7 +241,7 @@ export function analyseValues(instructions: readonly Instruction[], entry: Block
     if (before === undefined) known.set(target, registers.slice());
     else {
       let changed = false;
-      for (let register = 0; register < REGISTERS + WORDS; register++) {
+      for (let register = 0; register < registers.length; register++) {
         if (before[register] === registers[register]) continue;
         const joined = join(before[register]!, registers[register]!);
         if (sameKnown(joined, before[register]!)) continue;
@@ -249,8 +268,16 @@ export function analyseValues(instructions: readonly Instruction[], entry: Block
       const decided = outcome(branch, registers);
       if (decided === undefined) settled.delete(block);
       else settled.set(block, decided);
-      if (decided !== false) arrive(exit.taken.target, refined(branch, true, registers));
-      if (decided !== true) arrive(exit.fallthrough.target, refined(branch, false, registers));
+      const left = registers[branch.dst]!;
+      if (decided !== false) {
+        registers[branch.dst] = refined(branch, true, registers);
+        arrive(exit.taken.target, registers);
+        registers[branch.dst] = left;
+      }
+      if (decided !== true) {
+        registers[branch.dst] = refined(branch, false, registers);
+        arrive(exit.fallthrough.target, registers);
+      }
     } else {
       for (const { target } of exitEdges(exit)) arrive(target, registers);
     }
