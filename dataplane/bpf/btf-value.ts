@@ -15,6 +15,7 @@ import { isModifier } from './btf-type.ts';
 import { ipv4Codec, ipv6Codec, macCodec, networkOrderCodec, prefixCodec, protocolCodec, unsureIpv4Codec } from './address-codec.ts';
 import { arrayCodec, emptyCodec, recordCodec, type ChoicePart, type FieldPart, type Part } from './composite-codec.ts';
 import { boolCodec, bytesCodec, enumCodec, floatCodec, integerCodec, textCodec } from './scalar-codec.ts';
+import type { MapSpec } from './spec.ts';
 import { failValue, viewOf, type BtfValue, type Codec } from './value-codec.ts';
 
 export type { BtfValue } from './value-codec.ts';
@@ -32,6 +33,8 @@ const BIG_ENDIAN_TYPEDEF = /^(__)?be(16|32|64)$|^in_(port|addr)_t$/;
 /** Structs that only the kernel writes. */
 const KERNEL_OWNED = new Set(['bpf_spin_lock', 'bpf_timer', 'bpf_wq', 'bpf_list_head', 'bpf_list_node', 'bpf_rb_root', 'bpf_rb_node', 'bpf_refcount', 'bpf_res_spin_lock']);
 
+/** enum bpf_map_type. */
+const LPM_TRIE = 11;
 /** __int128. */
 const MAX_INT_BYTES = 16;
 /** Types nest no deeper, and give no more values. */
@@ -271,10 +274,34 @@ function untypedCodec(sizeBytes: number): Codec {
   return [1, 2, 4, 8].includes(sizeBytes) ? integerCodec({ sizeBytes }) : bytesCodec(sizeBytes, 'text');
 }
 
+/** Of an LPM trie without BTF: the kernel says that a prefix length is first. */
+function untypedPrefixCodec(addressBytes: 4 | 16): Codec {
+  const fields: Part[] = [
+    { kind: 'field', name: 'prefixlen', offset: 0, codec: integerCodec({ sizeBytes: 4 }), optional: false },
+    { kind: 'field', name: 'data', offset: 4, codec: addressBytes === 4 ? ipv4Codec : ipv6Codec, optional: false },
+  ];
+  return prefixCodec(addressBytes, recordCodec(4 + addressBytes, fields));
+}
+
+/** Of a map's keys. */
+export function mapKeyCodec(map: MapSpec): ValueCodec {
+  const addressBytes = map.keyBytes - 4;
+  if (map.type === LPM_TRIE && map.keyTypeId === 0 && (addressBytes === 4 || addressBytes === 16)) return wrap(untypedPrefixCodec(addressBytes), map.keyBytes);
+  return valueCodec(map.btf, map.keyTypeId, map.keyBytes);
+}
+
+/** Of a map's values: of one CPU for per-CPU maps, of the global variables for a data section. */
+export function mapValueCodec(map: MapSpec): ValueCodec {
+  return valueCodec(map.btf, map.valueTypeId, map.valueBytes);
+}
+
 /** `typeId` 0 stands for an unknown type. `sizeBytes` is the map's own size, which a type must agree with. */
 export function valueCodec(btf: Btf | undefined, typeId: number, sizeBytes: number): ValueCodec {
   const typed = btf === undefined || typeId === 0 ? undefined : codecOf(btf, typeId);
-  const codec = typed?.sizeBytes === sizeBytes ? typed : untypedCodec(sizeBytes);
+  return wrap(typed?.sizeBytes === sizeBytes ? typed : untypedCodec(sizeBytes), sizeBytes);
+}
+
+function wrap(codec: Codec, sizeBytes: number): ValueCodec {
   return {
     sizeBytes,
     expected: codec.expected,

@@ -16,6 +16,8 @@ import type { MapSpec } from './spec.ts';
 
 const ENTRY_BYTES = { libbpf: 20, withInner: 24, samples: 28, iproute2: 36 } as const;
 
+/** enum bpf_map_type. */
+const PROG_ARRAY = 3;
 const ARRAY_OF_MAPS = 12;
 const HASH_OF_MAPS = 13;
 
@@ -88,6 +90,14 @@ function isIproute2(entry: Entry): boolean {
   return entry.words.length * 4 === ENTRY_BYTES.iproute2;
 }
 
+const TAIL_CALL_SECTION = /^(0x[0-9a-f]+|\d+)\/(0x[0-9a-f]+|\d+)$/i;
+
+/** Sections `7/1`: the program belongs into slot 1 of the program array whose id is 7. */
+export function tailCallPlace(section: string): { readonly id: number; readonly slot: number } | undefined {
+  const [, id, slot] = TAIL_CALL_SECTION.exec(section) ?? [];
+  return id === undefined || slot === undefined ? undefined : { id: Number(id), slot: Number(slot) };
+}
+
 /** The maps of sections `maps` and `maps/…`. */
 export function readLegacyMaps(file: ObjectFile): MapDeclaration[] {
   const sections = file.elf.sections.filter((section) => (section.name === 'maps' || section.name.startsWith('maps/')) && section.bytes.length > 0);
@@ -102,7 +112,8 @@ export function readLegacyMaps(file: ObjectFile): MapDeclaration[] {
   return entries.map((entry) => {
     const spec = specs.get(entry)!;
     const inners = innersOf(entries, byId, entry);
-    const place = { section: entry.section.index, offset: entry.offset };
+    const isTailCallMap = isIproute2(entry) && spec.type === PROG_ARRAY;
+    const place = { section: entry.section.index, offset: entry.offset, ...(isTailCallMap ? { programArrayId: entry.words[5]! } : {}) };
     if (inners[0] === undefined) return { ...place, spec };
     // An inner_idx that is no slot of the outer map, −1 first of all, is a template only.
     const slots = new Map(inners.filter((inner) => isIproute2(inner) && inner.words[8]! < spec.maxEntries).map((inner) => [inner.words[8]!, inner.name] as const));

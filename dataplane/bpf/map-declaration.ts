@@ -31,6 +31,8 @@ export interface MapDeclaration {
   readonly spec: MapSpec;
   readonly section: number;
   readonly offset: number;
+  /** Of iproute2's maps: programs in a section `id/slot` go into that slot of this program array. */
+  readonly programArrayId?: number;
 }
 
 interface Draft {

@@ -10,7 +10,7 @@ import { indexFunctions, readFunctions, resolveReferences, type CodeFunction, ty
 import { CoreRelocator } from './core-relocate.ts';
 import { dataKind, dataSectionMap } from './data-section.ts';
 import { readExterns } from './extern.ts';
-import { readLegacyMaps } from './legacy-map.ts';
+import { readLegacyMaps, tailCallPlace } from './legacy-map.ts';
 import { linkProgram } from './link-program.ts';
 import { readMapDeclarations } from './map-declaration.ts';
 import { failObject, openObject, recordsWithin, type ObjectFile } from './object-file.ts';
@@ -37,6 +37,8 @@ const PROG_ARRAY = 3;
 
 interface Maps {
   readonly specs: Map<string, MapSpec>;
+  /** Names of iproute2's program arrays, by their id. */
+  readonly programArrays: ReadonlyMap<number, string>;
   readonly mapAt: ReferenceScope['mapAt'];
   readonly dataMap: ReferenceScope['dataMap'];
 }
@@ -48,9 +50,11 @@ function readMaps(file: ObjectFile): Maps {
     specs.set(spec.name, spec);
   };
   const declared = new Map<string, string>();
-  for (const { spec, section, offset } of [...readMapDeclarations(file), ...readLegacyMaps(file)]) {
+  const programArrays = new Map<number, string>();
+  for (const { spec, section, offset, programArrayId } of [...readMapDeclarations(file), ...readLegacyMaps(file)]) {
     add(spec);
     declared.set(`${section}:${offset}`, spec.name);
+    if (programArrayId !== undefined) programArrays.set(programArrayId, spec.name);
   }
   const data = new Map<number, string>();
   for (const section of file.elf.sections) {
@@ -62,7 +66,7 @@ function readMaps(file: ObjectFile): Maps {
     add(named);
     data.set(section.index, named.name);
   }
-  return { specs, mapAt: (section, offset) => declared.get(`${section}:${offset}`), dataMap: (section) => data.get(section) };
+  return { specs, programArrays, mapAt: (section, offset) => declared.get(`${section}:${offset}`), dataMap: (section) => data.get(section) };
 }
 
 /** Fits the functions to the kernel they are to run on. */
@@ -104,6 +108,29 @@ function toProgram(file: ObjectFile, entry: CodeFunction, options: LoadOptions):
   };
 }
 
+/** As iproute2 does for programs in sections `id/slot`. */
+function fillProgramArrays(maps: Maps, programs: Iterable<ProgramSpec>): void {
+  const slots = new Map<string, Map<number, string>>();
+  for (const program of programs) {
+    const place = tailCallPlace(program.section);
+    const map = place && maps.programArrays.get(place.id);
+    if (place === undefined || map === undefined) continue;
+    if (!slots.has(map)) slots.set(map, new Map());
+    slots.get(map)!.set(place.slot, program.name);
+  }
+  for (const [name, filled] of slots) maps.specs.set(name, { ...maps.specs.get(name)!, slots: filled });
+}
+
+function checkSlots(file: ObjectFile, maps: ReadonlyMap<string, MapSpec>, programs: ReadonlyMap<string, ProgramSpec>): void {
+  for (const map of maps.values()) {
+    const isPrograms = map.type === PROG_ARRAY;
+    for (const [slot, target] of map.slots ?? []) {
+      if (!(isPrograms ? programs : maps).has(target)) failObject(file, `map ${map.name}: slot ${slot} is initialised with ${target}, which is not a ${isPrograms ? 'program' : 'map'}`);
+      if (slot >= map.maxEntries) failObject(file, `map ${map.name}: slot ${slot} is initialised, but there are ${map.maxEntries}`);
+    }
+  }
+}
+
 export function loadObject(bytes: Uint8Array, options: LoadOptions): CollectionSpec {
   const file = openObject(bytes, options.name);
   const maps = readMaps(file);
@@ -135,12 +162,7 @@ export function loadObject(bytes: Uint8Array, options: LoadOptions): CollectionS
     if (slots > MAX_SLOTS) failObject(file, `more than ${MAX_SLOTS} instructions once subprograms are put into programs`);
     programs.set(code.name, program);
   }
-  for (const map of maps.specs.values()) {
-    const isPrograms = map.type === PROG_ARRAY;
-    for (const [slot, target] of map.slots ?? []) {
-      if (!(isPrograms ? programs : maps.specs).has(target)) failObject(file, `map ${map.name}: slot ${slot} is initialised with ${target}, which is not a ${isPrograms ? 'program' : 'map'}`);
-      if (slot >= map.maxEntries) failObject(file, `map ${map.name}: slot ${slot} is initialised, but there are ${map.maxEntries}`);
-    }
-  }
+  fillProgramArrays(maps, programs.values());
+  checkSlots(file, maps.specs, programs);
   return { programs, maps: maps.specs, btf: file.btf, license: file.license };
 }

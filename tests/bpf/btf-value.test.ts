@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { valueCodec, type BtfValue } from '../../dataplane/bpf/btf-value.ts';
+import { mapKeyCodec, valueCodec, type BtfValue } from '../../dataplane/bpf/btf-value.ts';
 import { load, mapOf } from './test-object.ts';
 
 const values = load('values');
@@ -166,6 +166,13 @@ test('any bytes can be read, and what was read gives the same bytes', () => {
       expect(codec.write(value, map)).toEqual(sample);
     }), { numRuns: 60 });
   }
+});
+
+test('the key of an LPM trie without BTF is a prefix too', () => {
+  const trie = { name: 'trie', type: 11, keyBytes: 8, valueBytes: 4, maxEntries: 1, flags: 1, pinning: 'none', keyTypeId: 0, valueTypeId: 0, frozen: false } as const;
+  expect([...mapKeyCodec(trie).write('10.0.0.0/8', 'trie[0].key')]).toEqual([8, 0, 0, 0, 10, 0, 0, 0]);
+  expect(mapKeyCodec({ ...trie, keyBytes: 20 }).read(new Uint8Array(20))).toBe('::/0');
+  expect(mapKeyCodec({ ...trie, keyBytes: 6 }).read(new Uint8Array(6))).toBe('00 00 00 00 00 00');
 });
 
 test('without a type, integers have their sizes and the rest is bytes', () => {

@@ -155,8 +155,15 @@ describe('legacy maps', () => {
     expect(mapOf(legacy, 'outer')).toMatchObject({ pinning: 'by_name', inner: { name: 'inner', valueBytes: 8 } });
     expect([...mapOf(legacy, 'outer').slots!]).toEqual([[1, 'inner']]);
   });
+
+  test('a program in a section id/slot goes into that program array', () => {
+    const legacy = load('legacy-iproute2', { type: 'sched_cls' });
+    expect([...mapOf(legacy, 'jumps').slots!]).toEqual([[3, 'tail']]);
+    expect(programOf(legacy, 'tail')).toMatchObject({ section: '7/3', type: 'sched_cls' });
+  });
 });
 
 test('a type from outside is for programs whose section does not say', () => {
+  expect(programOf(load('legacy-iproute2'), 'tail').type).toBeUndefined();
   expect(programOf(load('subprograms', { type: 'socket_filter' }), 'alone').type).toBe('sched_cls');
 });

@@ -22,6 +22,16 @@ struct map {
 struct map SEC("maps") inner = { .type = ARRAY, .key_bytes = 4, .value_bytes = 8, .max_entries = 16 INNER };
 struct map SEC("maps") outer = { .type = ARRAY_OF_MAPS, .key_bytes = 4, .value_bytes = 4, .max_entries = 2, .flags = 0 OUTER };
 
+#ifdef IPROUTE2
+struct map SEC("maps") jumps = { .type = PROG_ARRAY, .key_bytes = 4, .value_bytes = 4, .max_entries = 4, .id = 7, .inner_slot = -1 };
+
+SEC("7/3")
+int tail(void *context)
+{
+	return 2;
+}
+#endif
+
 SEC("classifier")
 int lookup(void *context)
 {
