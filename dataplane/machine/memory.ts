@@ -12,6 +12,8 @@ import { XdplabError } from '../errors.ts';
 
 const PAGE_BYTES = 65_536;
 const MAX_PAGES = 65_536;
+/** Always there behind the last allocation, for copies in wide steps that read past the end of what they copy. */
+const SPARE_BYTES = 64;
 
 export class MachineMemory {
   readonly wasm: WebAssembly.Memory;
@@ -37,7 +39,7 @@ export class MachineMemory {
   allocate(lengthBytes: number, alignment: number, purpose: string): number {
     const address = Math.ceil(this.#top / alignment) * alignment;
     const end = address + lengthBytes;
-    const pages = Math.ceil(end / PAGE_BYTES);
+    const pages = Math.ceil((end + SPARE_BYTES) / PAGE_BYTES);
     if (pages > MAX_PAGES) {
       throw new XdplabError(
         'ERR_MEMORY',

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { PacketBatch } from '../../dataplane/packet/packet-batch.ts';
 import { ENGINE_NAMES, frame, smallLab } from './small-lab.ts';
 
 const TWO_DEVICES = [
@@ -114,6 +115,15 @@ describe.each(ENGINE_NAMES)('the packet path with the %s engine', (engine) => {
     expect(smallLab(engine, [{ hook: 'tc-ingress', source: answer(0) }]).run(tagged).bytes).toEqual(tagged);
   });
 
+  test('a tagged packet that XDP passes reaches the host as it was, whether or not TC programs see it', () => {
+    const tagged = frame({ vlan: 0x6064, length: 80 });
+    const passing = { hook: 'xdp', source: answer(2) } as const;
+    for (const programs of [[passing], [passing, { hook: 'tc-ingress', source: answer(0) } as const]]) {
+      const { fate, bytes } = smallLab(engine, programs).run(tagged);
+      expect([fate, bytes]).toEqual(['stack', tagged]);
+    }
+  });
+
   test('XDP sees a VLAN tag in the packet', () => {
     const source = 'r2 = *(u32 *)(r1 +0)\nr0 = *(u16 *)(r2 +12)\nexit';
     expect(smallLab(engine, [{ hook: 'xdp', source }]).run(frame({ vlan: 5 })).verdicts[0]!.code).toBe(0x0081);
@@ -147,6 +157,22 @@ describe.each(ENGINE_NAMES)('the packet path with the %s engine', (engine) => {
     const result = smallLab(engine, [{ hook: 'tc-ingress', source: 'again: r0 = 1\nif r1 != 0 goto again\nexit' }], { instructionBudget: 10_000 });
     const { fate, reason, verdicts } = result.run(frame());
     expect([fate, reason, verdicts[0]!.verdict]).toEqual(['dropped', 'PROGRAM_BUDGET', 'TC_ACT_SHOT']);
+  });
+
+  test('a packet in the very last bytes that memory hands out is run', () => {
+    const lab = smallLab(engine, [{ hook: 'xdp', source: answer(2) }]);
+    const { memory } = lab.machine;
+    const { pipeline } = lab;
+    const batch = new PacketBatch(memory, 1);
+    const packet = frame({ length: 61 });
+    memory.allocate(memory.wasm.buffer.byteLength - memory.usedBytes, 1, 'the rest');
+    const at = memory.usedBytes - packet.length;
+    memory.u8.set(packet, at);
+    memory.u32.set([at, packet.length, packet.length, 0], batch.descriptor(0) >>> 2);
+    batch.count = 1;
+    pipeline.setInterface(0, lab.devices[0]);
+    pipeline.run(batch);
+    expect(lab.statistics().fates.map(({ fate, packets }) => [fate, packets])).toEqual([['stack', 1]]);
   });
 
   test('jumbo packets are whole in the frame', () => {
