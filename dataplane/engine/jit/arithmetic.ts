@@ -7,13 +7,34 @@
 import type { AluOp, BranchOp, OperandWidth } from '../../bpf/isa.ts';
 import { i32, i64, type I32, type I64 } from '../../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../../wasm/function-builder.ts';
-import { bitsOf, type Known } from './known-value.ts';
+import { bitsOf, type Constant, type Known } from './known-value.ts';
 
 /** A value to compute with: as 64 bits, as its low 32 bits, and what is known of it. Each may be used repeatedly. */
 export interface Value {
   readonly wide: I64;
   readonly narrow: I32;
   readonly known: Known;
+}
+
+/** A constant is encoded when it is asked for: most operations need one width. */
+class ConstantValue implements Value {
+  readonly known: Constant;
+
+  constructor(known: Constant) {
+    this.known = known;
+  }
+
+  get wide(): I64 {
+    return i64.const(this.known.value);
+  }
+
+  get narrow(): I32 {
+    return i32.const(Number(BigInt.asIntN(32, this.known.value)));
+  }
+}
+
+export function constantValue(known: Constant): Value {
+  return new ConstantValue(known);
 }
 
 type Plain = Exclude<AluOp, 'div' | 'sdiv' | 'mod' | 'smod' | 'mov'>;

@@ -13,7 +13,7 @@ import type { Instruction, Operand, Register } from '../../bpf/isa.ts';
 import { CPU_BLOCK, FAULT, FRAME_BYTES, type Fault } from '../../machine/cpu.ts';
 import { call, i32, i64, memory, select, type I32, type I64 } from '../../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../../wasm/function-builder.ts';
-import { branchCondition, emitAlu, extendSign, negate, reverseBytes, truncate, type Value } from './arithmetic.ts';
+import { branchCondition, constantValue, emitAlu, extendSign, negate, reverseBytes, truncate, type Value } from './arithmetic.ts';
 import { emitHelperCall, type CallSite } from './calls.ts';
 import { buildBlocks, reversePostOrder, type Block, type Edge } from './control-flow.ts';
 import { dominatorTree, isReducible } from './dominators.ts';
@@ -67,6 +67,8 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   readonly #instructions: readonly Instruction[];
   readonly #unresolved: ReadonlySet<number>;
   readonly #r: readonly Local<'i64'>[];
+  /** Their low halves. */
+  readonly #low: readonly I32[];
   /** What is known of them. */
   readonly #parameters: Partial<Record<Register, Known>>;
   readonly #selectors: Local<'i32'>[] = [];
@@ -91,6 +93,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     this.#cpu = i32.const(program.machine.cpuBlock);
     const parameters = context ? [] : ([1, 2, 3, 4, 5] as const).map((register) => f.param(register - 1, 'i64', `r${register}`));
     this.#r = Array.from({ length: 10 }, (_, register) => parameters[register - 1] ?? f.local('i64', `r${register}`));
+    this.#low = this.#r.map((register) => i32.wrap(register));
     this.framePointer = context ? f.local('i32', 'fp') : f.param(5, 'i32', 'fp');
     this.#frame = f.local('i32', 'frame');
     this.#parameters = context ? { 1: bits(32) } : {};
@@ -188,10 +191,9 @@ class FunctionCompiler implements BlockEmitter, CallSite {
 
   value = (register: Register): Value => {
     const known = this.#registers[register]!;
-    if (known.kind === 'constant') return { wide: i64.const(known.value), narrow: i32.const(Number(BigInt.asIntN(32, known.value))), known };
+    if (known.kind === 'constant') return constantValue(known);
     if (register === 10) return { wide: i64.extendU(this.framePointer), narrow: this.framePointer, known };
-    const local = this.#r[register]!;
-    return { wide: local, narrow: i32.wrap(local), known };
+    return { wide: this.#r[register]!, narrow: this.#low[register]!, known };
   };
 
   setResult = (result: I64): void => {
@@ -200,7 +202,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
 
   #operand(operand: Operand): Value {
     if (operand.kind === 'register') return this.value(operand.register);
-    return { wide: i64.const(operand.value), narrow: i32.const(operand.value), known: immediate(operand.value) };
+    return constantValue(immediate(operand.value));
   }
 
   #address(register: Register, offset: number): Address {

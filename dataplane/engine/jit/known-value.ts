@@ -13,8 +13,13 @@
 import type { AluOp, BranchOp, Instruction, OperandWidth } from '../../bpf/isa.ts';
 import { FRAME_BYTES } from '../../machine/cpu.ts';
 
+export interface Constant {
+  readonly kind: 'constant';
+  readonly value: bigint;
+}
+
 export type Known =
-  | { readonly kind: 'constant'; readonly value: bigint }
+  | Constant
   | { readonly kind: 'frame'; readonly offset: number }
   | { readonly kind: 'bits'; readonly bits: number; readonly stackLow: number | undefined };
 
@@ -44,15 +49,15 @@ export function isOfStack(known: Known): boolean {
 }
 
 /** A constant, from any integer; it is kept as an unsigned 64-bit number. */
-export function constant(value: bigint): Known {
+export function constant(value: bigint): Constant {
   return { kind: 'constant', value: BigInt.asUintN(64, value) };
 }
 
-const IMMEDIATES = new Map<number, Known>();
+const IMMEDIATES = new Map<number, Constant>();
 const MOST_IMMEDIATES = 1 << 16;
 
 /** An immediate operand, sign-extended. Programs use few different ones, again and again. */
-export function immediate(value: number): Known {
+export function immediate(value: number): Constant {
   let known = IMMEDIATES.get(value);
   if (known === undefined) {
     known = constant(BigInt(value));

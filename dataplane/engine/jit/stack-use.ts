@@ -41,6 +41,8 @@ class StackWalk {
   readonly #program: ProgramModule;
   readonly #surroundings: Surroundings;
   readonly #words = new Map<number, WordUse>();
+  /** What accesses at unknown offsets, and atomic ones, make of the words they may reach. */
+  readonly #reached: { readonly range: StackRange; readonly place: WordUse['place'] }[] = [];
   /** Everything from here up may be read or written by somebody who is not known. */
   #exposed = FRAME_BYTES;
   /** The lowest byte that any address points to. */
@@ -55,55 +57,45 @@ class StackWalk {
 
   run(): StackUse {
     const state: State = [];
-    const reached: { readonly range: StackRange; readonly place: WordUse['place'] }[] = [];
     let keepsAddresses = true;
     for (const block of this.#flow.blocks) {
       copyState(this.#flow.at(block), state);
       for (let slot = block.start; slot < block.end; slot++) {
         const instruction = this.#instructions[slot]!;
         // Also what follows an address that got away: it may point lower.
-        if (!this.#visit(instruction, state, reached)) keepsAddresses = false;
+        if (!this.#visit(instruction, state)) keepsAddresses = false;
         transfer(instruction, state, this.#surroundings);
         if (instruction.kind === 'alu') this.#pointDown(state[instruction.dst]!, 0);
       }
     }
     if (!keepsAddresses) return { words: new Map(), uninitialised: [{ from: this.#lowest - (this.#lowest % WORD_BYTES), to: FRAME_BYTES }], keepsAddresses };
-    for (const { range, place } of reached) this.#place(range, place);
+    for (const { range, place } of this.#reached) this.#place(range, place);
     return { words: this.#words, uninitialised: this.#uninitialised(), keepsAddresses };
   }
 
   /** False when an address on the stack gets away. */
-  #visit(instruction: Instruction, state: State, reached: { range: StackRange; place: WordUse['place'] }[]): boolean {
-    const access = (base: Known, offset: number, bytes: number, place: 'shared' | 'pinned'): void => {
-      if (!isOfStack(base)) return;
-      this.#pointDown(base, offset);
-      const range = reachOf(base, offset, bytes);
-      const within = base.kind === 'frame' && this.#note(range, bytes);
-      if (!within) this.#expose(range);
-      if (base.kind !== 'frame') reached.push({ range, place });
-      else if (!within || instruction.kind === 'atomic') reached.push({ range, place: 'pinned' });
-    };
+  #visit(instruction: Instruction, state: State): boolean {
     switch (instruction.kind) {
       case 'load':
-        access(state[instruction.src]!, instruction.offset, instruction.bytes, 'shared');
+        this.#access(state[instruction.src]!, instruction.offset, instruction.bytes, 'shared');
         return true;
       case 'store': {
         const base = state[instruction.dst]!;
-        access(base, instruction.offset, instruction.bytes, 'pinned');
+        this.#access(base, instruction.offset, instruction.bytes, 'pinned');
         if (instruction.source.kind === 'immediate' || !isOfStack(state[instruction.source.register]!)) return true;
         // A word that is followed may hold an address.
         return base.kind === 'frame' && instruction.bytes === WORD_BYTES && followedWord(base.offset + instruction.offset, this.#surroundings.words) !== 0;
       }
       case 'atomic': {
         const loads = instruction.op === 'load_acquire';
-        access(state[loads ? instruction.src : instruction.dst]!, instruction.offset, instruction.bytes, 'pinned');
+        this.#access(state[loads ? instruction.src : instruction.dst]!, instruction.offset, instruction.bytes, 'atomic');
         return loads || !(isOfStack(state[instruction.src]!) || (instruction.op === 'cmpxchg' && isOfStack(state[0]!)));
       }
       case 'call': {
         const found = stackArguments(instruction, state, this.#program);
         for (const range of found ?? []) {
           if (!range.exact) this.#expose(range);
-          else if (range.inPlace) access(state[2]!, 0, range.to - range.from, 'shared');
+          else if (range.inPlace) this.#access(state[2]!, 0, range.to - range.from, 'shared');
           else for (let word = Math.floor(range.from / WORD_BYTES); word * WORD_BYTES < range.to; word++) this.#word(word);
         }
         return found !== undefined;
@@ -113,6 +105,17 @@ class StackWalk {
       default:
         return true;
     }
+  }
+
+  /** Notes an access. `place` is where words go that it may reach at an unknown offset. */
+  #access(base: Known, offset: number, bytes: number, place: 'shared' | 'pinned' | 'atomic'): void {
+    if (!isOfStack(base)) return;
+    this.#pointDown(base, offset);
+    const range = reachOf(base, offset, bytes);
+    const within = base.kind === 'frame' && this.#note(range, bytes);
+    if (!within) this.#expose(range);
+    if (base.kind !== 'frame') this.#reached.push({ range, place: place === 'shared' ? place : 'pinned' });
+    else if (!within || place === 'atomic') this.#reached.push({ range, place: 'pinned' });
   }
 
   /** Notes an access at a known place; false if it is not within one word of the frame. */

@@ -70,8 +70,8 @@ export class StackWords {
 
   load(from: number, bytes: AccessBytes, signed: boolean): I64 {
     const start = (from % WORD_BYTES) * 8;
-    const parts = this.#cellsOf(from, bytes).map(({ shift, local }) => (shift === start ? local : i64.shl(local, i64.const(shift - start))));
-    const value = parts.reduce((all, part) => i64.or(all, part));
+    const [first, ...rest] = this.#cellsOf(from, bytes);
+    const value = rest.reduce<I64>((all, { shift, local }) => i64.or(all, i64.shl(local, i64.const(shift - start))), first!.local);
     if (!signed) return value;
     return bytes === 1 ? i64.extend8S(value) : bytes === 2 ? i64.extend16S(value) : i64.extend32S(value);
   }
@@ -92,7 +92,8 @@ export class StackWords {
 
   #cellsOf(from: number, bytes: number): readonly Cell[] {
     const start = (from % WORD_BYTES) * 8;
-    return this.#words.get(Math.floor(from / WORD_BYTES))!.filter(({ shift }) => shift >= start && shift < start + bytes * 8);
+    const cells = this.#words.get(Math.floor(from / WORD_BYTES))!;
+    return cells.length === 1 ? cells : cells.filter(({ shift }) => shift >= start && shift < start + bytes * 8);
   }
 
   /** Writes the words of `range` to memory, for a helper to read. */
