@@ -58,8 +58,8 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
   {
     file: 'demo.pcapng',
     shows:
-      'ten seconds at the load balancer of `programs/demo.yaml`: web, DNS and ssh, a SYN flood, a port scan, and the odd packets of the other captures',
-    interfaces: [{ name: 'eth0', comment: 'ifindex 1' }],
+      'ten seconds at the load balancer of `programs/demo.yaml`, in and out: web and DNS services, ssh, connections of the host itself, a SYN flood, a port scan, and the odd packets of the other captures',
+    interfaces: [{ name: 'eth0', comment: 'ifindex 2' }],
     packets: demoTraffic,
   },
   {

@@ -13,7 +13,7 @@ import { tcp, TCP_FLAG } from '../dataplane/packet/tcp.ts';
 import { udp } from '../dataplane/packet/udp.ts';
 import { DNS_PORT, dnsMessage } from './dns.ts';
 import { filler } from './filler.ts';
-import { MAC } from './network.ts';
+import { INWARD, OUTWARD } from './network.ts';
 import type { Random } from './random.ts';
 import { padFrame } from './trace-packet.ts';
 import type { TracePacket } from './trace-packet.ts';
@@ -29,6 +29,10 @@ export interface Conversation {
   readonly gapNs: number;
   /** Whether answers are in the trace too. A load balancer with direct return never sees them. */
   readonly answers: boolean;
+  /** The client is the device's own host, and the server somewhere outside. */
+  readonly outward?: boolean;
+  /** TCP that was opened before the trace began: no handshake. */
+  readonly underWay?: boolean;
   /** Frame lengths to aim at; a frame is longer where its headers need it. */
   readonly frameLength: (random: Random) => number;
   readonly random: Random;
@@ -61,15 +65,13 @@ class Wire {
   }
 
   send(fromClient: boolean, transport: Layer): TracePacket {
-    const { client, server, random, gapNs, wrap } = this.#conversation;
+    const { client, server, random, gapNs, wrap, outward = false } = this.#conversation;
     const [source, destination] = fromClient ? [client, server] : [server, client];
     this.#identification = (this.#identification + 1) & 0xffff;
     const packet = this.isIpv4
       ? ipv4({ source, destination, identification: this.#identification, dontFragment: true }, transport)
       : ipv6({ source, destination }, transport);
-    const macs = fromClient
-      ? { source: MAC.gateway, destination: MAC.device }
-      : { source: MAC.device, destination: MAC.gateway };
+    const macs = fromClient === outward ? OUTWARD : INWARD;
     const timeNs = this.#timeNs;
     this.#timeNs += Math.floor(gapNs / 2) + random.below(gapNs + 1);
     return { timeNs, bytes: padFrame(ethernet(macs, wrap === undefined ? packet : wrap(packet))) };
@@ -102,7 +104,7 @@ const CLOSING: readonly TcpStep[] = [
 ];
 
 export function* tcpConversation(conversation: Conversation): Generator<TracePacket, void> {
-  const { packets, answers, random, clientPort, serverPort, frameLength } = conversation;
+  const { packets, answers, random, clientPort, serverPort, frameLength, underWay = false } = conversation;
   const wire = new Wire(conversation);
   const seen = (steps: readonly TcpStep[]): readonly TcpStep[] =>
     steps.filter(({ fromClient }) => fromClient || answers);
@@ -137,7 +139,7 @@ export function* tcpConversation(conversation: Conversation): Generator<TracePac
     }
   }
 
-  yield* play(OPENING);
+  if (!underWay) yield* play(OPENING);
   while (left > closing.length)
     yield* play(left - closing.length >= seen(EXCHANGE).length ? EXCHANGE : EXCHANGE.slice(0, 1));
   yield* play(CLOSING);

@@ -10,8 +10,13 @@ import type { Random } from './random.ts';
 
 export const MAC = { device: '02:00:00:00:00:01', gateway: '02:00:00:00:00:fe' } as const;
 
+/** Ethernet addresses of what comes in at eth0, and of what its host sends. */
+export const INWARD = { source: MAC.gateway, destination: MAC.device } as const;
+export const OUTWARD = { source: MAC.device, destination: MAC.gateway } as const;
+
 /** The device's own address. */
 export const HOST = '10.0.0.1';
+export const HOST_6 = 'fd00::1';
 export const ROUTER = '198.18.255.1';
 export const ROUTER_6 = '2001:db8:ffff::1';
 
@@ -35,7 +40,17 @@ export const LOCAL = {
   web: { address: HOST, port: 8080, protocol: IP_PROTOCOL.tcp },
 } as const satisfies Record<string, Service>;
 
-const CLIENTS = ['198.18.0.0/15', '198.18.0.0/15', '203.0.113.0/24'];
+/** What the host itself asks: a name server, a mirror of packages, a clock. */
+export const REMOTE = {
+  dns: { address: '198.18.0.53', port: 53, protocol: IP_PROTOCOL.udp },
+  mirror: { address: '198.51.100.80', port: 443, protocol: IP_PROTOCOL.tcp },
+  clock: { address: '198.51.100.123', port: 123, protocol: IP_PROTOCOL.udp },
+} as const satisfies Record<string, Service>;
+
+/** Clients that the demo trusts, and others. */
+export const TRUSTED = '198.18.0.0/15';
+export const UNTRUSTED = '203.0.113.0/24';
+const CLIENTS = [TRUSTED, TRUSTED, UNTRUSTED];
 const CLIENTS_6 = ['2001:db8::/32'];
 /** Of the SYN flood. The upper half, 192.0.2.128/25, is on the demo's deny list. */
 export const ATTACKERS = '192.0.2.0/24';

@@ -13,7 +13,7 @@ import type { Conversation } from './conversation.ts';
 import { echoConversation, tcpConversation, udpConversation } from './conversation.ts';
 import { filler } from './filler.ts';
 import { MALFORMED } from './malformed.ts';
-import { addressIn, ATTACKERS, clientOf, ephemeralPort, HOST, MAC, SCANNER, VIP } from './network.ts';
+import { addressIn, ATTACKERS, clientOf, ephemeralPort, HOST, INWARD, SCANNER, VIP } from './network.ts';
 import type { Service } from './network.ts';
 import { Random } from './random.ts';
 import { mergeStreams, padFrame } from './trace-packet.ts';
@@ -75,6 +75,8 @@ const MIXED_SERVICES: readonly Service[] = [
 
 export interface FlowTraffic extends ProfileOptions {
   readonly services: readonly Service[];
+  /** The prefix that clients come from. */
+  readonly clients?: string;
   /** The part of the flows that pings a service instead. */
   readonly echoes?: number;
   readonly wrap?: (packet: Layer) => Layer;
@@ -82,7 +84,7 @@ export interface FlowTraffic extends ProfileOptions {
 
 /** Flows of clients to services, with Zipf sizes. */
 export function flowTraffic(options: FlowTraffic): Generator<TracePacket, void> {
-  const { packets, seed, startNs = 0, gapNs, services, echoes = 0, answers = false, wrap } = options;
+  const { packets, seed, startNs = 0, gapNs, services, clients, echoes = 0, answers = false, wrap } = options;
   const flows = Math.min(options.flows, packets);
   const random = new Random(seed);
   const durationNs = packets * gapNs;
@@ -91,7 +93,7 @@ export function flowTraffic(options: FlowTraffic): Generator<TracePacket, void> 
     // Long flows begin early, so that the last packet comes when it should.
     const offset = random.below(Math.floor(durationNs / Math.min(share + 1, 16)));
     const conversation: Conversation = {
-      client: clientOf(service.address, random),
+      client: clients === undefined ? clientOf(service.address, random) : addressIn(clients, random),
       clientPort: ephemeralPort(random),
       server: addressBytes(service.address),
       serverPort: service.port,
@@ -127,13 +129,15 @@ class Clock {
   }
 }
 
-const INWARD = { source: MAC.gateway, destination: MAC.device } as const;
-
 export function inward(packet: Layer): Uint8Array {
   return padFrame(ethernet(INWARD, packet));
 }
 
-function* synFlood(options: ProfileOptions): Generator<TracePacket, void> {
+/** SYNs without end to one port, each from whom `sender` says. */
+export function* synFlood(
+  options: ProfileOptions,
+  sender: (random: Random) => Uint8Array = (random) => addressIn(ATTACKERS, random),
+): Generator<TracePacket, void> {
   const random = new Random(options.seed);
   const clock = new Clock(options, random);
   for (let sent = 0; sent < options.packets; sent++) {
@@ -144,7 +148,7 @@ function* synFlood(options: ProfileOptions): Generator<TracePacket, void> {
       sequence: random.u32(),
       window: 512,
     });
-    const source = addressIn(ATTACKERS, random);
+    const source = sender(random);
     const packet = ipv4(
       {
         source,
@@ -286,7 +290,7 @@ export const PROFILES = {
   mixed: (options) => flowTraffic({ ...options, services: MIXED_SERVICES, echoes: 0.05 }),
   tcp: (options) => flowTraffic({ ...options, services: [VIP.http, VIP.https] }),
   udp: (options) => flowTraffic({ ...options, services: [VIP.dns] }),
-  'syn-flood': synFlood,
+  'syn-flood': (options) => synFlood(options),
   'port-scan': portScan,
   fragments,
   malformed,

@@ -3,6 +3,7 @@ import type { HighlightTable } from '../insight/highlights.ts';
 import type { Outcome } from '../hooks/hook.ts';
 import type { ReplayResult } from '../pipeline/replay.ts';
 import type { Statistics, VerdictCount } from '../pipeline/statistics.ts';
+import { toJson } from './json.ts';
 import { bar, bytes, count, duration, paint, percent, rate, safe, type Style } from './terminal.ts';
 
 const BAR_COLUMNS = 24;
@@ -78,17 +79,29 @@ function reasonSection({ reasons }: Statistics): string[] {
 }
 
 function highlightSection({ title, by, rows, more, total }: HighlightTable): string[] {
-  const lines = [heading(safe(title), by === 'value' ? count(total) : `${count(total)} ${by}`)];
+  const nameOf = shortNames([by, ...Object.keys(rows[0]?.fields ?? {})]);
+  const lines = [heading(safe(title), by === 'value' ? count(total) : `${count(total)} ${nameOf(by)}`)];
   const width = Math.max(...rows.map(({ label }) => label.length));
   for (const { label, amount, fields } of rows) {
     const others = Object.entries(fields)
-      .filter(([name, value]) => name !== by && (typeof value === 'number' || typeof value === 'bigint') && Number(value) !== 0)
-      .map(([name, value]) => `${name} ${count(Number(value))}`)
+      .filter(([, value]) => value !== 0 && value !== 0n)
+      .map(([name, value]) => `${nameOf(name)} ${fieldText(value)}`)
       .join(', ');
     lines.push(`${barLine(safe(label), amount / total, count(amount).padStart(11), 'cyan', width)}  ${paint('dim', others)}`.trimEnd());
   }
   if (more > 0) lines.push(`  and ${count(more)} more`);
   return lines;
+}
+
+/** `ingress.packets` as `packets`, where no other of the names ends so. */
+function shortNames(names: readonly string[]): (name: string) => string {
+  const last = (name: string): string => name.slice(name.lastIndexOf('.') + 1);
+  return (name) => (names.filter((other) => last(other) === last(name)).length > 1 ? safe(name) : safe(last(name)));
+}
+
+function fieldText(value: unknown): string {
+  if (typeof value === 'number' || typeof value === 'bigint') return count(Number(value));
+  return safe(typeof value === 'string' ? value : toJson(value).replaceAll(/\s+/g, ' '));
 }
 
 function eventSection(events: PictureInput['events']): string[] {

@@ -11,7 +11,7 @@ export interface HighlightRow {
   readonly label: string;
   /** What the bar is drawn of. */
   readonly amount: number;
-  /** The other fields of the value. */
+  /** The fields of the value that are worth showing beside it. */
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
@@ -39,17 +39,21 @@ export function highlightTables(lab: Lab, highlights: readonly Highlight[]): Hig
   });
 }
 
-function table(lab: Lab, { map: name, title, by, label, top = DEFAULT_TOP }: Highlight): HighlightTable {
+function table(lab: Lab, { map: name, title, by, fields: wanted, label, names, top = DEFAULT_TOP }: Highlight): HighlightTable {
   const map = lab.map(name);
   const entries: HighlightRow[] = [];
   let field = by;
   for (const [key, perCpu] of map.entries()) {
     const value = map.perCpu ? sumCpus(perCpu) : perCpu;
-    const fields = flatten(value);
-    field ??= Object.keys(fields).find((candidate) => isNumber(fields[candidate])) ?? 'value';
-    if (!(field in fields)) throw new XdplabError('ERR_LAB', `show: map '${name}' has no field '${field}', expected one of ${Object.keys(fields).join(', ')}`);
-    const amount = fields[field];
-    if (isNumber(amount) && amount > 0) entries.push({ label: labelOf(lab, label, key), amount: Number(amount), fields });
+    const all = flatten(value);
+    field ??= Object.keys(all).find((candidate) => isNumber(all[candidate])) ?? 'value';
+    const shown = wanted ?? Object.keys(all).filter((candidate) => candidate !== field && isNumber(all[candidate]));
+    const stranger = [field, ...shown].find((candidate) => !Object.hasOwn(all, candidate));
+    if (stranger !== undefined) throw new XdplabError('ERR_LAB', `show: map '${name}' has no field '${stranger}', expected one of ${Object.keys(all).join(', ')}`);
+    const amount = all[field];
+    if (!isNumber(amount) || amount <= 0) continue;
+    const fields = Object.fromEntries(shown.map((candidate) => [candidate, all[candidate]]));
+    entries.push({ label: labelOf(lab, label, names, key), amount: Number(amount), fields });
   }
   entries.sort((a, b) => b.amount - a.amount);
   return {
@@ -62,13 +66,20 @@ function table(lab: Lab, { map: name, title, by, label, top = DEFAULT_TOP }: Hig
   };
 }
 
-function labelOf(lab: Lab, label: string | undefined, key: unknown): string {
-  if (label === undefined) return keyText(key);
-  const [name, ...path] = label.split('.');
+function labelOf(lab: Lab, label: string | undefined, names: Highlight['names'], key: unknown): string {
+  const name = names?.get(keyText(key));
+  const found = label === undefined ? undefined : lookup(lab, label, key);
+  const parts = [name, found === undefined ? undefined : keyText(found)].filter((part) => part !== undefined);
+  return parts.length === 0 ? keyText(key) : parts.join('  ');
+}
+
+/** The field at `map.field` of the value that the map has for the key. */
+function lookup(lab: Lab, path: string, key: unknown): unknown {
+  const [name, ...steps] = path.split('.');
   const other: TypedMap = lab.map(name!);
   let value: unknown = other.get(key);
-  for (const step of path) value = isRecord(value) ? value[step] : undefined;
-  return value === undefined ? keyText(key) : keyText(value);
+  for (const step of steps) value = isRecord(value) ? value[step] : undefined;
+  return value;
 }
 
 /** A key on one line: `10.0.0.1:80 tcp` reads better than JSON for plain fields. */

@@ -8,7 +8,7 @@
  *   maps:
  *     deny: [ { key: 192.0.2.0/24, value: 1 } ]
  *   events: { drop_events: drop_event }
- *   show: [ { map: backend_stats, title: Backends, by: packets, label: backends.address } ]
+ *   show: [ { map: backend_stats, title: Backends, by: packets, fields: [flows], label: backends.address, names: { 1: web-1 }, top: 8 } ]
  *
  * Paths are relative to the file. Everything that is wrong is one line that says where.
  */
@@ -42,14 +42,18 @@ export interface DeviceDescription {
   readonly programs: readonly ProgramChoice[];
 }
 
-/** A map the summary shows: its largest entries by one field, labelled by another map's value of the same key. */
+/** A map the summary shows: its largest entries by one field, labelled by name and by another map's value of the same key. */
 export interface Highlight {
   readonly map: string;
   readonly title?: string;
   /** Field of the value that bars are drawn of, `packets` or `ingress.packets`; the first number unless said. */
   readonly by?: string;
+  /** What else of the value is shown; every other number unless said. */
+  readonly fields?: readonly string[];
   /** `map.field`: what to call an entry, looked up there by the entry's key. */
   readonly label?: string;
+  /** What to call entries, by key; stands before `label`. */
+  readonly names?: ReadonlyMap<string, string>;
   readonly top?: number;
 }
 
@@ -90,7 +94,7 @@ class LabReader {
       ...optional('seed', this.#number(lab, 'seed', 0, 0xffff_ffff)),
       share: this.#list(lab, 'share').map((name, i) => this.#text(name, `share[${i}]`)),
       show: this.#list(lab, 'show').map((highlight, i) => this.#highlight(highlight, `show[${i}]`)),
-      events: new Map([...this.#mapping(lab, 'events')].map(([map, type]) => [String(map), this.#text(type, `events.${String(map)}`)])),
+      events: this.#names(lab.get('events') ?? new Map(), 'events'),
       devices: this.#list(lab, 'devices').map((device, i) => this.#device(device, `devices[${i}]`)),
       routes: this.#list(lab, 'routes').map((route, i) => this.#route(route, `routes[${i}]`)),
       neighbours: this.#list(lab, 'neighbours').map((neighbour, i) => this.#neighbour(neighbour, `neighbours[${i}]`)),
@@ -130,15 +134,21 @@ class LabReader {
   }
 
   #highlight(value: unknown, at: string): Highlight {
-    const highlight = this.#node(value, at, ['map', 'title', 'by', 'label', 'top']);
+    const highlight = this.#node(value, at, ['map', 'title', 'by', 'fields', 'label', 'names', 'top']);
     const text = (key: string): string | undefined => (highlight.has(key) ? this.#text(highlight.get(key), `${at}.${key}`) : undefined);
     return {
       map: this.#text(highlight.get('map'), `${at}.map`),
       ...optional('title', text('title')),
       ...optional('by', text('by')),
+      ...optional('fields', highlight.has('fields') ? this.#list(highlight, 'fields', at).map((field, i) => this.#text(field, `${at}.fields[${i}]`)) : undefined),
       ...optional('label', text('label')),
+      ...optional('names', highlight.has('names') ? this.#names(highlight.get('names'), `${at}.names`) : undefined),
       ...optional('top', this.#number(highlight, 'top', 1, 1000, at)),
     };
+  }
+
+  #names(value: unknown, at: string): ReadonlyMap<string, string> {
+    return new Map([...this.#node(value, at)].map(([key, name]) => [String(key), this.#text(name, `${at}.${String(key)}`)]));
   }
 
   #route(value: unknown, at: string): LabDescription['routes'][number] {
