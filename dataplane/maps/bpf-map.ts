@@ -9,10 +9,10 @@ import type { Callee } from '../wasm/expression.ts';
 import type { ModuleBuilder } from '../wasm/module-builder.ts';
 import { MAP_TYPES } from './index.ts';
 import { MAP_FLAG } from './map-check.ts';
-import { MapError, errnoName, type ErrnoName } from './map-error.ts';
+import { MapError, errnoName } from './map-error.ts';
 import { MapModule, compileOperations, type MapOperations } from './map-module.ts';
 import { mapsOf, type ProgramReference } from './map-registry.ts';
-import { MAP_DESCRIPTOR, OPERATION_NAMES, UPDATE, roundUp, valueStride, type MapGeometry, type MapOperation, type MapType } from './map.ts';
+import { MAP_DESCRIPTOR, OPERATION_NAMES, UPDATE, roundUp, valueStride, type ErrnoName, type MapGeometry, type MapOperation, type MapType } from './map.ts';
 import { consumeRingbuf } from './ringbuf.ts';
 import { readU32, u32Bytes } from './slot-array.ts';
 import { specialFields, type SpecialField } from './special-fields.ts';
@@ -85,7 +85,10 @@ export class BpfMap {
 
   lookup(key: Uint8Array): Uint8Array | undefined {
     this.#permit('lookup', MAP_FLAG.WRONLY);
-    return this.#read(this.#place('lookup', key));
+    const keyAt = this.#place('lookup', key);
+    const unreadable = this.type.references?.unreadable;
+    if (unreadable !== undefined) this.#fail('lookup', unreadable, `user space cannot read what a ${this.type.name} holds`);
+    return this.#read(keyAt);
   }
 
   /** `flags`: UPDATE of map.ts. */
@@ -129,7 +132,12 @@ export class BpfMap {
     }
   }
 
+  /** What can be read: nothing of a ring buffer, or where slots are files of other processes. A QUEUE or STACK has empty keys. */
   *entries(): Generator<[key: Uint8Array, value: Uint8Array], void, undefined> {
+    if (this.type.values) {
+      for (const value of this.type.values(this.geometry)) yield [new Uint8Array(0), value];
+    }
+    if (this.type.values || this.type.holds === 'records' || this.type.references?.unreadable !== undefined) return;
     for (const key of this.keys()) {
       const value = this.lookup(key);
       if (value !== undefined) yield [key, value];
@@ -206,7 +214,7 @@ export class BpfMap {
     const { memory, cpus } = this.#machine;
     const first = this.operations.lookup_percpu(keyAt, 0) >>> 0;
     if (first === 0) return undefined;
-    if (this.type.references) return this.type.references.read(this.geometry, first);
+    if (this.type.references?.read) return this.type.references.read(this.geometry, first);
     if (!this.type.perCpu) {
       const value = memory.u8.slice(first, first + this.spec.valueBytes);
       for (const { offset, lengthBytes } of this.#special) value.fill(0, offset, offset + lengthBytes);

@@ -1,7 +1,7 @@
 /** Checks that several map types make of a declaration, and the flags they take (include/uapi/linux/bpf.h). */
 import type { MapSpec } from '../bpf/spec.ts';
-import { MapError, type ErrnoName } from './map-error.ts';
-import { valueStride } from './map.ts';
+import { MapError } from './map-error.ts';
+import { valueStride, type ErrnoName } from './map.ts';
 
 const ACCESS_FLAG = { RDONLY: 1 << 3, WRONLY: 1 << 4, RDONLY_PROG: 1 << 7, WRONLY_PROG: 1 << 8 } as const;
 

@@ -1,8 +1,6 @@
 /** What a map refuses, with the errno that Linux answers. */
 import { XdplabError } from '../errors.ts';
-import { ERRNO } from './map.ts';
-
-export type ErrnoName = keyof typeof ERRNO;
+import { ERRNO, type ErrnoName } from './map.ts';
 
 const NAMES = new Map<number, ErrnoName>((Object.keys(ERRNO) as ErrnoName[]).map((name) => [ERRNO[name], name]));
 

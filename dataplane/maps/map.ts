@@ -84,8 +84,10 @@ export interface MapCode {
 export interface References {
   /** Bytes of the slot for a value, or the negative errno with which Linux refuses it. */
   write(geometry: MapGeometry, key: Uint8Array, value: Uint8Array, flags: number): Uint8Array | number;
-  /** The value for what a lookup answered, which is not 0. Throws ERR_MAP where user space cannot read. */
-  read(geometry: MapGeometry, found: number): Uint8Array;
+  /** The value for what a lookup answered, which is not 0. */
+  read?(geometry: MapGeometry, found: number): Uint8Array;
+  /** Errno where user space cannot read. */
+  readonly unreadable?: ErrnoName;
 }
 
 export interface MapType {
@@ -98,11 +100,13 @@ export interface MapType {
   /** What a value is: plain bytes, or a reference to something else that is live. */
   readonly holds: 'bytes' | 'programs' | 'maps' | 'devices' | 'cpus' | 'sockets' | 'events' | 'records';
   /** The declaration as libbpf, or Linux itself, adjusts it before the map is made. */
-  prepare?(spec: MapSpec, machine: Machine): MapSpec;
+  prepare?(spec: MapSpec, machine: Pick<Machine, 'cpus'>): MapSpec;
   /** Throws ERR_MAP in Linux's cases: which attribute, what was found, what the type takes. */
   check(spec: MapSpec): void;
   /** Allocates and initialises storage; returns its address. Costs what is used, not what is declared. */
   allocate(machine: Machine, spec: MapSpec): number;
+  /** Values of a type without keys, in the order they would leave. */
+  values?(geometry: MapGeometry): Iterable<Uint8Array>;
   /** Entries it has now. */
   size(geometry: MapGeometry): number;
   /** For types whose values are references: what user space writes and reads instead of what a slot keeps. */
@@ -153,6 +157,8 @@ export const ERRNO = {
   ENETDOWN: 100,
   EALREADY: 114,
 } as const;
+
+export type ErrnoName = keyof typeof ERRNO;
 
 /** Flags of map_update_elem. */
 export const UPDATE = { any: 0, noExist: 1, exist: 2, lock: 4 } as const;

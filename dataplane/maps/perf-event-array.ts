@@ -4,7 +4,6 @@
  * perf_buffer does; what is sent there goes to machine.onEvent.
  */
 import { MAP_FLAG } from './map-check.ts';
-import { MapError } from './map-error.ts';
 import { ERRNO, type MapType } from './map.ts';
 import { DESCRIPTOR_ARRAY, checkSlots, readU32, slotArray, slotUpdateErrno } from './slot-array.ts';
 
@@ -33,8 +32,6 @@ export const PERF_EVENT_ARRAY: MapType = {
       if (errno !== 0) return errno;
       return readU32(value) === 0 ? -ERRNO.EBADF : value;
     },
-    read({ spec }) {
-      throw new MapError('ENOTSUPP', `map '${spec.name}' (perf_event_array): its slots cannot be read; the lab receives its events`);
-    },
+    unreadable: 'ENOTSUPP',
   },
 };

@@ -53,6 +53,15 @@ function queueType(id: number, name: string, takes: 'oldest' | 'newest'): MapTyp
       checkAccessFlags(spec, name, FLAGS);
     },
     allocate: (machine, spec) => machine.memory.allocate(HEADER.size + spec.maxEntries * valueStride(spec), 64, `map '${spec.name}'`),
+    *values({ machine, spec, storage }) {
+      const { u32 } = machine.memory;
+      const [count, oldest] = [u32[(storage + HEADER.count) >>> 2]!, u32[(storage + HEADER.oldest) >>> 2]!];
+      for (let place = 0; place < count; place++) {
+        const index = (oldest + (takes === 'oldest' ? place : count - 1 - place)) % spec.maxEntries;
+        const at = storage + HEADER.size + index * valueStride(spec);
+        yield machine.memory.u8.slice(at, at + spec.valueBytes);
+      }
+    },
     size: ({ machine, storage }) => machine.memory.u32[(storage + HEADER.count) >>> 2]!,
     missing: { update: ERRNO.EINVAL, delete: ERRNO.EINVAL, next: ERRNO.EINVAL },
     operations: {

@@ -3,7 +3,6 @@
  * sockets here; a slot is a u32 that is not 0 where something is to take the packets.
  */
 import { MAP_FLAG } from './map-check.ts';
-import { MapError } from './map-error.ts';
 import { ERRNO, type MapType } from './map.ts';
 import { REDIRECT_ARRAY, checkSlots, readU32, slotArray, slotUpdateErrno } from './slot-array.ts';
 
@@ -18,8 +17,6 @@ export const XSKMAP: MapType = {
   ...slotArray({ slotBytes: 4, family: REDIRECT_ARRAY }),
   references: {
     write: ({ spec }, key, value, flags) => slotUpdateErrno(spec, REDIRECT_ARRAY, key, flags) || (readU32(value) === 0 ? -ERRNO.EBADF : value),
-    read({ spec }) {
-      throw new MapError('EOPNOTSUPP', `map '${spec.name}' (xskmap): its sockets cannot be read`);
-    },
+    unreadable: 'EOPNOTSUPP',
   },
 };

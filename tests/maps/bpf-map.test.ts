@@ -275,6 +275,23 @@ describe('contents', () => {
     expect(map.size).toBe(0);
   });
 
+  test.each([...MAP_TYPES.values()])('of a $name can be listed, whatever they are', (type) => {
+    const map = makeMap(type, plainSpec(type));
+    const entries = [...map.entries()];
+    expect(entries).toHaveLength(type === ARRAY || type === PERCPU_ARRAY ? 4 : 0);
+  });
+
+  test('of a queue and a stack are listed in the order they would leave', () => {
+    for (const type of [QUEUE, STACK]) {
+      const map = makeMap(type, { keyBytes: 0, maxEntries: 3 });
+      for (const number of [1, 2, 3, 4]) map.push(u64(number), UPDATE.exist);
+      const listed = [...map.entries()].map(([, value]) => hex(value));
+      expect(map.size).toBe(3);
+      expect(listed).toEqual([map.pop(), map.pop(), map.pop()].map(hex));
+      expect(map.pop()).toBeUndefined();
+    }
+  });
+
   test('of many maps fit one machine', () => {
     const machine = new Machine();
     const maps = Array.from({ length: 50 }, (_, index) => makeMap(HASH, { name: `map${index}` }, machine));
