@@ -39,6 +39,7 @@ const LPM_TRIE = 11;
 const MAX_INT_BYTES = 16;
 /** Types nest no deeper, and give no more values. */
 const MAX_NESTING = 64;
+const MAX_MEMBERS = 1 << 16;
 const MAX_LEAVES = 1 << 24;
 
 function wordsOf(name: string): string[] {
@@ -163,20 +164,22 @@ class CodecBuilder {
   }
 
   private composite(id: number, type: BtfComposite, depth: number): Codec {
-    const parts = this.parts(id, type, 0, depth);
+    const parts = this.parts(id, type, 0, depth, { left: MAX_MEMBERS });
     const fields = recordCodec(type.sizeBytes, parts);
     const addressBytes = type.kind === 'struct' ? this.prefixAddressBytes(type) : undefined;
     return addressBytes === undefined ? fields : prefixCodec(addressBytes, fields);
   }
 
   /** The members from `base` on; those of anonymous ones in their place. */
-  private parts(id: number, type: BtfComposite, base: number, depth: number): Part[] {
+  private parts(id: number, type: BtfComposite, base: number, depth: number, budget: { left: number }): Part[] {
+    budget.left -= type.members.length;
+    if (budget.left < 0) this.btf.fail(id, `more than ${MAX_MEMBERS} members`);
     if (depth > MAX_NESTING) this.btf.fail(id, `nested more than ${MAX_NESTING} deep, or contains itself`);
     const perMember = type.members.map((member): Part[] => {
       const inner = this.btf.resolve(member.type);
       if (member.name !== '' || (inner.type.kind !== 'struct' && inner.type.kind !== 'union')) return member.name === '' ? [] : [this.field(id, type, member, base, depth)];
       const offset = this.byteOffset(id, type, member, inner.type.sizeBytes);
-      return this.parts(inner.id, inner.type, base + offset, depth + 1);
+      return this.parts(inner.id, inner.type, base + offset, depth + 1, budget);
     });
     if (type.kind === 'struct') return perMember.flat();
     const choice: ChoicePart = { kind: 'choice', alternatives: perMember.filter((parts) => parts.length > 0) };

@@ -51,17 +51,26 @@ interface Extent {
   readonly endBytes: number;
 }
 
-function extentsIn(file: ObjectFile, section: ElfSection, symbols: readonly ElfSymbol[]): Extent[] {
+/** In their order. Of aliases, which begin at the same place, the first global one counts. */
+function extentsIn(file: ObjectFile, section: ElfSection): Extent[] {
+  const symbols = file.elf.symbolsOf.get(section.index) ?? [];
   const functions = symbols.filter((symbol) => symbol.type === STT.FUNC);
   // Objects of old compilers have functions without a type.
-  const chosen = functions.length > 0 ? functions : symbols.filter((symbol) => symbol.type === STT.NOTYPE && symbol.binding !== STB.LOCAL);
-  const starts = [...new Set(chosen.map((symbol) => symbol.value))].toSorted((a, b) => a - b);
-  const nextStart = new Map(starts.map((start, index) => [start, starts[index + 1] ?? section.bytes.length] as const));
-  return chosen.toSorted((a, b) => a.value - b.value).map((symbol) => {
-    const endBytes = symbol.sizeBytes === 0 ? nextStart.get(symbol.value)! : symbol.value + symbol.sizeBytes;
+  const candidates = functions.length > 0 ? functions : symbols.filter((symbol) => symbol.type === STT.NOTYPE && symbol.binding !== STB.LOCAL);
+  const byStart = new Map<number, ElfSymbol>();
+  for (const symbol of candidates) {
+    const known = byStart.get(symbol.value);
+    if (known === undefined || (known.binding === STB.LOCAL && symbol.binding !== STB.LOCAL)) byStart.set(symbol.value, symbol);
+  }
+  const chosen = [...byStart.values()].toSorted((a, b) => a.value - b.value);
+  return chosen.map((symbol, index) => {
+    const next = chosen[index + 1];
+    const nextBytes = next?.value ?? section.bytes.length;
+    const endBytes = symbol.sizeBytes === 0 ? nextBytes : symbol.value + symbol.sizeBytes;
     if (symbol.value % SLOT_BYTES !== 0 || endBytes > section.bytes.length) {
       failObject(file, `function ${symbol.name} spans ${symbol.value} to ${endBytes} of section ${section.name}, which has ${section.bytes.length} bytes`);
     }
+    if (next !== undefined && endBytes > nextBytes) failObject(file, `functions ${symbol.name} and ${next.name} overlap in section ${section.name}`);
     return { symbol, startBytes: symbol.value, endBytes };
   });
 }
@@ -72,16 +81,10 @@ function linkageOf(symbol: ElfSymbol): FunctionSpec['linkage'] {
 
 /** Every function of every code section, decoded, references still as in the file. */
 export function readFunctions(file: ObjectFile): CodeFunction[] {
-  const symbolsOf = new Map<number, ElfSymbol[]>();
-  for (const symbol of file.elf.symbols) {
-    const list = symbolsOf.get(symbol.section);
-    if (list === undefined) symbolsOf.set(symbol.section, [symbol]);
-    else list.push(symbol);
-  }
   return file.elf.sections.filter(isCode).flatMap((section) => {
     const types = file.btfExt?.functions.get(section.name);
     const lines = file.btfExt?.lines.get(section.name);
-    return extentsIn(file, section, symbolsOf.get(section.index) ?? []).map(({ symbol, startBytes, endBytes }): CodeFunction => ({
+    return extentsIn(file, section).map(({ symbol, startBytes, endBytes }): CodeFunction => ({
       name: symbol.name,
       section,
       startBytes,
@@ -100,11 +103,7 @@ export function readFunctions(file: ObjectFile): CodeFunction[] {
 export type FunctionAt = (section: number, offsetBytes: number) => CodeFunction | undefined;
 
 export function indexFunctions(functions: readonly CodeFunction[]): FunctionAt {
-  const byPlace = new Map<string, CodeFunction>();
-  for (const one of functions) {
-    const place = `${one.section.index}:${one.startBytes}`;
-    if (!byPlace.has(place)) byPlace.set(place, one);
-  }
+  const byPlace = new Map(functions.map((one) => [`${one.section.index}:${one.startBytes}`, one] as const));
   return (section, offsetBytes) => byPlace.get(`${section}:${offsetBytes}`);
 }
 

@@ -11,6 +11,8 @@ import type { CoreMatcher } from './core-match.ts';
 
 /** libbpf's limit too. */
 const MAX_STEPS = 64;
+/** Anonymous structs within one struct; also how deep they can nest. */
+const MAX_SEARCHED = 1000;
 
 /** A named member of a struct, or (without `member`) an element of an array. */
 export interface AccessStep {
@@ -69,13 +71,14 @@ interface FoundMember {
   readonly offsetBits: number;
 }
 
-/** A member by name, also within anonymous structs. The first of the name decides. */
-function findMember(btf: Btf, structId: number, name: string, depth = 0): FoundMember | undefined {
+/** A member by name, also within anonymous structs. The first of the name decides; no struct is searched twice. */
+function findMember(btf: Btf, structId: number, name: string, searched = new Set<number>()): FoundMember | undefined {
   const { id, type } = btf.resolve(structId);
-  if ((type.kind !== 'struct' && type.kind !== 'union') || depth > MAX_STEPS) return undefined;
+  if ((type.kind !== 'struct' && type.kind !== 'union') || searched.has(id) || searched.size > MAX_SEARCHED) return undefined;
+  searched.add(id);
   for (const [index, member] of type.members.entries()) {
     if (member.name === name) return { step: { typeId: id, index, member }, offsetBits: member.offsetBits };
-    const inner = member.name === '' ? findMember(btf, member.type, name, depth + 1) : undefined;
+    const inner = member.name === '' ? findMember(btf, member.type, name, searched) : undefined;
     if (inner !== undefined) return { step: inner.step, offsetBits: member.offsetBits + inner.offsetBits };
   }
   return undefined;

@@ -9,7 +9,7 @@ import { XdplabError } from '../errors.ts';
 import type { Btf } from './btf.ts';
 import { essentialName } from './btf.ts';
 import type { CoreRecord } from './btf-ext.ts';
-import { btfName, type BtfType } from './btf-type.ts';
+import { btfName, type BtfEnum, type BtfType } from './btf-type.ts';
 import { candidates, CoreMatcher } from './core-match.ts';
 import { matchAccess, parseAccess, type Access } from './core-access.ts';
 import type { AccessBytes, Instruction } from './isa.ts';
@@ -44,6 +44,9 @@ export class CoreRelocator {
   private readonly local: Btf;
   private readonly target: Btf;
   private readonly matcher: CoreMatcher;
+  /** Programs ask the same thing many times. */
+  private readonly results = new Map<string, Result>();
+  private readonly enumerators = new WeakMap<BtfType, ReadonlyMap<string, bigint>>();
 
   constructor(local: Btf, target: Btf) {
     this.local = local;
@@ -56,7 +59,9 @@ export class CoreRelocator {
     const at = `${where}: instruction ${slot}`;
     const kind = KINDS[record.kind] ?? fail(at, `CO-RE relocation of unknown kind ${record.kind}`);
     const name = this.local.describe(record.typeId);
-    const result = this.resolve(kind, record, at);
+    const question = `${kind} ${record.typeId} ${record.access}`;
+    const result = this.results.get(question) ?? this.resolve(kind, record, at);
+    this.results.set(question, result);
     const problem = result.target === undefined ? `${this.target.where} has no ${subject(kind, name, record, this.local)}` : patch(instructions, slot, result.local, result.target, at);
     if (problem === undefined) return undefined;
     poison(instructions, slot);
@@ -99,7 +104,14 @@ export class CoreRelocator {
     const type = access.btf.resolve(access.rootId).type;
     if ((own.kind !== 'enum' && own.kind !== 'enum64') || (type.kind !== 'enum' && type.kind !== 'enum64')) return undefined;
     const name = own.values[Number(record.access)]?.name;
-    return name === undefined ? undefined : type.values.find((value) => essentialName(value.name) === essentialName(name))?.value;
+    return name === undefined ? undefined : this.valuesOf(type).get(essentialName(name));
+  }
+
+  /** By essential name; the first of a name counts. */
+  private valuesOf(type: BtfEnum): ReadonlyMap<string, bigint> {
+    let values = this.enumerators.get(type);
+    if (values === undefined) this.enumerators.set(type, (values = new Map(type.values.toReversed().map((one) => [essentialName(one.name), one.value] as const))));
+    return values;
   }
 
   private evaluate(kind: Kind, access: Access, record: CoreRecord, at: string): Value | undefined {

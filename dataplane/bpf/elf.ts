@@ -75,6 +75,8 @@ export interface ElfRelocation {
 export interface Elf {
   readonly sections: readonly ElfSection[];
   readonly symbols: readonly ElfSymbol[];
+  /** By index of the section they are in. */
+  readonly symbolsOf: ReadonlyMap<number, readonly ElfSymbol[]>;
   /** By index of the section they apply to, in the order of their offsets. */
   readonly relocations: ReadonlyMap<number, readonly ElfRelocation[]>;
 }
@@ -223,11 +225,21 @@ function readRelocations(file: ElfReader, sections: readonly ElfSection[], symbo
   return relocations;
 }
 
+function bySection(symbols: readonly ElfSymbol[]): Map<number, ElfSymbol[]> {
+  const groups = new Map<number, ElfSymbol[]>();
+  for (const symbol of symbols) {
+    const group = groups.get(symbol.section);
+    if (group === undefined) groups.set(symbol.section, [symbol]);
+    else group.push(symbol);
+  }
+  return groups;
+}
+
 /** `where` begins each error: the file's name. */
 export function parseElf(bytes: Uint8Array, where: string): Elf {
   const file = new ElfReader(bytes, where);
   checkHeader(file);
   const sections = readSections(file);
   const symbols = readSymbols(file, sections);
-  return { sections, symbols, relocations: readRelocations(file, sections, symbols) };
+  return { sections, symbols, symbolsOf: bySection(symbols), relocations: readRelocations(file, sections, symbols) };
 }

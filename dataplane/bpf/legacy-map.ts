@@ -21,6 +21,9 @@ const PROG_ARRAY = 3;
 const ARRAY_OF_MAPS = 12;
 const HASH_OF_MAPS = 13;
 
+/** Ids can be shared, so that a small file could name any number of inner maps. */
+const MAX_NAMED = 1 << 20;
+
 interface Entry {
   readonly name: string;
   readonly offset: number;
@@ -45,7 +48,7 @@ function isMapSymbol(symbol: ElfSymbol): boolean {
 }
 
 function readEntries(file: ObjectFile, section: ElfSection): Entry[] {
-  const symbols = file.elf.symbols.filter((symbol) => symbol.section === section.index && isMapSymbol(symbol));
+  const symbols = (file.elf.symbolsOf.get(section.index) ?? []).filter(isMapSymbol);
   const byOffset = new Map(symbols.map((symbol) => [symbol.value, symbol] as const));
   if (byOffset.size === 0) return [];
   // Linked objects keep definitions that another has replaced, so that the symbols leave gaps.
@@ -77,13 +80,21 @@ function toSpec(file: ObjectFile, entry: Entry): MapSpec {
   };
 }
 
+/** All entries by what an outer map may name them by. */
+interface Siblings {
+  /** iproute2's ids, which several may share. */
+  readonly byId: ReadonlyMap<number, readonly Entry[]>;
+  /** Section and index. */
+  readonly byIndex: ReadonlyMap<string, Entry>;
+}
+
 /** The entries that stand for the inner maps of `outer`, where it says any: iproute2 puts each in a slot. */
-function innersOf(entries: readonly Entry[], byId: ReadonlyMap<number, readonly Entry[]>, outer: Entry): readonly Entry[] {
+function innersOf(siblings: Siblings, outer: Entry): readonly Entry[] {
   const [type, , , , , first = 0, , innerId = 0] = outer.words;
   if (type !== ARRAY_OF_MAPS && type !== HASH_OF_MAPS) return [];
-  if (isIproute2(outer)) return (byId.get(innerId) ?? []).filter((entry) => entry !== outer);
-  if (outer.words.length * 4 === ENTRY_BYTES.libbpf) return [];
-  return entries.filter((entry) => entry !== outer && entry.section === outer.section && entry.index === first);
+  if (isIproute2(outer)) return (siblings.byId.get(innerId) ?? []).filter((entry) => entry !== outer);
+  const inner = outer.words.length * 4 === ENTRY_BYTES.libbpf ? undefined : siblings.byIndex.get(`${outer.section.index}:${first}`);
+  return inner === undefined || inner === outer ? [] : [inner];
 }
 
 function isIproute2(entry: Entry): boolean {
@@ -109,9 +120,13 @@ export function readLegacyMaps(file: ObjectFile): MapDeclaration[] {
     if (list === undefined) byId.set(entry.words[5]!, [entry]);
     else list.push(entry);
   }
+  const siblings: Siblings = { byId, byIndex: new Map(entries.map((entry) => [`${entry.section.index}:${entry.index}`, entry] as const)) };
+  let named = 0;
   return entries.map((entry) => {
     const spec = specs.get(entry)!;
-    const inners = innersOf(entries, byId, entry);
+    const inners = innersOf(siblings, entry);
+    named += inners.length;
+    if (named > MAX_NAMED) failObject(file, `more than ${MAX_NAMED} inner maps`);
     const isTailCallMap = isIproute2(entry) && spec.type === PROG_ARRAY;
     const place = { section: entry.section.index, offset: entry.offset, ...(isTailCallMap ? { programArrayId: entry.words[5]! } : {}) };
     if (inners[0] === undefined) return { ...place, spec };

@@ -134,7 +134,10 @@ const MEMBERS: Readonly<Record<string, (reader: Reader, member: BtfMember, draft
 
 function readDefinition(reader: Reader, definition: BtfComposite): Draft {
   const draft: Draft = { type: 0, keyBytes: 0, valueBytes: 0, maxEntries: 0, flags: 0, pinning: 'none', keyTypeId: 0, valueTypeId: 0 };
+  const seen = new Set<string>();
   for (const member of definition.members) {
+    if (seen.has(member.name)) failMember(reader, member, 'is there twice');
+    seen.add(member.name);
     if (!Object.hasOwn(MEMBERS, member.name)) failMember(reader, member, `is unknown; expected ${Object.keys(MEMBERS).join(', ')}`);
     MEMBERS[member.name]!(reader, member, draft);
   }

@@ -83,7 +83,7 @@ function placements(elf: Elf, btfSection: ElfSection): Map<string, SectionPlacem
       continue;
     }
     const offsets = new Map<string, number>();
-    for (const symbol of elf.symbols) if (symbol.section === section.index && symbol.type === STT.OBJECT) offsets.set(symbol.name, symbol.value);
+    for (const symbol of elf.symbolsOf.get(section.index) ?? []) if (symbol.type === STT.OBJECT) offsets.set(symbol.name, symbol.value);
     placed.set(section.name, { sizeBytes: section.sizeBytes, offsets });
   }
   return placed;

@@ -29,7 +29,7 @@ export interface LoadOptions {
 }
 
 /** Programs share subprograms, so a small file could ask for any amount; real ones stay far below. */
-const MAX_SLOTS = 1 << 22;
+const MAX_LINKED = 1 << 23;
 
 const SLOT_BYTES = 8;
 /** enum bpf_map_type. */
@@ -153,13 +153,13 @@ export function loadObject(bytes: Uint8Array, options: LoadOptions): CollectionS
   relocateFunctions(file, functions, kernelBtf);
 
   const programs = new Map<string, ProgramSpec>();
-  let slots = 0;
+  let linked = 0;
   for (const code of functions) {
     if (!isEntry(code, functions.length)) continue;
     if (programs.has(code.name)) failObject(file, `two programs are named ${code.name}`);
     const program = toProgram(file, code, options);
-    slots += program.instructions.length;
-    if (slots > MAX_SLOTS) failObject(file, `more than ${MAX_SLOTS} instructions once subprograms are put into programs`);
+    linked += program.instructions.length + program.lines.length;
+    if (linked > MAX_LINKED) failObject(file, `more than ${MAX_LINKED} instructions and lines once subprograms are put into programs`);
     programs.set(code.name, program);
   }
   fillProgramArrays(maps, programs.values());

@@ -138,6 +138,12 @@ describe('damaged BTF', () => {
     expect(problem(() => valueCodec(btf, 36, 0xffffffff))).toContain('values are too many to show');
   });
 
+  test('anonymous structs that double at every level are refused before they fill memory', () => {
+    const levels = Array.from({ length: 40 }, (_, level) => ({ kind: 'struct' as const, word: 0, words: level === 0 ? [] : ['', level, 0, '', level, 0] }));
+    const btf = parse([...levels, { kind: 'struct', name: 'top', word: 0, words: ['', 40, 0] }]);
+    expect(problem(() => valueCodec(btf, 41, 0))).toContain('more than 65536 members');
+  });
+
   test('what names the types of an object cannot be printed as control characters', () => {
     const btf = parse([{ kind: 'struct', name: 'a\u001b[31m\n', word: 0 }]);
     expect(btf.describe(1)).toBe('struct a\\x1b[31m\\x0a');
