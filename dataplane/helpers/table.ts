@@ -1,5 +1,7 @@
 /** Every helper there is here, in order of id. A new one is a file or a row of a file, and its line in this list. */
+import { CHECK_MTU_HELPERS } from './check-mtu.ts';
 import { CSUM_DIFF_HELPERS } from './csum-diff.ts';
+import { FIB_LOOKUP_HELPERS } from './fib-lookup.ts';
 import type { Helper } from './helper.ts';
 import { LOOP_HELPERS } from './loop.ts';
 import { MAP_ELEMENT_HELPERS } from './map-element.ts';
@@ -15,6 +17,7 @@ import { SKB_METADATA_HELPERS } from './skb-metadata.ts';
 import { SKB_ROOM_HELPERS } from './skb-room.ts';
 import { SKB_TUNNEL_HELPERS } from './skb-tunnel.ts';
 import { SKB_VLAN_HELPERS } from './skb-vlan.ts';
+import { SOCKET_HELPERS } from './socket.ts';
 import { SPIN_LOCK_HELPERS } from './spin-lock.ts';
 import { STRING_HELPERS } from './string.ts';
 import { TAIL_CALL_HELPERS } from './tail-call.ts';
@@ -46,4 +49,7 @@ export const HELPERS: readonly Helper[] = [
   ...SKB_CHECKSUM_HELPERS,
   ...SKB_METADATA_HELPERS,
   ...SKB_TUNNEL_HELPERS,
+  ...FIB_LOOKUP_HELPERS,
+  ...CHECK_MTU_HELPERS,
+  ...SOCKET_HELPERS,
 ].toSorted((a, b) => a.id - b.id);

@@ -52,7 +52,6 @@ export interface Neighbour {
 }
 
 export const TABLE_MAIN = 254;
-export const LOOPBACK_IFINDEX = 1;
 
 /** Routes of one family and prefix length, by the first 32 bits of their prefix. */
 interface Level {
