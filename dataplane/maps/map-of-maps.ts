@@ -30,8 +30,8 @@ function checkInner(spec: MapSpec, name: string): void {
 
 /** Whether a map may stand where `template` was declared: a program was checked with the template's sizes. */
 export function fitsInner(template: MapSpec, map: MapSpec): boolean {
-  const flags = (spec: MapSpec): number => spec.flags & ~FILE_FLAGS;
-  const alike = template.type === map.type && template.keyBytes === map.keyBytes && template.valueBytes === map.valueBytes && flags(template) === flags(map);
+  const sameFlags = ((template.flags ^ map.flags) & ~FILE_FLAGS) === 0;
+  const alike = template.type === map.type && template.keyBytes === map.keyBytes && template.valueBytes === map.valueBytes && sameFlags;
   if (!alike || JSON.stringify(specialFields(template)) !== JSON.stringify(specialFields(map))) return false;
   // Lookups in an array are compiled with its bounds.
   const sizeMatters = (map.type === ARRAY && (map.flags & MAP_FLAG.INNER_MAP) === 0) || map.type === XSKMAP;

@@ -21,6 +21,12 @@ function slotAt({ spec, storage }: MapGeometry, oldest: I32, place: I32, f: Func
   return i32.add(i32.mul(index, i32.const(valueStride(spec))), i32.const(storage + HEADER.size));
 }
 
+/** Leaves the oldest value behind. */
+function advance({ spec }: MapGeometry, f: FunctionBuilder, oldest: Local<'i32'>): void {
+  f.set(oldest, i32.add(oldest, i32.const(1)));
+  f.if(i32.eq(oldest, i32.const(spec.maxEntries)), () => f.set(oldest, i32.const(0)));
+}
+
 function queueType(id: number, name: string, takes: 'oldest' | 'newest'): MapType {
   /** Copies the value that is next to leave; for an empty map, writes zeros and returns. */
   const take = (f: FunctionBuilder<'i32'>, geometry: MapGeometry): { header: I32; count: Local<'i32'>; oldest: Local<'i32'> } => {
@@ -34,11 +40,6 @@ function queueType(id: number, name: string, takes: 'oldest' | 'newest'): MapTyp
     const slot = f.let(slotAt(geometry, oldest, takes === 'oldest' ? i32.const(0) : i32.sub(count, i32.const(1)), f), 'slot');
     copyBytes(f, value, 0, slot, 0, spec.valueBytes);
     return { header, count, oldest };
-  };
-
-  const advance = ({ spec }: MapGeometry, f: FunctionBuilder, oldest: Local<'i32'>): void => {
-    f.set(oldest, i32.add(oldest, i32.const(1)));
-    f.if(i32.eq(oldest, i32.const(spec.maxEntries)), () => f.set(oldest, i32.const(0)));
   };
 
   return {

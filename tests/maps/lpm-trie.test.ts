@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { BpfMap } from '../../dataplane/maps/bpf-map.ts';
 import { LPM_TRIE } from '../../dataplane/maps/lpm-trie.ts';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Machine } from '../../dataplane/machine/machine.ts';
 import type { BpfMap } from '../../dataplane/maps/bpf-map.ts';

@@ -1,11 +1,11 @@
 /** Random commands on a map and on a JavaScript Map: the same answers, and the same contents at every step. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ARRAY, PERCPU_ARRAY } from '../../dataplane/maps/array.ts';
 import type { BpfMap } from '../../dataplane/maps/bpf-map.ts';
 import { HASH, PERCPU_HASH } from '../../dataplane/maps/hash.ts';
 import { ERRNO, UPDATE } from '../../dataplane/maps/map.ts';
-import { errnoOf, hex, makeMap } from './map-fixtures.ts';
+import { errnoOf, hex, makeMap, u32, u64 } from './map-fixtures.ts';
 import { Machine } from '../../dataplane/machine/machine.ts';
 
 interface Model {
@@ -60,7 +60,7 @@ const allOf: Command = {
   check: () => true,
   run({ entries }, map) {
     expect(map.size).toBe(entries.size);
-    expect([...map.entries()].map(([key, value]) => [hex(key), hex(value)]).sort()).toEqual([...entries].sort());
+    expect([...map.entries()].map(([key, value]) => [hex(key), hex(value)]).toSorted()).toEqual([...entries].toSorted());
   },
   toString: () => 'entries()',
 };
@@ -98,12 +98,12 @@ describe.each([HASH, PERCPU_HASH])('$name behaves as a Map of at most max_entrie
 
 test('a hash of many entries finds all of them while it grows and shrinks', () => {
   const map = makeMap(HASH, { keyBytes: 8, valueBytes: 8, maxEntries: 20_000 });
-  const key = (index: number) => new Uint8Array(new BigUint64Array([BigInt(index) << BigInt(index % 40)]).buffer);
+  const key = (index: number) => u64(BigInt(index) << BigInt(index % 40));
   const expected = new Map<string, number>();
   for (let index = 0; index < 20_000; index++) {
     if (expected.has(hex(key(index))!)) continue;
     expected.set(hex(key(index))!, index);
-    map.update(key(index), new Uint8Array(new BigUint64Array([BigInt(index)]).buffer), UPDATE.noExist);
+    map.update(key(index), u64(index), UPDATE.noExist);
   }
   for (let index = 0; index < 20_000; index += 3) expect(map.delete(key(index))).toBe(expected.delete(hex(key(index))!));
   expect(map.size).toBe(expected.size);
@@ -113,12 +113,11 @@ test('a hash of many entries finds all of them while it grows and shrinks', () =
 
 test.each([ARRAY, PERCPU_ARRAY])('$name keeps what was last written at each index', (type) => {
   const map = makeMap(type, { valueBytes: 5, maxEntries: 7 }, new Machine({ cpus: 2 }));
-  const key = (index: number) => new Uint8Array(new Uint32Array([index]).buffer);
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.nat({ max: 9 }), valuesOf(map))), (writes) => {
-      const model = Array.from({ length: 7 }, (_, index) => hex(map.lookup(key(index))));
+      const model = Array.from({ length: 7 }, (_, index) => hex(map.lookup(u32(index))));
       for (const [index, value] of writes) {
-        expect(errnoOf(() => map.update(key(index), value))).toBe(index < 7 ? 0 : 'E2BIG');
+        expect(errnoOf(() => map.update(u32(index), value))).toBe(index < 7 ? 0 : 'E2BIG');
         if (index < 7) model[index] = hex(value);
       }
       expect([...map.entries()].map(([, value]) => hex(value))).toEqual(model);
