@@ -2,8 +2,10 @@
  * Programs as the running Linux sees them: the same instructions, spelled the same, with the same tag. bpftool loads
  * the objects; where that is not allowed the comparison is skipped, and the golden texts of the other tests remain.
  */
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
@@ -20,25 +22,50 @@ const SHA256_SINCE = [6, 18] as const;
 /** The listing is at the start of a log that can be a hundred times as long. */
 const LOG_START_BYTES = 1 << 20;
 
-/** Loads an object's programs and pins them in `folder`; gives the start of what bpftool says about it. */
-function loadAll(object: string, folder: string, { type = [], log = false }: { readonly type?: readonly string[]; readonly log?: boolean } = {}): string {
-  const pipeline = `bpftool ${log ? '-d' : ''} prog loadall "$@" 2>&1 | { head -c ${LOG_START_BYTES}; cat > /dev/null; }`;
-  return spawnSync('sh', ['-c', pipeline, 'sh', object, folder, ...type], { encoding: 'utf8', maxBuffer: 2 * LOG_START_BYTES }).stdout;
+const ANSWER_WITHIN_MS = 10_000;
+
+/** The start of what a command writes. A kernel can hold bpftool for good, so it is not waited for longer than said. */
+async function outputOf(folder: string, command: string, ...args: readonly string[]): Promise<string> {
+  const path = join(folder, 'output');
+  const file = openSync(path, 'w');
+  const child = spawn(command, args, { stdio: ['ignore', file, file] });
+  closeSync(file);
+  child.unref();
+  const ended = once(child, 'close', { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+  await ended.catch((error: Error) => {
+    throw new Error(`${command} ${error.name === 'AbortError' ? `does not answer within ${ANSWER_WITHIN_MS / 1000} seconds` : 'is not installed'}`);
+  });
+  return readFileSync(path, 'utf8').slice(0, LOG_START_BYTES);
 }
 
-/** The tag of a pinned program, undefined if there is none. */
-function tagOf(pin: string): string | undefined {
-  const { stdout } = spawnSync('bpftool', ['--json', 'prog', 'show', 'pinned', pin], { encoding: 'utf8' });
-  return stdout ? (JSON.parse(stdout) as { tag?: string }).tag : undefined;
+/** An object's programs, loaded and pinned. */
+interface Loaded {
+  readonly log: string;
+  /** Undefined if no program of that name was loaded. */
+  tagOf(program: string): Promise<string | undefined>;
 }
 
-/** Runs `use` with a folder where programs can be pinned. */
-function withPins<T>(use: (folder: string) => T): T {
-  const folder = mkdtempSync(join(BPF_FILESYSTEM, 'xdplab-'));
+interface LoadOptions {
+  readonly type?: readonly string[];
+  readonly log?: boolean;
+}
+
+/** Loads an object's programs, and takes them away when `use` is done. */
+async function withLoaded<T>(object: string, { type = [], log = false }: LoadOptions, use: (loaded: Loaded) => T | Promise<T>): Promise<T> {
+  const scratch = mkdtempSync(join(tmpdir(), 'xdplab-'));
+  const pins = mkdtempSync(join(BPF_FILESYSTEM, 'xdplab-'));
   try {
-    return use(folder);
+    const output = await outputOf(scratch, 'bpftool', ...(log ? ['-d'] : []), 'prog', 'loadall', object, pins, ...type);
+    return await use({
+      log: output,
+      async tagOf(program) {
+        const shown = await outputOf(scratch, 'bpftool', '--json', 'prog', 'show', 'pinned', join(pins, program));
+        return (JSON.parse(shown) as { tag?: string }).tag;
+      },
+    });
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(pins, { recursive: true, force: true });
+    rmSync(scratch, { recursive: true, force: true });
   }
 }
 
@@ -48,20 +75,20 @@ function objectPath(relative: string): string {
 
 const FLOW_COUNTER = objectPath('../../programs/flow_counter.bpf.o');
 
-function whyNot(): string | undefined {
+async function whyNot(): Promise<string | undefined> {
+  if (process.platform !== 'linux') return 'this is not Linux';
   const [major = 0, minor = 0] = readFileSync('/proc/sys/kernel/osrelease', 'utf8').split('.').map(Number);
   if (major < SHA256_SINCE[0] || (major === SHA256_SINCE[0] && minor < SHA256_SINCE[1])) return `Linux ${major}.${minor} has other tags`;
   try {
-    return withPins((folder) => {
-      const log = loadAll(FLOW_COUNTER, folder);
-      return tagOf(join(folder, 'flow_counter')) === undefined ? `bpftool cannot load programs: ${log.trim().split('\n').at(-1) || 'it is not installed'}` : undefined;
-    });
+    return await withLoaded(FLOW_COUNTER, {}, async ({ log, tagOf }) =>
+      (await tagOf('flow_counter')) === undefined ? `bpftool cannot load programs: ${log.trim().split('\n').at(-1)}` : undefined,
+    );
   } catch (error) {
-    return `programs cannot be pinned: ${(error as Error).message}`;
+    return (error as Error).message;
   }
 }
 
-const reason = process.platform === 'linux' ? whyNot() : 'this is not Linux';
+const reason = await whyNot();
 
 /** What the verifier lists before it walks the program: slot, live registers, and the instruction. */
 function linuxListing(log: string, program: string): string[] {
@@ -92,20 +119,19 @@ const OBJECTS: readonly { readonly path: string; readonly type?: readonly string
 ];
 
 describe.skipIf(reason !== undefined)(`as the running Linux sees it${reason === undefined ? '' : `: ${reason}`}`, () => {
-  test.each(OBJECTS)('the tags of $path', ({ path, ...options }) => {
+  test.each(OBJECTS)('the tags of $path', async ({ path, ...options }) => {
     const { programs } = specOf(objectPath(path));
-    withPins((folder) => {
-      loadAll(objectPath(path), folder, options);
-      for (const { name, instructions } of programs.values()) expect(programTag(instructions), name).toBe(tagOf(join(folder, name)));
+    await withLoaded(objectPath(path), options, async ({ tagOf }) => {
+      for (const { name, instructions } of programs.values()) expect(programTag(instructions), name).toBe(await tagOf(name));
     });
   });
 
   // The others' logs are a hundred times as long as this one's.
-  test('the listing of flow_counter', () => {
+  test('the listing of flow_counter', async () => {
     const { instructions } = specOf(FLOW_COUNTER).programs.get('flow_counter')!;
-    const log = withPins((folder) => loadAll(FLOW_COUNTER, folder, { log: true }));
+    const linux = await withLoaded(FLOW_COUNTER, { log: true }, ({ log }) => linuxListing(log, 'flow_counter'));
     const listing = disassemble(instructions, { helper: (id) => HELPER_NAMES[id] });
     expect(listing.length).toBeGreaterThan(100);
-    expect(withoutAddresses(listing, instructions)).toEqual(withoutAddresses(linuxListing(log, 'flow_counter'), instructions));
+    expect(withoutAddresses(listing, instructions)).toEqual(withoutAddresses(linux, instructions));
   });
 });
