@@ -9,6 +9,7 @@ import { decodeInstructions } from './decode.ts';
 import { STB, STT, STV, type ElfRelocation, type ElfSection, type ElfSymbol } from './elf.ts';
 import type { Extern } from './extern.ts';
 import type { Immediate64, Instruction } from './isa.ts';
+import { helperCall, MISSING_KFUNC_HELPER, poison } from './poison.ts';
 import { failObject, isCode, recordsWithin, sectionOf, type ObjectFile } from './object-file.ts';
 import type { FunctionSpec, LineInfo, UnresolvedReference } from './spec.ts';
 
@@ -41,9 +42,6 @@ export interface ReferenceScope {
   /** The type id of a function or variable of the kernel. */
   readonly kernelId: (name: string, kind: 'func' | 'var') => number | undefined;
 }
-
-/** What libbpf puts where a weak kernel function is missing: calls that must never be reached. */
-const MISSING_KFUNC_HELPER = 2_002_000_000;
 
 interface Extent {
   readonly symbol: ElfSymbol;
@@ -142,7 +140,11 @@ function resolveRelocation(file: ObjectFile, code: CodeFunction, slot: number, r
   const put = (value: Immediate64): void => void (code.instructions[slot] = { ...instruction, value });
   if (target === undefined) {
     const extern = externOf(file, code, slot, symbol, scope);
-    return put(externValue(code, slot, extern, addend, scope));
+    const value = externValue(extern, addend, scope);
+    if (value !== undefined) return put(value);
+    poison(code.instructions, slot);
+    code.unresolved.push({ slot, reason: `kernel symbol ${extern.name} does not exist` });
+    return;
   }
   const offset = symbol.value + addend;
   if (isCode(target)) {
@@ -160,18 +162,18 @@ function externOf(file: ObjectFile, code: CodeFunction, slot: number, symbol: El
   return scope.externs.get(symbol.name) ?? failAt(file, code, slot, `refers to ${symbol.name || `symbol ${symbol.index}`}, which is not defined`);
 }
 
-function externValue(code: CodeFunction, slot: number, extern: Extern, addend: number, scope: ReferenceScope): Immediate64 {
+/** Undefined for what a program needs and the kernel does not have. */
+function externValue(extern: Extern, addend: number, scope: ReferenceScope): Immediate64 | undefined {
   if (extern.kind === 'kconfig') return { kind: 'map_value', map: extern.map, offset: extern.offset + addend };
   const id = scope.kernelId(extern.name, extern.kind === 'kfunc' ? 'func' : 'var');
   if (id !== undefined) return { kind: 'btf_id', id, fd: 0 };
-  if (!extern.weak) code.unresolved.push({ slot, reason: `kernel symbol ${extern.name} does not exist` });
-  return { kind: 'constant', value: 0n };
+  return extern.weak ? { kind: 'constant', value: 0n } : undefined;
 }
 
 function callKernel(code: CodeFunction, slot: number, extern: Exclude<Extern, { kind: 'kconfig' }>, scope: ReferenceScope): void {
   const btfId = scope.kernelId(extern.name, 'func');
   if (btfId === undefined && extern.weak) {
-    code.instructions[slot] = { kind: 'call', target: { kind: 'helper', id: MISSING_KFUNC_HELPER } };
+    code.instructions[slot] = helperCall(MISSING_KFUNC_HELPER);
     code.unresolved.push({ slot, reason: `kernel function ${extern.name} does not exist` });
     return;
   }

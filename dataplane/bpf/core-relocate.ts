@@ -13,9 +13,7 @@ import { btfName, type BtfEnum, type BtfType } from './btf-type.ts';
 import { candidates, CoreMatcher } from './core-match.ts';
 import { matchAccess, parseAccess, type Access } from './core-access.ts';
 import type { AccessBytes, Instruction } from './isa.ts';
-
-/** What stands where nothing could be relocated. */
-export const POISON_HELPER = 0xbad2310;
+import { poison } from './poison.ts';
 
 /** enum bpf_core_relo_kind, by number. */
 const KINDS = [
@@ -203,12 +201,6 @@ function bitfieldBits(access: Access): number {
   if (member.bitfieldBits !== 0) return member.bitfieldBits;
   const type = access.btf.resolve(member.type).type;
   return type.kind === 'int' && type.bits !== type.sizeBytes * 8 ? type.bits : 0;
-}
-
-function poison(instructions: Instruction[], slot: number): void {
-  const call: Instruction = { kind: 'call', target: { kind: 'helper', id: POISON_HELPER } };
-  if (instructions[slot]?.kind === 'load_imm64') instructions[slot + 1] = call;
-  instructions[slot] = call;
 }
 
 /** Puts the kernel's value in. Returns why it cannot be. */

@@ -73,7 +73,7 @@ export interface ProgramSpec {
   readonly instructions: readonly Instruction[];
   readonly functions: readonly FunctionSpec[];
   readonly lines: readonly LineInfo[];
-  /** In slot order. Each stands at a call of helper 0xbad2310 or of a kernel function, as libbpf leaves them. */
+  /** In slot order. A call of a helper that does not exist stands at each: poison.ts. */
   readonly unresolved?: readonly UnresolvedReference[];
   readonly license: string;
 }

@@ -2,10 +2,10 @@
  * NUL-terminated strings in a block of bytes, as ELF string tables and the string section of BTF keep them.
  *
  * What comes out is safe to print: control characters and bytes that are not UTF-8 are spelled `\x1b`, so that a
- * name in a hostile object cannot break a line or move a terminal's cursor.
+ * name in a hostile object cannot break a line, move a terminal's cursor or turn the text around.
  */
 
-const UNPRINTABLE = /[\p{Cc}\u2028\u2029]/gu;
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\u2028\u2029]/gu;
 const PLAIN = /^[\x20-\x7e]*$/;
 
 /** Longer strings are cut: without a limit, many offsets into one long string would take quadratic time. */
@@ -15,7 +15,9 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Tabs are common in the source lines that BTF keeps. */
 function escapeCharacter(character: string): string {
-  return character === '\t' ? ' ' : `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
+  if (character === '\t') return ' ';
+  const code = character.codePointAt(0)!;
+  return code > 0xff ? `\\u{${code.toString(16)}}` : `\\x${code.toString(16).padStart(2, '0')}`;
 }
 
 function decodeText(bytes: Buffer): string {

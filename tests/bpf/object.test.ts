@@ -107,6 +107,7 @@ describe('what the kernel provides', () => {
     const kernel = programOf(load('data'), 'kernel');
     const reasons = kernel.unresolved!.map(({ reason }) => reason);
     expect(reasons).toEqual(['kernel symbol needed_symbol does not exist', 'kernel function missing_function does not exist']);
+    expect(kernel.instructions[kernel.unresolved![0]!.slot]).toEqual({ kind: 'call', target: { kind: 'helper', id: 0xbad2310 } });
     expect(kernel.instructions[kernel.unresolved![1]!.slot]).toEqual({ kind: 'call', target: { kind: 'helper', id: 2_002_000_000 } });
     const kfuncs = kernel.instructions.flatMap((one) => (one.kind === 'call' && one.target.kind === 'kfunc' ? [one.target.name] : []));
     expect(kfuncs).toEqual(['wanted_function']);
