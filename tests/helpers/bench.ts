@@ -104,6 +104,11 @@ export class Bench {
 
   /** Calls a helper; a bigint argument is a u64. Errors come back by name. */
   call(name: string, ...args: readonly (number | bigint)[]): string | number | bigint | void {
+    return spell(this.answer(name, ...args));
+  }
+
+  /** The same, as the number it is. */
+  answer(name: string, ...args: readonly (number | bigint)[]): number | bigint | void {
     const helper = helperNamed(name, this.type);
     const words = helper.args.flatMap((kind, index) => {
       const value = BigInt(args[index] ?? 0);
@@ -111,6 +116,6 @@ export class Bench {
       return ARGUMENT_KINDS[kind] === 1 ? [low] : [low, Number(BigInt.asIntN(32, value >> 32n))];
     });
     const result = bindHelper(this.machine, helper)(...words);
-    return spell(helper.returns === 'u64' ? BigInt.asUintN(64, result as bigint) : result);
+    return helper.returns === 'u64' ? BigInt.asUintN(64, result as bigint) : result;
   }
 }
