@@ -34,21 +34,21 @@ describe('loop', () => {
   });
 });
 
-describe('for_each_map_elem', () => {
-  function walk(type: number, entries: number, visit: (bench: Bench, key: number, value: number) => bigint): { answer: unknown; seen: number[] } {
-    const bench = new Bench('xdp');
-    const map = createMap(bench.machine, mapSpec({ type, maxEntries: 8 }));
-    for (let key = 0; key < entries; key++) map.update(u32(key), u64(key * 10));
-    const seen: number[] = [];
-    const body: Callback = (descriptor, key, value, context) => {
-      expect([descriptor, context]).toEqual([BigInt(map.descriptor), 5n]);
-      const { view } = bench.machine.memory;
-      seen.push(view.getUint32(Number(key), true), Number(view.getBigUint64(Number(value), true)));
-      return visit(bench, Number(key), map.descriptor);
-    };
-    return { answer: bench.call('for_each_map_elem', map.descriptor, bench.machine.addCallback(body), 5n, 0n), seen };
-  }
+function walk(type: number, entries: number, visit: (bench: Bench, key: number, value: number) => bigint): { answer: unknown; seen: number[] } {
+  const bench = new Bench('xdp');
+  const map = createMap(bench.machine, mapSpec({ type, maxEntries: 8 }));
+  for (let key = 0; key < entries; key++) map.update(u32(key), u64(key * 10));
+  const seen: number[] = [];
+  const body: Callback = (descriptor, key, value, context) => {
+    expect([descriptor, context]).toEqual([BigInt(map.descriptor), 5n]);
+    const { view } = bench.machine.memory;
+    seen.push(view.getUint32(Number(key), true), Number(view.getBigUint64(Number(value), true)));
+    return visit(bench, Number(key), map.descriptor);
+  };
+  return { answer: bench.call('for_each_map_elem', map.descriptor, bench.machine.addCallback(body), 5n, 0n), seen };
+}
 
+describe('for_each_map_elem', () => {
   test('visits every slot of an array', () => {
     expect(walk(ARRAY, 3, () => 0n)).toEqual({ answer: 8, seen: [0, 0, 1, 10, 2, 20, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0] });
   });

@@ -47,15 +47,15 @@ describe('map helpers reach the map they are given', () => {
   });
 });
 
-describe('redirect_map', () => {
-  function devices(type: number): { bench: Bench; map: BpfMap } {
-    const bench = new Bench('xdp');
-    bench.machine.network.addDevice({ ifindex: 3, name: 'eth3', mac: parseMac('02:00:00:00:00:03')!, mtuBytes: 1500, up: true, forwarding: true, addresses: [] });
-    const map = createMap(bench.machine, mapSpec({ type, valueBytes: 4, maxEntries: 4 }));
-    map.update(u32(type === TYPE.devmapHash ? 7 : 0), u32(type === TYPE.cpumap ? 64 : 3));
-    return { bench, map };
-  }
+function devices(type: number): { bench: Bench; map: BpfMap } {
+  const bench = new Bench('xdp');
+  bench.machine.network.addDevice({ ifindex: 3, name: 'eth3', mac: parseMac('02:00:00:00:00:03')!, mtuBytes: 1500, up: true, forwarding: true, addresses: [] });
+  const map = createMap(bench.machine, mapSpec({ type, valueBytes: 4, maxEntries: 4 }));
+  map.update(u32(type === TYPE.devmapHash ? 7 : 0), u32(type === TYPE.cpumap ? 64 : 3));
+  return { bench, map };
+}
 
+describe('redirect_map', () => {
   // Answers of Linux 6.18 with slot 0 (key 7 of the DEVMAP_HASH) set.
   test.each([
     ['a slot that is set', 'devmap', 0n, 0n, 4],
