@@ -49,14 +49,14 @@ export class OutputFile {
     if (this.at + lengthBytes > BUFFER_BYTES) this.flush();
   }
 
-  /** UTF-8, of any length. */
+  /** UTF-8, of any length. Encoded in place: no bytes of its own for each text. */
   writeText(text: string): void {
-    const encoded = encoder.encode(text);
-    for (let from = 0; from < encoded.length; from += BUFFER_BYTES) {
-      const piece = encoded.subarray(from, from + BUFFER_BYTES);
-      this.reserve(piece.length);
-      this.bytes.set(piece, this.at);
-      this.at += piece.length;
+    let done = 0;
+    while (done < text.length) {
+      const { read, written } = encoder.encodeInto(done === 0 ? text : text.slice(done), this.bytes.subarray(this.at));
+      done += read;
+      this.at += written;
+      if (done < text.length) this.flush();
     }
   }
 
