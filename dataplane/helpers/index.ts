@@ -8,6 +8,7 @@ import { HELPERS } from './table.ts';
 
 export { bindHelper } from './bind.ts';
 export { HELPER_NAMES, helperName } from './names.ts';
+export { timersOf } from './timer.ts';
 export { HELPERS };
 
 const BY_TYPE: ReadonlyMap<ProgramType, ReadonlyMap<number, Helper>> = new Map(

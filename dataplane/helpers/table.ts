@@ -22,6 +22,7 @@ import { SPIN_LOCK_HELPERS } from './spin-lock.ts';
 import { STRING_HELPERS } from './string.ts';
 import { TAIL_CALL_HELPERS } from './tail-call.ts';
 import { TIME_HELPERS } from './time.ts';
+import { TIMER_HELPERS } from './timer.ts';
 import { TRACE_HELPERS } from './trace.ts';
 import { XDP_ADJUST_HELPERS } from './xdp-adjust.ts';
 import { XDP_BYTES_HELPERS } from './xdp-bytes.ts';
@@ -42,6 +43,7 @@ export const HELPERS: readonly Helper[] = [
   ...RINGBUF_HELPERS,
   ...SPIN_LOCK_HELPERS,
   ...LOOP_HELPERS,
+  ...TIMER_HELPERS,
   ...STRING_HELPERS,
   ...SKB_BYTES_HELPERS,
   ...SKB_ROOM_HELPERS,
