@@ -75,6 +75,49 @@ describe('subprograms', () => {
   });
 });
 
+/** Sums the indexes on the caller's stack. */
+const looping = (rest: string): string => `
+            *(u64 *)(r10 -8) = 0
+            r6 = r1
+            r1 = r6
+            r2 = subprog[body]
+            r3 = r10
+            r3 += -8
+            ${rest}
+      body: r3 = *(u64 *)(r2 +0)
+            r3 += r1
+            *(u64 *)(r2 +0) = r3
+            r0 = 0
+            if r1 != 9 goto more
+            r0 = 1
+      more: exit`;
+
+describe('bpf_loop', () => {
+  const sum = 'r4 = 0\n call bpf_loop\n r1 = *(u64 *)(r10 -8)\n r0 <<= 32\n r0 |= r1\n exit';
+
+  test.each([
+    ['runs its function as often as it is told', 5, (5n << 32n) | 10n],
+    ['ends when the function says so', 100, (10n << 32n) | 45n],
+    ['does nothing for a count of 0', 0, 0n],
+  ])('%s, without a call to JavaScript', async (_, count, expected) => {
+    const bench = new Bench();
+    const loaded = bench.load(looping(sum));
+    expect(bench.run(loaded, count).r0).toBe(expected);
+    expect(await bench.wat(loaded)).not.toContain('helper.loop');
+  });
+
+  test('answers -E2BIG for too many iterations and -EINVAL for flags', () => {
+    const bench = new Bench();
+    expect(bench.run(bench.load(looping('r1 = 8388609\n r4 = 0\n call bpf_loop\n exit'))).r0).toBe(BigInt.asUintN(64, -7n));
+    expect(bench.run(bench.load(looping('r4 = 1\n call bpf_loop\n exit'))).r0).toBe(BigInt.asUintN(64, -22n));
+  });
+
+  test('each iteration costs one instruction of the budget', () => {
+    const bench = new Bench();
+    expect(bench.run(bench.load(looping(sum)), 5).charged).toBe(5);
+  });
+});
+
 describe('maps', () => {
   const lookup = (load: string, type = ARRAY) => {
     const bench = new Bench();

@@ -58,6 +58,10 @@ const statement: fc.Arbitrary<Statement> = fc.oneof(
   })),
   slot.filter((offset) => offset <= -16).map((offset) => ({ text: () => `r1 = map[queue]\nr2 = r10\nr2 += ${offset}\ncall bpf_map_pop_elem\n${mix}` })),
   slot.filter((offset) => offset <= -16).map((offset) => ({ text: () => `r1 = map[queue]\nr2 = r10\nr2 += ${offset}\nr3 = 0\ncall bpf_map_push_elem\n${mix}` })),
+  // A loop over the stack, from another frame.
+  fc.record({ count: fc.nat(5), at: slot.filter((offset) => offset <= -24), index: packetByte }).map(({ count, at, index }) => ({
+    text: () => `r1 = *(u8 *)(r7 +${index})\nr1 &= ${count}\nr2 = subprog[turn]\nr3 = r10\nr3 += ${at}\nr4 = 0\ncall bpf_loop\n${mix}`,
+  })),
   // Functions: one that reads and writes through its argument, one that keeps it, one that has none.
   fc.record({ name: fc.constantFrom('through', 'keeps', 'none'), at: slot.filter((offset) => offset <= -24) }).map(({ name, at }) => ({
     text: () => `r1 = r10\nr1 += ${at}\nr2 = r6\ncall ${name}\n${name === 'keeps' ? `r8 = *(u64 *)(r10 ${at + 8})\nr0 = *(u64 *)(r8 +0)\n*(u64 *)(r8 +0) = r6\n*(u64 *)(r10 ${at + 8}) = 5\n` : ''}${mix}`,
@@ -75,6 +79,12 @@ through: r3 = *(u32 *)(r1 +4)
 keeps:   *(u64 *)(r1 +8) = r1
          r0 = 7
          exit
+turn:    r3 = *(u64 *)(r2 +8)
+         r3 += r1
+         *(u64 *)(r2 +8) = r3
+         r0 = r3
+         r0 &= 1
+         exit
 none:    *(u64 *)(r10 -16) = 9
          r0 = *(u64 *)(r10 -8)
          exit`;
@@ -84,9 +94,9 @@ const sign = (offset: number): string => (offset < 0 ? `${offset}` : `+${offset}
 function programOf(statements: readonly Statement[]): string {
   const body = statements.map(({ text }, index) => text(`l${index}`));
   const rest = Array.from({ length: FRAME / 8 }, (_, word) => `r0 = *(u64 *)(r10 ${-8 * (word + 1)})\n${mix}`);
-  const called = body.join('\n').match(/call (through|keeps|none)/) ? FUNCTIONS : '';
+  const called = body.join('\n').match(/call (through|keeps|none)|turn/) ? FUNCTIONS : '';
   // Linux refuses functions that nobody calls.
-  const all = called === '' ? '' : 'if r7 != 0 goto start\nr1 = r10\nr1 += -64\nr2 = 0\ncall through\ncall none\nr1 = r10\nr1 += -64\ncall keeps\n';
+  const all = called === '' ? '' : 'if r7 != 0 goto start\nr1 = r10\nr1 += -64\nr2 = 0\ncall through\ncall none\nr1 = r10\nr1 += -64\ncall keeps\nr1 = subprog[turn]\n';
   return `r6 = 1\nr7 = *(u32 *)(r1 +0)\n${all}start:\n${body.join('\n')}\n${rest.join('\n')}\nr0 = r6\nexit\n${called}`;
 }
 

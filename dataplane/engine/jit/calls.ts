@@ -11,6 +11,7 @@ import { call, callIndirect, i32, i64, type I32, type I64 } from '../../wasm/exp
 import type { FunctionBuilder } from '../../wasm/function-builder.ts';
 import type { Value } from './arithmetic.ts';
 import { ANYTHING, bits, immediate, type Known } from './known-value.ts';
+import { emitLoop } from './loop.ts';
 import type { ProgramModule } from './program-module.ts';
 import type { Registers } from './value-flow.ts';
 
@@ -40,6 +41,12 @@ export function knownMap(program: ProgramModule, known: Known): BpfMap | undefin
   return known.kind === 'constant' ? program.mapAt(Number(BigInt.asUintN(32, known.value))) : undefined;
 }
 
+/** The slot of the function that a helper is told to call back, if it is known. */
+export function knownCallback(helper: Helper, program: ProgramModule, registers: Registers): number | undefined {
+  const callback = registers[helper.args.indexOf('callback') + 1]!;
+  return callback.kind === 'constant' ? program.callbackSlot(Number(BigInt.asUintN(32, callback.value))) : undefined;
+}
+
 /** The helper's arguments as i32s, each with the kind it is of. */
 function argumentsOf(helper: Helper, site: CallSite): I32[] {
   return helper.args.flatMap((kind, index) => {
@@ -56,6 +63,11 @@ function upperHalf({ wide, known }: Value): I32 {
 export function emitHelperCall(helper: Helper, site: CallSite, registers: Registers): void {
   const { f, program } = site;
   const { implementation } = helper;
+  const callback = helper.name === 'loop' ? knownCallback(helper, program, registers) : undefined;
+  if (callback !== undefined) {
+    emitLoop(site, callback);
+    return;
+  }
   if (helper.args.includes('callback')) {
     f.do(i32.store(i32.const(program.machine.cpuBlock), CPU_BLOCK.framePointer, i32.sub(site.framePointer, i32.const(FRAME_BYTES))));
   }

@@ -6,7 +6,7 @@ import type { Instruction, Register } from '../../bpf/isa.ts';
 import type { ArgumentKind, Helper } from '../../helpers/helper.ts';
 import { FRAME_BYTES } from '../../machine/cpu.ts';
 import type { BpfMap } from '../../maps/bpf-map.ts';
-import { knownMap } from './calls.ts';
+import { knownCallback, knownMap } from './calls.ts';
 import { isOfStack } from './known-value.ts';
 import type { ProgramModule } from './program-module.ts';
 import { reachOf, type Registers, type StackRange, type State } from './value-flow.ts';
@@ -124,8 +124,7 @@ export function indexedMap(helper: Helper, registers: Registers, program: Progra
 }
 
 function callbackKeeps(helper: Helper, state: State, program: ProgramModule): boolean {
-  const callback = state[helper.args.indexOf('callback') + 1]!;
-  const slot = callback.kind === 'constant' ? program.callbackSlot(Number(callback.value)) : undefined;
+  const slot = knownCallback(helper, program, state);
   const parameter = CONTEXT_PARAMETER[helper.name];
   return slot === undefined || parameter === undefined || program.keeps(slot, [parameter]);
 }
