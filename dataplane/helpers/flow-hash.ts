@@ -7,6 +7,7 @@
  */
 import type { Machine } from '../machine/machine.ts';
 import { SK_BUFF } from '../packet/frame.ts';
+import { mix } from './mix.ts';
 import { getField } from './skb-buffer.ts';
 
 const ETH_P_IP = 0x0008;
@@ -18,14 +19,6 @@ const IPV6_HEADER_BYTES = 40;
 const FRAGMENT_MASK = 0x3fff;
 /** Protocols that begin with two ports: TCP, UDP, DCCP, SCTP, UDP-Lite. */
 const WITH_PORTS: ReadonlySet<number> = new Set([6, 17, 33, 132, 136]);
-
-/** One round of a multiply-and-shift mixer (the finalizer of MurmurHash3). */
-function mix(hash: number, word: number): number {
-  let mixed = Math.imul(hash ^ word, 0x85eb_ca6b);
-  mixed ^= mixed >>> 13;
-  mixed = Math.imul(mixed, 0xc2b2_ae35);
-  return (mixed ^ (mixed >>> 16)) >>> 0;
-}
 
 export function flowHash(machine: Machine, ctx: number): number {
   const { view } = machine.memory;

@@ -1,5 +1,6 @@
 /**
- * What a helper function is: its facts and its implementation in one row. The tables in index.ts are the only list.
+ * What a helper function is: its facts and its implementation in one row; table.ts is the only list. Where program types
+ * differ in context or answers (bpf_redirect at XDP and at TC), an id has a row for each, as it has in Linux.
  *
  * How arguments travel from r1..r5 to an implementation, whichever engine runs the program:
  *   - a pointer, size, u32 or i32 is one i32 (the low half of the register)
@@ -61,7 +62,7 @@ export type HelperFunction = (...args: number[]) => number | bigint | void;
 export type HelperImplementation =
   /** Done by the map that the `map` argument names; the other arguments are the operation's, in order. */
   | { readonly kind: 'map'; readonly operation: MapOperation }
-  /** Written with the encoder: emitted into a module that imports the machine's memory as machine.memory. */
+  /** Written with the encoder: emitted into a module that imports machine.memory; it may import machine.mapTable. */
   | { readonly kind: 'wasm'; readonly emit: (module: ModuleBuilder, machine: Machine) => FunctionBuilder }
   /** JavaScript on machine memory. Allocates nothing per call; errors in the program's arguments are errno, never exceptions. */
   | { readonly kind: 'js'; readonly bind: (machine: Machine) => HelperFunction }

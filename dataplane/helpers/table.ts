@@ -1,5 +1,6 @@
 /** Every helper there is here, in order of id. A new one is a file or a row of a file, and its line in this list. */
 import { CHECK_MTU_HELPERS } from './check-mtu.ts';
+import { CLONE_REDIRECT_HELPERS } from './clone-redirect.ts';
 import { CSUM_DIFF_HELPERS } from './csum-diff.ts';
 import { FIB_LOOKUP_HELPERS } from './fib-lookup.ts';
 import type { Helper } from './helper.ts';
@@ -21,6 +22,7 @@ import { SOCKET_HELPERS } from './socket.ts';
 import { SPIN_LOCK_HELPERS } from './spin-lock.ts';
 import { STRING_HELPERS } from './string.ts';
 import { TAIL_CALL_HELPERS } from './tail-call.ts';
+import { TCP_SYNCOOKIE_HELPERS } from './tcp-syncookie.ts';
 import { TIME_HELPERS } from './time.ts';
 import { TIMER_HELPERS } from './timer.ts';
 import { TRACE_HELPERS } from './trace.ts';
@@ -37,6 +39,7 @@ export const HELPERS: readonly Helper[] = [
   ...CSUM_DIFF_HELPERS,
   ...REDIRECT_HELPERS,
   ...REDIRECT_MAP_HELPERS,
+  ...CLONE_REDIRECT_HELPERS,
   ...PERF_EVENT_HELPERS,
   ...XDP_ADJUST_HELPERS,
   ...XDP_BYTES_HELPERS,
@@ -54,4 +57,5 @@ export const HELPERS: readonly Helper[] = [
   ...FIB_LOOKUP_HELPERS,
   ...CHECK_MTU_HELPERS,
   ...SOCKET_HELPERS,
+  ...TCP_SYNCOOKIE_HELPERS,
 ].toSorted((a, b) => a.id - b.id);

@@ -51,6 +51,14 @@ export interface Neighbour {
   readonly mac: Uint8Array;
 }
 
+/** What bpf_clone_redirect sends beside the packet that runs. Bytes are a copy. */
+export interface PacketClone {
+  readonly ifindex: number;
+  /** To the device's receive path, not out of it. */
+  readonly toIngress: boolean;
+  readonly bytes: Uint8Array;
+}
+
 export const TABLE_MAIN = 254;
 
 /** Routes of one family and prefix length, by the first 32 bits of their prefix. */
@@ -63,6 +71,8 @@ interface Level {
 export class Network {
   /** What bpf_get_netns_cookie answers; the first namespace of a booted Linux has 1. */
   netnsCookie = 1n;
+  /** Takes clones; replaced by whoever carries packets. */
+  onClone: (clone: PacketClone) => void = () => {};
   readonly #devices = new Map<number, NetworkDevice>();
   /** Longest prefixes first. */
   readonly #levels: Level[] = [];

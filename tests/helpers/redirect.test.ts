@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { CPU_BLOCK, REDIRECT } from '../../dataplane/machine/cpu.ts';
+import type { PacketClone } from '../../dataplane/machine/network.ts';
 import { Bench } from './bench.ts';
 
 const FAR_FLAG = 1n << 40n;
@@ -51,5 +52,25 @@ describe('redirecting to a device', () => {
     const kept = bench.machine.cell(CPU_BLOCK.redirectMap);
     if (sizeBytes === 0) expect(kept).toBe(0);
     else expect([...bench.read(kept, 8)]).toEqual([2, 0, 0, 0, 10, 0, 0, 1]);
+  });
+});
+
+describe('clone_redirect', () => {
+  test('sends a copy of the packet as it is', () => {
+    const bench = new Bench('sched_cls', Uint8Array.from({ length: 20 }, (_, index) => index));
+    const { network } = bench.machine;
+    const clones: PacketClone[] = [];
+    network.onClone = (clone) => clones.push(clone);
+    network.addDevice({ ifindex: 4, name: 'eth4', mac: new Uint8Array(6), mtuBytes: 1500, up: true, forwarding: true, addresses: [] });
+    expect(bench.call('clone_redirect', bench.ctx, 4, 0n)).toBe(0);
+    bench.call('skb_store_bytes', bench.ctx, 0, bench.bytes([9]), 1, 0n);
+    expect(bench.call('clone_redirect', bench.ctx, 4, 1n)).toBe(0);
+    expect(clones.map(({ ifindex, toIngress, bytes }) => [ifindex, toIngress, bytes.length, bytes[0]])).toEqual([[4, false, 20, 0], [4, true, 20, 9]]);
+  });
+
+  test('needs a device, and takes no other flags', () => {
+    const bench = new Bench('sched_cls');
+    expect(bench.call('clone_redirect', bench.ctx, 9, 0n)).toBe('EINVAL');
+    expect(bench.call('clone_redirect', bench.ctx, 9, 2n)).toBe('EINVAL');
   });
 });
