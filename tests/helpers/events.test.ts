@@ -22,7 +22,7 @@ describe.each(['xdp', 'sched_cls'] as const)('events from %s programs', (type) =
     map = createMap(bench.machine, mapSpec({ name: 'events', type: PERF_EVENT_ARRAY, keyBytes: 4, valueBytes: 4, maxEntries: 4 })).descriptor;
   });
 
-  // Answers of Linux 6.18 with an event of CPU i in slot i, as perf_buffer sets them up; there were none in slots 2 and 3.
+  // Errors of Linux 6.18 where no event was open; the answers of open events, here those of CPUs 0 and 1, were not measured.
   test.each([
     ['the current CPU’s event takes the sample', CURRENT_CPU, 0],
     ['its index does, too', 0n, 0],

@@ -9,7 +9,7 @@ const TEXT = BigInt(bench.text('hello world!'));
 const IPV4 = BigInt(bench.bytes([10, 0, 0, 1]));
 const IPV6 = BigInt(bench.bytes([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0x11, 0x22, 0xff, 0xfe, 0x33]));
 
-// Spellings of Linux 6.18, from bpf_snprintf; errors from bpf_trace_printk.
+// Spellings of Linux 6.18, from bpf_snprintf; what is refused, its verifier or bpf_trace_printk refused. ENOSPC was not measured.
 const SPELLED: readonly (readonly [format: string, args: readonly bigint[], spelled: string])[] = [
   ['%d|%5d|%-5d|%05d|%+d|% d|%i', NUMBERS, '-13|   42|-1   |573785173|+65| 7|0'],
   ['%x|%X|%08x|%-8x|%+x|%u|%+u', NUMBERS, 'fffffff3|2A|ffffffff|22334455|41|7|0'],

@@ -59,7 +59,7 @@ describe('VLAN tags of an skb', () => {
 });
 
 describe('room in an skb', () => {
-  // Answers and lengths of Linux 6.18 on a 64-byte IPv4 packet; mode 0 is NET, 1 is MAC.
+  // On a 64-byte IPv4 packet; mode 0 is NET, 1 is MAC. That the rules are Linux's is for skb-recorded.test.ts to show.
   test.each([
     ['20 bytes behind the IP header', 20, 0, 0n, 0, 84, ETH_P_IP],
     ['20 bytes before the IP header', 20, 1, 0n, 0, 84, ETH_P_IP],
