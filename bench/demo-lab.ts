@@ -1,4 +1,4 @@
-/** One program by itself: of the demonstration lab, at the hook and with the map contents it has there; or an empty one. */
+/** One object by itself: of the demonstration lab, at the hooks and with the map contents it has there; or an empty one. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -10,29 +10,37 @@ import type { HookName } from '../dataplane/hooks/hook.ts';
 import { Lab } from '../dataplane/pipeline/lab.ts';
 import { parseLabFile } from '../dataplane/pipeline/lab-file.ts';
 import { programsDirectory } from '../programs/objects.ts';
+import type { Traffic } from './workloads.ts';
 
 export const DEMO_LAB: string = join(programsDirectory(), 'demo.yaml');
 
 export interface ProgramUnderTest {
   readonly name: string;
-  readonly hook: HookName;
+  /** Names of its programs. */
+  readonly attach: Partial<Record<HookName, string>>;
+  readonly traffic: Traffic;
   readonly object: () => CollectionSpec;
 }
 
 export const PROGRAMS_UNDER_TEST: readonly ProgramUnderTest[] = [
-  { name: 'empty', hook: 'xdp', object: emptyObject },
-  { name: 'flow_counter', hook: 'xdp', object: () => bundled('flow_counter.bpf.o') },
-  { name: 'xdp_firewall', hook: 'xdp', object: () => bundled('xdp_firewall.bpf.o') },
-  { name: 'xdp_lb', hook: 'xdp', object: () => bundled('xdp_lb.bpf.o') },
-  { name: 'tc_fw_ingress', hook: 'tc-ingress', object: () => bundled('tc_firewall.bpf.o') },
+  { name: 'empty', attach: { xdp: 'empty' }, traffic: 'balanced', object: emptyObject },
+  { name: 'flow_counter', attach: { xdp: 'flow_counter' }, traffic: 'balanced', object: () => bundled('flow_counter.bpf.o') },
+  { name: 'xdp_firewall', attach: { xdp: 'xdp_firewall' }, traffic: 'balanced', object: () => bundled('xdp_firewall.bpf.o') },
+  { name: 'xdp_lb', attach: { xdp: 'xdp_lb' }, traffic: 'balanced', object: () => bundled('xdp_lb.bpf.o') },
+  {
+    name: 'tc_firewall',
+    attach: { 'tc-ingress': 'tc_fw_ingress', 'tc-egress': 'tc_fw_egress' },
+    traffic: 'host',
+    object: () => bundled('tc_firewall.bpf.o'),
+  },
 ];
 
-export function labOf({ name, hook, object }: ProgramUnderTest, engine: EngineName): Lab {
+export function labOf({ name, attach, object }: ProgramUnderTest, engine: EngineName): Lab {
   const description = parseLabFile(readFileSync(DEMO_LAB, 'utf8'), DEMO_LAB);
   const lab = new Lab({ engine });
   for (const { programs: _programs, peer: _peer, ...device } of description.devices) lab.addDevice(device);
   const collection = lab.load(object(), name);
-  lab.attach(collection.program(name), { hook });
+  for (const [hook, program] of Object.entries(attach)) lab.attach(collection.program(program), { hook: hook as HookName });
   for (const [map, contents] of description.maps) {
     if (collection.maps.has(map)) lab.map(map).fill(contents, `${DEMO_LAB}: maps.${map}`);
   }

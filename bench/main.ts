@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { XdplabError } from '../dataplane/errors.ts';
-import { DEMO_LAB, PROGRAMS_UNDER_TEST, type ProgramUnderTest } from './demo-lab.ts';
+import { DEMO_LAB, PROGRAMS_UNDER_TEST } from './demo-lab.ts';
 import { measure, type Benchmark, type Rounds } from './harness.ts';
 import { machineFacts } from './machine-facts.ts';
 import { programBenchmark } from './programs.ts';
@@ -82,7 +82,7 @@ function plan({ capture, resident, labFile }: Options, scratch: string): Plan {
     { label: 'reading native reader', make: () => nativeReading(file(), packets) },
     { label: 'reading pcap-parser', make: () => pcapParserReading(partFile(), part.packets) },
     ...(['wasm', 'interpreter'] as const).flatMap((engine) =>
-      PROGRAMS_UNDER_TEST.map((program) => ({ label: `programs ${program.name} ${engine}`, make: () => programBenchmark(program, engine, residentFor(program, resident), PASSES[engine]) })),
+      PROGRAMS_UNDER_TEST.map((program) => ({ label: `programs ${program.name} ${engine}`, make: () => programBenchmark(program, engine, { ...resident, traffic: program.traffic }, PASSES[engine]) })),
     ),
     { label: 'replay warm', make: () => warmReplay(labFile, file(), packets) },
     { label: 'replay command', make: () => commandReplay('xdplab replay', labFile, file(), packets, 'replay') },
@@ -90,11 +90,6 @@ function plan({ capture, resident, labFile }: Options, scratch: string): Plan {
     { label: 'replay command --verdicts', make: () => commandReplay('xdplab replay --verdicts', labFile, file(), packets, 'replay', { verdicts }) },
     { label: 'replay command process', make: () => commandReplay('xdplab replay, from start to exit', labFile, file(), packets, 'process') },
   ];
-}
-
-/** Packets for the load balancer never come to TC. */
-function residentFor({ hook }: ProgramUnderTest, workload: Workload): Workload {
-  return hook === 'xdp' ? workload : { ...workload, to: 'host' };
 }
 
 function choose(all: Plan, only: string): Benchmark[] {
@@ -144,12 +139,12 @@ function readOptions(): Options | undefined {
     },
   });
   if (values.help) return undefined;
-  const traffic = { to: 'balanced' as const, flows: whole('--flows', values.flows), frameBytes: whole('--size', values.size) };
+  const shape = { traffic: 'balanced' as const, flows: whole('--flows', values.flows), frameBytes: whole('--size', values.size) };
   return {
     only: values.only,
     rounds: { warmup: WARMUP_ROUNDS, counted: whole('--rounds', values.rounds) },
-    capture: { packets: whole('--packets', values.packets), gapNs: 1000, ...traffic },
-    resident: { packets: RESIDENT_PACKETS, gapNs: RESIDENT_GAP_NS, ...traffic },
+    capture: { packets: whole('--packets', values.packets), gapNs: 1000, ...shape },
+    resident: { packets: RESIDENT_PACKETS, gapNs: RESIDENT_GAP_NS, ...shape },
     labFile: values.lab,
     folder: values.folder,
     json: values.json,

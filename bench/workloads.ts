@@ -13,11 +13,18 @@ import { flowTraffic } from '../traces/profiles.ts';
 import type { TracePacket } from '../traces/trace-packet.ts';
 import { writeTrace } from '../traces/write-trace.ts';
 
-/** Who is talked to: the services behind the load balancer, or one on the host itself, which TC sees. */
-const SERVICES = { balanced: [VIP.http, VIP.https], host: [LOCAL.web] } as const;
+/**
+ * What is talked about: clients' packets to the services behind the load balancer, which answer by another way, or both
+ * directions of what clients and the host itself have to say to each other.
+ */
+const TRAFFIC = {
+  balanced: { services: [VIP.http, VIP.https], answers: false },
+  host: { services: [LOCAL.web], answers: true },
+} as const;
+export type Traffic = keyof typeof TRAFFIC;
 
 export interface Workload {
-  readonly to: keyof typeof SERVICES;
+  readonly traffic: Traffic;
   readonly packets: number;
   readonly flows: number;
   /** Of a frame without its checksum; empty acknowledgments have 60, and SYNs 66 for their options. */
@@ -31,8 +38,8 @@ const SEED = 1;
 const START_NS = 1_700_000_000 * 1e9;
 const TWO_32 = 4_294_967_296;
 
-export function packetsOf({ to, packets, flows, frameBytes, gapNs }: Workload): Generator<TracePacket, void> {
-  return flowTraffic({ services: SERVICES[to], packets, flows, size: frameBytes, gapNs, seed: SEED });
+export function packetsOf({ traffic, packets, flows, frameBytes, gapNs }: Workload): Generator<TracePacket, void> {
+  return flowTraffic({ ...TRAFFIC[traffic], packets, flows, size: frameBytes, gapNs, seed: SEED });
 }
 
 /** Microsecond pcap, the one kind that every reader knows. */

@@ -7,7 +7,7 @@ import { MachineMemory } from '../../dataplane/machine/memory.ts';
 import { openCapture } from '../../dataplane/packet/open-capture.ts';
 import { PacketBatch } from '../../dataplane/packet/packet-batch.ts';
 
-const WORKLOAD: Workload = { to: 'balanced', packets: 500, flows: 20, frameBytes: 64, gapNs: 1_000_000 };
+const WORKLOAD: Workload = { traffic: 'balanced', packets: 500, flows: 20, frameBytes: 64, gapNs: 1_000_000 };
 
 test.each(['native', 'pcap-parser'] as const)('a workload’s capture holds its packets, and %s reads it', async (reader) => {
   const folder = mkdtempSync(join(tmpdir(), 'xdplab-test-'));
