@@ -298,6 +298,7 @@ export const LPM_TRIE: MapType = {
   name: NAME,
   perCpu: false,
   holds: 'bytes',
+  keyHeadBytes: PREFIX_BYTES,
   check(spec) {
     const { keyBytes, valueBytes, maxEntries, flags } = spec;
     if ((flags & MAP_FLAG.NO_PREALLOC) === 0) refuse(spec, NAME, 'EINVAL', 'no BPF_F_NO_PREALLOC', 'it among map_flags');

@@ -33,7 +33,8 @@ export const MAP_DESCRIPTOR = { operations: 0, id: 4, type: 8, keyBytes: 12, val
  * negative errno. Addresses are of machine memory.
  *
  *   lookup(key)                 address of the value, for the current CPU where values are per CPU; touches an LRU.
- *                               Maps of maps answer the inner map's descriptor, DEVMAP and the like the slot's value
+ *                               Maps of maps answer the inner map's descriptor; DEVMAP and the like the address of the
+ *                               slot, or 0 where it is empty
  *   lookup_percpu(key, cpu)     the same for another CPU; does not touch an LRU
  *   update(key, value, flags)   flags are BPF_ANY, BPF_NOEXIST, BPF_EXIST, BPF_F_LOCK; sets the current CPU's value
  *   delete(key)
@@ -113,6 +114,8 @@ export interface MapType {
   readonly references?: References;
   /** Operations it has; one that is missing answers what `missing` says, or else NULL for a lookup and -EOPNOTSUPP. */
   readonly operations: { readonly [Operation in MapOperation]?: (f: FunctionBuilder<'i32'>, code: MapCode) => void };
+  /** Bytes before the part of the key that is read in pieces (words.ts): the prefix length of an LPM trie. */
+  readonly keyHeadBytes?: 4;
   /**
    * For types whose keys are indexes: the address of the current CPU's value at an index below maxEntries, so that
    * compilers can look it up in place.

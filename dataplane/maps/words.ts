@@ -1,13 +1,13 @@
 /**
  * Code that moves, compares and hashes keys and values of a size that is known when it is emitted.
  *
- * A key is read as little-endian 64-bit words. Where its size is not a multiple of 8 the last word is read from the
- * key's last 8 bytes and overlaps the one before, so that no byte beside the key is touched:
+ * A key is read as little-endian 64-bit words, the last one zero-extended, in pieces that neither overlap nor touch a
+ * byte beside the key:
  *
- *   13 bytes:  word 0 = bytes 0..7   word 1 = bytes 5..12
+ *   13 bytes:  word 0 = bytes 0..7   word 1 = bytes 8..11 and 12
  *
- * Keys shorter than 8 bytes are one word. Addresses given as expressions are read several times: they must be locals
- * or constants.
+ * Compiled programs write keys in the same pieces: a load whose bytes come from two stores stalls the processor.
+ * Addresses given as expressions are read several times: they must be locals or constants.
  */
 import { i32, i64, memory, type I32, type I64 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
@@ -16,27 +16,38 @@ const WORD_BYTES = 8;
 /** Above this, the engine's own copy and fill win over unrolled loads and stores. */
 const UNROLLED_BYTES = 128;
 
-interface Piece {
+export interface Piece {
   readonly offset: number;
   readonly bytes: 1 | 2 | 4 | 8;
 }
 
-/** Aligned from the start, the last one overlapping where the length is no multiple. */
-function pieces(lengthBytes: number): readonly Piece[] {
-  const bytes = lengthBytes >= 8 ? 8 : lengthBytes >= 4 ? 4 : lengthBytes >= 2 ? 2 : 1;
-  const count = Math.ceil(lengthBytes / bytes);
-  return Array.from({ length: count }, (_, index) => ({ bytes, offset: Math.min(index * bytes, lengthBytes - bytes) }));
+/** From the start, each as large as what is left allows. */
+export function pieces(lengthBytes: number): readonly Piece[] {
+  const found: Piece[] = [];
+  for (let offset = 0; offset < lengthBytes; ) {
+    const bytes = ([8, 4, 2, 1] as const).find((size) => size <= lengthBytes - offset)!;
+    found.push({ offset, bytes });
+    offset += bytes;
+  }
+  return found;
 }
 
 const LOAD = { 1: i64.load8U, 2: i64.load16U, 4: i64.load32U, 8: i64.load } as const;
 const STORE = { 1: i64.store8, 2: i64.store16, 4: i64.store32, 8: i64.store } as const;
 
+/** Place of a piece in its word. */
+const shiftOf = ({ offset }: Piece): number => 8 * (offset % WORD_BYTES);
+
 /** The words of `lengthBytes` bytes at `address + offset`, as expressions. */
 export function wordsAt(address: I32, offset: number, lengthBytes: number): readonly I64[] {
-  const loads = pieces(lengthBytes).map((piece) => LOAD[piece.bytes](address, offset + piece.offset));
-  if (lengthBytes >= WORD_BYTES) return loads;
-  const [low, high] = loads;
-  return high === undefined ? [low!] : [i64.or(low!, i64.shl(high, i64.const(8 * (lengthBytes - pieces(lengthBytes)[1]!.bytes))))];
+  const words: I64[] = [];
+  for (const piece of pieces(lengthBytes)) {
+    const loaded = LOAD[piece.bytes](address, offset + piece.offset);
+    const shift = shiftOf(piece);
+    if (shift === 0) words.push(loaded);
+    else words.push(i64.or(words.pop()!, i64.shl(loaded, i64.const(shift))));
+  }
+  return words;
 }
 
 /** The same, read once into variables. */
@@ -46,12 +57,10 @@ export function loadWords(f: FunctionBuilder, address: I32, offset: number, leng
 
 /** Writes words that `loadWords` read. */
 export function storeWords(f: FunctionBuilder, address: I32, offset: number, words: readonly Local<'i64'>[], lengthBytes: number): void {
-  if (lengthBytes >= WORD_BYTES) {
-    pieces(lengthBytes).forEach((piece, index) => f.do(i64.store(address, offset + piece.offset, words[index]!)));
-    return;
-  }
   for (const piece of pieces(lengthBytes)) {
-    f.do(STORE[piece.bytes](address, offset + piece.offset, piece.offset === 0 ? words[0]! : i64.shrU(words[0]!, i64.const(8 * piece.offset))));
+    const word = words[Math.floor(piece.offset / WORD_BYTES)]!;
+    const shift = shiftOf(piece);
+    f.do(STORE[piece.bytes](address, offset + piece.offset, shift === 0 ? word : i64.shrU(word, i64.const(shift))));
   }
 }
 

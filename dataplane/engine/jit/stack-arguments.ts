@@ -6,6 +6,7 @@ import type { Instruction, Register } from '../../bpf/isa.ts';
 import type { ArgumentKind, Helper } from '../../helpers/helper.ts';
 import { FRAME_BYTES } from '../../machine/cpu.ts';
 import type { BpfMap } from '../../maps/bpf-map.ts';
+import { pieces, type Piece } from '../../maps/words.ts';
 import { knownCallback, knownMap } from './calls.ts';
 import { isOfStack } from './known-value.ts';
 import type { ProgramModule } from './program-module.ts';
@@ -18,9 +19,17 @@ export interface StackArgument extends StackRange {
   readonly exact: boolean;
   /** The compiled program reads it itself, as a load would: the index of an array. */
   readonly inPlace: boolean;
+  /** The pieces that it is read in, where that is known. */
+  readonly pieces?: readonly Piece[];
 }
 
 const WHOLE_FRAME: StackArgument = { from: 0, to: FRAME_BYTES, written: true, exact: false, inPlace: false };
+
+/** The pieces in which a map reads a key or a value of that size; the first `head` bytes by themselves. */
+function piecesRead(lengthBytes: number, head: 0 | 4): readonly Piece[] {
+  const rest = pieces(lengthBytes - head).map(({ offset, bytes }) => ({ offset: head + offset, bytes }));
+  return head === 0 ? rest : [{ offset: 0, bytes: head }, ...rest];
+}
 
 type ArgumentUse = 'none' | 'read' | 'write' | 'callback' | 'kept';
 
@@ -110,9 +119,14 @@ function helperArguments(helper: Helper, state: State, program: ProgramModule): 
     const bytes = reach(helper, index, state, program);
     const exact = known.kind === 'frame' && bytes !== undefined;
     const inPlace = exact && indexedMap(helper, state, program) !== undefined;
-    found.push({ ...reachOf(known, 0, bytes ?? FRAME_BYTES), written: use === 'write', exact, inPlace });
+    const argument: StackArgument = { ...reachOf(known, 0, bytes ?? FRAME_BYTES), written: use === 'write', exact, inPlace };
+    found.push(exact && use === 'read' ? { ...argument, pieces: piecesRead(bytes, kind === 'map_key' ? keyHead(helper, state, program) : 0) } : argument);
   }
   return found;
+}
+
+function keyHead(helper: Helper, state: State, program: ProgramModule): 0 | 4 {
+  return knownMap(program, state[helper.args.indexOf('map') + 1]!)?.type.keyHeadBytes ?? 0;
 }
 
 /** The array that a call looks an index up in, if it is known. */

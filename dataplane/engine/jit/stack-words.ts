@@ -4,9 +4,9 @@
  *
  *   u32 at 0, u16 at 4, u8 at 6     boundaries 0 4 6 7     | u32 | u16 | u8 | u8 |     each cell an i64, zero-extended
  *
- * A helper that reads the stack gets the words it reads written to memory as a whole just before, which also spares
- * it the stall of loading 8 bytes that were stored in pieces; what a helper wrote is read back. What nobody wrote
- * is zero.
+ * A helper that reads the stack gets what it reads written to memory just before, in the pieces that it will be read
+ * in: loading 8 bytes that were stored field by field would stall. What a helper wrote is read back. What nobody
+ * wrote is zero.
  */
 import type { AccessBytes } from '../../bpf/isa.ts';
 import { FRAME_BYTES } from '../../machine/cpu.ts';
@@ -14,6 +14,8 @@ import { i32, i64, type I32, type I64 } from '../../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../../wasm/function-builder.ts';
 import type { Value } from './arithmetic.ts';
 import { bitsOf } from './known-value.ts';
+import { store } from './memory-access.ts';
+import type { StackArgument } from './stack-arguments.ts';
 import type { StackUse } from './stack-use.ts';
 import { WORD_BYTES, type StackRange } from './value-flow.ts';
 
@@ -96,12 +98,29 @@ export class StackWords {
     return cells.length === 1 ? cells : cells.filter(({ shift }) => shift >= start && shift < start + bytes * 8);
   }
 
-  /** Writes the words of `range` to memory, for a helper to read. */
-  flush(range: StackRange): void {
-    for (const [word, cells] of this.#within(range)) {
-      const parts = cells.map(({ shift, local }) => (shift === 0 ? local : i64.shl(local, i64.const(shift))));
-      this.#f.do(i64.store(this.#frame, word * WORD_BYTES, parts.reduce((all, part) => i64.or(all, part))));
+  /** Writes an argument to memory, for a call to read. */
+  flush(argument: StackArgument): void {
+    const { from, pieces } = argument;
+    if (pieces?.every(({ offset, bytes }) => this.has(from + offset) && this.has(from + offset + bytes - 1))) {
+      for (const { offset, bytes } of pieces) this.#f.do(store(bytes, { base: this.#frame, offset: from + offset }, this.#bytesAt(from + offset, bytes)));
+      return;
     }
+    for (const [word] of this.#within(argument)) {
+      this.#f.do(i64.store(this.#frame, word * WORD_BYTES, this.#bytesAt(word * WORD_BYTES, WORD_BYTES)));
+    }
+  }
+
+  /** Bytes of one or two words; above them there may be others. */
+  #bytesAt(from: number, bytes: number): I64 {
+    const parts: I64[] = [];
+    for (let word = Math.floor(from / WORD_BYTES); word * WORD_BYTES < from + bytes; word++) {
+      for (const { shift, bits, local } of this.#words.get(word)!) {
+        const above = (word * WORD_BYTES - from) * 8 + shift;
+        if (above >= bytes * 8 || above + bits <= 0) continue;
+        parts.push(above === 0 ? local : above > 0 ? i64.shl(local, i64.const(above)) : i64.shrU(local, i64.const(-above)));
+      }
+    }
+    return parts.reduce((all, part) => i64.or(all, part));
   }
 
   /** Reads the words of `range` back, after a helper may have written them. */
