@@ -85,7 +85,10 @@ export class TimerQueue {
     let ran = 0;
     for (;;) {
       const due = this.#heap[0];
-      if (due === undefined || due.expiresNs > untilNs) return ran;
+      if (due === undefined || due.expiresNs > untilNs) {
+        this.#machine.nextTimerNs = this.nextNs;
+        return ran;
+      }
       this.#pop();
       const { timer } = due;
       if (timer.started !== due.start || this.at(timer.address) !== timer) continue;
@@ -125,6 +128,7 @@ export class TimerQueue {
       at = parent;
     }
     heap[at] = entry;
+    this.#machine.nextTimerNs = this.nextNs;
   }
 
   #pop(): void {

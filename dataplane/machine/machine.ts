@@ -30,6 +30,7 @@ export interface MachineEvent {
 
 const DEFAULT_BUDGET = 1 << 27;
 const DEFAULT_SEED = 1;
+const NO_TIMER = 0xffff_ffff_ffff_ffffn;
 
 export class Machine {
   readonly memory = new MachineMemory();
@@ -55,6 +56,7 @@ export class Machine {
     this.instructionBudget = options.instructionBudget ?? DEFAULT_BUDGET;
     this.cpuBlock = this.memory.allocate(CPU_BLOCK_BYTES, 64, 'CPU');
     this.seed(options.seed ?? DEFAULT_SEED);
+    this.nextTimerNs = undefined;
   }
 
   /** r10 of a program's entry function. */
@@ -74,6 +76,11 @@ export class Machine {
 
   set nowNs(now: bigint) {
     this.memory.view.setBigUint64(this.cpuBlock + CPU_BLOCK.now, now, true);
+  }
+
+  /** When the packet path has to run timers, undefined while none is running. */
+  set nextTimerNs(next: bigint | undefined) {
+    this.memory.view.setBigUint64(this.cpuBlock + CPU_BLOCK.nextTimer, next ?? NO_TIMER, true);
   }
 
   /** Cell of the CPU block, u32. */

@@ -1,4 +1,8 @@
-/** Writes every packet as it left the hooks, with its verdicts, to a capture: one interface per device. */
+/**
+ * Writes every packet as it left the hooks, with its verdicts, to a capture: one interface per device, and one for
+ * each interface of the input whose packets cannot be run.
+ */
+import type { CaptureInterface } from '../packet/capture-reader.ts';
 import { openCaptureWriter, type CaptureWriter } from '../packet/capture-writer.ts';
 import { DESCRIPTOR, NO_VERDICT, type PacketBatch } from '../packet/packet-batch.ts';
 import type { BatchObserver, Pipeline } from './pipeline.ts';
@@ -9,11 +13,19 @@ export class CaptureOutput implements BatchObserver {
   readonly #ofInterface: (index: number) => number;
   /** The writer's interface by ifindex. */
   readonly #byIfindex = new Map<number, number>();
+  /** And by interface of the input, for those that are no device. */
+  readonly #foreign = new Map<number, number>();
 
   constructor(pipeline: Pipeline, path: string, ofInterface: (index: number) => number) {
     this.#writer = openCaptureWriter(path);
     this.#ofInterface = ofInterface;
     for (const { name, ifindex } of pipeline.devices) this.#byIfindex.set(ifindex, this.#writer.addInterface({ name, comment: `ifindex ${ifindex}` }));
+  }
+
+  /** Interface `index` of the input is no device: its packets are kept as they are. */
+  addForeign(index: number, { linkType, name }: CaptureInterface): void {
+    if (this.#foreign.has(index)) return;
+    this.#foreign.set(index, this.#writer.addInterface({ linkType, ...(name === undefined ? {} : { name }) }));
   }
 
   finished(batch: PacketBatch, first: number, count: number): void {
@@ -27,8 +39,9 @@ export class CaptureOutput implements BatchObserver {
       const wire = length + (u32[at + DESCRIPTOR.wire / 4]! - captured);
       const ingress = i32[at + DESCRIPTOR.tcIngress / 4]!;
       const egress = i32[at + DESCRIPTOR.tcEgress / 4]!;
+      const input = u32[at + DESCRIPTOR.interface / 4]!;
       this.#writer.write(
-        this.#byIfindex.get(left !== 0 ? left : this.#ofInterface(u32[at + DESCRIPTOR.interface / 4]!)) ?? 0,
+        (left !== 0 ? undefined : this.#foreign.get(input)) ?? this.#byIfindex.get(left !== 0 ? left : this.#ofInterface(input)) ?? 0,
         u32[at + DESCRIPTOR.timestampNs / 4]!,
         u32[at + DESCRIPTOR.timestampNs / 4 + 1]!,
         wire,
@@ -39,6 +52,10 @@ export class CaptureOutput implements BatchObserver {
         egress !== NO_VERDICT ? egress : ingress,
       );
     }
+  }
+
+  flush(): void {
+    this.#writer.flush();
   }
 
   close(): void {

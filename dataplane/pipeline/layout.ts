@@ -11,6 +11,7 @@
  *   28 u32 tcIngress, 32 u32 tcIngressEnd
  *   36 u32 tcEgress, 40 u32 tcEgressEnd
  *   44 u32 queues
+ *   80 u32 peer       ifindex of the other end of a pair, 0 if it has none
  *   48 u64 rxPackets, 56 u64 rxBytes
  *   64 u64 txPackets, 72 u64 txBytes
  *
@@ -43,7 +44,8 @@ export const DEVICE = {
   rxBytes: 56,
   txPackets: 64,
   txBytes: 72,
-  size: 80,
+  peer: 80,
+  size: 88,
 } as const;
 
 export const DEVICE_FLAG = {

@@ -50,6 +50,8 @@ export interface PacketLoop {
 export interface LoopImports {
   /** BPF_F_BROADCAST: sends the XDP frame to every device of the map; returns to how many. */
   broadcast(mapDescriptor: number, excludeIfindex: number): number;
+  /** Runs the timers that expire until the packet at CPU_BLOCK.descriptor came in. */
+  timers(): void;
   /** bpf_redirect_neigh: writes the link-layer addresses at `data`; 0 when the next hop is not known. */
   link(ifindex: number, nextHop: number, data: number): number;
 }
@@ -67,6 +69,7 @@ export function emitPacketLoop(at: LoopAddresses): Uint8Array<ArrayBuffer> {
   const entry = module.type(['i32'], 'i64');
   const broadcast = module.importFunction('loop', 'broadcast', ['i32', 'i32'], 'i32');
 
+  const timers = module.importFunction('loop', 'timers', [], undefined);
   const link = module.importFunction('loop', 'link', ['i32', 'i32', 'i32'], 'i32');
 
   const cpuCell = (offset: number): I32 => i32.load(i32.const(at.cpuBlock), offset);
@@ -234,6 +237,7 @@ export function emitPacketLoop(at: LoopAddresses): Uint8Array<ArrayBuffer> {
     const f = buildSkb;
     const [device, ingress] = [f.param(0, 'i32'), f.param(1, 'i32')];
     for (let offset = 0; offset < SK_BUFF.tunnel_key_storage; offset += 8) f.do(i64.store(i32.const(at.skbContext), offset, i64.const(0)));
+    setSkb(f, SK_BUFF.tunnel_options, i32.const(0));
     const data = f.let(xdp(XDP_MD.data));
     const meta = f.let(xdp(XDP_MD.data_meta));
     const end = f.let(xdp(XDP_MD.packet_end));
@@ -284,8 +288,10 @@ export function emitPacketLoop(at: LoopAddresses): Uint8Array<ArrayBuffer> {
   {
     const f = tcRedirect;
     const BPF_F_INGRESS = 1;
-    f.if(i32.eqz(cpuCell(CPU_BLOCK.redirect)), () => endSkb(f, 'dropped', 'TC_REDIRECT_FAILED'));
+    const kind = f.let(cpuCell(CPU_BLOCK.redirect));
+    f.if(i32.eqz(kind), () => endSkb(f, 'dropped', 'TC_REDIRECT_FAILED'));
     const device = f.let(call(findDevice, cpuCell(CPU_BLOCK.redirectTarget)));
+    f.if(i32.and(i32.ne(device, i32.const(0)), i32.eq(kind, i32.const(REDIRECT.peer))), () => f.set(device, call(findDevice, i32.load(device, DEVICE.peer))));
     f.if(i32.eqz(device), () => endSkb(f, 'dropped', 'TC_REDIRECT_FAILED'));
     f.if(i32.eqz(i32.and(i32.load(device, DEVICE.flags), i32.const(DEVICE_FLAG.up))), () => endSkb(f, 'dropped', 'DEV_READY'));
     const hops = f.let(i32.add(cell(LOOP.hops), i32.const(1)));
@@ -293,7 +299,6 @@ export function emitPacketLoop(at: LoopAddresses): Uint8Array<ArrayBuffer> {
     f.if(i32.gtU(hops, i32.const(MAX_HOPS)), () => endSkb(f, 'dropped', 'TC_RECLASSIFY_LOOP'));
     for (let word = 0; word < 5; word++) setSkb(f, SK_BUFF.cb + 4 * word, i32.const(0));
     setSkb(f, SK_BUFF.ifindex, i32.load(device, DEVICE.ifindex));
-    const kind = f.let(cpuCell(CPU_BLOCK.redirect));
     const toIngress = i32.or(
       i32.eq(kind, i32.const(REDIRECT.peer)),
       i32.and(i32.eq(kind, i32.const(REDIRECT.ifindex)), i32.and(cpuCell(CPU_BLOCK.redirectFlags), i32.const(BPF_F_INGRESS))),
@@ -433,7 +438,9 @@ export function emitPacketLoop(at: LoopAddresses): Uint8Array<ArrayBuffer> {
 
   const processPacket = (f: FunctionBuilder, d: Local<'i32'>, finished: Label): void => {
     setCpuCell(f, CPU_BLOCK.descriptor, d);
-    f.do(i64.store(i32.const(at.cpuBlock), CPU_BLOCK.now, i64.load(d, DESCRIPTOR.timestampNs)));
+    const timestamp = i64.load(d, DESCRIPTOR.timestampNs);
+    f.if(i64.leU(i64.load(i32.const(at.cpuBlock), CPU_BLOCK.nextTimer), timestamp), () => f.do(call(timers)));
+    f.do(i64.store(i32.const(at.cpuBlock), CPU_BLOCK.now, timestamp));
     f.do(i32.store(d, DESCRIPTOR.leftIfindex, i32.const(0)));
     for (const verdict of [DESCRIPTOR.xdp, DESCRIPTOR.tcIngress, DESCRIPTOR.tcEgress]) f.do(i32.store(d, verdict, i32.const(NO_VERDICT)));
     setCell(f, LOOP.hops, i32.const(0));

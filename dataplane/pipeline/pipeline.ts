@@ -7,6 +7,7 @@ import type { Machine } from '../machine/machine.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import type { Region } from '../machine/memory.ts';
 import { XdplabError } from '../errors.ts';
+import { timersOf } from '../helpers/timer.ts';
 import { hookByName } from '../hooks/index.ts';
 import { HOOK_NAMES, OUTCOMES, type HookName, type VerdictMode } from '../hooks/hook.ts';
 import { SK_BUFF, XDP_MD } from '../packet/frame.ts';
@@ -93,13 +94,16 @@ export class Pipeline {
       loop: {
         broadcast: (map: number, exclude: number): number => {
           const targets = broadcast(map, exclude);
-          for (const ifindex of targets) this.#countBroadcast(ifindex);
+          const length = memory.u32[(machine.cell(CPU_BLOCK.descriptor) + DESCRIPTOR.captured) >>> 2]!;
+          for (const ifindex of targets) this.#countSent(ifindex, length);
           return targets.length;
         },
+        timers: () => void timersOf(machine).run(memory.view.getBigUint64(machine.cell(CPU_BLOCK.descriptor) + DESCRIPTOR.timestampNs, true), rethrowBugs),
         link: (ifindex: number, nextHop: number, data: number): number => Number(writeLinkAddresses(machine, ifindex, nextHop >>> 0, data >>> 0)),
       } satisfies LoopImports,
     });
     this.#loop = instance.exports as unknown as PacketLoop;
+    machine.network.onClone = ({ ifindex, bytes }) => this.#countSent(ifindex, bytes.length);
     this.#drain();
   }
 
@@ -164,7 +168,7 @@ export class Pipeline {
   #stop(error: unknown): void {
     const { machine } = this;
     const known = machine.cell(CPU_BLOCK.fault);
-    if (known === FAULT.none && !(error instanceof WebAssembly.RuntimeError) && !(error instanceof RangeError)) throw error;
+    if (known === FAULT.none) rethrowBugs(error);
     const fault = known === FAULT.none ? FAULT.memory : known;
     machine.setCell(CPU_BLOCK.fault, FAULT.none);
     const hook = hookByName(HOOK_NAMES[this.#cell(LOOP.hook)]!);
@@ -202,6 +206,7 @@ export class Pipeline {
       const base = this.#deviceTable + position * DEVICE.size;
       view.setUint32(base + DEVICE.ifindex, device.ifindex, true);
       view.setUint32(base + DEVICE.mtu, device.mtuBytes, true);
+      view.setUint32(base + DEVICE.peer, device.peer ?? 0, true);
       view.setUint32(base + DEVICE.queues, device.queues ?? 1, true);
       memory.bytes(base + DEVICE.mac, 6).set(device.mac);
       const knowsOwn = device.mac.some((byte) => byte !== 0);
@@ -215,14 +220,14 @@ export class Pipeline {
     });
   }
 
-  #countBroadcast(ifindex: number): void {
+  /** Copies of a packet: broadcasts and clones. */
+  #countSent(ifindex: number, lengthBytes: number): void {
     const position = this.devices.findIndex((device) => device.ifindex === ifindex);
     if (position < 0) return;
     const base = (this.#deviceTable + position * DEVICE.size) >>> 3;
-    const { u64, u32 } = this.machine.memory;
-    const length = u32[(this.machine.cell(CPU_BLOCK.descriptor) + DESCRIPTOR.captured) >>> 2]!;
+    const { u64 } = this.machine.memory;
     u64[base + DEVICE.txPackets / 8]! += 1n;
-    u64[base + DEVICE.txBytes / 8]! += BigInt(length);
+    u64[base + DEVICE.txBytes / 8]! += BigInt(lengthBytes);
   }
 
   #counterAt(address: number): number {
@@ -249,6 +254,11 @@ export function orderAttachments(devices: readonly NetworkDevice[], wanted: read
     .map((attachment) => ({ attachment, rank: rank(attachment) }))
     .toSorted((a, b) => a.rank[0] - b.rank[0] || a.rank[1] - b.rank[1] || a.rank[2] - b.rank[2])
     .map(({ attachment }, index) => ({ ...attachment, index }));
+}
+
+/** Programs trap and run out of memory's bounds; anything else is a mistake of ours. */
+function rethrowBugs(error: unknown): void {
+  if (!(error instanceof WebAssembly.RuntimeError) && !(error instanceof RangeError)) throw error;
 }
 
 function modeOf(hook: HookName, mode: string): VerdictMode {

@@ -2,8 +2,9 @@
  * Replays a capture through a lab: reads batches, keeps the pace that was asked for, and tells observers what became
  * of the packets. The packets before any damage are replayed; the damage is in the result.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { XdplabError } from '../errors.ts';
-import { LINK_TYPE_ETHERNET, type CaptureReader } from '../packet/capture-reader.ts';
+import { LINK_TYPE_ETHERNET, type CaptureInterface, type CaptureReader } from '../packet/capture-reader.ts';
 import { openCapture } from '../packet/open-capture.ts';
 import { DESCRIPTOR, PacketBatch } from '../packet/packet-batch.ts';
 import type { Region } from '../machine/memory.ts';
@@ -23,10 +24,10 @@ export interface ReplayOptions {
   readonly pace?: Pace;
   readonly observer?: BatchObserver;
   /** Called when the capture describes an interface, before its first packet runs. */
-  readonly onInterface?: (index: number, device: NetworkDevice | undefined) => void;
-  /** Called between batches. */
+  readonly onInterface?: (index: number, device: NetworkDevice | undefined, description: CaptureInterface) => void;
+  /** Called between batches, and in slow motion whenever packets have run. */
   readonly onProgress?: (progress: ReplayProgress) => void;
-  /** Ends the replay after the batch that runs. */
+  /** Ends the replay after the batch that runs; waiting for bytes or for a packet's time ends at once. */
   readonly signal?: AbortSignal;
 }
 
@@ -53,6 +54,10 @@ const WINDOW_BYTES = 1 << 20;
 const NS_PER_SECOND = 1e9;
 /** Timers are good to about a millisecond: packets due within it go together. */
 const SLACK_NS = 1e6;
+/** The most that a timer can wait is 2^31 ms. */
+const LONGEST_SLEEP_MS = 1 << 30;
+/** Signals and timers are seen only where the replay lets go of the thread: this often. */
+const BREATHE_EVERY_MS = 20;
 
 export async function replay(lab: Lab, path: string, options: ReplayOptions = {}): Promise<ReplayResult> {
   const loops = options.loops ?? 1;
@@ -65,6 +70,7 @@ export async function replay(lab: Lab, path: string, options: ReplayOptions = {}
   for (let round = 1; ; round++) {
     await run.round(reader);
     await reader.close();
+    await run.breathe();
     if (round === loops || run.finished || reader.damage) break;
     reader = await run.open(path);
     run.nextRound();
@@ -75,7 +81,8 @@ export async function replay(lab: Lab, path: string, options: ReplayOptions = {}
     format: reader.format,
     compression: reader.compression,
     interfaces: reader.interfaces,
-    ...(reader.damage === undefined ? {} : { damage: reader.damage }),
+    // A reader that was closed while it waited for bytes takes their absence for damage.
+    ...(reader.damage === undefined || options.signal?.aborted === true ? {} : { damage: reader.damage }),
     interrupted: options.signal?.aborted === true,
   };
 }
@@ -92,6 +99,7 @@ class Replay {
   readonly #batch: PacketBatch;
   readonly #window: Region;
   readonly #pace: Pacer;
+  #breatheAtMs = performance.now() + BREATHE_EVERY_MS;
   #interfaces = 0;
   /** What is added to numbers and timestamps of later rounds. */
   #packetsBefore = 0;
@@ -114,7 +122,21 @@ class Replay {
 
   open(path: string): Promise<CaptureReader> {
     this.#interfaces = 0;
-    return openCapture(path, { window: this.#window, reader: this.#options.reader ?? 'native' });
+    const { reader = 'native', signal } = this.#options;
+    const opening = openCapture(path, { window: this.#window, reader });
+    if (signal === undefined) return opening;
+    return new Promise((resolve, reject) => {
+      const stop = (): void => reject(new XdplabError('ERR_INTERRUPTED', `${path === '-' ? 'standard input' : path}: interrupted before the capture began`));
+      signal.addEventListener('abort', stop, { once: true });
+      opening.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+    });
+  }
+
+  /** Lets go of the thread when it was held for long. */
+  async breathe(): Promise<void> {
+    if (performance.now() < this.#breatheAtMs) return;
+    await new Promise(setImmediate);
+    this.#breatheAtMs = performance.now() + BREATHE_EVERY_MS;
   }
 
   nextRound(): void {
@@ -125,43 +147,61 @@ class Replay {
   }
 
   async round(reader: CaptureReader): Promise<void> {
-    const { observer, onProgress, limit } = this.#options;
+    const { observer, limit } = this.#options;
     const { pipeline } = this.#lab;
     const batch = this.#batch;
-    let batches = 0;
     while (!this.finished) {
       const read = reader.read(batch);
-      const count = typeof read === 'number' ? read : await read;
+      const count = typeof read === 'number' ? read : await this.#waitFor(read, reader);
       if (count === 0) break;
       while (this.#interfaces < reader.interfaces.length) this.#describe(reader, this.#interfaces++);
       if (limit !== undefined) batch.count = Math.min(count, limit - this.packets);
       this.#shift(batch);
       if (this.#pace.immediate) pipeline.run(batch, observer);
-      else await this.#paced(batch);
+      else await this.#paced(batch, reader);
       this.packets += batch.count;
-      onProgress?.({ packets: this.packets, bytesRead: reader.bytesRead, totalBytes: reader.totalBytes });
-      // Signals and timers are seen between batches only.
-      if ((++batches & 63) === 0) await new Promise(setImmediate);
+      this.#report(reader, this.packets);
+      await this.breathe();
     }
   }
 
-  async #paced(batch: PacketBatch): Promise<void> {
+  async #paced(batch: PacketBatch, reader: CaptureReader): Promise<void> {
     const { count } = batch;
-    for (let first = 0; first < count && this.#options.signal?.aborted !== true; ) {
-      await this.#pace.waitFor(this.packets + first, batch.timestampNs(first));
+    const { observer, signal } = this.#options;
+    batch.count = 0;
+    while (batch.count < count) {
+      const first = batch.count;
+      await this.#pace.waitFor(this.packets + first, batch.timestampNs(first), signal);
+      if (signal?.aborted === true) return;
       let end = first + 1;
       while (end < count && this.#pace.isDue(this.packets + end, batch.timestampNs(end))) end++;
       batch.count = end;
-      this.#lab.pipeline.run(batch, this.#options.observer, first);
-      first = end;
+      this.#lab.pipeline.run(batch, observer, first);
+      this.#report(reader, this.packets + end);
+    }
+  }
+
+  #report({ bytesRead, totalBytes }: CaptureReader, packets: number): void {
+    this.#options.onProgress?.({ packets, bytesRead, totalBytes });
+  }
+
+  /** Closing the reader is what ends its wait for bytes. */
+  async #waitFor(read: Promise<number>, reader: CaptureReader): Promise<number> {
+    const { signal } = this.#options;
+    const stop = (): void => void reader.close();
+    signal?.addEventListener('abort', stop);
+    try {
+      return await read;
+    } finally {
+      signal?.removeEventListener('abort', stop);
     }
   }
 
   #describe(reader: CaptureReader, index: number): void {
-    const { linkType, name } = reader.interfaces[index]!;
-    const device = linkType === LINK_TYPE_ETHERNET ? deviceOfInterface(this.#lab, name) : undefined;
+    const description = reader.interfaces[index]!;
+    const device = description.linkType === LINK_TYPE_ETHERNET ? deviceOfInterface(this.#lab, description.name) : undefined;
     this.#lab.pipeline.setInterface(index, device);
-    this.#options.onInterface?.(index, device);
+    this.#options.onInterface?.(index, device, description);
   }
 
   #shift(batch: PacketBatch): void {
@@ -190,13 +230,18 @@ class Pacer {
     this.immediate = pace.kind === 'top';
   }
 
-  async waitFor(number: number, timestampNs: bigint): Promise<void> {
+  /** Returns early when the signal aborts. */
+  async waitFor(number: number, timestampNs: bigint, signal: AbortSignal | undefined): Promise<void> {
     if (this.#startedMs === undefined) {
       this.#startedMs = performance.now();
       this.#firstNs = timestampNs;
     }
-    const wait = this.#dueNs(number, timestampNs) - this.#elapsedNs();
-    if (wait > SLACK_NS) await new Promise((resolve) => setTimeout(resolve, wait / 1e6));
+    while (signal?.aborted !== true && !this.isDue(number, timestampNs)) {
+      const waitMs = (this.#dueNs(number, timestampNs) - this.#elapsedNs()) / 1e6;
+      await sleep(Math.min(waitMs, LONGEST_SLEEP_MS), undefined, signal === undefined ? {} : { signal }).catch((error: unknown) => {
+        if (signal?.aborted !== true) throw error;
+      });
+    }
   }
 
   isDue(number: number, timestampNs: bigint): boolean {

@@ -7,7 +7,7 @@
  *
  * Values of per-CPU maps are lists, one item per CPU; setting one value sets it on every CPU, as bpftool does.
  */
-import { valueCodec, type BtfValue, type ValueCodec } from '../bpf/btf-value.ts';
+import { mapKeyCodec, mapValueCodec, type BtfValue, type ValueCodec } from '../bpf/btf-value.ts';
 import { XdplabError } from '../errors.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
 import { valueStride } from '../maps/map.ts';
@@ -39,9 +39,8 @@ export class TypedMap {
   constructor(map: BpfMap, scope: NameScope) {
     this.map = map;
     this.#scope = scope;
-    const { btf, keyTypeId, keyBytes, valueTypeId, valueBytes } = map.spec;
-    this.#key = valueCodec(btf, keyTypeId, keyBytes);
-    this.#value = valueCodec(btf, valueTypeId, valueBytes);
+    this.#key = mapKeyCodec(map.spec);
+    this.#value = mapValueCodec(map.spec);
   }
 
   get name(): string {
