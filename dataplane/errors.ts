@@ -21,6 +21,10 @@ export const EXIT_STATUS = {
   ERR_LAB: 2,
   ERR_MEMORY: 1,
   ERR_UNSUPPORTED: 1,
+  /** The operating system does not let this process do it. */
+  ERR_PRIVILEGE: 5,
+  /** Ctrl-C before there was anything to show for it. */
+  ERR_INTERRUPTED: 130,
 } as const satisfies Record<`ERR_${string}`, number>;
 
 export type ErrorCode = keyof typeof EXIT_STATUS;

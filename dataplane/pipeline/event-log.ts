@@ -6,6 +6,7 @@ import { valueCodec, type ValueCodec } from '../bpf/btf-value.ts';
 import { XdplabError } from '../errors.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
 import type { Lab } from './lab.ts';
+import { jsonText } from './json-text.ts';
 import { seconds } from './verdict-log.ts';
 
 export interface EventCount {
@@ -52,7 +53,7 @@ export class EventLog {
 
   #add(source: string, timestampNs: bigint, content: object): void {
     this.#counts.set(source, (this.#counts.get(source) ?? 0) + 1);
-    this.#write?.(`${JSON.stringify({ time: seconds(timestampNs), source, ...content }, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value))}\n`);
+    this.#write?.(`${jsonText({ time: seconds(timestampNs), source, ...content })}\n`);
   }
 }
 

@@ -9,6 +9,7 @@ import { FAULT } from '../machine/cpu.ts';
 import { hookByName, verdictName } from '../hooks/index.ts';
 import { DESCRIPTOR, type PacketBatch } from '../packet/packet-batch.ts';
 import { secondsOf } from '../packet/timestamp.ts';
+import { jsonText } from './json-text.ts';
 import { RECORD, VERDICT_SLOTS } from './layout.ts';
 import { DROP_REASONS, FATES } from './outcome.ts';
 import type { BatchObserver, Pipeline } from './pipeline.ts';
@@ -71,7 +72,7 @@ export class VerdictLog implements BatchObserver {
   }
 
   #name(interfaceIndex: number): string {
-    return (this.#names[interfaceIndex] ??= JSON.stringify(this.#interfaceNames(interfaceIndex)));
+    return (this.#names[interfaceIndex] ??= jsonText(this.#interfaceNames(interfaceIndex)));
   }
 
   #verdict(records: DataView, at: number): string {
@@ -88,7 +89,7 @@ export class VerdictLog implements BatchObserver {
 
   #verdictStart(index: number, code: number): string {
     const { hook, mode, program } = this.#pipeline.attachments[index]!;
-    return `{"hook":"${hook}","program":${JSON.stringify(program.spec.name)},"verdict":"${verdictName(hookByName(hook), mode, code)}","length":`;
+    return `{"hook":"${hook}","program":${jsonText(program.spec.name)},"verdict":"${verdictName(hookByName(hook), mode, code)}","length":`;
   }
 
   #fate(u32: Uint32Array, at: number): string {
@@ -99,7 +100,7 @@ export class VerdictLog implements BatchObserver {
     if (text === undefined) {
       const reason = outcome >>> 16;
       const out = ifindex === 0 ? undefined : this.#pipeline.devices.find((device) => device.ifindex === ifindex);
-      text = `"fate":"${FATES[outcome & 0xffff]!}"${reason === 0 ? '' : `,"reason":"${DROP_REASONS[reason]!.name}"`}${out === undefined ? '' : `,"out":${JSON.stringify(out.name)}`}`;
+      text = `"fate":"${FATES[outcome & 0xffff]!}"${reason === 0 ? '' : `,"reason":"${DROP_REASONS[reason]!.name}"`}${out === undefined ? '' : `,"out":${jsonText(out.name)}`}`;
       this.#fates.set(key, text);
     }
     return text;
