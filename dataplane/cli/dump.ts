@@ -2,14 +2,13 @@
 import { basename } from 'node:path';
 import { Option, type Command } from 'commander';
 import { disassemble } from '../bpf/disassemble.ts';
-import { loadObject } from '../bpf/object.ts';
 import { PROGRAM_TYPES, type CollectionSpec, type ProgramSpec, type ProgramType } from '../bpf/spec.ts';
 import { programTag } from '../bpf/tag.ts';
 import { createWasmEngine } from '../engine/wasm-engine.ts';
 import { HELPER_NAMES } from '../helpers/index.ts';
 import { Machine } from '../machine/machine.ts';
 import { splitProgram } from '../pipeline/lab-file.ts';
-import { readBytes } from '../pipeline/open-lab.ts';
+import { readObject } from '../pipeline/open-lab.ts';
 import { Collection } from '../program/collection.ts';
 import { XdplabError } from '../errors.ts';
 import { paint, safe } from './terminal.ts';
@@ -19,6 +18,7 @@ interface DumpFlags {
   readonly wat?: true;
   readonly linum?: true;
   readonly type?: ProgramType;
+  readonly btf?: string;
 }
 
 export function addDump(program: Command): void {
@@ -29,11 +29,12 @@ export function addDump(program: Command): void {
     .option('--insns', "instructions, as 'bpftool prog dump xlated' prints them")
     .option('--wat', 'the compiled module as WebAssembly text')
     .option('--linum', 'with --insns: file, line and column of each C line')
+    .option('--btf <file>', 'BTF that CO-RE relocations are resolved against')
     .addOption(new Option('--type <type>', 'program type where the section does not say it').choices(PROGRAM_TYPES))
     .action(async (choice: string, flags: DumpFlags) => {
       if (flags.insns && flags.wat) throw new XdplabError('ERR_USAGE', 'dump: --insns and --wat exclude each other; run it twice');
       const { object, program: name } = splitProgram(choice);
-      const spec = loadObject(await readBytes(object), { name: basename(object), ...(flags.type === undefined ? {} : { type: flags.type }) });
+      const spec = await readObject(object, flags);
       process.stdout.write(flags.wat ? await wat(spec, basename(object), name) : instructions(spec, basename(object), name, flags.linum === true));
     });
 }

@@ -14,6 +14,7 @@ export interface LabFlags {
   readonly map: readonly { readonly map: string; readonly file: string }[];
   readonly engine: EngineName;
   readonly type?: ProgramType;
+  readonly btf?: string;
   readonly seed?: number;
   readonly cpus?: number;
 }
@@ -27,6 +28,7 @@ export function addLabOptions(command: Command): Command {
     .option('--map <name=file>', 'fill a map from a YAML or JSON file; repeatable', collectMap, [])
     .addOption(new Option('--engine <name>', 'what runs the programs').choices(Object.keys(ENGINES)).default('wasm'))
     .addOption(new Option('--type <type>', 'program type where the section does not say it').choices(PROGRAM_TYPES))
+    .option('--btf <file>', "BTF that CO-RE relocations are resolved against (the running kernel's, else a bundled one)")
     .option('--seed <n>', 'seed of bpf_get_prandom_u32', wholeNumber(0, 0xffff_ffff))
     .option('--cpus <n>', 'possible CPUs, for the layout of per-CPU maps', wholeNumber(1, 256));
 }
@@ -40,6 +42,7 @@ export function labSources(flags: LabFlags): LabSources {
   return {
     ...(flags.lab === undefined ? {} : { file: flags.lab }),
     ...(flags.type === undefined ? {} : { type: flags.type }),
+    ...(flags.btf === undefined ? {} : { btf: flags.btf }),
     ...(flags.seed === undefined ? {} : { seed: flags.seed }),
     ...(flags.cpus === undefined ? {} : { cpus: flags.cpus }),
     engine: flags.engine,

@@ -1,12 +1,10 @@
 /** `xdplab show`: what an object file holds: programs, maps, global variables, types. */
-import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { programTag } from '../bpf/tag.ts';
-import { loadObject } from '../bpf/object.ts';
 import { valueCodec, type BtfValue } from '../bpf/btf-value.ts';
 import type { CollectionSpec, MapSpec, ProgramSpec } from '../bpf/spec.ts';
 import { MAP_TYPES } from '../maps/index.ts';
-import { readBytes } from '../pipeline/open-lab.ts';
+import { readObject } from '../pipeline/open-lab.ts';
 import { toJson } from './json.ts';
 import { count, paint, safe, table } from './terminal.ts';
 
@@ -16,8 +14,9 @@ export function addShow(program: Command): void {
     .description("show an object file's programs, maps, global variables and types")
     .argument('<object>')
     .option('--json', 'as JSON')
-    .action(async (file: string, flags: { json?: true }) => {
-      const spec = loadObject(await readBytes(file), { name: basename(file) });
+    .option('--btf <file>', 'BTF that CO-RE relocations are resolved against')
+    .action(async (file: string, flags: { json?: true; btf?: string }) => {
+      const spec = await readObject(file, flags);
       process.stdout.write(flags.json ? `${toJson(describe(spec))}\n` : `${text(spec)}\n`);
     });
 }

@@ -3,8 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { XdplabError } from '../errors.ts';
+import type { Btf } from '../bpf/btf.ts';
+import { defaultKernelBtf, readBtfFile } from '../bpf/kernel-btf.ts';
 import { loadObject } from '../bpf/object.ts';
-import type { ProgramType } from '../bpf/spec.ts';
+import type { CollectionSpec, ProgramType } from '../bpf/spec.ts';
 import type { EngineName } from '../engine/engine.ts';
 import type { HookName } from '../hooks/hook.ts';
 import type { NetworkDevice } from '../machine/network.ts';
@@ -22,6 +24,8 @@ export interface LabSources {
   readonly engine?: EngineName;
   /** Type of programs whose section does not say it. */
   readonly type?: ProgramType;
+  /** A BTF file that CO-RE relocations are resolved against; the running kernel's, else a bundled one, unless said. */
+  readonly btf?: string;
   readonly seed?: number;
   readonly cpus?: number;
 }
@@ -47,7 +51,7 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
     ...(sources.engine === undefined ? {} : { engine: sources.engine }),
     share: description.share,
   });
-  const objects = new Objects(lab, sources.type);
+  const objects = new Objects(lab, sources);
   const folder = file === undefined ? '.' : dirname(file);
 
   for (const { programs: _programs, peer, ...device } of description.devices) {
@@ -77,11 +81,13 @@ function peerIfindex({ devices }: LabDescription, peer: string, at: string): num
 class Objects {
   readonly #lab: Lab;
   readonly #type: ProgramType | undefined;
+  readonly #btf: string | undefined;
   readonly #loaded = new Map<string, Collection>();
 
-  constructor(lab: Lab, type: ProgramType | undefined) {
+  constructor(lab: Lab, { type, btf }: LabSources) {
     this.#lab = lab;
     this.#type = type;
+    this.#btf = btf;
   }
 
   async attach(choice: ProgramChoice, device: NetworkDevice): Promise<void> {
@@ -95,11 +101,17 @@ class Objects {
     const found = this.#loaded.get(path);
     if (found) return found;
     const name = basename(file);
-    const spec = loadObject(await readBytes(file), { name, ...(type === undefined ? {} : { type }) });
+    const spec = await readObject(file, { ...(type === undefined ? {} : { type }), ...(this.#btf === undefined ? {} : { btf: this.#btf }) });
     const collection = this.#lab.load(spec, name);
     this.#loaded.set(path, collection);
     return collection;
   }
+}
+
+/** The Spec of an object file; `btf` names the file that CO-RE relocations are resolved against. */
+export async function readObject(file: string, { type, btf }: { readonly type?: ProgramType; readonly btf?: string } = {}): Promise<CollectionSpec> {
+  const kernelBtf = btf === undefined ? defaultKernelBtf : (): Btf => readBtfFile(btf);
+  return loadObject(await readBytes(file), { name: basename(file), kernelBtf, ...(type === undefined ? {} : { type }) });
 }
 
 /** JSON is YAML. */

@@ -11,6 +11,7 @@ import type { CollectionSpec, MapSpec, ProgramSpec, ProgramType } from '../bpf/s
 import { HELPER_NAMES, helpersOf } from '../helpers/index.ts';
 import type { Machine } from '../machine/machine.ts';
 import { createMap, type BpfMap } from '../maps/bpf-map.ts';
+import { mapsOf } from '../maps/map-registry.ts';
 import type { Program } from './program.ts';
 
 export type PinnedMaps = Map<string, BpfMap>;
@@ -59,6 +60,7 @@ export class Collection {
     const program: Program = { id: this.#machine.allocateProgramId(), spec, type, maps: this.#mapsOf(spec) };
     // Registered before its successors, which may name it in turn.
     this.#programs.set(spec.name, program);
+    mapsOf(this.#machine).addProgram(program);
     this.#options.load(program);
     for (const map of program.maps.values()) this.#fillProgramSlots(map);
     return program;
@@ -121,6 +123,6 @@ export class Collection {
 
   #fillProgramSlots(map: BpfMap): void {
     if (map.type.holds !== 'programs') return;
-    for (const [slot, name] of map.spec.slots ?? []) map.setProgram(slot, this.program(name).id);
+    for (const [slot, name] of map.spec.slots ?? []) map.setProgram(slot, this.program(name));
   }
 }
