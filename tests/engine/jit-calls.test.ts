@@ -118,6 +118,72 @@ describe('bpf_loop', () => {
   });
 });
 
+describe('helpers and the stack', () => {
+  test('a printed string may be on the stack', () => {
+    const bench = new Bench();
+    const lines: string[] = [];
+    bench.machine.onEvent = ({ bytes }) => lines.push(new TextDecoder().decode(bytes).replace(/\0$/, ''));
+    bench.run(
+      bench.load(`
+            *(u32 *)(r10 -8) = 29477
+            *(u16 *)(r10 -16) = 26984
+            *(u16 *)(r10 -14) = 0
+            r1 = r10
+            r1 += -8
+            r2 = 3
+            r3 = r10
+            r3 += -16
+            call bpf_trace_printk
+            exit`),
+    );
+    expect(lines.join()).toContain('hi');
+  });
+
+  test('what a helper wrote is read back, what was there before is kept where it wrote nothing', () => {
+    const bench = new Bench();
+    const { memory } = bench.machine;
+    const context = memory.allocate(SK_BUFF.size, 8, 'test');
+    const packet = memory.allocate(64, 8, 'test');
+    memory.u8.set([1, 2, 3, 4, 5, 6, 7, 8], packet);
+    memory.view.setUint32(context + SK_BUFF.len, 64, true);
+    memory.view.setUint32(context + SK_BUFF.data, packet, true);
+    memory.view.setUint32(context + SK_BUFF.data_end, packet + 64, true);
+    const program = bench.load(
+      `     *(u64 *)(r10 -16) = -1
+            *(u16 *)(r10 -8) = 257
+            r2 = 1
+            r3 = r10
+            r3 += -13
+            r4 = 6
+            call bpf_skb_load_bytes
+            if r0 != 0 goto out
+            r0 = *(u64 *)(r10 -16)
+            r1 = *(u16 *)(r10 -8)
+            r0 ^= r1
+      out:  exit`,
+      { type: 'sched_cls' },
+    );
+    // Bytes -16 to -14 stay 0xff, -13 to -8 are 2 to 7, -7 stays 1.
+    expect(bench.run(program, context).r0).toBe(0x0605_0403_02ff_ffffn ^ 0x0107n);
+  });
+
+  test('a helper that reads beside what a store wrote finds zeros there', () => {
+    const bench = new Bench();
+    const program = bench.load(`
+            r6 = *(u32 *)(r10 -4)
+            *(u32 *)(r10 -8) = 65537
+            r1 = 0
+            r2 = 0
+            r3 = r10
+            r3 += -12
+            r4 = 12
+            r5 = 0
+            call bpf_csum_diff
+            exit`);
+    expect(bench.run(program).r0).toBe(2n);
+  });
+});
+
 describe('maps', () => {
   const lookup = (load: string, type = ARRAY) => {
     const bench = new Bench();

@@ -33,15 +33,15 @@ function piecesRead(lengthBytes: number, head: 0 | 4): readonly Piece[] {
 
 type ArgumentUse = 'none' | 'read' | 'write' | 'callback' | 'kept';
 
-/** What a helper does with an argument that points to the stack. `memory` may be written: bpf_fib_lookup does. */
+/** What a helper does with an argument that points to the stack. */
 const ARGUMENT_USE = {
   ctx: 'kept',
   map: 'kept',
   map_key: 'read',
   map_value: 'read',
   map_value_out: 'write',
-  memory: 'write',
-  memory_or_null: 'write',
+  memory: 'read',
+  memory_or_null: 'read',
   memory_out: 'write',
   size: 'none',
   size_or_zero: 'none',
@@ -63,6 +63,12 @@ const ARGUMENT_USE = {
 /** The register in which a callback gets the caller's context, by helper. */
 const CONTEXT_PARAMETER: Readonly<Record<string, Register>> = { loop: 2, for_each_map_elem: 4 };
 
+/** Helpers that answer in the memory they read. */
+const ANSWERING: ReadonlySet<string> = new Set(['fib_lookup']);
+
+/** Helpers that follow addresses among the numbers they print: `%s`. */
+const PRINTING: ReadonlySet<string> = new Set(['trace_printk', 'trace_vprintk', 'snprintf']);
+
 /** How many bytes a helper's argument reaches; undefined where nobody can say. */
 function reach(helper: Helper, index: number, state: State, program: ProgramModule): number | undefined {
   switch (helper.args[index]!) {
@@ -75,7 +81,8 @@ function reach(helper: Helper, index: number, state: State, program: ProgramModu
     case 'memory':
     case 'memory_or_null':
     case 'memory_out': {
-      const size = state[index + 2];
+      const sized = helper.args[index + 1] === 'size' || helper.args[index + 1] === 'size_or_zero';
+      const size = sized ? state[index + 2] : undefined;
       return size?.kind === 'constant' ? Number(BigInt.asUintN(32, size.value)) : undefined;
     }
     case 'long_out':
@@ -105,10 +112,11 @@ export function stackArguments({ target }: Extract<Instruction, { kind: 'call' }
 }
 
 function helperArguments(helper: Helper, state: State, program: ProgramModule): readonly StackArgument[] | undefined {
+  if (PRINTING.has(helper.name) && helper.args.some((_, index) => isOfStack(state[index + 1]!))) return [WHOLE_FRAME];
   const found: StackArgument[] = [];
   for (const [index, kind] of helper.args.entries()) {
     const known = state[index + 1]!;
-    const use = ARGUMENT_USE[kind];
+    const use = kind === 'memory' && ANSWERING.has(helper.name) ? 'write' : ARGUMENT_USE[kind];
     if (use === 'none' || !isOfStack(known)) continue;
     if (use === 'kept') return undefined;
     if (use === 'callback') {
@@ -117,7 +125,7 @@ function helperArguments(helper: Helper, state: State, program: ProgramModule): 
       continue;
     }
     const bytes = reach(helper, index, state, program);
-    const exact = known.kind === 'frame' && bytes !== undefined;
+    const exact = known.kind === 'frame' && bytes !== undefined && known.offset >= -FRAME_BYTES && known.offset + bytes <= 0;
     const inPlace = exact && indexedMap(helper, state, program) !== undefined;
     const argument: StackArgument = { ...reachOf(known, 0, bytes ?? FRAME_BYTES), written: use === 'write', exact, inPlace };
     found.push(exact && use === 'read' ? { ...argument, pieces: piecesRead(bytes, kind === 'map_key' ? keyHead(helper, state, program) : 0) } : argument);

@@ -43,7 +43,7 @@ export function emitStructured(f: FunctionBuilder, ordered: readonly Block[], tr
     else merges.set(above, [block]);
   }
   /** Where a branch to a block goes: out of the `block` before it, or back to its `loop` once that is open. */
-  const labels: (Label | undefined)[] = [];
+  const labels = ordered.map((): Label | undefined => undefined);
   const stack: Work[] = [{ kind: 'place', block: ordered[0]! }];
   const needsLabel = (from: Block, edge: Edge): boolean => edge.target.order <= from.order || isMerge[edge.target.order] === 1;
 
