@@ -1,0 +1,190 @@
+/**
+ * A machine's programs and maps, in the kernel: to ask Linux what it makes of a packet, and to compare.
+ *
+ *   const oracle = new KernelOracle(lab.machine);
+ *   oracle.load(program);                      // and the programs it tail-calls
+ *   oracle.copyMaps();                         // what the lab's maps hold now
+ *   oracle.run(program, { packet });           // { code, packet, metadata, context }
+ *   oracle.mapDifferences();                   // what the maps hold now, where not the same
+ *   oracle.close();
+ *
+ * Time and random numbers are the machine's (virtual-time.ts), and programs run on CPU 0, as they do here. The machine
+ * must have as many CPUs as the kernel has possible ones for per-CPU maps to be compared.
+ */
+import type { Btf } from '../../bpf/btf.ts';
+import type { MapSpec } from '../../bpf/spec.ts';
+import type { Machine } from '../../machine/machine.ts';
+import type { BpfMap } from '../../maps/bpf-map.ts';
+import { readU32, u32Bytes } from '../../maps/slot-array.ts';
+import type { Program } from '../../program/program.ts';
+import type { TestRunInput, TestRunOutput } from '../test-run.ts';
+import { XdplabError } from '../../errors.ts';
+import { BtfImage } from './btf-image.ts';
+import { createKernelMap, type KernelMap } from './kernel-map.ts';
+import { loadKernelProgram, type KernelProgram } from './kernel-program.ts';
+import { KernelRefusal, openLinux, type Linux } from './linux.ts';
+import { VIRTUAL_TIME_BYTES, VIRTUAL_TIME_MAP, withVirtualTime } from './virtual-time.ts';
+
+export interface KernelOracleOptions {
+  /** LOG_LEVEL of kernel-program.ts. */
+  readonly logLevel?: number;
+}
+
+export interface MapDifference {
+  readonly map: string;
+  readonly key: string;
+  /** Hexadecimal; undefined where there is no such entry. */
+  readonly here: string | undefined;
+  readonly kernel: string | undefined;
+}
+
+const ONLY_KEY = new Uint8Array(4);
+
+export class KernelOracle {
+  readonly machine: Machine;
+  readonly #linux: Linux;
+  readonly #options: KernelOracleOptions;
+  readonly #maps = new Map<BpfMap, KernelMap>();
+  readonly #programs = new Map<number, KernelProgram>();
+  readonly #time: KernelMap;
+
+  /** ERR_PRIVILEGE where this process may not. */
+  constructor(machine: Machine, options: KernelOracleOptions = {}) {
+    this.machine = machine;
+    this.#linux = openLinux();
+    this.#options = options;
+    this.#time = createKernelMap(this.#linux, VIRTUAL_TIME_MAP);
+  }
+
+  /** Loads the program, and makes the maps it names. ERR_PROGRAM with the verifier's log where Linux refuses. */
+  load(program: Program): KernelProgram {
+    const found = this.#programs.get(program.id);
+    if (found !== undefined) return found;
+    const spec = withVirtualTime(program.spec);
+    const btf = [...program.maps.values()].find((map) => map.spec.btf !== undefined)?.spec.btf;
+    const image = new BtfImage(btf, [spec]);
+    const loaded = this.#withBtf(image, program.spec.name, (fd) =>
+      loadKernelProgram(this.#linux, spec, {
+        ...this.#options,
+        type: program.type,
+        map: (name) => (program.maps.has(name) ? this.map(program.maps.get(name)!) : this.#time).fd,
+        btf: { image, fd },
+      }),
+    );
+    this.#programs.set(program.id, loaded);
+    return loaded;
+  }
+
+  /** The kernel's twin of a map, made when first asked for; of global variables, with their values. */
+  map(map: BpfMap): KernelMap {
+    let twin = this.#maps.get(map);
+    if (twin !== undefined) return twin;
+    twin = this.#create(map.spec, map.spec.btf);
+    this.#maps.set(map, twin);
+    if (map.spec.contents !== undefined) twin.update(ONLY_KEY, map.spec.contents);
+    if (map.spec.frozen) twin.freeze();
+    return twin;
+  }
+
+  /** Writes what the machine's maps hold into their twins. Programs and inner maps must be known, devices exist. */
+  copyMaps(): void {
+    for (const map of [...this.#maps.keys()]) if (!map.frozen) this.#copy(map);
+  }
+
+  /** Runs the program once in the kernel, at the machine's time. */
+  run(program: Program, input: TestRunInput): TestRunOutput {
+    const { memory, cpuBlock, cpu } = this.machine;
+    this.#time.update(ONLY_KEY, memory.bytes(cpuBlock, VIRTUAL_TIME_BYTES));
+    return this.#linux.onCpu(cpu, () => this.load(program).run(input));
+  }
+
+  /** Entries that are not the same here and in the kernel. Of maps of references, only whether there is one. */
+  mapDifferences(): MapDifference[] {
+    return [...this.#maps].flatMap(([map, twin]) => differencesOf(map, twin));
+  }
+
+  close(): void {
+    for (const program of this.#programs.values()) program.close();
+    for (const map of this.#maps.values()) map.close();
+    this.#time.close();
+  }
+
+  #create(spec: MapSpec, btf: Btf | undefined): KernelMap {
+    if (btf === undefined) return createKernelMap(this.#linux, spec);
+    return this.#withBtf(new BtfImage(btf, []), spec.name, (btfFd) => createKernelMap(this.#linux, spec, { btfFd }));
+  }
+
+  /** What was made with the BTF keeps it. */
+  #withBtf<T>(image: BtfImage, name: string, use: (fd: number) => T): T {
+    const bytes = image.bytes();
+    const memory = this.#linux.allocate(bytes.length);
+    memory.bytes.set(bytes);
+    const fd = this.#linux.open('btf_load', { btf: memory.address, btf_size: bytes.length });
+    this.#linux.unmap(memory);
+    if (fd < 0) throw new KernelRefusal('ERR_BTF', fd, `${name}: Linux refuses its BTF`);
+    try {
+      return use(fd);
+    } finally {
+      this.#linux.close(fd);
+    }
+  }
+
+  #copy(map: BpfMap): void {
+    const twin = this.map(map);
+    const { holds } = map.type;
+    if (holds === 'records' || holds === 'events' || holds === 'sockets' || map.spec.keyBytes === 0) return;
+    const isArray = map.type.name.endsWith('array');
+    for (const [key, value] of map.entries()) {
+      if (holds === 'bytes' && isArray && value.every((byte) => byte === 0)) continue;
+      twin.update(key, this.#written(map, value));
+    }
+  }
+
+  /** A value as bpf() wants it: file descriptors where the machine has ids. */
+  #written(map: BpfMap, value: Uint8Array): Uint8Array {
+    const programFd = (id: number): number => this.#programs.get(id)?.fd ?? this.#unknown(map, `program ${id}`);
+    switch (map.type.holds) {
+      case 'programs':
+        return u32Bytes(programFd(readU32(value)));
+      case 'maps':
+        return u32Bytes(this.#innerMap(map, readU32(value)).fd);
+      case 'devices':
+      case 'cpus':
+        return value.length < 8 || readU32(value, 4) === 0 ? value : u32Bytes(readU32(value), programFd(readU32(value, 4)));
+      default:
+        return value;
+    }
+  }
+
+  #innerMap(outer: BpfMap, id: number): KernelMap {
+    const inner = [...outer.keys()].map((key) => outer.innerMap(key)).find((map) => map?.id === id);
+    if (inner === undefined) return this.#unknown(outer, `map ${id}`);
+    const isNew = !this.#maps.has(inner);
+    const twin = this.map(inner);
+    if (isNew) this.#copy(inner);
+    return twin;
+  }
+
+  #unknown(map: BpfMap, what: string): never {
+    throw new XdplabError('ERR_MAP', `map '${map.name}': holds ${what}, which is not in the kernel; load it first`);
+  }
+}
+
+function differencesOf(map: BpfMap, twin: KernelMap): MapDifference[] {
+  const { holds } = map.type;
+  if (holds === 'records' || holds === 'events' || holds === 'sockets' || map.spec.keyBytes === 0) return [];
+  const onlyPresence = holds !== 'bytes';
+  const here = contents(map.entries(), onlyPresence);
+  const kernel = contents(twin.entries(), onlyPresence);
+  return [...new Set([...here.keys(), ...kernel.keys()])]
+    .filter((key) => here.get(key) !== kernel.get(key))
+    .map((key) => ({ map: map.name, key, here: here.get(key), kernel: kernel.get(key) }));
+}
+
+function contents(entries: Iterable<[Uint8Array, Uint8Array]>, onlyPresence: boolean): Map<string, string> {
+  return new Map(Array.from(entries, ([key, value]) => [hex(key), onlyPresence ? 'an entry' : hex(value)]));
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
+}

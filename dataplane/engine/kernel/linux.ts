@@ -1,0 +1,235 @@
+/**
+ * The running Linux as this process can call it: bpf() and the few other system calls around it, through koffi.
+ *
+ * The kernel is handed addresses, and JavaScript moves its buffers: everything that a system call reads or writes is
+ * in memory that was mapped here and stays where it is. File descriptors close with the process, so programs and maps
+ * are gone when it ends, however it ends; until then, whoever opens one closes it.
+ */
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { constants } from 'node:os';
+import { XdplabError } from '../../errors.ts';
+import { ATTRIBUTE_BYTES, readAttribute, writeAttributes, type Attributes, type CommandName, type FieldName, COMMANDS } from './bpf-attributes.ts';
+
+/** Memory at a fixed address. Views are valid until it is unmapped. */
+export interface PinnedMemory {
+  readonly address: number;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
+type Native = (...args: number[]) => number | bigint;
+
+/** The part of koffi that is used here. */
+interface Koffi {
+  load(path: null): { func(name: string, result: string, args: readonly string[]): Native };
+  view(address: bigint, lengthBytes: number): ArrayBuffer;
+  errno(): number;
+}
+
+const SYS_BPF: Readonly<Record<string, number>> = { x64: 321, arm64: 280 };
+export const PAGE_BYTES = 4096;
+const PROT = { read: 1, write: 2 } as const;
+const MAP = { shared: 0x01, privateAnonymous: 0x22 } as const;
+const MAP_FAILED = -1;
+const CPU_MASK_BYTES = 128;
+const FIRST_SCRATCH_BYTES = 1 << 16;
+/** How often a call that a signal interrupted is made again. */
+const ATTEMPTS = 5;
+
+/** Kernel-internal, and seen outside all the same. */
+const ENOTSUPP = 524;
+const ERRNO_NAMES = new Map<number, string>([...Object.entries(constants.errno).map(([name, number]) => [number, name] as const).toReversed(), [ENOTSUPP, 'ENOTSUPP']]);
+
+/** Name of what a call answered: 0 or more is '', -22 is 'EINVAL'. */
+export function errnoText(result: number): string {
+  return result >= 0 ? '' : ERRNO_NAMES.get(-result) ?? `errno ${-result}`;
+}
+
+/** What the kernel refused. */
+export class KernelRefusal extends XdplabError {
+  /** `EINVAL`, … */
+  readonly errno: string;
+  /** What the verifier, or whoever refused, wrote; empty where nothing. */
+  readonly log: string;
+
+  constructor(code: 'ERR_MAP' | 'ERR_PROGRAM' | 'ERR_BTF', result: number, message: string, log = '') {
+    const errno = errnoText(result);
+    super(code, `${message} (${errno})`);
+    this.errno = errno;
+    this.log = log;
+  }
+}
+
+export class Linux {
+  /** As the kernel's per-CPU values count them. */
+  readonly possibleCpus = possibleCpus();
+  readonly #koffi: Koffi;
+  readonly #bpfNumber: number;
+  readonly #syscall: Native;
+  readonly #mmap: Native;
+  readonly #munmap: Native;
+  readonly #close: Native;
+  readonly #getAffinity: Native;
+  readonly #setAffinity: Native;
+  readonly #attributes: PinnedMemory;
+  readonly #open = new Set<number>();
+  #scratch: PinnedMemory | undefined;
+
+  constructor(koffi: Koffi, bpfNumber: number) {
+    const libc = koffi.load(null);
+    this.#koffi = koffi;
+    this.#bpfNumber = bpfNumber;
+    this.#syscall = libc.func('syscall', 'long', ['long', 'int', 'uintptr_t', 'uint']);
+    this.#mmap = libc.func('mmap', 'intptr_t', ['uintptr_t', 'size_t', 'int', 'int', 'int', 'int64_t']);
+    this.#munmap = libc.func('munmap', 'int', ['uintptr_t', 'size_t']);
+    this.#close = libc.func('close', 'int', ['int']);
+    this.#getAffinity = libc.func('sched_getaffinity', 'int', ['int', 'size_t', 'uintptr_t']);
+    this.#setAffinity = libc.func('sched_setaffinity', 'int', ['int', 'size_t', 'uintptr_t']);
+    this.#attributes = this.allocate(PAGE_BYTES);
+    // A worker thread ends without its process; what it left open would stay.
+    process.once('exit', () => this.#closeAll());
+  }
+
+  /** Calls bpf(): a file descriptor or 0, or negative errno. */
+  bpf<C extends CommandName>(command: C, attributes: Attributes<C>): number {
+    const { view, address } = this.#attributes;
+    const { number, sizeBytes } = COMMANDS[command];
+    for (let attempt = 1; ; attempt++) {
+      writeAttributes(view, 0, command, attributes);
+      const result = Number(this.#syscall(this.#bpfNumber, number, address, sizeBytes));
+      if (result >= 0) return result;
+      const errno = this.#koffi.errno();
+      const interrupted = errno === constants.errno.EINTR || errno === constants.errno.EAGAIN;
+      if (!interrupted || attempt === ATTEMPTS) return -errno;
+    }
+  }
+
+  /** The same for commands that open a file descriptor, which `close` closes. */
+  open<C extends CommandName>(command: C, attributes: Attributes<C>): number {
+    const fd = this.bpf(command, attributes);
+    if (fd >= 0) this.#open.add(fd);
+    return fd;
+  }
+
+  /** A field that the kernel wrote in the last call of bpf(). */
+  attribute<C extends CommandName>(command: C, field: FieldName<C>): number {
+    return readAttribute(this.#attributes.view, 0, command, field);
+  }
+
+  close(fd: number): void {
+    if (this.#open.delete(fd)) this.#close(fd);
+  }
+
+  /** Memory for the arguments and answers of one call: valid until the next call of `scratch`. */
+  scratch(lengthBytes: number): PinnedMemory {
+    if (this.#scratch !== undefined && this.#scratch.bytes.length >= lengthBytes) return this.#scratch;
+    if (this.#scratch !== undefined) this.unmap(this.#scratch);
+    this.#scratch = this.allocate(Math.max(lengthBytes, FIRST_SCRATCH_BYTES, 2 * (this.#scratch?.bytes.length ?? 0)));
+    return this.#scratch;
+  }
+
+  /** Zeroed memory that stays until it is unmapped. */
+  allocate(lengthBytes: number): PinnedMemory {
+    return this.#map(lengthBytes, PROT.read | PROT.write, MAP.privateAnonymous, -1, 0);
+  }
+
+  /** Memory that is shared with the kernel: the pages of a map. */
+  share(fd: number, offsetBytes: number, lengthBytes: number, access: 'read' | 'write'): PinnedMemory {
+    return this.#map(lengthBytes, access === 'read' ? PROT.read : PROT.read | PROT.write, MAP.shared, fd, offsetBytes);
+  }
+
+  /** Views of it must not be used any more. */
+  unmap({ address, bytes }: PinnedMemory): void {
+    this.#munmap(address, bytes.length);
+  }
+
+  /** Runs `action` with this thread on one CPU, so that programs find that CPU's values of per-CPU maps. */
+  onCpu<T>(cpu: number, action: () => T): T {
+    const masks = this.#attributes;
+    const [before, only] = [masks.address + ATTRIBUTE_BYTES * 2, masks.address + ATTRIBUTE_BYTES * 2 + CPU_MASK_BYTES];
+    const at = only - masks.address;
+    masks.bytes.fill(0, at - CPU_MASK_BYTES, at + CPU_MASK_BYTES);
+    this.#getAffinity(0, CPU_MASK_BYTES, before);
+    const saved = masks.bytes.slice(at - CPU_MASK_BYTES, at);
+    masks.bytes[at + (cpu >>> 3)] = 1 << (cpu & 7);
+    if (Number(this.#setAffinity(0, CPU_MASK_BYTES, only)) !== 0) throw new XdplabError('ERR_PRIVILEGE', `CPU ${cpu}: this process may not run on it; allow it (taskset, cpuset)`);
+    try {
+      return action();
+    } finally {
+      masks.bytes.set(saved, at);
+      this.#setAffinity(0, CPU_MASK_BYTES, only);
+    }
+  }
+
+  #map(lengthBytes: number, protection: number, flags: number, fd: number, offsetBytes: number): PinnedMemory {
+    const length = Math.ceil(lengthBytes / PAGE_BYTES) * PAGE_BYTES;
+    const address = Number(this.#mmap(0, length, protection, flags, fd, offsetBytes));
+    if (address === MAP_FAILED) throw new XdplabError('ERR_MEMORY', `mapping ${length} bytes: Linux refuses (${errnoText(-this.#koffi.errno())})`);
+    const bytes = new Uint8Array(this.#koffi.view(BigInt(address), length));
+    return { address, bytes, view: new DataView(bytes.buffer) };
+  }
+
+  #closeAll(): void {
+    for (const fd of this.#open) this.close(fd);
+  }
+}
+
+let linux: Linux | undefined;
+
+/** The running Linux. ERR_PRIVILEGE, in one line, where this process cannot load programs into it. */
+export function openLinux(): Linux {
+  linux ??= tryLinux();
+  return linux;
+}
+
+/** Why there is no kernel to run programs in; undefined where there is one. */
+export function whyNoLinux(): string | undefined {
+  try {
+    openLinux();
+    return undefined;
+  } catch (error) {
+    if (error instanceof XdplabError) return error.message;
+    throw error;
+  }
+}
+
+function tryLinux(): Linux {
+  const bpfNumber = SYS_BPF[process.arch];
+  if (process.platform !== 'linux' || bpfNumber === undefined) refuse(`it needs Linux on ${Object.keys(SYS_BPF).join(' or ')}, this is ${process.platform} on ${process.arch}`);
+  const found = new Linux(loadKoffi(), bpfNumber);
+  probe(found);
+  return found;
+}
+
+function loadKoffi(): Koffi {
+  try {
+    return createRequire(import.meta.url)('koffi') as Koffi;
+  } catch {
+    return refuse('the optional package koffi is not installed: npm install koffi@3.3.4');
+  }
+}
+
+/** Loads the smallest XDP program, which takes all the rights that larger ones take. */
+function probe(found: Linux): void {
+  const memory = found.allocate(PAGE_BYTES);
+  const GPL = 64;
+  // r0 = 2; exit
+  memory.bytes.set([0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0]);
+  memory.bytes.set(new TextEncoder().encode('GPL'), GPL);
+  const fd = found.open('prog_load', { prog_type: 6, insn_cnt: 2, insns: memory.address, license: memory.address + GPL });
+  found.unmap(memory);
+  if (fd >= 0) found.close(fd);
+  else if (fd === -constants.errno.EPERM) refuse('bpf() is not allowed: run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN');
+  else refuse(`bpf() answers ${errnoText(fd)}: this kernel has no eBPF, or something in front of it (seccomp) refuses`);
+}
+
+function refuse(problem: string): never {
+  throw new XdplabError('ERR_PRIVILEGE', `programs cannot run in the kernel: ${problem}; or use another engine`);
+}
+
+/** `0-3` or `0,2-5`: the kernel counts up to the last one. */
+function possibleCpus(): number {
+  const text = readFileSync('/sys/devices/system/cpu/possible', 'latin1');
+  return Number(/(\d+)\s*$/.exec(text)?.[1] ?? 0) + 1;
+}

@@ -1,0 +1,51 @@
+/**
+ * The programs of the demonstration lab, packet by packet over the bundled captures, here and in the kernel: verdict,
+ * packet and context after each packet, maps and records at the end have to be the same.
+ */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { KernelOracle } from '../../../dataplane/engine/kernel/kernel-oracle.ts';
+import { openLinux, whyNoLinux } from '../../../dataplane/engine/kernel/linux.ts';
+import { TestBench } from '../../../dataplane/engine/test-run.ts';
+import { FRAME, LINEAR_BYTES } from '../../../dataplane/packet/frame.ts';
+import { openLab } from '../../../dataplane/pipeline/open-lab.ts';
+import { capturePackets, TRACES } from './capture-packets.ts';
+
+const reason = whyNoLinux();
+const CAPTURES = readdirSync(TRACES).filter((name) => /\.pcap(ng)?(\.gz)?$/.test(name));
+const PROGRAMS = ['xdp_firewall', 'xdp_lb', 'tc_fw_ingress', 'tc_fw_egress'] as const;
+/** A run wants an Ethernet header, and here one page. */
+const fits = (length: number): boolean => length >= FRAME.minimumLength && length <= LINEAR_BYTES;
+
+const show = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+describe.skipIf(reason !== undefined)(`as in the kernel${reason === undefined ? '' : ` (skipped: ${reason})`}`, () => {
+  const cpus = reason === undefined ? openLinux().possibleCpus : 1;
+  const oracles: KernelOracle[] = [];
+  afterAll(() => oracles.forEach((oracle) => oracle.close()));
+
+  test.each(CAPTURES)('%s', { timeout: 120_000 }, async (capture) => {
+    const { lab } = await openLab({ file: join(TRACES, '../programs/demo.yaml'), cpus });
+    const oracle = new KernelOracle(lab.machine);
+    oracles.push(oracle);
+    const bench = new TestBench(lab.machine);
+    const programs = PROGRAMS.map((name) => lab.collections.find(({ spec }) => spec.programs.has(name))!.program(name));
+    for (const program of programs) oracle.load(program);
+    oracle.copyMaps();
+    for (const { number, timestampNs, bytes } of await capturePackets(capture)) {
+      if (!fits(bytes.length)) continue;
+      lab.machine.nowNs = timestampNs;
+      for (const program of programs) {
+        const kernel = oracle.run(program, { packet: bytes });
+        const here = bench.run(program, { packet: bytes });
+        const where = `packet ${number} through ${program.spec.name}`;
+        expect({ ...here, packet: show(here.packet), metadata: show(here.metadata) }, where).toEqual({ ...kernel, packet: show(kernel.packet), metadata: show(kernel.metadata) });
+      }
+    }
+    for (const map of lab.maps.filter(({ type }) => type.holds === 'records')) {
+      expect([...map.records()].map(show), map.name).toEqual(oracle.map(map).records().map(show));
+    }
+    expect(oracle.mapDifferences()).toEqual([]);
+  });
+});
