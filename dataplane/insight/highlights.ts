@@ -2,6 +2,8 @@
  * What is worth seeing in a lab's maps: their largest entries by a counter. A lab file says which maps and how to
  * label them; without that, every map that counts per CPU and has counted something.
  */
+import { valueCodec } from '../bpf/btf-value.ts';
+import type { BpfMap } from '../maps/bpf-map.ts';
 import type { Lab } from '../pipeline/lab.ts';
 import type { Highlight } from '../pipeline/lab-file.ts';
 import { XdplabError } from '../errors.ts';
@@ -29,27 +31,30 @@ export interface HighlightTable {
 
 const DEFAULT_TOP = 8;
 
+/** Throws ERR_LAB for what a lab file asks of maps that have it not, also while they are empty: ask before a long replay. */
 export function highlightTables(lab: Lab, highlights: readonly Highlight[]): HighlightTable[] {
-  if (highlights.length > 0) return highlights.map((highlight) => table(lab, highlight)).filter(({ rows }) => rows.length > 0);
-  const counting = lab.maps.filter((map) => map.type.perCpu && map.spec.section === undefined);
-  return counting.flatMap((map) => {
-    if (lab.maps.filter(({ name }) => name === map.name).length > 1) return [];
-    const found = table(lab, { map: map.name });
-    return found.rows.length > 0 ? [found] : [];
-  });
+  const wanted = highlights.length > 0 ? highlights : countingMaps(lab);
+  return wanted.map((highlight) => table(lab, highlight)).filter(({ rows }) => rows.length > 0);
+}
+
+function countingMaps(lab: Lab): Highlight[] {
+  const counting = lab.maps.filter((map) => map.type.perCpu && map.spec.section === undefined && firstNumber(sampleValue(map)) !== undefined);
+  return counting.map((map) => ({ map: lab.mapName(map) }));
 }
 
 function table(lab: Lab, { map: name, title, by, fields: wanted, label, names, top = DEFAULT_TOP }: Highlight): HighlightTable {
   const map = lab.map(name);
+  const sample = sampleValue(map.map);
+  const field = by ?? firstNumber(sample) ?? 'value';
+  const shown = wanted ?? Object.keys(sample).filter((candidate) => candidate !== field && isNumber(sample[candidate]));
+  const stranger = [field, ...shown].find((candidate) => !Object.hasOwn(sample, candidate));
+  if (stranger !== undefined) throw new XdplabError('ERR_LAB', `show: map '${name}' has no field '${stranger}', expected one of ${Object.keys(sample).join(', ')}`);
+  if (!isNumber(sample[field])) throw new XdplabError('ERR_LAB', `show: map '${name}': field '${field}' is no number, so no bar can be drawn of it; say which one: by`);
+  if (label !== undefined) lookup(lab, label, sampleKey(map.map));
+
   const entries: HighlightRow[] = [];
-  let field = by;
   for (const [key, perCpu] of map.entries()) {
-    const value = map.perCpu ? sumCpus(perCpu) : perCpu;
-    const all = flatten(value);
-    field ??= Object.keys(all).find((candidate) => isNumber(all[candidate])) ?? 'value';
-    const shown = wanted ?? Object.keys(all).filter((candidate) => candidate !== field && isNumber(all[candidate]));
-    const stranger = [field, ...shown].find((candidate) => !Object.hasOwn(all, candidate));
-    if (stranger !== undefined) throw new XdplabError('ERR_LAB', `show: map '${name}' has no field '${stranger}', expected one of ${Object.keys(all).join(', ')}`);
+    const all = flatten(map.perCpu ? sumCpus(perCpu) : perCpu);
     const amount = all[field];
     if (!isNumber(amount) || amount <= 0) continue;
     const fields = Object.fromEntries(shown.map((candidate) => [candidate, all[candidate]]));
@@ -59,7 +64,7 @@ function table(lab: Lab, { map: name, title, by, fields: wanted, label, names, t
   return {
     title: title ?? name,
     map: name,
-    by: field ?? 'value',
+    by: field,
     rows: entries.slice(0, top),
     more: Math.max(0, entries.length - top),
     total: entries.reduce((sum, { amount }) => sum + amount, 0),
@@ -95,6 +100,20 @@ function keyText(key: unknown): string {
 function flatten(value: unknown, prefix = ''): Record<string, unknown> {
   if (!isRecord(value)) return { [prefix || 'value']: value };
   return Object.assign({}, ...Object.entries(value).map(([name, inner]) => flatten(inner, prefix ? `${prefix}.${name}` : name))) as Record<string, unknown>;
+}
+
+/** What a value of nothing but zeros reads as: the fields that values have. */
+function sampleValue({ spec, type }: BpfMap): Readonly<Record<string, unknown>> {
+  if (type.holds === 'devices') return { value: 0 };
+  return flatten(valueCodec(spec.btf, spec.valueTypeId, spec.valueBytes).read(new Uint8Array(spec.valueBytes)));
+}
+
+function sampleKey({ spec }: BpfMap): unknown {
+  return valueCodec(spec.btf, spec.keyTypeId, spec.keyBytes).read(new Uint8Array(spec.keyBytes));
+}
+
+function firstNumber(fields: Readonly<Record<string, unknown>>): string | undefined {
+  return Object.keys(fields).find((name) => isNumber(fields[name]));
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

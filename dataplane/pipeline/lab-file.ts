@@ -12,12 +12,12 @@
  *
  * Paths are relative to the file. Everything that is wrong is one line that says where.
  */
-import { parseDocument } from 'yaml';
 import { parseAddress, parseMac, parsePrefix, type Prefix } from '../address.ts';
 import { PROGRAM_TYPES, type ProgramType } from '../bpf/spec.ts';
 import { XdplabError } from '../errors.ts';
 import { HOOK_NAMES, type HookName } from '../hooks/hook.ts';
 import { ROUTE_TYPES, type RouteType } from '../machine/network.ts';
+import { parseYaml } from './yaml.ts';
 
 /** `object[:program]`, attached in the order given. */
 export interface ProgramChoice {
@@ -72,10 +72,7 @@ export interface LabDescription {
 }
 
 export function parseLabFile(text: string, file: string): LabDescription {
-  const document = parseDocument(text, { prettyErrors: true });
-  const [problem] = document.errors;
-  if (problem) throw new XdplabError('ERR_LAB', `${file}: ${problem.message.split('\n')[0]!.replace(/:$/, '')}`);
-  return new LabReader(file).read(document.toJS({ mapAsMap: true }) ?? new Map());
+  return new LabReader(file).read(parseYaml(text, file, 'ERR_LAB') ?? new Map());
 }
 
 type Node = ReadonlyMap<unknown, unknown>;

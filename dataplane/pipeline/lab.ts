@@ -147,14 +147,23 @@ export class Lab {
     this.#attachments.push({ device, hook: options.hook, mode, program });
   }
 
-  /** The map of that name, as JavaScript values. Of an object's data sections: `.bss` or `object.bss`. */
+  /** The map of that name, as JavaScript values. Of an object's data sections: `.bss` or `object.bss`; of one of several objects: `object.bpf.o:map`. */
   map(name: string): TypedMap {
-    const found = this.maps.filter((map) => map.name === name || map.spec.section === name);
+    const found = this.maps.filter((map) => map.name === name || map.spec.section === name || this.#fullName(map) === name);
     const [map, other] = found;
     if (map === undefined) {
-      throw new XdplabError('ERR_LAB', `map '${name}': no object declares it, expected one of ${this.maps.map((known) => known.name).join(', ') || '(none)'}`);
+      throw new XdplabError('ERR_LAB', `map '${name}': no object declares it, expected one of ${this.maps.map((known) => this.mapName(known)).join(', ') || '(none)'}`);
     }
-    if (other) throw new XdplabError('ERR_LAB', `map '${name}': ${found.length} objects have one of their own; share it (share: [${name}]) or name the object's`);
+    if (other) throw new XdplabError('ERR_LAB', `map '${name}': ${found.length} objects have one of their own; share it (share: [${name}]) or say which: ${found.map((each) => this.#fullName(each)).join(' or ')}`);
+    return this.typed(map);
+  }
+
+  /** What to call a map so that no other is meant: `map`, or `object.bpf.o:map`. */
+  mapName(map: BpfMap): string {
+    return this.maps.some((other) => other !== map && other.name === map.name) ? this.#fullName(map) : map.name;
+  }
+
+  typed(map: BpfMap): TypedMap {
     return new TypedMap(map, {
       map: (inner) => this.map(inner).map,
       program: (wanted) => this.#programNamed(wanted).id,
@@ -218,6 +227,11 @@ export class Lab {
       ...(name === undefined ? {} : { out: name }),
       bytes: memory.bytes(memory.view.getUint32(at + DESCRIPTOR.leftAddress, true), memory.view.getUint32(at + DESCRIPTOR.leftLength, true)).slice(),
     };
+  }
+
+  #fullName(map: BpfMap): string {
+    const owner = this.#collections.find(({ maps }) => [...maps.values()].includes(map));
+    return `${owner?.name ?? ''}:${map.name}`;
   }
 
   #programNamed(name: string): Program {

@@ -1,7 +1,6 @@
 /** Builds a lab from what a user names: a lab file, object files for hooks, files with map contents. */
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
-import { parse as parseYaml } from 'yaml';
 import { XdplabError } from '../errors.ts';
 import type { Btf } from '../bpf/btf.ts';
 import { defaultKernelBtf, readBtfFile } from '../bpf/kernel-btf.ts';
@@ -13,6 +12,7 @@ import type { NetworkDevice } from '../machine/network.ts';
 import type { Collection } from '../program/collection.ts';
 import { Lab } from './lab.ts';
 import { parseLabFile, splitProgram, type Highlight, type LabDescription, type ProgramChoice } from './lab-file.ts';
+import { parseYaml } from './yaml.ts';
 
 export interface LabSources {
   /** A lab file. */
@@ -66,7 +66,7 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
   for (const { device, ...route } of description.routes) lab.addRoute({ ...route, ifindex: device === undefined ? 0 : lab.device(device).ifindex });
   for (const { device, ...neighbour } of description.neighbours) lab.addNeighbour({ ...neighbour, ifindex: lab.device(device).ifindex });
   for (const [name, contents] of description.maps) lab.map(name).fill(contents, `${file}: maps.${name}`);
-  for (const { map, file: from } of sources.contents ?? []) lab.map(map).fill(parseContents(await readText(from), from), from);
+  for (const { map, file: from } of sources.contents ?? []) lab.map(map).fill(parseYaml(await readText(from), from, 'ERR_VALUE'), from);
   return { lab, highlights: description.show, events: description.events };
 }
 
@@ -114,15 +114,6 @@ export async function readObject(file: string, { type, btf }: { readonly type?: 
   return loadObject(await readBytes(file), { name: basename(file), kernelBtf, ...(type === undefined ? {} : { type }) });
 }
 
-/** JSON is YAML. */
-function parseContents(text: string, file: string): unknown {
-  try {
-    return parseYaml(text, { mapAsMap: true });
-  } catch (error) {
-    throw new XdplabError('ERR_VALUE', `${file}: ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`);
-  }
-}
-
 async function readText(file: string): Promise<string> {
   return new TextDecoder().decode(await readBytes(file));
 }
@@ -133,7 +124,7 @@ export async function readBytes(file: string): Promise<Uint8Array> {
     return await readFile(file);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
-    const known: Record<string, string> = { ENOENT: 'there is no such file', EACCES: 'it may not be read', EISDIR: 'it is a folder' };
+    const known: Readonly<Record<string, string>> = { ENOENT: 'there is no such file', EACCES: 'it may not be read', EISDIR: 'it is a folder' };
     throw new XdplabError('ERR_FILE', `${file}: ${known[code] ?? code}; give the path of a readable file`);
   }
 }

@@ -71,7 +71,7 @@ export class Collection {
     if (name !== undefined) {
       const spec = programs.get(name) ?? [...programs.values()].find(({ section }) => section === name);
       if (spec) return spec;
-      throw new XdplabError('ERR_OBJECT', `${this.name}: found no program '${name}', expected one of ${[...programs.keys()].join(', ')}`);
+      throw new XdplabError('ERR_USAGE', `${this.name}: found no program '${name}', expected one of ${[...programs.keys()].join(', ')}`);
     }
     const [only] = programs.values();
     if (only === undefined) throw new XdplabError('ERR_OBJECT', `${this.name}: found no programs, expected at least one`);
