@@ -12,12 +12,12 @@
 import type { Instruction, Operand, Register } from '../../bpf/isa.ts';
 import { CPU_BLOCK, FAULT, FRAME_BYTES, type Fault } from '../../machine/cpu.ts';
 import { call, i32, i64, memory, select, type I32, type I64 } from '../../wasm/expression.ts';
-import type { FunctionBuilder, Local } from '../../wasm/function-builder.ts';
+import type { FunctionBuilder, Label, Local } from '../../wasm/function-builder.ts';
 import { branchCondition, constantValue, emitAlu, extendSign, negate, reverseBytes, truncate, type Value } from './arithmetic.ts';
 import { emitHelperCall, type CallSite } from './calls.ts';
-import { buildBlocks, reversePostOrder, type Block, type Edge } from './control-flow.ts';
+import { buildBlocks, exitEdges, reversePostOrder, type Block, type Edge } from './control-flow.ts';
 import { dominatorTree, isReducible } from './dominators.ts';
-import { emitCharge, emitFault } from './fault.ts';
+import { charge, emitFault } from './fault.ts';
 import { bits, immediate, type Known } from './known-value.ts';
 import { load, MODIFY, store, type Address } from './memory-access.ts';
 import { packetLoad } from './packet-load.ts';
@@ -81,6 +81,8 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   readonly #after: State = [];
   #scratch: Local<'i64'> | undefined;
   #left: Local<'i32'> | undefined;
+  /** Where the function goes when its budget is spent: its end, out of the way of what runs. */
+  #spent: Label | undefined;
   #index: Local<'i32'> | undefined;
 
   /** `context` is the parameter of the entry function. */
@@ -114,7 +116,13 @@ class FunctionCompiler implements BlockEmitter, CallSite {
       ordered = reversePostOrder(entry);
       tree = dominatorTree(ordered);
     }
+    const loops = ordered.some(({ exit }) => exitEdges(exit).some((edge) => edge.charge > 0));
+    this.#spent = loops ? f.open('block') : undefined;
     emitStructured(f, ordered, tree, this);
+    if (loops) {
+      f.close();
+      this.#fault(FAULT.budget);
+    }
   }
 
   /** Where an address on the stack gets away, nothing is known of what is on the stack, so all is looked at again. */
@@ -179,8 +187,9 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     return branchCondition(branch.op, branch.width, this.value(branch.dst), this.#operand(branch.source), whenTaken);
   }
 
-  charge({ charge }: Edge): void {
-    emitCharge(this.f, this.program.machine, charge, (this.#left ??= this.f.local('i32', 'left')));
+  charge(edge: Edge): void {
+    const left = (this.#left ??= this.f.local('i32', 'left'));
+    this.f.brIf(this.#spent!, charge(this.f, this.program.machine, edge.charge, left));
   }
 
   selector(region: number): I32 {
