@@ -59,7 +59,7 @@ function candidate({ id, name, weight = 1 }: MaglevBackend, ringSize: number): C
 }
 
 function sortByName(backends: readonly MaglevBackend[]): MaglevBackend[] {
-  const sorted = [...backends].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  const sorted = backends.toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   sorted.forEach(({ name }, index) => {
     if (name === sorted[index + 1]?.name) throw new XdplabError('ERR_VALUE', `maglev: backend ${name} is listed twice`);
   });

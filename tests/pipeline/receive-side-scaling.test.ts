@@ -5,6 +5,7 @@ import { MachineMemory } from '../../dataplane/machine/memory.ts';
 import { DEFAULT_KEY, defineHash, TOEPLITZ_TABLE_BYTES, toeplitzTable } from '../../dataplane/pipeline/receive-side-scaling.ts';
 import { ModuleBuilder } from '../../dataplane/wasm/module-builder.ts';
 
+const ADDRESSES = Array.from({ length: 12 }, () => 2);
 const memory = new MachineMemory();
 const packetAt = memory.allocate(2048, 64, 'packet');
 const table = memory.region(TOEPLITZ_TABLE_BYTES, 64, 'table');
@@ -15,15 +16,15 @@ module.importMemory('machine', 'memory');
 module.export('hash', defineHash(module, table.address));
 const { hash } = new WebAssembly.Instance(new WebAssembly.Module(module.assemble()), { machine: { memory: memory.wasm } }).exports as { hash(data: number, end: number): number };
 
-function hashOf(packet: readonly number[]): number {
-  memory.u8.set(packet, packetAt);
-  return hash(packetAt, packetAt + packet.length) >>> 0;
+function hashOf(bytes: readonly number[]): number {
+  memory.u8.set(bytes, packetAt);
+  return hash(packetAt, packetAt + bytes.length) >>> 0;
 }
 
 function packet(source: string, sourcePort: number, destination: string, destinationPort: number, protocol = 6, tags: readonly number[] = [], fragment = 0): number[] {
   const addresses = [...parseAddress(source)!, ...parseAddress(destination)!];
   const ports = [sourcePort >> 8, sourcePort & 255, destinationPort >> 8, destinationPort & 255];
-  const ethernet = [...new Array<number>(12).fill(2), ...tags];
+  const ethernet = [...ADDRESSES, ...tags];
   if (addresses.length === 8) return [...ethernet, 8, 0, 0x45, 0, 0, 40, 0, 1, fragment >> 8, fragment & 255, 64, protocol, 0, 0, ...addresses, ...ports];
   return [...ethernet, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 20, protocol, 64, ...addresses, ...ports];
 }
@@ -46,6 +47,6 @@ test('VLAN tags are looked through, and fragments hash without ports', () => {
 });
 
 test('what is not IP, or is cut short, hashes to 0', () => {
-  expect(hashOf([...new Array<number>(12).fill(2), 0x08, 0x06, 1, 2, 3, 4])).toBe(0);
+  expect(hashOf([...ADDRESSES, 0x08, 0x06, 1, 2, 3, 4])).toBe(0);
   expect(hashOf(packet('66.9.149.187', 2794, '161.142.100.80', 1766).slice(0, 30))).toBe(0);
 });
