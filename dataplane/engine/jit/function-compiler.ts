@@ -1,6 +1,6 @@
 /**
- * Compiles one function of a program: blocks and what is known of registers come from control-flow.ts and
- * value-flow.ts, nesting from structure.ts, and here each instruction becomes WebAssembly.
+ * Compiles one function of a program: function-plan.ts says what can run and what is known there, structure.ts nests
+ * it, and here each instruction becomes WebAssembly.
  *
  *   r0 .. r9   i64 variables
  *   fp         i32, r10; never written
@@ -15,35 +15,17 @@ import { call, i32, i64, memory, select, type I32, type I64 } from '../../wasm/e
 import type { FunctionBuilder, Label, Local } from '../../wasm/function-builder.ts';
 import { branchCondition, constantValue, emitAlu, extendSign, negate, reverseBytes, truncate, type Value } from './arithmetic.ts';
 import { emitHelperCall, type CallSite } from './calls.ts';
-import { buildBlocks, exitEdges, reversePostOrder, type Block, type Edge } from './control-flow.ts';
-import { dominatorTree, isReducible } from './dominators.ts';
+import { exitEdges, type Block, type Edge } from './control-flow.ts';
 import { charge, emitFault } from './fault.ts';
-import { bits, immediate, type Known } from './known-value.ts';
+import { planFunction, type FunctionPlan } from './function-plan.ts';
+import { bits, immediate } from './known-value.ts';
 import { load, MODIFY, store, type Address } from './memory-access.ts';
 import { packetLoad } from './packet-load.ts';
 import type { ProgramModule } from './program-module.ts';
-import { makeReducible } from './reducible.ts';
 import { indexedMap, stackArguments } from './stack-arguments.ts';
-import { stackUse, type StackUse } from './stack-use.ts';
 import { StackWords } from './stack-words.ts';
 import { emitStructured, type BlockEmitter } from './structure.ts';
-import { surroundingsOf } from './surroundings.ts';
-import {
-  analyseValues,
-  copyRegisters,
-  copyState,
-  entryState,
-  followedWords,
-  NO_WORDS,
-  transfer,
-  WORD_BYTES,
-  type FollowedWords,
-  type Registers,
-  type StackRange,
-  type State,
-  type Surroundings,
-  type ValueFlow,
-} from './value-flow.ts';
+import { copyRegisters, copyState, transfer, WORD_BYTES, type Registers, type StackRange, type State } from './value-flow.ts';
 
 type Of<Kind extends Instruction['kind']> = Extract<Instruction, { kind: Kind }>;
 
@@ -63,19 +45,15 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   readonly program: ProgramModule;
   readonly framePointer: Local<'i32'>;
   readonly #frame: Local<'i32'>;
-  readonly #start: number;
   readonly #instructions: readonly Instruction[];
   readonly #unresolved: ReadonlySet<number>;
   readonly #r: readonly Local<'i64'>[];
   /** Their low halves. */
   readonly #low: readonly I32[];
-  /** What is known of them. */
-  readonly #parameters: Partial<Record<Register, Known>>;
   readonly #selectors: Local<'i32'>[] = [];
   readonly #cpu: I32;
-  #flow!: ValueFlow;
-  #surroundings!: Surroundings;
-  #stack!: StackWords;
+  readonly #plan: FunctionPlan;
+  readonly #stack: StackWords;
   /** What is known before the instruction that is being compiled, or at the end of the block that was. */
   readonly #registers: Registers = [];
   readonly #after: State = [];
@@ -89,7 +67,6 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   constructor(program: ProgramModule, f: FunctionBuilder<'i64'>, start: number, context: Local<'i32'> | undefined) {
     this.program = program;
     this.f = f;
-    this.#start = start;
     this.#instructions = program.program.spec.instructions;
     this.#unresolved = new Set(program.program.spec.unresolved?.map(({ slot }) => slot));
     this.#cpu = i32.const(program.machine.cpuBlock);
@@ -98,24 +75,17 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     this.#low = this.#r.map((register) => i32.wrap(register));
     this.framePointer = context ? f.local('i32', 'fp') : f.param(5, 'i32', 'fp');
     this.#frame = f.local('i32', 'frame');
-    this.#parameters = context ? { 1: bits(32) } : {};
+    this.#plan = planFunction(program, start, context ? { 1: bits(32) } : {});
+    this.#stack = new StackWords(f, this.#frame, this.#plan.stack);
     if (context) this.#enter(context);
     else this.#enterSubprogram();
   }
 
   compile(): void {
     const { f } = this;
-    const { entry, use } = this.#analyse();
-    this.#stack = new StackWords(f, this.#frame, use);
-    for (const range of use.uninitialised) this.#clear(range);
-    let ordered = this.#flow.blocks;
-    let tree = dominatorTree(ordered);
-    if (!isReducible(ordered, tree)) {
-      const regions = makeReducible(ordered);
-      for (let region = 0; region < regions; region++) this.#selectors.push(f.local('i32', `selector${region}`));
-      ordered = reversePostOrder(entry);
-      tree = dominatorTree(ordered);
-    }
+    const { stack, ordered, tree, regions } = this.#plan;
+    for (const range of stack.uninitialised) this.#clear(range);
+    for (let region = 0; region < regions; region++) this.#selectors.push(f.local('i32', `selector${region}`));
     const loops = ordered.some(({ exit }) => exitEdges(exit).some((edge) => edge.charge > 0));
     this.#spent = loops ? f.open('block') : undefined;
     emitStructured(f, ordered, tree, this);
@@ -123,20 +93,6 @@ class FunctionCompiler implements BlockEmitter, CallSite {
       f.close();
       this.#fault(FAULT.budget);
     }
-  }
-
-  /** Where an address on the stack gets away, nothing is known of what is on the stack, so all is looked at again. */
-  #analyse(): { readonly entry: Block; readonly use: StackUse } {
-    const blocks = buildBlocks(this.#instructions, this.#start);
-    const found = this.#analyseWith(blocks, followedWords(this.#instructions, blocks));
-    if (found.use.keepsAddresses) return found;
-    return this.#analyseWith(buildBlocks(this.#instructions, this.#start), NO_WORDS);
-  }
-
-  #analyseWith([entry]: readonly Block[], words: FollowedWords): { readonly entry: Block; readonly use: StackUse } {
-    this.#surroundings = surroundingsOf(this.program, words);
-    this.#flow = analyseValues(this.#instructions, entry!, entryState(this.#parameters, words), this.#surroundings);
-    return { entry: entry!, use: stackUse(this.#instructions, this.#flow, this.program, this.#surroundings) };
   }
 
   /** A program that was tail-called from a subprogram runs on that one's frame. */
@@ -172,11 +128,11 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     if (block.start === block.end) return;
     const registers = this.#registers;
     const after = this.#after;
-    copyState(this.#flow.at(block), after);
+    copyState(this.#plan.flow.at(block), after);
     for (let slot = block.start; slot < block.end; slot++) {
       const instruction = this.#instructions[slot]!;
       copyRegisters(after, registers);
-      transfer(instruction, after, this.#surroundings);
+      transfer(instruction, after, this.#plan.surroundings);
       slot += this.#emit(instruction, slot, block.end, after);
     }
     copyRegisters(after, registers);
@@ -327,7 +283,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     const rest = right.source.value - 32;
     const shift = right.op === 'rsh' ? i64.shrU : i64.shrS;
     this.f.set(this.#r[left.dst]!, rest === 0 ? extended : shift(extended, i64.const(rest)));
-    transfer(right, after, this.#surroundings);
+    transfer(right, after, this.#plan.surroundings);
     return true;
   }
 
