@@ -11,7 +11,7 @@ import { splitProgram } from '../pipeline/lab-file.ts';
 import { readObject } from '../pipeline/open-lab.ts';
 import { Collection } from '../program/collection.ts';
 import { XdplabError } from '../errors.ts';
-import { paint, safe } from './terminal.ts';
+import { paint, print, safe } from './terminal.ts';
 
 interface DumpFlags {
   readonly insns?: true;
@@ -35,7 +35,7 @@ export function addDump(program: Command): void {
       if (flags.insns && flags.wat) throw new XdplabError('ERR_USAGE', 'dump: --insns and --wat exclude each other; run it twice');
       const { object, program: name } = splitProgram(choice);
       const spec = await readObject(object, flags);
-      process.stdout.write(flags.wat ? await wat(spec, basename(object), name) : instructions(spec, basename(object), name, flags.linum === true));
+      print(flags.wat ? await wat(spec, basename(object), name) : instructions(spec, basename(object), name, flags.linum === true));
     });
 }
 
@@ -43,7 +43,7 @@ async function wat(spec: CollectionSpec, object: string, name: string | undefine
   const machine = new Machine();
   const engine = createWasmEngine(machine);
   const collection = new Collection(machine, spec, { name: object, pinned: new Map(), load: (program) => engine.load(program) });
-  return engine.wat(collection.program(name));
+  return (await engine.wat(collection.program(name))).trimEnd();
 }
 
 /** Every program of the object unless one is named. */
@@ -51,26 +51,32 @@ function instructions(spec: CollectionSpec, object: string, name: string | undef
   const all = [...spec.programs.values()];
   const chosen = name === undefined ? all : all.filter((program) => program.name === name || program.section === name);
   if (chosen.length === 0) throw new XdplabError('ERR_USAGE', `${object}: found no program '${name}', expected one of ${all.map((program) => program.name).join(', ')}`);
-  return chosen.map((program) => listing(program, linum)).join('\n');
+  return chosen.map((program) => listing(program, linum)).join('\n\n');
 }
 
 function listing(program: ProgramSpec, linum: boolean): string {
   const names = {
     helper: (id: number) => HELPER_NAMES[id],
-    subprogram: (slot: number) => program.functions.find((f) => f.slot === slot)?.name,
+    subprogram: (slot: number) => nameAt(program, slot),
+    map: safe,
   };
   const gpl = /GPL/.test(program.license) ? '  gpl' : '';
   const out = [`${program.type ?? 'unknown'}  name ${safe(program.name)}  tag ${programTag(program.instructions)}${gpl}`];
   const text = disassemble(program.instructions, names);
   const slots = program.instructions.flatMap((instruction, slot) => (instruction.kind === 'upper' ? [] : [slot]));
   slots.forEach((slot, position) => {
-    const entered = program.functions.find((f) => f.slot === slot);
-    if (entered) out.push(paint('bold', `${safe(entered.name)}:`));
+    const entered = nameAt(program, slot);
+    if (entered !== undefined) out.push(paint('bold', `${entered}:`));
     for (const line of program.lines.filter((info) => info.slot === slot)) {
       const place = linum ? ` [file:${safe(line.file)} line_num:${line.line} line_col:${line.column}]` : '';
       out.push(paint('dim', `; ${safe(line.text.trim())}${place}`));
     }
     out.push(text[position]!);
   });
-  return `${out.join('\n')}\n`;
+  return out.join('\n');
+}
+
+function nameAt({ functions }: ProgramSpec, slot: number): string | undefined {
+  const found = functions.find((f) => f.slot === slot);
+  return found && safe(found.name);
 }

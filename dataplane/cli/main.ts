@@ -11,27 +11,45 @@ import { addMap } from './map.ts';
 import { addReplay } from './replay.ts';
 import { addShow } from './show.ts';
 import { addSupported } from './supported.ts';
-import { paint } from './terminal.ts';
+import { paint, print, safe } from './terminal.ts';
 
 const USAGE_STATUS = 2;
+const FAILURE_STATUS = 1;
+const INTERRUPTED_STATUS = 130;
 
 function version(): string {
   const manifest: unknown = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
   return (manifest as { version: string }).version;
 }
 
+function complain(message: string): void {
+  print(`${paint('red', 'xdplab:')} ${safe(message.trimEnd())}`, process.stderr);
+}
+
+/** `error: unknown option '--lop'\n(Did you mean --loop?)` on one line. */
+function usageLine(text: string): string {
+  return `${text.replace(/^error: /, '').trimEnd().replaceAll(/\.?\n+/g, ' ').replace(/\.$/, '')}; --help says what there is`;
+}
+
+function isClosedPipe(error: unknown): boolean {
+  return error instanceof Error && (('code' in error && error.code === 'EPIPE') || isClosedPipe(error.cause));
+}
+
+// A reader that went away (`xdplab … | head`) is no error; a full disk is.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: Error) => {
+    if (isClosedPipe(error)) process.exit(0);
+    if (stream === process.stdout) complain(`standard output: ${error.message}`);
+    process.exit(FAILURE_STATUS);
+  });
+}
+
 const program = new Command('xdplab')
   .description('Run compiled XDP and TC programs over captures, outside the kernel')
   .version(version())
   .exitOverride()
-  .showHelpAfterError('(add --help for what there is)');
+  .configureOutput({ outputError: (text) => complain(usageLine(text)) });
 for (const add of [addReplay, addShow, addDump, addMap, addSupported]) add(program);
-
-// A reader that went away (`xdplab … | head`) is no error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
-});
 
 try {
   await program.parseAsync();
@@ -39,9 +57,11 @@ try {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : USAGE_STATUS;
   } else if (error instanceof XdplabError) {
-    process.stderr.write(`${paint('red', 'xdplab:')} ${error.message}\n`);
-    process.exitCode = error.exitStatus;
+    if (!isClosedPipe(error)) complain(error.message);
+    process.exitCode = isClosedPipe(error) ? 0 : error.exitStatus;
   } else {
     throw error;
   }
 }
+// A pipe on which nothing comes any more would keep an interrupted process waiting.
+if (process.exitCode === INTERRUPTED_STATUS) process.exit();

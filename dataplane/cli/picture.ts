@@ -1,9 +1,9 @@
 /** The picture of a replay: what each hook decided, where packets went, why some were lost, what the maps say, how fast it was. */
 import type { HighlightTable } from '../insight/highlights.ts';
 import type { Outcome } from '../hooks/hook.ts';
+import { jsonText } from '../pipeline/json-text.ts';
 import type { ReplayResult } from '../pipeline/replay.ts';
 import type { Statistics, VerdictCount } from '../pipeline/statistics.ts';
-import { toJson } from './json.ts';
 import { bar, bytes, count, duration, paint, percent, rate, safe, type Style } from './terminal.ts';
 
 const BAR_COLUMNS = 24;
@@ -37,8 +37,7 @@ export function drawPicture(input: PictureInput): string {
   return sections
     .filter((lines) => lines.length > 0)
     .map((lines) => lines.join('\n'))
-    .join('\n\n')
-    .concat('\n');
+    .join('\n\n');
 }
 
 function hookSections({ hooks, programs }: Statistics): string[][] {
@@ -95,13 +94,16 @@ function highlightSection({ title, by, rows, more, total }: HighlightTable): str
 
 /** `ingress.packets` as `packets`, where no other of the names ends so. */
 function shortNames(names: readonly string[]): (name: string) => string {
-  const last = (name: string): string => name.slice(name.lastIndexOf('.') + 1);
   return (name) => (names.filter((other) => last(other) === last(name)).length > 1 ? safe(name) : safe(last(name)));
+}
+
+function last(path: string): string {
+  return path.slice(path.lastIndexOf('.') + 1);
 }
 
 function fieldText(value: unknown): string {
   if (typeof value === 'number' || typeof value === 'bigint') return count(Number(value));
-  return safe(typeof value === 'string' ? value : toJson(value).replaceAll(/\s+/g, ' '));
+  return safe(typeof value === 'string' ? value : jsonText(value));
 }
 
 function eventSection(events: PictureInput['events']): string[] {
@@ -112,7 +114,12 @@ function eventSection(events: PictureInput['events']): string[] {
 function speedLine({ packets, elapsedNs, interrupted }: ReplayResult): string {
   const stopped = interrupted ? paint('yellow', 'interrupted: ') : '';
   if (packets === 0) return `${stopped}nothing was replayed`;
-  return `${stopped}${paint('bold', `${rate(packets / (elapsedNs / 1e9))} packets/s`)}, ${(elapsedNs / packets).toFixed(0)} ns a packet, ${duration(elapsedNs)} in all (reading and every program)`;
+  return `${stopped}${paint('bold', `${rate(packets / (elapsedNs / 1e9))} packets/s`)}, ${perPacket(elapsedNs / packets)} a packet, ${duration(elapsedNs)} in all (reading and every program)`;
+}
+
+/** Packets that were slowed down take longer than nanoseconds tell well. */
+function perPacket(ns: number): string {
+  return ns < 1e5 ? `${ns.toFixed(0)} ns` : duration(ns);
 }
 
 function heading(title: string, note: string): string {

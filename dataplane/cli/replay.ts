@@ -1,37 +1,26 @@
 /** `xdplab replay`: a capture through the programs of a lab, and a picture of what happened. */
-import type { Command } from 'commander';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { Option } from 'commander';
+import { Option, type Command } from 'commander';
+import { XdplabError } from '../errors.ts';
 import { highlightTables } from '../insight/highlights.ts';
-import { CaptureOutput } from '../pipeline/capture-output.ts';
-import { openLab } from '../pipeline/open-lab.ts';
-import type { BatchObserver } from '../pipeline/pipeline.ts';
-import { parsePace, replay, type ReplayResult } from '../pipeline/replay.ts';
-import { VerdictLog } from '../pipeline/verdict-log.ts';
-import { EventLog } from '../pipeline/event-log.ts';
-import type { NetworkDevice } from '../machine/network.ts';
-import { OutputFile } from '../packet/output-file.ts';
+import type { LabDescription } from '../pipeline/lab-file.ts';
 import type { Lab } from '../pipeline/lab.ts';
+import { openLab } from '../pipeline/open-lab.ts';
+import { parsePace, replay, type Pace, type ReplayResult } from '../pipeline/replay.ts';
+import type { Statistics } from '../pipeline/statistics.ts';
 import { addLabOptions, labSources, wholeNumber, type LabFlags } from './lab-options.ts';
 import { drawPicture } from './picture.ts';
 import { ProgressLine } from './progress.ts';
-import { toJson } from './json.ts';
+import { checkTargets, ownsStandardOutput, ReplayOutputs, type OutputFlags } from './replay-outputs.ts';
+import { print, printJson } from './terminal.ts';
 
-interface ReplayFlags extends LabFlags {
+interface ReplayFlags extends LabFlags, OutputFlags {
   readonly limit?: number;
   readonly loop: number;
   readonly speed: string;
   readonly reader: 'native' | 'pcap-parser';
-  readonly out?: string;
-  readonly verdicts?: string;
-  readonly events?: string;
-  readonly mapsOut?: string;
-  readonly json?: true;
 }
 
 const INTERRUPTED_STATUS = 130;
-const FAILURE_STATUS = 1;
 
 export function addReplay(program: Command): void {
   const command = program
@@ -43,7 +32,7 @@ export function addReplay(program: Command): void {
     .option('--loop <n>', 'replay the capture this many times', wholeNumber(1, Number.MAX_SAFE_INTEGER), 1)
     .option('--speed <pace>', 'top, original, <n>x or <n>pps', 'top')
     .addOption(new Option('--reader <name>', 'what reads the capture').choices(['native', 'pcap-parser']).default('native'))
-    .option('--out <file>', 'write every packet as it left, with its verdicts (.pcapng, .pcap, either with .gz)')
+    .option('--out <file>', 'write every packet as it left, with its verdicts (.pcapng, .pcap, either with .gz; - for standard output)')
     .option('--verdicts <file>', 'write a JSON line for every packet (- for standard output)')
     .option('--events <file>', 'write a JSON line for everything programs sent: ring buffers, perf events, trace_printk (- for standard output)')
     .option('--maps-out <folder>', 'write the contents of every map, a JSON file each')
@@ -53,23 +42,41 @@ export function addReplay(program: Command): void {
 
 async function runReplay(capture: string, flags: ReplayFlags): Promise<void> {
   const pace = parsePace(flags.speed);
-  const { lab, highlights, events: eventTypes } = await openLab(labSources(flags));
-  const outputs = openOutputs(lab, flags, eventTypes);
+  checkTargets(capture, flags);
+  const { lab, highlights, events } = await openLab(labSources(flags));
+  highlightTables(lab, highlights);
+  const outputs = new ReplayOutputs(lab, flags, events);
+  let result: ReplayResult;
+  try {
+    result = await run(lab, capture, flags, pace, outputs);
+  } finally {
+    outputs.close();
+  }
+  outputs.writeMaps();
+  const statistics = lab.statistics();
+  summarize(capture, flags, lab, highlights, outputs, result, statistics);
+  if (result.damage) throw result.damage;
+  if (result.interrupted) process.exitCode = INTERRUPTED_STATUS;
+  else checkSomethingRan(capture, statistics);
+}
+
+async function run(lab: Lab, capture: string, flags: ReplayFlags, pace: Pace, outputs: ReplayOutputs): Promise<ReplayResult> {
   const progress = new ProgressLine();
   const abort = new AbortController();
   const interrupt = (): void => abort.abort();
   process.once('SIGINT', interrupt);
-  let result: ReplayResult;
   try {
-    result = await replay(lab, capture, {
+    return await replay(lab, capture, {
       pace,
       loops: flags.loop,
       reader: flags.reader,
       ...(flags.limit === undefined ? {} : { limit: flags.limit }),
       ...(outputs.observer === undefined ? {} : { observer: outputs.observer }),
-      onInterface: (index, device) => (outputs.devices[index] = device),
+      onInterface: (index, device, description) => outputs.addInterface(index, device, description),
       onProgress: (now) => {
         outputs.events.drain();
+        // Whoever slows the packets down wants to watch them.
+        if (pace.kind !== 'top') outputs.flush();
         progress.update(now);
       },
       signal: abort.signal,
@@ -77,64 +84,31 @@ async function runReplay(capture: string, flags: ReplayFlags): Promise<void> {
   } finally {
     process.off('SIGINT', interrupt);
     progress.clear();
-    outputs.close();
   }
-  const statistics = lab.statistics();
-  if (flags.mapsOut !== undefined) writeMaps(lab, flags.mapsOut);
+}
+
+function summarize(
+  capture: string,
+  flags: ReplayFlags,
+  lab: Lab,
+  highlights: LabDescription['show'],
+  outputs: ReplayOutputs,
+  result: ReplayResult,
+  statistics: Statistics,
+): void {
+  const engine = lab.engine.name;
+  const maps = highlightTables(lab, highlights);
+  const events = outputs.events.counts;
   if (flags.json) {
-    process.stdout.write(`${toJson({ capture, engine: lab.engine.name, replay: summary(result), statistics, maps: highlightTables(lab, highlights), events: outputs.events.counts })}\n`);
-  } else if (flags.verdicts !== '-' && flags.events !== '-') {
-    process.stdout.write(drawPicture({ capture, engine: lab.engine.name, result, statistics, highlights: highlightTables(lab, highlights), events: outputs.events.counts }));
+    const { damage, ...facts } = result;
+    printJson({ capture, engine, replay: { ...facts, ...(damage === undefined ? {} : { damage: damage.message }) }, statistics, maps, events });
+  } else {
+    print(drawPicture({ capture, engine, result, statistics, highlights: maps, events }), ownsStandardOutput(flags) ? process.stderr : process.stdout);
   }
-  if (result.damage) throw result.damage;
-  if (result.interrupted) process.exitCode = INTERRUPTED_STATUS;
-  else if (statistics.packets === 0 && result.packets > 0) process.exitCode = FAILURE_STATUS;
 }
 
-function summary({ damage, ...result }: ReplayResult): object {
-  return { ...result, ...(damage === undefined ? {} : { damage: damage.message }) };
-}
-
-interface Outputs {
-  readonly observer: BatchObserver | undefined;
-  readonly events: EventLog;
-  /** By capture interface; undefined for those whose packets cannot be run. */
-  readonly devices: (NetworkDevice | undefined)[];
-  close(): void;
-}
-
-/** Opens what the flags ask for. Files are created before the first packet runs, so a bad path is known at once. */
-function openOutputs(lab: Lab, flags: ReplayFlags, eventTypes: ReadonlyMap<string, string>): Outputs {
-  const observers: BatchObserver[] = [];
-  const closers: (() => void)[] = [];
-  const lines = (path: string): ((text: string) => void) => {
-    const file = new OutputFile(path);
-    closers.push(() => file.close());
-    return (text) => file.writeText(text);
-  };
-  const devices: (NetworkDevice | undefined)[] = [];
-  if (flags.out !== undefined) {
-    const output = new CaptureOutput(lab.pipeline, flags.out, (index) => devices[index]?.ifindex ?? 0);
-    observers.push(output);
-    closers.push(() => output.close());
-  }
-  if (flags.verdicts !== undefined) observers.push(new VerdictLog(lab.pipeline, (index) => devices[index]?.name ?? '', lines(flags.verdicts)));
-  const events = new EventLog(lab, eventTypes, flags.events === undefined ? undefined : lines(flags.events));
-  const [first, ...others] = observers;
-  const observer: BatchObserver | undefined =
-    first === undefined || others.length === 0 ? first : { finished: (...args) => observers.forEach((each) => each.finished(...args)) };
-  return {
-    observer,
-    events,
-    devices,
-    close: () => {
-      events.drain();
-      for (const close of closers) close();
-    },
-  };
-}
-
-function writeMaps(lab: Lab, folder: string): void {
-  mkdirSync(folder, { recursive: true });
-  for (const { name } of lab.maps) writeFileSync(join(folder, `${name.replaceAll(/[^\w.-]/g, '_')}.json`), `${toJson(lab.map(name).dump())}\n`);
+/** A capture of which no packet could be run is no success. */
+function checkSomethingRan(capture: string, { packets, fates, reasons }: Statistics): void {
+  if (packets === 0 || fates.some(({ fate }) => fate !== 'rejected')) return;
+  throw new XdplabError('ERR_CAPTURE', `${capture}: none of its ${packets} packets could be run: ${reasons.map(({ text }) => text).join(', ')}`);
 }

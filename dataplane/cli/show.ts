@@ -4,9 +4,9 @@ import { programTag } from '../bpf/tag.ts';
 import { valueCodec, type BtfValue } from '../bpf/btf-value.ts';
 import type { CollectionSpec, MapSpec, ProgramSpec } from '../bpf/spec.ts';
 import { MAP_TYPES } from '../maps/index.ts';
+import { jsonText } from '../pipeline/json-text.ts';
 import { readObject } from '../pipeline/open-lab.ts';
-import { toJson } from './json.ts';
-import { count, paint, safe, table } from './terminal.ts';
+import { count, paint, print, printJson, safe, table } from './terminal.ts';
 
 export function addShow(program: Command): void {
   program
@@ -17,7 +17,8 @@ export function addShow(program: Command): void {
     .option('--btf <file>', 'BTF that CO-RE relocations are resolved against')
     .action(async (file: string, flags: { json?: true; btf?: string }) => {
       const spec = await readObject(file, flags);
-      process.stdout.write(flags.json ? `${toJson(describe(spec))}\n` : `${text(spec)}\n`);
+      if (flags.json) printJson(describe(spec));
+      else print(text(spec));
     });
 }
 
@@ -114,6 +115,6 @@ function text(spec: CollectionSpec): string {
 const SHOWN_CHARACTERS = 100;
 
 function shortened(value: unknown): string {
-  const json = toJson(value).replaceAll(/\s+/g, ' ');
+  const json = jsonText(value);
   return json.length > SHOWN_CHARACTERS ? `${json.slice(0, SHOWN_CHARACTERS)}…` : json;
 }

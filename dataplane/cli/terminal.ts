@@ -1,18 +1,33 @@
-/** How things look on a terminal: numbers, bars and colours. Colours obey NO_COLOR, FORCE_COLOR and whether stdout is a terminal. */
-import { styleText } from 'node:util';
+/**
+ * How things look on a terminal: numbers, bars and colours. Text is always painted; `print` takes the colours off
+ * again where nobody would see them, by NO_COLOR, FORCE_COLOR and what the stream is.
+ */
+import { inspect, stripVTControlCharacters } from 'node:util';
+import { jsonText } from '../pipeline/json-text.ts';
 
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'blue' | 'cyan' | 'magenta';
 
 const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
-function colourWanted(): boolean {
-  if (process.env['NO_COLOR']) return false;
-  if (process.env['FORCE_COLOR']) return process.env['FORCE_COLOR'] !== '0';
-  return process.stdout.isTTY === true;
+function showsColours(stream: NodeJS.WriteStream): boolean {
+  const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
+  if (NO_COLOR) return false;
+  if (FORCE_COLOR) return FORCE_COLOR !== '0';
+  return stream.isTTY === true && TERM !== 'dumb';
 }
 
 export function paint(style: Style, text: string): string {
-  return colourWanted() ? styleText(style, text) : text;
+  const [on, off] = inspect.colors[style]!;
+  return `\u001b[${on}m${text}\u001b[${off}m`;
+}
+
+/** A line, or several. */
+export function print(text: string, stream: NodeJS.WriteStream = process.stdout): void {
+  stream.write(`${showsColours(stream) ? text : stripVTControlCharacters(text)}\n`);
+}
+
+export function printJson(value: unknown): void {
+  print(jsonText(value, 2));
 }
 
 /** `share` of `width` columns, drawn to an eighth of a column; a little of something is never nothing. */

@@ -1,0 +1,142 @@
+/**
+ * What `xdplab replay` writes besides its summary: a capture, logs of verdicts and of events, the contents of maps.
+ *
+ * Invariant: a file is created before the first packet runs, so that a bad path is known at once, and is complete
+ * after `close`, however the replay ended.
+ */
+import { mkdirSync, statSync, writeFileSync, type Stats } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { XdplabError } from '../errors.ts';
+import type { NetworkDevice } from '../machine/network.ts';
+import { fileError } from '../packet/byte-source.ts';
+import type { CaptureInterface } from '../packet/capture-reader.ts';
+import { OutputFile } from '../packet/output-file.ts';
+import { CaptureOutput } from '../pipeline/capture-output.ts';
+import { EventLog } from '../pipeline/event-log.ts';
+import { jsonText } from '../pipeline/json-text.ts';
+import type { Lab } from '../pipeline/lab.ts';
+import type { BatchObserver } from '../pipeline/pipeline.ts';
+import { VerdictLog } from '../pipeline/verdict-log.ts';
+
+export interface OutputFlags {
+  readonly out?: string;
+  readonly verdicts?: string;
+  readonly events?: string;
+  readonly mapsOut?: string;
+  readonly json?: true;
+}
+
+const STANDARD_STREAM = '-';
+
+/** The options that write where `-` may stand. */
+const STREAMS = ['out', 'verdicts', 'events'] as const;
+
+/** Whether standard output carries data, so that the picture has to go elsewhere. */
+export function ownsStandardOutput(flags: OutputFlags): boolean {
+  return STREAMS.some((name) => flags[name] === STANDARD_STREAM);
+}
+
+/** Throws ERR_USAGE where two would write to one place, or one over the capture; ERR_FILE where there is no capture. */
+export function checkTargets(capture: string, flags: OutputFlags): void {
+  const toStandardOutput = [...STREAMS.filter((name) => flags[name] === STANDARD_STREAM).map((name) => `--${name} -`), ...(flags.json ? ['--json'] : [])];
+  if (toStandardOutput.length > 1) {
+    throw new XdplabError('ERR_USAGE', `${toStandardOutput.join(' and ')} both write to standard output; give one of them a file`);
+  }
+  const taken = new Map<string, string>();
+  if (capture !== STANDARD_STREAM) taken.set(identity(capture, statSync(capture, { throwIfNoEntry: false }) ?? missing(capture)), 'the capture itself');
+  for (const name of STREAMS) {
+    const path = flags[name];
+    if (path === undefined || path === STANDARD_STREAM) continue;
+    const target = identity(path, statSync(path, { throwIfNoEntry: false }));
+    const other = taken.get(target);
+    if (other !== undefined) throw new XdplabError('ERR_USAGE', `--${name} ${path}: is ${other}; give another file`);
+    taken.set(target, `where --${name} writes`);
+  }
+}
+
+function missing(capture: string): never {
+  throw fileError(capture, { code: 'ENOENT' });
+}
+
+/** Of devices and pipes any number may be written to. */
+function identity(path: string, status: Stats | undefined): string {
+  if (status === undefined) return resolve(path);
+  return status.isFile() ? `${status.dev}:${status.ino}` : `${resolve(path)} ${Math.random()}`;
+}
+
+export class ReplayOutputs {
+  /** Undefined where nobody wants to see the packets: the replay is faster then. */
+  readonly observer: BatchObserver | undefined;
+  readonly events: EventLog;
+  readonly #lab: Lab;
+  readonly #mapsFolder: string | undefined;
+  readonly #capture: CaptureOutput | undefined;
+  readonly #files: OutputFile[] = [];
+  /** By capture interface; undefined for those whose packets cannot be run. */
+  readonly #devices: (NetworkDevice | undefined)[] = [];
+
+  constructor(lab: Lab, flags: OutputFlags, eventTypes: ReadonlyMap<string, string>) {
+    this.#lab = lab;
+    this.events = new EventLog(lab, eventTypes, flags.events === undefined ? undefined : this.#lines(flags.events));
+    this.#mapsFolder = flags.mapsOut;
+    if (flags.mapsOut !== undefined) makeFolder(flags.mapsOut);
+    const observers: BatchObserver[] = [];
+    if (flags.out !== undefined) observers.push((this.#capture = new CaptureOutput(lab.pipeline, flags.out, (index) => this.#devices[index]?.ifindex ?? 0)));
+    if (flags.verdicts !== undefined) observers.push(new VerdictLog(lab.pipeline, (index) => this.#devices[index]?.name ?? '', this.#lines(flags.verdicts)));
+    const [first, ...others] = observers;
+    this.observer = first === undefined || others.length === 0 ? first : { finished: (...args) => observers.forEach((each) => each.finished(...args)) };
+  }
+
+  /** The capture describes an interface of its own. */
+  addInterface(index: number, device: NetworkDevice | undefined, description: CaptureInterface): void {
+    this.#devices[index] = device;
+    if (device === undefined) this.#capture?.addForeign(index, description);
+  }
+
+  /** Lets others see what was written so far. */
+  flush(): void {
+    this.#capture?.flush();
+    for (const file of this.#files) file.flush();
+  }
+
+  writeMaps(): void {
+    if (this.#mapsFolder === undefined) return;
+    for (const map of this.#lab.maps) {
+      const path = join(this.#mapsFolder, `${this.#lab.mapName(map).replaceAll(/[^\w.-]/g, '_')}.json`);
+      try {
+        writeFileSync(path, `${jsonText(this.#lab.typed(map).dump(), 2)}\n`);
+      } catch (error) {
+        throw fileError(path, error);
+      }
+    }
+  }
+
+  /** All of them, also where one fails: then that error is thrown afterwards. */
+  close(): void {
+    const failures: unknown[] = [];
+    for (const close of [() => this.events.drain(), () => this.#capture?.close(), ...this.#files.map((file) => () => file.close())]) {
+      try {
+        close();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  #lines(path: string): (text: string) => void {
+    const file = new OutputFile(path);
+    this.#files.push(file);
+    return (text) => file.writeText(text);
+  }
+}
+
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EEXIST' && code !== 'ENOTDIR') throw fileError(path, error);
+    throw new XdplabError('ERR_FILE', `${path}: is not a folder, but map contents need one; give another name`, { cause: error });
+  }
+}
