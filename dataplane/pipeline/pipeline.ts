@@ -18,7 +18,8 @@ import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP, MAX_RECORDS_PER_PACKET, OTHER_VE
 import { DROP_REASON, type DropReason } from './outcome.ts';
 import { writeLinkAddresses } from './neighbour.ts';
 import { DEFAULT_KEY, TOEPLITZ_TABLE_BYTES, toeplitzTable } from './receive-side-scaling.ts';
-import { emitPacketLoop, type LoopImports, type PacketLoop } from './packet-loop.ts';
+import type { LoopImports } from './loop/loop-code.ts';
+import { emitPacketLoop, type PacketLoop } from './packet-loop.ts';
 
 export interface Attachment {
   readonly index: number;

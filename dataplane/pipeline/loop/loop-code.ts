@@ -1,0 +1,135 @@
+/**
+ * What the parts of the packet loop share: its module, the addresses that are constants in its code, short ways to
+ * read and write the tables there, and the end of a packet.
+ */
+import { CPU_BLOCK } from '../../machine/cpu.ts';
+import { XDP_MD } from '../../packet/frame.ts';
+import { DESCRIPTOR } from '../../packet/packet-batch.ts';
+import { call, i32, i64, type Callee, type FunctionType, type I32 } from '../../wasm/expression.ts';
+import type { FunctionBuilder } from '../../wasm/function-builder.ts';
+import { ModuleBuilder } from '../../wasm/module-builder.ts';
+import { DEVICE, LOOP } from '../layout.ts';
+import { DROP_REASON, FATE, type DropReason, type Fate } from '../outcome.ts';
+
+export const VLAN_TAG_BYTES = 4;
+
+/** Addresses that are constants in the loop's code. */
+export interface LoopAddresses {
+  readonly cpuBlock: number;
+  readonly cells: number;
+  readonly xdpContext: number;
+  readonly skbContext: number;
+  readonly arena: number;
+  readonly arenaEnd: number;
+  readonly records: number;
+  readonly recordsEnd: number;
+  readonly devices: number;
+  readonly devicesEnd: number;
+  /** u32 device record address by capture interface, 0 where packets of it cannot be run. */
+  readonly interfaces: number;
+  readonly interfaceCount: number;
+  /** Words for receive-side scaling. */
+  readonly toeplitz: number;
+  readonly instructionBudget: number;
+}
+
+/** What the loop imports besides memory and the program table. */
+export interface LoopImports {
+  /** BPF_F_BROADCAST: sends the XDP frame to every device of the map; returns to how many. */
+  broadcast(mapDescriptor: number, excludeIfindex: number): number;
+  /** Runs the timers that expire until the packet at CPU_BLOCK.descriptor came in. */
+  timers(): void;
+  /** bpf_redirect_neigh: writes the link-layer addresses at `data`; 0 when the next hop is not known. */
+  link(ifindex: number, nextHop: number, data: number): number;
+}
+
+export class LoopCode {
+  readonly module = new ModuleBuilder();
+  readonly at: LoopAddresses;
+  /** Table and type of programs' entry functions. */
+  readonly programs: number;
+  readonly entry: FunctionType<'i64'>;
+  readonly imports: { readonly broadcast: Callee<'i32'>; readonly timers: Callee<undefined>; readonly link: Callee<'i32'> };
+  readonly finish: Callee<undefined>;
+  readonly findDevice: Callee<'i32'>;
+
+  constructor(at: LoopAddresses) {
+    const { module } = this;
+    this.at = at;
+    module.importMemory('machine', 'memory');
+    this.programs = module.importTable('machine', 'programs');
+    this.entry = module.type(['i32'], 'i64');
+    this.imports = {
+      broadcast: module.importFunction('loop', 'broadcast', ['i32', 'i32'], 'i32'),
+      timers: module.importFunction('loop', 'timers', [], undefined),
+      link: module.importFunction('loop', 'link', ['i32', 'i32', 'i32'], 'i32'),
+    };
+    this.finish = this.#defineFinish();
+    this.findDevice = this.#defineFindDevice();
+  }
+
+  readonly cpuCell = (offset: number): I32 => i32.load(i32.const(this.at.cpuBlock), offset);
+  readonly setCpuCell = (f: FunctionBuilder, offset: number, value: I32): void => f.do(i32.store(i32.const(this.at.cpuBlock), offset, value));
+  /** Cells of the loop itself: LOOP in layout.ts. */
+  readonly cell = (offset: number): I32 => i32.load(i32.const(this.at.cells), offset);
+  readonly setCell = (f: FunctionBuilder, offset: number, value: I32): void => f.do(i32.store(i32.const(this.at.cells), offset, value));
+  /** Fields of struct xdp_md, and of struct __sk_buff. */
+  readonly xdp = (offset: number): I32 => i32.load(i32.const(this.at.xdpContext), offset);
+  readonly setXdp = (f: FunctionBuilder, offset: number, value: I32): void => f.do(i32.store(i32.const(this.at.xdpContext), offset, value));
+  readonly skb = (offset: number): I32 => i32.load(i32.const(this.at.skbContext), offset);
+  readonly setSkb = (f: FunctionBuilder, offset: number, value: I32): void => f.do(i32.store(i32.const(this.at.skbContext), offset, value));
+
+  /** The descriptor of the packet that runs. */
+  readonly descriptor = (): I32 => this.cpuCell(CPU_BLOCK.descriptor);
+  readonly xdpLength = (): I32 => i32.sub(this.xdp(XDP_MD.packet_end), this.xdp(XDP_MD.data));
+
+  /** Adds to a u64 counter. */
+  readonly count = (f: FunctionBuilder, base: I32, offset: number, amount: I32): void =>
+    f.do(i64.store(base, offset, i64.add(i64.load(base, offset), i64.extendU(amount))));
+
+  /** Counts a packet that leaves by `device`. */
+  readonly countSent = (f: FunctionBuilder, device: I32, length: I32): void => {
+    this.count(f, device, DEVICE.txPackets, i32.const(1));
+    this.count(f, device, DEVICE.txBytes, length);
+    f.do(i32.store(this.descriptor(), DESCRIPTOR.leftIfindex, i32.load(device, DEVICE.ifindex)));
+  };
+
+  /** Ends the packet as XDP left it. */
+  readonly finishXdp = (f: FunctionBuilder, fate: Fate, reason: DropReason): void =>
+    f.do(call(this.finish, this.xdp(XDP_MD.data), this.xdpLength(), i32.const(FATE[fate]), i32.const(DROP_REASON[reason])));
+
+  /** `finish(address, length, fate, reason)`: ends a packet: where its bytes are, its fate, and the counters of both. */
+  #defineFinish(): Callee<undefined> {
+    const { count, at } = this;
+    const f = this.module.function('finish', ['i32', 'i32', 'i32', 'i32'], undefined);
+    const [address, length, fate, reason] = [f.param(0, 'i32'), f.param(1, 'i32'), f.param(2, 'i32'), f.param(3, 'i32')];
+    const d = f.let(this.descriptor());
+    f.do(i32.store(d, DESCRIPTOR.leftAddress, address));
+    f.do(i32.store(d, DESCRIPTOR.leftLength, length));
+    f.do(i32.store16(d, DESCRIPTOR.outcome, fate));
+    f.do(i32.store16(d, DESCRIPTOR.reason, reason));
+    const slot = f.let(i32.add(i32.const(at.cells), i32.shl(fate, i32.const(3))));
+    count(f, slot, LOOP.fatePackets, i32.const(1));
+    count(f, slot, LOOP.fateBytes, length);
+    f.if(reason, () => count(f, i32.add(i32.const(at.cells), i32.shl(reason, i32.const(3))), LOOP.reasons, i32.const(1)));
+    f.return();
+    return f;
+  }
+
+  /** `find_device(ifindex)`: its record, or 0. */
+  #defineFindDevice(): Callee<'i32'> {
+    const { at } = this;
+    const f = this.module.function('find_device', ['i32'], 'i32');
+    const device = f.let(i32.const(at.devices));
+    f.while(
+      () => i32.ltU(device, i32.const(at.devicesEnd)),
+      (again) => {
+        f.if(i32.eq(i32.load(device, DEVICE.ifindex), f.param(0, 'i32')), () => f.return(device));
+        f.set(device, i32.add(device, i32.const(DEVICE.size)));
+        f.br(again);
+      },
+    );
+    f.return(i32.const(0));
+    return f;
+  }
+}

@@ -1,0 +1,59 @@
+/** XDP_REDIRECT in the packet loop. What a redirect helper asked for is in the CPU block (machine/cpu.ts). */
+import { CPU_BLOCK, REDIRECT } from '../../machine/cpu.ts';
+import { MAP_DESCRIPTOR } from '../../maps/map.ts';
+import { FRAME, XDP_MD } from '../../packet/frame.ts';
+import { call, callIndirect, i32, select, type Callee } from '../../wasm/expression.ts';
+import { DEVICE, DEVICE_FLAG } from '../layout.ts';
+import type { DropReason } from '../outcome.ts';
+import { VLAN_TAG_BYTES, type LoopCode } from './loop-code.ts';
+
+/**
+ * `xdp_redirect(device)`: to a device, to every device of a map, or to another CPU, where the packet goes on as after XDP_PASS
+ * and 1 is the answer.
+ */
+export function defineXdpRedirect(loop: LoopCode): Callee<'i32'> {
+  const { module, at, programs, entry, imports, findDevice, cpuCell, setCpuCell, setXdp, xdpLength, finishXdp, countSent } = loop;
+  const f = module.function('xdp_redirect', ['i32'], 'i32');
+  const BPF_MAP_TYPE_CPUMAP = 16;
+  const kind = f.let(cpuCell(CPU_BLOCK.redirect));
+  const target = f.let(cpuCell(CPU_BLOCK.redirectTarget));
+  const failed = (reason: DropReason): void => {
+    finishXdp(f, 'dropped', reason);
+    f.return(i32.const(0));
+  };
+  f.if(i32.eqz(kind), () => failed('XDP_REDIRECT_FAILED'));
+  f.if(i32.eq(kind, i32.const(REDIRECT.broadcast)), () => {
+    const BPF_F_EXCLUDE_INGRESS = 16;
+    const exclude = select(
+      i32.and(cpuCell(CPU_BLOCK.redirectFlags), i32.const(BPF_F_EXCLUDE_INGRESS)),
+      i32.load(f.param(0, 'i32'), DEVICE.ifindex),
+      i32.const(0),
+    );
+    const copies = f.let(call(imports.broadcast, cpuCell(CPU_BLOCK.redirectMap), exclude));
+    f.if(i32.eqz(copies), () => failed('XDP_REDIRECT_FAILED'));
+    finishXdp(f, 'redirected', 'NONE');
+    f.return(i32.const(0));
+  });
+  const program = f.local('i32', 'devmapProgram');
+  f.if(i32.eq(kind, i32.const(REDIRECT.map)), () => {
+    f.if(i32.eq(i32.load(cpuCell(CPU_BLOCK.redirectMap), MAP_DESCRIPTOR.type), i32.const(BPF_MAP_TYPE_CPUMAP)), () => f.return(i32.const(1)));
+    f.set(program, i32.load(target, 4));
+    f.set(target, i32.load(target));
+  });
+  const device = f.let(call(findDevice, target), 'device');
+  f.if(i32.eqz(device), () => failed('XDP_REDIRECT_FAILED'));
+  f.if(i32.eqz(i32.and(i32.load(device, DEVICE.flags), i32.const(DEVICE_FLAG.up))), () => failed('DEV_READY'));
+  const longest = i32.add(i32.load(device, DEVICE.mtu), i32.const(FRAME.minimumLength + VLAN_TAG_BYTES));
+  f.if(i32.gtU(xdpLength(), longest), () => failed('PKT_TOO_BIG'));
+  // A program in the devmap slot sees the packet on its way out: XDP_PASS sends it.
+  f.if(program, () => {
+    setXdp(f, XDP_MD.egress_ifindex, i32.load(device, DEVICE.ifindex));
+    setCpuCell(f, CPU_BLOCK.budget, i32.const(at.instructionBudget));
+    const XDP_PASS = 2;
+    f.if(i32.ne(i32.wrap(callIndirect(entry, programs, program, i32.const(at.xdpContext))), i32.const(XDP_PASS)), () => failed('XDP'));
+  });
+  countSent(f, device, xdpLength());
+  finishXdp(f, 'redirected', 'NONE');
+  f.return(i32.const(0));
+  return f;
+}
