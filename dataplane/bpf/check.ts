@@ -22,6 +22,8 @@ export interface FunctionRange {
 export interface CheckOptions {
   /** Whether a helper exists and may be called by programs of this type. */
   readonly isHelper: (id: number) => boolean;
+  /** LD_ABS and LD_IND: programs on an skb may have them. */
+  readonly packetLoads: boolean;
   /** Its name without `bpf_`, for error lines. */
   readonly helperName?: (id: number) => string | undefined;
 }
@@ -76,6 +78,9 @@ class Check {
   #checkOperands(slot: number, instruction: Instruction): void {
     if (writtenRegister(instruction) === FRAME_POINTER) {
       this.#fail(slot, 'writes r10, but the frame pointer is read only; copy it to another register first');
+    }
+    if (instruction.kind === 'load_packet' && !this.#options.packetLoads) {
+      this.#fail(slot, 'packet loads of classic BPF need an skb; in an XDP program compare with data_end and load');
     }
     switch (instruction.kind) {
       case 'alu': {

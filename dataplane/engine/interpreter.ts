@@ -3,7 +3,7 @@
  * one after the other. It is for reading, for tracing, and for comparing the compiler with; it shares memory, maps
  * and helpers with it, and charges the instruction budget at the same places:
  *
- *   - a backward jump from slot s to slot t costs s - t + 1, a callback that a helper calls costs 1
+ *   - a backward jump from slot s to slot t costs s - t + 1; a call of a subprogram, or of a callback by a helper, 1
  *   - what a function leaves in r1 to r5 is gone: after a call they are what they were before it
  *   - registers and stack of a function are zero where nothing has been written
  */
@@ -116,6 +116,7 @@ export class Interpreter implements Engine {
       case 'subprogram': {
         const passArguments = (caller: BigUint64Array): void => u64.set(caller.subarray(1, 6), 1);
         return () => {
+          this.#state.spend(1);
           u64[0] = this.#callFunction(loaded, target.slot, passArguments);
           return next;
         };

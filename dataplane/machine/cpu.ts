@@ -9,7 +9,7 @@
  *  24 u32 redirectFlags
  *  28 u32 redirectMap    descriptor of the map, for redirect_map; for redirect_neigh the address of the next hop
  *                        the program gave (struct bpf_redir_neigh), or 0
- *  32 i32 budget         instructions the running program may still spend, charged at backward jumps
+ *  32 i32 budget         instructions the running program may still spend, charged at backward jumps and calls
  *  36 u32 tailCalls      made by the running program
  *  40 u32 framePointer   r10 of the next callback a helper calls
  *  44 u32 fault          why the running program was stopped, FAULT_NONE while it runs

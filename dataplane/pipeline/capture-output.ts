@@ -2,10 +2,14 @@
  * Writes every packet as it left the hooks, with its verdicts, to a capture: one interface per device, and one for
  * each interface of the input whose packets cannot be run.
  */
-import type { CaptureInterface } from '../packet/capture-reader.ts';
+import { MAX_CAPTURED_BYTES, type CaptureInterface } from '../packet/capture-reader.ts';
 import { openCaptureWriter, type CaptureWriter } from '../packet/capture-writer.ts';
+import { FRAME } from '../packet/frame.ts';
 import { DESCRIPTOR, NO_VERDICT, type PacketBatch } from '../packet/packet-batch.ts';
 import type { BatchObserver, Pipeline } from './pipeline.ts';
+
+/** The longest packet of a capture, and what helpers can add to it. */
+const LONGEST_BYTES = MAX_CAPTURED_BYTES + FRAME.skbHeadroom + FRAME.size;
 
 export class CaptureOutput implements BatchObserver {
   readonly #writer: CaptureWriter;
@@ -32,7 +36,10 @@ export class CaptureOutput implements BatchObserver {
     const { u8, u32, i32 } = batch.memory;
     for (let index = first; index < first + count; index++) {
       const at = batch.descriptor(index) >>> 2;
-      const length = u32[at + DESCRIPTOR.leftLength / 4]!;
+      const address = u32[at + DESCRIPTOR.leftAddress / 4]!;
+      // A program may have overwritten its context, where these come from.
+      const claimed = u32[at + DESCRIPTOR.leftLength / 4]!;
+      const length = claimed <= LONGEST_BYTES && address + claimed <= u8.length ? claimed : 0;
       const left = u32[at + DESCRIPTOR.leftIfindex / 4]!;
       const captured = u32[at + DESCRIPTOR.captured / 4]!;
       // What the capture had cut off was on the wire all the same.
@@ -46,7 +53,7 @@ export class CaptureOutput implements BatchObserver {
         u32[at + DESCRIPTOR.timestampNs / 4 + 1]!,
         wire,
         u8,
-        u32[at + DESCRIPTOR.leftAddress / 4]!,
+        address,
         length,
         i32[at + DESCRIPTOR.xdp / 4]!,
         egress !== NO_VERDICT ? egress : ingress,

@@ -119,7 +119,6 @@ export class Pipeline {
 
   /** Runs the packets of the batch from `first` on. Without an observer frames and records are re-used at once, which is faster. */
   run(batch: PacketBatch, observer?: BatchObserver, first = 0): void {
-    const { machine } = this;
     this.#setCell(LOOP.observed, observer === undefined ? 0 : 1);
     let done = first;
     while (done < batch.count) {
@@ -128,11 +127,12 @@ export class Pipeline {
         done += this.#loop.run(batch.descriptor(done), batch.count - done);
       } catch (error) {
         this.#stop(error);
-        done = (machine.cell(CPU_BLOCK.descriptor) - batch.region.address) / DESCRIPTOR.size + 1;
+        done = this.#stoppedAt(batch, done) + 1;
       }
       if (observer) {
-        const length = this.#cell(LOOP.recordCursor) - this.#records.address;
-        const { bytes } = this.#records;
+        const { bytes, address, lengthBytes } = this.#records;
+        const length = this.#cell(LOOP.recordCursor) - address;
+        if (length < 0 || length > lengthBytes || length % RECORD.size !== 0) throw this.#overwritten();
         observer.finished(batch, begun, done - begun, new DataView(bytes.buffer, bytes.byteOffset, length), length / RECORD.size);
       }
       this.#drain();
@@ -172,8 +172,26 @@ export class Pipeline {
     if (known === FAULT.none) rethrowBugs(error);
     const fault = known === FAULT.none ? FAULT.memory : known;
     machine.setCell(CPU_BLOCK.fault, FAULT.none);
-    const hook = hookByName(HOOK_NAMES[this.#cell(LOOP.hook)]!);
-    this.#loop.stop(fault, hook.onFault.code, DROP_REASON[FAULT_REASON[fault] ?? 'PROGRAM_TRAP']);
+    const name = HOOK_NAMES[this.#cell(LOOP.hook)];
+    if (name === undefined) throw this.#overwritten();
+    try {
+      this.#loop.stop(fault, hookByName(name).onFault.code, DROP_REASON[FAULT_REASON[fault] ?? 'PROGRAM_TRAP']);
+    } catch {
+      throw this.#overwritten();
+    }
+  }
+
+  /** What only a program can do that Linux's verifier would refuse. */
+  #overwritten(): XdplabError {
+    const id = this.machine.cell(CPU_BLOCK.programId);
+    const name = this.attachments.find(({ program }) => program.id === id)?.program.spec.name ?? `${id}`;
+    return new XdplabError('ERR_PROGRAM', `program '${name}': overwrote tables of the simulated machine, so the run cannot go on; check the bounds of its stores`);
+  }
+
+  /** The packet of the batch whose program was stopped. A program may have overwritten even that: then the first that is open. */
+  #stoppedAt(batch: PacketBatch, first: number): number {
+    const index = (this.machine.cell(CPU_BLOCK.descriptor) - batch.region.address) / DESCRIPTOR.size;
+    return Number.isInteger(index) && index >= first && index < batch.count ? index : first;
   }
 
   #drain(): void {

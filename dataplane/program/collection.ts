@@ -56,7 +56,7 @@ export class Collection {
     if (found) return found;
     const type = this.#type(spec);
     const helpers = helpersOf(type);
-    checkProgram(spec, { isHelper: (id) => helpers.has(id), helperName: (id) => HELPER_NAMES[id] });
+    checkProgram(spec, { isHelper: (id) => helpers.has(id), packetLoads: type !== 'xdp', helperName: (id) => HELPER_NAMES[id] });
     const program: Program = { id: this.#machine.allocateProgramId(), spec, type, maps: this.#mapsOf(spec) };
     // Registered before its successors, which may name it in turn.
     this.#programs.set(spec.name, program);

@@ -3,7 +3,7 @@ import { assemble } from '../../dataplane/bpf/assemble.ts';
 import { checkProgram } from '../../dataplane/bpf/check.ts';
 import { XdplabError } from '../../dataplane/errors.ts';
 
-const options = { isHelper: (id: number): boolean => id === 1 || id === 181, helperName: (id: number): string | undefined => (id === 12 ? 'tail_call' : undefined) };
+const options = { isHelper: (id: number): boolean => id === 1 || id === 181, packetLoads: true, helperName: (id: number): string | undefined => (id === 12 ? 'tail_call' : undefined) };
 
 function check(source: string): readonly { start: number; end: number }[] {
   return checkProgram({ name: 'xdp_prog', instructions: assemble(source).instructions }, options);
@@ -90,4 +90,10 @@ describe('what Linux refuses is one error line with the program, slot and text',
     expect(run).toThrow(/^xdp_prog: [^\n]+$/);
     expect(run).toThrow(expect.objectContaining({ code: 'ERR_PROGRAM' }));
   });
+});
+
+test('packet loads of classic BPF are refused where there is no skb', () => {
+  const program = { name: 'p', instructions: assemble('r6 = r1\nr0 = *(u8 *)skb[0]\nexit').instructions };
+  expect(() => checkProgram(program, { ...options, packetLoads: false })).toThrow('p: instruction 1 (r0 = *(u8 *)skb[0]): packet loads of classic BPF need an skb');
+  expect(() => checkProgram(program, options)).not.toThrow();
 });

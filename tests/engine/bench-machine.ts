@@ -52,7 +52,7 @@ export class BenchMachine {
       }
     }
     const checked = { name: 'case', instructions, unresolved };
-    const ranges = checkProgram(checked, { isHelper: (id) => helpersOf(type).has(id) });
+    const ranges = checkProgram(checked, { isHelper: (id) => helpersOf(type).has(id), packetLoads: type !== 'xdp' });
     const functions = ranges.map(({ start }) => ({ name: `f${start}`, slot: start, typeId: 0, linkage: 'static' as const }));
     const program: Program = {
       id: this.machine.allocateProgramId(),

@@ -72,10 +72,16 @@ export function describeEngine(name: string, factory: EngineFactory, differences
         expect(short.run(short.load(loop))).toEqual({ fault: 'budget' });
       });
 
-      test('is shared by a program and its subprograms', () => {
+      test('is shared by a program and its subprograms, whose calls cost 1 each', () => {
         const program = bench.load('call f\ncall f\nexit\nf: r0 = 0\nagain: r0 += 1\nif r0 != 4 goto again\nexit');
         bench.run(program);
-        expect(bench.machine.cell(CPU_BLOCK.budget)).toBe(bench.machine.instructionBudget - 2 * 3 * 2);
+        expect(bench.machine.cell(CPU_BLOCK.budget)).toBe(bench.machine.instructionBudget - 2 * (1 + 3 * 2));
+      });
+
+      test('stops calls that fan out without a loop', () => {
+        const level = (name: string, next: string): string => `${name}: ${`call ${next}\n`.repeat(40)}exit`;
+        const program = bench.load(`call a\nexit\n${level('a', 'b')}\n${level('b', 'c')}\n${level('c', 'd')}\n${level('d', 'e')}\ne: r0 = 1\nexit`);
+        expect(bench.run(program)).toEqual({ fault: 'budget' });
       });
 
       test('a program that was stopped runs again with a new budget', () => {

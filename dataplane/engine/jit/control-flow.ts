@@ -6,7 +6,7 @@
  * everything downstream sees only what can run.
  *
  * A jump whose target is not after it charges the instructions it goes back over, itself included, to the running
- * program's budget. That depends on slots alone, so every engine stops a program at the same place.
+ * program's budget; a call charges 1. That depends on slots alone, so every engine stops a program at the same place.
  */
 import type { Instruction } from '../../bpf/isa.ts';
 import { jumpTarget } from '../../bpf/isa.ts';

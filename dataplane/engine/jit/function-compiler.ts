@@ -16,7 +16,7 @@ import type { FunctionBuilder, Label, Local } from '../../wasm/function-builder.
 import { branchCondition, constantValue, emitAlu, extendSign, negate, reverseBytes, truncate, type Value } from './arithmetic.ts';
 import { emitHelperCall, type CallSite } from './calls.ts';
 import { exitEdges, type Block, type Edge } from './control-flow.ts';
-import { charge, emitFault } from './fault.ts';
+import { charge, emitCharge, emitFault } from './fault.ts';
 import { planFunction, type FunctionPlan } from './function-plan.ts';
 import { bits, immediate } from './known-value.ts';
 import { load, MODIFY, store, type Address } from './memory-access.ts';
@@ -347,6 +347,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     const { program } = this;
     if (target.kind === 'subprogram') {
       const args = ([1, 2, 3, 4, 5] as const).map((register) => this.value(register).wide);
+      emitCharge(this.f, program.machine, 1, (this.#left ??= this.f.local('i32', 'left')));
       this.setResult(call(program.subprogram(target.slot), ...args, i32.sub(this.framePointer, i32.const(FRAME_BYTES))));
       return;
     }
