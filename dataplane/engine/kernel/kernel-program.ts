@@ -100,7 +100,7 @@ export class KernelProgram {
   }
 
   close(): void {
-    this.#linux.close(this.fd);
+    this.#linux.closeProgram(this.fd);
   }
 
   #output(kind: 'xdp' | 'skb', { bytes, view }: PinnedMemory, outAt: number): TestRunOutput {

@@ -27,7 +27,18 @@ interface Koffi {
   errno(): number;
 }
 
-const SYS_BPF: Readonly<Record<string, number>> = { x64: 321, arm64: 280 };
+interface SystemCalls {
+  readonly bpf: number;
+  readonly membarrier: number;
+}
+
+/** By process.arch. */
+const SYSTEM_CALLS: Readonly<Record<string, SystemCalls>> = { x64: { bpf: 321, membarrier: 324 }, arm64: { bpf: 280, membarrier: 283 } };
+/** Waits until every CPU has let go of what was freed before. */
+const MEMBARRIER_CMD_GLOBAL = 1;
+const PROGRAMS_FREED_TOGETHER = 200;
+const FREEING_MS = 5;
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 export const PAGE_BYTES = 4096;
 const PROT = { read: 1, write: 2 } as const;
 const MAP = { shared: 0x01, privateAnonymous: 0x22 } as const;
@@ -65,7 +76,7 @@ export class Linux {
   /** As the kernel's per-CPU values count them. */
   readonly possibleCpus = possibleCpus();
   readonly #koffi: Koffi;
-  readonly #bpfNumber: number;
+  readonly #numbers: SystemCalls;
   readonly #syscall: Native;
   readonly #mmap: Native;
   readonly #munmap: Native;
@@ -75,11 +86,12 @@ export class Linux {
   readonly #attributes: PinnedMemory;
   readonly #open = new Set<number>();
   #scratch: PinnedMemory | undefined;
+  #closedPrograms = 0;
 
-  constructor(koffi: Koffi, bpfNumber: number) {
+  constructor(koffi: Koffi, numbers: SystemCalls) {
     const libc = koffi.load(null);
     this.#koffi = koffi;
-    this.#bpfNumber = bpfNumber;
+    this.#numbers = numbers;
     this.#syscall = libc.func('syscall', 'long', ['long', 'int', 'uintptr_t', 'uint']);
     this.#mmap = libc.func('mmap', 'intptr_t', ['uintptr_t', 'size_t', 'int', 'int', 'int', 'int64_t']);
     this.#munmap = libc.func('munmap', 'int', ['uintptr_t', 'size_t']);
@@ -97,7 +109,7 @@ export class Linux {
     const { number, sizeBytes } = COMMANDS[command];
     for (let attempt = 1; ; attempt++) {
       writeAttributes(view, 0, command, attributes);
-      const result = Number(this.#syscall(this.#bpfNumber, number, address, sizeBytes));
+      const result = Number(this.#syscall(this.#numbers.bpf, number, address, sizeBytes));
       if (result >= 0) return result;
       const errno = this.#koffi.errno();
       const interrupted = errno === constants.errno.EINTR || errno === constants.errno.EAGAIN;
@@ -119,6 +131,14 @@ export class Linux {
 
   close(fd: number): void {
     if (this.#open.delete(fd)) this.#close(fd);
+  }
+
+  /** Closes a program. Its memory is freed later, by a worker each; Linux 6.18 locks up for good when a thousand wait. */
+  closeProgram(fd: number): void {
+    this.close(fd);
+    if (++this.#closedPrograms % PROGRAMS_FREED_TOGETHER !== 0) return;
+    this.#syscall(this.#numbers.membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+    Atomics.wait(PAUSE, 0, 0, FREEING_MS);
   }
 
   /** Memory for the arguments and answers of one call: valid until the next call of `scratch`. */
@@ -195,9 +215,9 @@ export function whyNoLinux(): string | undefined {
 }
 
 function tryLinux(): Linux {
-  const bpfNumber = SYS_BPF[process.arch];
-  if (process.platform !== 'linux' || bpfNumber === undefined) refuse(`it needs Linux on ${Object.keys(SYS_BPF).join(' or ')}, this is ${process.platform} on ${process.arch}`);
-  const found = new Linux(loadKoffi(), bpfNumber);
+  const numbers = SYSTEM_CALLS[process.arch];
+  if (process.platform !== 'linux' || numbers === undefined) refuse(`it needs Linux on ${Object.keys(SYSTEM_CALLS).join(' or ')}, this is ${process.platform} on ${process.arch}`);
+  const found = new Linux(loadKoffi(), numbers);
   probe(found);
   return found;
 }

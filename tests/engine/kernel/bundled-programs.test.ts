@@ -6,13 +6,13 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { KernelOracle } from '../../../dataplane/engine/kernel/kernel-oracle.ts';
-import { openLinux, whyNoLinux } from '../../../dataplane/engine/kernel/linux.ts';
+import { openLinux } from '../../../dataplane/engine/kernel/linux.ts';
 import { TestBench } from '../../../dataplane/engine/test-run.ts';
 import { FRAME, LINEAR_BYTES } from '../../../dataplane/packet/frame.ts';
 import { openLab } from '../../../dataplane/pipeline/open-lab.ts';
 import { capturePackets, TRACES } from './capture-packets.ts';
+import { kernelTitle, whyNoKernel } from './kernel-here.ts';
 
-const reason = whyNoLinux();
 const CAPTURES = readdirSync(TRACES).filter((name) => /\.pcap(ng)?(\.gz)?$/.test(name));
 const PROGRAMS = ['xdp_firewall', 'xdp_lb', 'tc_fw_ingress', 'tc_fw_egress'] as const;
 /** A run wants an Ethernet header, and here one page. */
@@ -20,8 +20,8 @@ const fits = (length: number): boolean => length >= FRAME.minimumLength && lengt
 
 const show = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
-describe.skipIf(reason !== undefined)(`as in the kernel${reason === undefined ? '' : ` (skipped: ${reason})`}`, () => {
-  const cpus = reason === undefined ? openLinux().possibleCpus : 1;
+describe.skipIf(whyNoKernel !== undefined)(kernelTitle('as in the kernel'), () => {
+  const cpus = whyNoKernel === undefined ? openLinux().possibleCpus : 1;
   const oracles: KernelOracle[] = [];
   afterAll(() => oracles.forEach((oracle) => oracle.close()));
 
