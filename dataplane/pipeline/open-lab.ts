@@ -114,8 +114,13 @@ export async function readObject(file: string, { type, btf }: { readonly type?: 
   return loadObject(await readBytes(file), { name: basename(file), kernelBtf, ...(type === undefined ? {} : { type }) });
 }
 
+/** People write no longer files, and JavaScript holds no text that is much longer. */
+const LONGEST_TEXT_BYTES = 256 << 20;
+
 async function readText(file: string): Promise<string> {
-  return new TextDecoder().decode(await readBytes(file));
+  const bytes = await readBytes(file);
+  if (bytes.length > LONGEST_TEXT_BYTES) throw new XdplabError('ERR_FILE', `${file}: found ${bytes.length} bytes, expected at most ${LONGEST_TEXT_BYTES} of YAML or JSON`);
+  return new TextDecoder().decode(bytes);
 }
 
 /** The bytes of a file, or one line that says why not. */

@@ -29,6 +29,7 @@ function parseSlowly(text: string, file: string, code: ErrorCode): unknown {
   const fail = (message: string, cause?: unknown): never => {
     throw new XdplabError(code, `${file}: ${message.split('\n')[0]!.replace(/:$/, '')}`, { cause });
   };
+  if (text.includes('\0')) fail('is not text, expected YAML or JSON');
   const document = parseDocument(text, { intAsBigInt: true });
   // A warning is a tag or a directive that means nothing here: what was meant by it would be lost.
   const [problem] = [...document.errors, ...document.warnings];
