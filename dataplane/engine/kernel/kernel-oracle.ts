@@ -22,7 +22,8 @@ import { XdplabError } from '../../errors.ts';
 import { BtfImage } from './btf-image.ts';
 import { createKernelMap, type KernelMap } from './kernel-map.ts';
 import { loadKernelProgram, type KernelProgram } from './kernel-program.ts';
-import { KernelRefusal, openLinux, type Linux } from './linux.ts';
+import { openLinux, type Linux } from './linux.ts';
+import { loadBtf } from './load-btf.ts';
 import { VIRTUAL_TIME_BYTES, VIRTUAL_TIME_MAP, withVirtualTime } from './virtual-time.ts';
 
 export interface KernelOracleOptions {
@@ -63,7 +64,7 @@ export class KernelOracle {
     const spec = withVirtualTime(program.spec);
     const btf = [...program.maps.values()].find((map) => map.spec.btf !== undefined)?.spec.btf;
     const image = new BtfImage(btf, [spec]);
-    const loaded = this.#withBtf(image, program.spec.name, (fd) =>
+    const loaded = loadBtf(this.#linux, image, program.spec.name, (fd) =>
       loadKernelProgram(this.#linux, spec, {
         ...this.#options,
         type: program.type,
@@ -111,22 +112,7 @@ export class KernelOracle {
 
   #create(spec: MapSpec, btf: Btf | undefined): KernelMap {
     if (btf === undefined) return createKernelMap(this.#linux, spec);
-    return this.#withBtf(new BtfImage(btf, []), spec.name, (btfFd) => createKernelMap(this.#linux, spec, { btfFd }));
-  }
-
-  /** What was made with the BTF keeps it. */
-  #withBtf<T>(image: BtfImage, name: string, use: (fd: number) => T): T {
-    const bytes = image.bytes();
-    const memory = this.#linux.allocate(bytes.length);
-    memory.bytes.set(bytes);
-    const fd = this.#linux.open('btf_load', { btf: memory.address, btf_size: bytes.length });
-    this.#linux.unmap(memory);
-    if (fd < 0) throw new KernelRefusal('ERR_BTF', fd, `${name}: Linux refuses its BTF`);
-    try {
-      return use(fd);
-    } finally {
-      this.#linux.close(fd);
-    }
+    return loadBtf(this.#linux, new BtfImage(btf, []), spec.name, (btfFd) => createKernelMap(this.#linux, spec, { btfFd }));
   }
 
   #copy(map: BpfMap): void {

@@ -1,0 +1,18 @@
+/** BTF in the kernel, for as long as something is made with it. */
+import type { BtfImage } from './btf-image.ts';
+import { KernelRefusal, type Linux } from './linux.ts';
+
+/** Maps and programs that `use` makes with the descriptor keep the BTF; the descriptor itself is closed. `name` begins the error. */
+export function loadBtf<T>(linux: Linux, image: BtfImage, name: string, use: (fd: number) => T): T {
+  const bytes = image.bytes();
+  const memory = linux.allocate(bytes.length);
+  memory.bytes.set(bytes);
+  const fd = linux.open('btf_load', { btf: memory.address, btf_size: bytes.length });
+  linux.unmap(memory);
+  if (fd < 0) throw new KernelRefusal('ERR_BTF', fd, `${name}: Linux refuses its BTF`);
+  try {
+    return use(fd);
+  } finally {
+    linux.close(fd);
+  }
+}
