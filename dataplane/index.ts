@@ -1,6 +1,7 @@
 /** The public API: object files become Specs, a Lab runs them over packets, maps are JavaScript values. */
 export { EXIT_STATUS, XdplabError, type ErrorCode } from './errors.ts';
 export { loadObject, type LoadOptions } from './bpf/object.ts';
+export { applySettings, type LoaderSettings } from './bpf/loader-settings.ts';
 export { disassemble } from './bpf/disassemble.ts';
 export { programTag } from './bpf/tag.ts';
 export type { CollectionSpec, FunctionSpec, LineInfo, MapSpec, ProgramSpec, ProgramType } from './bpf/spec.ts';

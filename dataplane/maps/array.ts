@@ -10,7 +10,7 @@ import type { MapSpec } from '../bpf/spec.ts';
 import type { Machine } from '../machine/machine.ts';
 import { i32, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
-import { MAP_FLAG, checkAccessFlags, checkPerCpuValue, refuse } from './map-check.ts';
+import { MAP_FLAG, checkAccessFlags, checkMaxEntries, checkPerCpuValue, refuse } from './map-check.ts';
 import { ERRNO, UPDATE, valueStride, type MapCode, type MapGeometry, type MapType } from './map.ts';
 import { copyValue, hasSpinLock } from './special-fields.ts';
 
@@ -57,7 +57,7 @@ function arrayType(id: number, name: string, perCpu: boolean): MapType {
     check(spec) {
       if (spec.keyBytes !== INDEX_BYTES) refuse(spec, name, 'EINVAL', `a key of ${spec.keyBytes} bytes`, `an index of ${INDEX_BYTES}`);
       if (spec.valueBytes === 0) refuse(spec, name, 'EINVAL', 'a value of 0 bytes', 'at least 1');
-      if (spec.maxEntries === 0) refuse(spec, name, 'EINVAL', 'max_entries 0', 'at least 1');
+      checkMaxEntries(spec, name);
       checkAccessFlags(spec, name, perCpu ? FLAGS & ~(MAP_FLAG.MMAPABLE | MAP_FLAG.INNER_MAP | MAP_FLAG.NUMA_NODE) : FLAGS);
       if (spec.valueBytes > MAX_VALUE_BYTES) refuse(spec, name, 'E2BIG', `a value of ${spec.valueBytes} bytes`, `at most ${MAX_VALUE_BYTES}`);
       if (perCpu) checkPerCpuValue(spec, name);

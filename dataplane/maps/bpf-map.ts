@@ -245,7 +245,7 @@ export class BpfMap {
 
   #permitWrite(operation: string): void {
     this.#permit(operation, MAP_FLAG.RDONLY);
-    if (this.#frozen) this.#fail(operation, 'EPERM', 'it is frozen, as .rodata is: set its contents before it is loaded');
+    if (this.#frozen) this.#fail(operation, 'EPERM', 'it is frozen, as .rodata is: set it before it is loaded, under constants in the lab file');
   }
 
   #permit(operation: string, forbidding: number): void {

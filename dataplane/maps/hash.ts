@@ -8,7 +8,7 @@
 import type { MapSpec } from '../bpf/spec.ts';
 import { hashOperations } from './hash-code.ts';
 import { allocateHash, hashSize, type HashKind } from './hash-layout.ts';
-import { MAP_FLAG, checkAccessFlags, checkPerCpuValue, refuse } from './map-check.ts';
+import { MAP_FLAG, checkAccessFlags, checkMaxEntries, checkPerCpuValue, refuse } from './map-check.ts';
 import { roundUp, type MapType } from './map.ts';
 
 const FLAGS = MAP_FLAG.NO_PREALLOC | MAP_FLAG.NO_COMMON_LRU | MAP_FLAG.NUMA_NODE | MAP_FLAG.ACCESS | MAP_FLAG.ZERO_SEED;
@@ -21,7 +21,7 @@ export function checkHash(spec: MapSpec, name: string, { lru, perCpu }: HashKind
   if (!lru && has(MAP_FLAG.NO_COMMON_LRU)) refuse(spec, name, 'EINVAL', 'BPF_F_NO_COMMON_LRU', 'it on an LRU type only');
   if (lru && has(MAP_FLAG.NO_PREALLOC)) refuse(spec, name, 'ENOTSUPP', 'BPF_F_NO_PREALLOC', 'none on an LRU type');
   if (has(MAP_FLAG.NUMA_NODE) && (perCpu || has(MAP_FLAG.NO_COMMON_LRU))) refuse(spec, name, 'EINVAL', 'BPF_F_NUMA_NODE', 'none where memory is per CPU');
-  if (spec.maxEntries === 0) refuse(spec, name, 'EINVAL', 'max_entries 0', 'at least 1');
+  checkMaxEntries(spec, name);
   if (spec.keyBytes === 0) refuse(spec, name, 'EINVAL', 'a key of 0 bytes', 'at least 1');
   if (spec.valueBytes === 0) refuse(spec, name, 'EINVAL', 'a value of 0 bytes', 'at least 1');
   if (spec.keyBytes + spec.valueBytes >= MAX_ENTRY_BYTES) {

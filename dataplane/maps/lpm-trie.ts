@@ -9,7 +9,7 @@ import { call, i32, i64, select, type Callee, type I32 } from '../wasm/expressio
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
 import { ENTRY, HEADER, LEAF, PREFIX_BYTES, SLOT, SLOTS, STRIDE, TABLE, allocateLpm, lpmSize } from './lpm-layout.ts';
 import { LpmTables, nibble } from './lpm-tables.ts';
-import { MAP_FLAG, checkAccessFlags, refuse } from './map-check.ts';
+import { MAP_FLAG, checkAccessFlags, checkMaxEntries, refuse } from './map-check.ts';
 import { ERRNO, UPDATE, type MapCode, type MapType } from './map.ts';
 import { copyBytes, loadWords, wordsAt } from './words.ts';
 
@@ -300,9 +300,9 @@ export const LPM_TRIE: MapType = {
   holds: 'bytes',
   keyHeadBytes: PREFIX_BYTES,
   check(spec) {
-    const { keyBytes, valueBytes, maxEntries, flags } = spec;
+    const { keyBytes, valueBytes, flags } = spec;
     if ((flags & MAP_FLAG.NO_PREALLOC) === 0) refuse(spec, NAME, 'EINVAL', 'no BPF_F_NO_PREALLOC', 'it among map_flags');
-    if (maxEntries === 0) refuse(spec, NAME, 'EINVAL', 'max_entries 0', 'at least 1');
+    checkMaxEntries(spec, NAME);
     if (keyBytes <= PREFIX_BYTES || keyBytes > PREFIX_BYTES + MAX_DATA_BYTES) {
       refuse(spec, NAME, 'EINVAL', `a key of ${keyBytes} bytes`, `${PREFIX_BYTES} of prefix length and 1 to ${MAX_DATA_BYTES} of data`);
     }

@@ -26,6 +26,11 @@ export function refuse(spec: MapSpec, type: string, errno: ErrnoName, found: str
   throw new MapError(errno, `map '${spec.name}' (${type}) declares ${found}, expected ${expected}`);
 }
 
+/** Where there is no size, the program's own loader means to set it. */
+export function checkMaxEntries(spec: MapSpec, type: string): void {
+  if (spec.maxEntries === 0) refuse(spec, type, 'EINVAL', 'max_entries 0', 'at least 1; say it under max_entries in the lab file where a loader would set it');
+}
+
 const hex = (flags: number): string => `0x${flags.toString(16)}`;
 
 /** That there are only flags that the type takes, and no access that excludes itself. */

@@ -7,7 +7,7 @@
  */
 import { i32, memory, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
-import { MAP_FLAG, checkAccessFlags, refuse } from './map-check.ts';
+import { MAP_FLAG, checkAccessFlags, checkMaxEntries, refuse } from './map-check.ts';
 import { ERRNO, UPDATE, valueStride, type MapGeometry, type MapType } from './map.ts';
 import { copyBytes } from './words.ts';
 
@@ -50,7 +50,7 @@ function queueType(id: number, name: string, takes: 'oldest' | 'newest'): MapTyp
     check(spec) {
       if (spec.keyBytes !== 0) refuse(spec, name, 'EINVAL', `a key of ${spec.keyBytes} bytes`, 'none');
       if (spec.valueBytes === 0) refuse(spec, name, 'EINVAL', 'a value of 0 bytes', 'at least 1');
-      if (spec.maxEntries === 0) refuse(spec, name, 'EINVAL', 'max_entries 0', 'at least 1');
+      checkMaxEntries(spec, name);
       checkAccessFlags(spec, name, FLAGS);
     },
     allocate: (machine, spec) => machine.memory.allocate(HEADER.size + spec.maxEntries * valueStride(spec), 64, `map '${spec.name}'`),

@@ -6,7 +6,7 @@
 import type { MapSpec } from '../bpf/spec.ts';
 import { i32, memory, select } from '../wasm/expression.ts';
 import { emitIndex, emitNextIndex } from './array.ts';
-import { checkAccessFlags, refuse } from './map-check.ts';
+import { checkAccessFlags, checkMaxEntries, refuse } from './map-check.ts';
 import { ERRNO, UPDATE, type MapType } from './map.ts';
 import { copyBytes } from './words.ts';
 
@@ -36,7 +36,7 @@ export function slotUpdateErrno({ maxEntries }: MapSpec, family: SlotFamily, key
 export function checkSlots(spec: MapSpec, name: string, valueBytes: readonly number[], flags: number): void {
   if (spec.keyBytes !== INDEX_BYTES) refuse(spec, name, 'EINVAL', `a key of ${spec.keyBytes} bytes`, `an index of ${INDEX_BYTES}`);
   if (!valueBytes.includes(spec.valueBytes)) refuse(spec, name, 'EINVAL', `a value of ${spec.valueBytes} bytes`, valueBytes.join(' or '));
-  if (spec.maxEntries === 0) refuse(spec, name, 'EINVAL', 'max_entries 0', 'at least 1');
+  checkMaxEntries(spec, name);
   checkAccessFlags(spec, name, flags);
 }
 

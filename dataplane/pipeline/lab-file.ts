@@ -5,6 +5,8 @@
  *     - { name: eth0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1/24], xdp: [firewall.bpf.o, lb.bpf.o:balancer] }
  *   routes:     [ { prefix: 0.0.0.0/0, via: 10.0.0.254, device: eth0 } ]
  *   neighbours: [ { address: 10.0.0.254, mac: "02:00:00:00:00:fe", device: eth0 } ]
+ *   constants:   { debug: 1, mode: MODE_STRICT }
+ *   max_entries: { rx_counters: 8 }
  *   maps:
  *     deny: [ { key: 192.0.2.0/24, value: 1 } ]
  *   events: { drop_events: drop_event }
@@ -17,6 +19,7 @@ import { PROGRAM_TYPES, type ProgramType } from '../bpf/spec.ts';
 import { XdplabError } from '../errors.ts';
 import { HOOK_NAMES, type HookName } from '../hooks/hook.ts';
 import { ROUTE_TYPES, type RouteType } from '../machine/network.ts';
+import { plain } from '../program/typed-map.ts';
 import { parseYaml } from './yaml.ts';
 
 /** `object[:program]`, attached in the order given. */
@@ -61,6 +64,9 @@ export interface LabDescription {
   readonly cpus?: number;
   readonly seed?: number;
   readonly share: readonly string[];
+  /** What the programs' own loader sets before it loads them: constants by name, as they stand in the file, and sizes by map name. */
+  readonly constants: Readonly<Record<string, unknown>>;
+  readonly maxEntries: Readonly<Record<string, number>>;
   readonly show: readonly Highlight[];
   /** The struct that a map's records are, by map name. */
   readonly events: ReadonlyMap<string, string>;
@@ -85,11 +91,13 @@ class LabReader {
   }
 
   read(root: unknown): LabDescription {
-    const lab = this.#node(root, 'lab', ['cpus', 'seed', 'share', 'show', 'events', 'devices', 'routes', 'neighbours', 'maps']);
+    const lab = this.#node(root, 'lab', ['cpus', 'seed', 'share', 'constants', 'max_entries', 'show', 'events', 'devices', 'routes', 'neighbours', 'maps']);
     return {
       ...optional('cpus', this.#number(lab, 'cpus', 1, 256)),
       ...optional('seed', this.#number(lab, 'seed', 0, 0xffff_ffff)),
       share: this.#list(lab, 'share').map((name, i) => this.#text(name, `share[${i}]`)),
+      constants: plain(this.#mapping(lab, 'constants')) as Readonly<Record<string, unknown>>,
+      maxEntries: this.#sizes(this.#mapping(lab, 'max_entries')),
       show: this.#list(lab, 'show').map((highlight, i) => this.#highlight(highlight, `show[${i}]`)),
       events: this.#names(lab.get('events') ?? new Map(), 'events'),
       devices: this.#list(lab, 'devices').map((device, i) => this.#device(device, `devices[${i}]`)),
@@ -146,6 +154,10 @@ class LabReader {
 
   #names(value: unknown, at: string): ReadonlyMap<string, string> {
     return new Map([...this.#node(value, at)].map(([key, name]) => [String(key), this.#text(name, `${at}.${String(key)}`)]));
+  }
+
+  #sizes(sizes: Node): Readonly<Record<string, number>> {
+    return Object.fromEntries([...sizes.keys()].map((map) => [String(map), this.#number(sizes, String(map), 1, 0xffff_ffff, 'max_entries') ?? 0]));
   }
 
   #route(value: unknown, at: string): LabDescription['routes'][number] {

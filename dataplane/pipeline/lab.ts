@@ -10,6 +10,7 @@
  *   lab.run(packet).fate; // 'dropped'
  */
 import { XdplabError } from '../errors.ts';
+import { applySettings, type LoaderSettings } from '../bpf/loader-settings.ts';
 import type { CollectionSpec } from '../bpf/spec.ts';
 import { ENGINES } from '../engine/index.ts';
 import type { Engine, EngineName } from '../engine/engine.ts';
@@ -28,7 +29,7 @@ import { DROP_REASONS, FATES, type DropReason, type Fate } from './outcome.ts';
 import { orderAttachments, Pipeline, type Attachment } from './pipeline.ts';
 import { readStatistics, type Statistics } from './statistics.ts';
 
-export interface LabOptions extends MachineOptions {
+export interface LabOptions extends MachineOptions, LoaderSettings {
   /** `wasm` unless said. */
   readonly engine?: EngineName;
   /** Maps of these names are one map for all objects, as if they were pinned by name. */
@@ -71,6 +72,7 @@ export class Lab {
   readonly #attachments: Omit<Attachment, 'index'>[] = [];
   readonly #pinned: PinnedMaps = new Map();
   readonly #share: ReadonlySet<string>;
+  readonly #settings: LoaderSettings;
   #pipeline: Pipeline | undefined;
   #single: { readonly batch: PacketBatch; readonly window: number } | undefined;
 
@@ -78,6 +80,7 @@ export class Lab {
     this.machine = new Machine(options);
     this.engine = ENGINES[options.engine ?? 'wasm'](this.machine);
     this.#share = new Set(options.share);
+    this.#settings = options;
   }
 
   get devices(): readonly NetworkDevice[] {
@@ -128,8 +131,9 @@ export class Lab {
   /** Makes an object's maps. Its programs are compiled when they are attached. */
   load(spec: CollectionSpec, name: string): Collection {
     this.#changing('an object');
-    const maps = new Map([...spec.maps].map(([key, map]) => [key, this.#share.has(map.name) ? ({ ...map, pinning: 'by_name' } as const) : map]));
-    const collection = new Collection(this.machine, { ...spec, maps }, { name, pinned: this.#pinned, load: (program) => this.engine.load(program) });
+    const configured = applySettings(spec, this.#settings, `${name}: `);
+    const maps = new Map([...configured.maps].map(([key, map]) => [key, this.#share.has(map.name) ? ({ ...map, pinning: 'by_name' } as const) : map]));
+    const collection = new Collection(this.machine, { ...configured, maps }, { name, pinned: this.#pinned, load: (program) => this.engine.load(program) });
     this.#collections.push(collection);
     return collection;
   }

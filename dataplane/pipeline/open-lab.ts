@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { XdplabError } from '../errors.ts';
 import type { Btf } from '../bpf/btf.ts';
+import { constantNames } from '../bpf/loader-settings.ts';
 import { defaultKernelBtf, readBtfFile } from '../bpf/kernel-btf.ts';
 import { loadObject } from '../bpf/object.ts';
 import type { CollectionSpec, ProgramType } from '../bpf/spec.ts';
@@ -38,7 +39,7 @@ export interface OpenedLab {
   readonly events: LabDescription['events'];
 }
 
-const NOTHING: LabDescription = { share: [], show: [], events: new Map(), devices: [], routes: [], neighbours: [], maps: new Map() };
+const NOTHING: LabDescription = { share: [], constants: {}, maxEntries: {}, show: [], events: new Map(), devices: [], routes: [], neighbours: [], maps: new Map() };
 
 export async function openLab(sources: LabSources): Promise<OpenedLab> {
   const { file } = sources;
@@ -50,6 +51,8 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
     ...(seed === undefined ? {} : { seed }),
     ...(sources.engine === undefined ? {} : { engine: sources.engine }),
     share: description.share,
+    constants: description.constants,
+    maxEntries: description.maxEntries,
   });
   const objects = new Objects(lab, sources);
   const folder = file === undefined ? '.' : dirname(file);
@@ -62,12 +65,25 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
     for (const choice of programs) await objects.attach({ ...choice, object: resolve(folder, choice.object) }, lab.device(name));
   }
   for (const { hook, program } of sources.programs ?? []) await objects.attach({ hook, ...splitProgram(program) }, lab.devices[0]!);
+  checkSettings(lab, description, file ?? '');
 
   for (const { device, ...route } of description.routes) lab.addRoute({ ...route, ifindex: device === undefined ? 0 : lab.device(device).ifindex });
   for (const { device, ...neighbour } of description.neighbours) lab.addNeighbour({ ...neighbour, ifindex: lab.device(device).ifindex });
   for (const [name, contents] of description.maps) lab.map(name).fill(contents, `${file}: maps.${name}`);
   for (const { map, file: from } of sources.contents ?? []) lab.map(map).fill(parseYaml(await readText(from), from, 'ERR_VALUE'), from);
   return { lab, highlights: description.show, events: description.events };
+}
+
+/** Settings say what every object has of a name; some object must have it. */
+function checkSettings(lab: Lab, { constants, maxEntries }: LabDescription, file: string): void {
+  const known = {
+    constants: lab.maps.flatMap(({ spec }) => constantNames(spec)),
+    max_entries: lab.maps.filter(({ spec }) => spec.section === undefined).map(({ name }) => name),
+  };
+  for (const [setting, names] of [['constants', Object.keys(constants)], ['max_entries', Object.keys(maxEntries)]] as const) {
+    const stranger = names.find((name) => !known[setting].includes(name));
+    if (stranger !== undefined) throw new XdplabError('ERR_LAB', `${file}: ${setting}.${stranger}: no object has it, expected one of ${known[setting].join(', ') || '(none)'}`);
+  }
 }
 
 /** A pair names each other before both are there, so the ifindex has to be in the file. */

@@ -181,7 +181,7 @@ export function sumCpus(perCpu: BtfValue): BtfValue {
 }
 
 /** Mappings of a YAML file as objects that have no prototype to write to. */
-function plain(value: unknown): unknown {
+export function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain);
   if (!(value instanceof Map)) return value;
   const object: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
