@@ -1,7 +1,7 @@
 /** `xdplab replay`: a capture through the programs of a lab, and a picture of what happened. */
 import { Option, type Command } from 'commander';
 import { XdplabError } from '../errors.ts';
-import { highlightTables } from '../insight/highlights.ts';
+import { checkHighlights, highlightTables } from '../insight/highlights.ts';
 import type { LabDescription } from '../pipeline/lab-file.ts';
 import type { Lab } from '../pipeline/lab.ts';
 import { openLab } from '../pipeline/open-lab.ts';
@@ -44,7 +44,7 @@ async function runReplay(capture: string, flags: ReplayFlags): Promise<void> {
   const pace = parsePace(flags.speed);
   checkTargets(capture, flags);
   const { lab, highlights, events } = await openLab(labSources(flags));
-  highlightTables(lab, highlights);
+  checkHighlights(lab, highlights);
   const outputs = new ReplayOutputs(lab, flags, events);
   let result: ReplayResult;
   try {

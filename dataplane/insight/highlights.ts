@@ -31,10 +31,14 @@ export interface HighlightTable {
 
 const DEFAULT_TOP = 8;
 
-/** Throws ERR_LAB for what a lab file asks of maps that have it not, also while they are empty: ask before a long replay. */
 export function highlightTables(lab: Lab, highlights: readonly Highlight[]): HighlightTable[] {
   const wanted = highlights.length > 0 ? highlights : countingMaps(lab);
   return wanted.map((highlight) => table(lab, highlight)).filter(({ rows }) => rows.length > 0);
+}
+
+/** Throws ERR_LAB for what maps are asked that they have not, also while they are empty: to be called before a long replay. */
+export function checkHighlights(lab: Lab, highlights: readonly Highlight[]): void {
+  for (const highlight of highlights) resolveFields(lab, highlight);
 }
 
 function countingMaps(lab: Lab): Highlight[] {
@@ -42,7 +46,14 @@ function countingMaps(lab: Lab): Highlight[] {
   return counting.map((map) => ({ map: lab.mapName(map) }));
 }
 
-function table(lab: Lab, { map: name, title, by, fields: wanted, label, names, top = DEFAULT_TOP }: Highlight): HighlightTable {
+interface Fields {
+  /** What bars are drawn of. */
+  readonly field: string;
+  /** What stands beside them. */
+  readonly shown: readonly string[];
+}
+
+function resolveFields(lab: Lab, { map: name, by, fields: wanted, label }: Highlight): Fields {
   const map = lab.map(name);
   const sample = sampleValue(map.map);
   const field = by ?? firstNumber(sample) ?? 'value';
@@ -51,7 +62,13 @@ function table(lab: Lab, { map: name, title, by, fields: wanted, label, names, t
   if (stranger !== undefined) throw new XdplabError('ERR_LAB', `show: map '${name}' has no field '${stranger}', expected one of ${Object.keys(sample).join(', ')}`);
   if (!isNumber(sample[field])) throw new XdplabError('ERR_LAB', `show: map '${name}': field '${field}' is no number, so no bar can be drawn of it; say which one: by`);
   if (label !== undefined) lookup(lab, label, sampleKey(map.map));
+  return { field, shown };
+}
 
+function table(lab: Lab, highlight: Highlight): HighlightTable {
+  const { map: name, title, label, names, top = DEFAULT_TOP } = highlight;
+  const { field, shown } = resolveFields(lab, highlight);
+  const map = lab.map(name);
   const entries: HighlightRow[] = [];
   for (const [key, perCpu] of map.entries()) {
     const all = flatten(map.perCpu ? sumCpus(perCpu) : perCpu);

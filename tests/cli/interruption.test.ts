@@ -9,7 +9,7 @@ afterAll(() => scratch.remove());
 
 describe('Ctrl-C', () => {
   test('in the middle of a long loop prints the summary so far and ends with 130', async () => {
-    const child = start(['replay', trace('imix.pcap'), '--xdp', object('xdp_lb.bpf.o'), '--loop', '1000000000', '--verdicts', '-']);
+    const child = start(['replay', trace('imix.pcap'), '--xdp', object('flow_counter.bpf.o'), '--loop', '1000000000', '--verdicts', '-']);
     child.stdout.once('data', () => child.kill('SIGINT'));
     const { status, stdout, stderr } = await ended(child);
     expect(status).toBe(130);
@@ -53,8 +53,8 @@ describe('a reader that goes away', () => {
   };
 
   test.each([
-    ['of verdicts', ['replay', trace('demo.pcapng'), '--xdp', object('xdp_lb.bpf.o'), '--loop', '1000', '--verdicts', '-']],
-    ['of packets', ['replay', trace('demo.pcapng'), '--xdp', object('xdp_lb.bpf.o'), '--loop', '1000', '--out', '-']],
+    ['of verdicts', ['replay', trace('demo.pcapng'), '--xdp', object('flow_counter.bpf.o'), '--loop', '1000', '--verdicts', '-']],
+    ['of packets', ['replay', trace('demo.pcapng'), '--xdp', object('flow_counter.bpf.o'), '--loop', '1000', '--out', '-']],
     ['of a listing', ['dump', object('xdp_firewall.bpf.o')]],
   ])('%s ends the command quietly', async (_what, args) => {
     expect(await left(args)).toEqual({ status: 0, stderr: '' });

@@ -15,11 +15,11 @@ const USAGE = 2;
 const REFUSED = 3;
 
 function lab(name: string, text: string): string[] {
-  return ['replay', IMIX, '--lab', scratch.file(name, text)];
+  return ['replay', IMIX, '--engine', 'interpreter', '--lab', scratch.file(name, text)];
 }
 
 function contents(name: string, text: string): string[] {
-  return ['replay', IMIX, '--xdp', LB, '--map', `vips=${scratch.file(name, text)}`];
+  return ['replay', IMIX, '--engine', 'interpreter', '--xdp', LB, '--map', `vips=${scratch.file(name, text)}`];
 }
 
 /** An object whose first instruction has an opcode that there is none of. */

@@ -11,15 +11,16 @@ afterAll(() => scratch.remove());
 
 const IMIX = readFileSync(trace('imix.pcap'));
 const LB = object('xdp_lb.bpf.o');
+const COUNTER = object('flow_counter.bpf.o');
 const FIREWALL = object('xdp_firewall.bpf.o');
 const TC = object('tc_firewall.bpf.o');
 
 describe('standard input', () => {
-  const piped = (input: Uint8Array, ...args: readonly string[]) => replaySummary(['-', '--xdp', LB, ...args], { input });
+  const piped = (input: Uint8Array, ...args: readonly string[]) => replaySummary(['-', '--xdp', COUNTER, ...args], { input });
 
   test('is read like a file: plain, gzip, and as far as asked', async () => {
     const [file, plain, gzip, some] = await Promise.all([
-      replaySummary([trace('imix.pcap'), '--xdp', LB]),
+      replaySummary([trace('imix.pcap'), '--xdp', COUNTER]),
       piped(IMIX),
       piped(gzipSync(IMIX)),
       piped(IMIX, '--limit', '10'),
@@ -49,7 +50,7 @@ test('--reader pcap-parser reads the same packets', async () => {
   micro.writeUInt32LE(0xa1b2c3d4, 0);
   for (let at = 24; at < micro.length; at += 16 + micro.readUInt32LE(at + 8)) micro.writeUInt32LE(Math.floor(micro.readUInt32LE(at + 4) / 1000), at + 4);
   const path = scratch.file('micro.pcap', micro);
-  const [native, other] = await Promise.all(['native', 'pcap-parser'].map((reader) => replaySummary([path, '--xdp', LB, '--reader', reader, '--verdicts', scratch.at(`${reader}.ndjson`)])));
+  const [native, other] = await Promise.all(['native', 'pcap-parser'].map((reader) => replaySummary([path, '--xdp', COUNTER, '--reader', reader, '--verdicts', scratch.at(`${reader}.ndjson`)])));
   expect(other!.statistics).toEqual(native!.statistics);
   expect(other!.statistics.packets).toBe(400);
   expect(readFileSync(scratch.at('pcap-parser.ndjson'), 'utf8')).toBe(readFileSync(scratch.at('native.ndjson'), 'utf8'));
@@ -61,7 +62,7 @@ describe('a damaged capture', () => {
     const { packets, damage } = await readCapture(path);
     expect(packets.length).toBeGreaterThan(10);
     const [picture, json] = await Promise.all([
-      xdplab(['replay', path, '--xdp', LB, '--out', scratch.at('left.pcapng'), '--verdicts', scratch.at('left.ndjson'), '--maps-out', scratch.at('left')]),
+      xdplab(['replay', path, '--xdp', COUNTER, '--out', scratch.at('left.pcapng'), '--verdicts', scratch.at('left.ndjson'), '--maps-out', scratch.at('left')]),
       xdplab(['replay', path, '--json']),
     ]);
     expect(picture).toMatchObject({ status: 1, stderr: `xdplab: ${damage!}\n` });
@@ -71,13 +72,13 @@ describe('a damaged capture', () => {
     expect(left.damage).toBeUndefined();
     expect(left.packets.length).toBe(packets.length);
     expect(readFileSync(scratch.at('left.ndjson'), 'utf8').trimEnd().split('\n')).toHaveLength(packets.length);
-    expect(JSON.parse(readFileSync(scratch.at('left/vips.json'), 'utf8'))).toMatchObject({ entries: [] });
+    expect(JSON.parse(readFileSync(scratch.at('left/flows.json'), 'utf8'))).toMatchObject({ name: 'flows', type: 'hash' });
     expect(json).toMatchObject({ status: 1 });
     expect(JSON.parse(json.stdout)).toMatchObject({ replay: { packets: packets.length, damage } });
   });
 
   test('of which nothing can be run is no success', async () => {
-    const { status, stdout, stderr } = await xdplab(['replay', trace('raw-ip.pcap'), '--xdp', LB]);
+    const { status, stdout, stderr } = await xdplab(['replay', trace('raw-ip.pcap'), '--xdp', COUNTER]);
     expect({ status, stderr }).toEqual({ status: 1, stderr: `xdplab: ${trace('raw-ip.pcap')}: none of its 50 packets could be run: not an Ethernet capture\n` });
     expect(stdout).toContain('LINK_TYPE');
   });

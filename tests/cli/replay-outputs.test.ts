@@ -155,7 +155,7 @@ describe('--out', () => {
   test('as pcap, and packed, has the same packets', async () => {
     const small = trace('imix.pcap');
     const names = ['a.pcap', 'a.pcap.gz', 'a.pcapng.gz'];
-    await Promise.all(names.map((name) => replaySummary([small, '--xdp', object('xdp_lb.bpf.o'), '--loop', '3', '--limit', '1000', '--out', scratch.at(name)])));
+    await Promise.all(names.map((name) => replaySummary([small, '--xdp', object('flow_counter.bpf.o'), '--loop', '3', '--limit', '1000', '--out', scratch.at(name)])));
     const [plain, ...packed] = await Promise.all(names.map((name) => readCapture(scratch.at(name))));
     expect(plain!.packets.length).toBe(1000);
     const times = plain!.packets.map(({ timestampNs }) => timestampNs);
@@ -168,7 +168,7 @@ describe('--out', () => {
   });
 
   test('keeps packets that are not Ethernet as what they are', async () => {
-    const { statistics } = await replaySummary([trace('interfaces.pcapng'), '--xdp', object('xdp_lb.bpf.o'), '--out', scratch.at('interfaces.pcapng')]);
+    const { statistics } = await replaySummary([trace('interfaces.pcapng'), '--xdp', object('flow_counter.bpf.o'), '--out', scratch.at('interfaces.pcapng')]);
     expect(statistics.reasons).toMatchObject([{ reason: 'LINK_TYPE', packets: 50 }]);
     const [input, output] = await Promise.all([readCapture(trace('interfaces.pcapng')), readCapture(scratch.at('interfaces.pcapng'))]);
     expect(output.packets.map(({ bytes }) => Buffer.from(bytes))).toEqual(input.packets.map(({ bytes }) => Buffer.from(bytes)));

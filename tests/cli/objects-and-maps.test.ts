@@ -1,0 +1,126 @@
+/** `show`, `dump`, `map` and `supported`: looking at objects, at what they are compiled to, and at saved maps. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadObject } from '../../dataplane/bpf/object.ts';
+import { programTag } from '../../dataplane/bpf/tag.ts';
+import { supportedMarkdown } from '../../dataplane/insight/supported.ts';
+import { object, Scratch, trace, xdplab, type Run } from './run-cli.ts';
+
+const scratch = new Scratch();
+afterAll(() => scratch.remove());
+
+async function says(...args: readonly string[]): Promise<string> {
+  const { status, stdout, stderr } = await xdplab(args);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  return stdout;
+}
+
+const spec = loadObject(readFileSync(object('tc_firewall.bpf.o')), { name: 'tc_firewall.bpf.o' });
+
+describe('show', () => {
+  test('lists programs, maps, variables and types', async () => {
+    const text = await says('show', object('tc_firewall.bpf.o'));
+    expect(text).toMatch(/^license Dual MIT\/GPL$/m);
+    for (const { name, section, instructions } of spec.programs.values()) {
+      expect(text).toMatch(new RegExp(`^ {2}${name} +${section} +sched_cls +${programTag(instructions)} +${instructions.length}$`, 'm'));
+    }
+    expect(text).toMatch(/^ {2}connections +lru_hash +struct connection_key +struct connection +65536 {2}pinned by name$/m);
+    expect(text).toMatch(/^ {2}timeout_seconds = \[0,30,60,7440/m);
+    expect(text).toMatch(/^BTF .*\d+ struct/m);
+  });
+
+  test('says the same as JSON', async () => {
+    const shown = JSON.parse(await says('show', '--json', object('tc_firewall.bpf.o'))) as Record<string, unknown>;
+    expect(Object.keys(shown)).toEqual(['license', 'programs', 'maps', 'globals', 'btf']);
+    expect(shown['programs']).toMatchObject([...spec.programs.values()].map(({ name, section, instructions }) => ({ name, section, type: 'sched_cls', tag: programTag(instructions), subprograms: ['act'] })));
+    expect(shown['maps']).toContainEqual(expect.objectContaining({ name: 'trusted_v4', type: 'lpm_trie', keyBytes: 8, valueBytes: 4, maxEntries: 16_384, pinning: 'by_name' }));
+    expect(shown['globals']).toMatchObject([{ section: '.rodata', variables: { timeout_seconds: expect.arrayContaining([7440]) as unknown } }]);
+  });
+});
+
+describe('dump', () => {
+  const flowCounter = loadObject(readFileSync(object('flow_counter.bpf.o')), { name: 'flow_counter.bpf.o' }).programs.get('flow_counter')!;
+
+  test('prints instructions as bpftool does, below their lines of C', async () => {
+    const text = await says('dump', object('flow_counter.bpf.o'));
+    expect(text.split('\n')[0]).toBe(`xdp  name flow_counter  tag ${programTag(flowCounter.instructions)}  gpl`);
+    expect(text).toMatch(/^; void \*data = \(void \*\)\(long\)ctx->data;\n +1: \(61\) r4 = \*\(u32 \*\)\(r1 \+0\)$/m);
+    expect(text).toMatch(/^ +\d+: \(85\) call bpf_map_lookup_elem#1$/m);
+    expect(text).toMatch(/^ +\d+: \(18\) r1 = map\[flows\]$/m);
+    const slots = [...text.matchAll(/^ +(\d+): \([0-9a-f]{2}\) /gm)].map(([, slot]) => Number(slot));
+    expect(slots).toEqual(flowCounter.instructions.flatMap(({ kind }, slot) => (kind === 'upper' ? [] : [slot])));
+  });
+
+  test('places lines of C where asked, and takes every program or the one that is named', async () => {
+    const [all, one] = await Promise.all([says('dump', '--insns', object('tc_firewall.bpf.o')), says('dump', '--linum', `${object('tc_firewall.bpf.o')}:tc_fw_egress`)]);
+    expect(all.match(/^sched_cls {2}name \w+/gm)).toEqual(['sched_cls  name tc_fw_ingress', 'sched_cls  name tc_fw_egress']);
+    expect(one.match(/^sched_cls {2}name \w+/gm)).toEqual(['sched_cls  name tc_fw_egress']);
+    expect(one).toMatch(/^tc_fw_egress:$/m);
+    expect(one).toMatch(/^act:$/m);
+    expect(one).toMatch(/call pc[+-]\d+#act/);
+    expect(one).toMatch(/^; return filter\(skb, CT_EGRESS\); \[file:.*tc_firewall\.bpf\.c line_num:\d+ line_col:\d+\]$/m);
+  });
+
+  test('--wat is WebAssembly text that assembles', async () => {
+    const { default: wabt } = await import('wabt');
+    const text = await says('dump', '--wat', object('flow_counter.bpf.o'));
+    const module = (await wabt()).parseWat('flow_counter.wat', text, { tail_call: true, bulk_memory: true, sign_extension: true });
+    expect(module.toBinary({}).buffer.length).toBeGreaterThan(1000);
+    module.destroy();
+  });
+});
+
+describe('map', () => {
+  const [before, after] = [scratch.at('before'), scratch.at('after')];
+  const at = (folder: string, map: string): string => join(folder, `${map}.json`);
+  let runs: Run[];
+  beforeAll(async () => {
+    const lab = ['--lab', object('demo.yaml')];
+    runs = await Promise.all([
+      xdplab(['replay', trace('icmp.pcap'), ...lab, '--maps-out', before]),
+      xdplab(['replay', trace('fragments.pcap'), ...lab, '--maps-out', after]),
+    ]);
+  });
+
+  test('list names the maps of a folder', async () => {
+    expect(runs.map(({ status }) => status)).toEqual([0, 0]);
+    const [text, json] = await Promise.all([says('map', 'list', before), says('map', 'list', '--json', before)]);
+    expect(text).toMatch(/^name +type +entries +max_entries\n/);
+    expect(text).toMatch(/^vips +hash +7 +64$/m);
+    expect(JSON.parse(json)).toContainEqual({ name: 'vips', type: 'hash', entries: 7, maxEntries: 64 });
+  });
+
+  test('dump prints entries, and adds up CPUs', async () => {
+    const [vips, sum] = await Promise.all([says('map', 'dump', at(before, 'vips')), says('map', 'dump', '--sum', '--json', at(before, 'lb_counters'))]);
+    expect(vips).toMatch(/^vips {2}hash, 7 of 64 entries\n/);
+    expect(vips).toContain('  { address: fd00::100, port: 443, protocol: tcp }: { id: 3, flags: 0 }\n');
+    expect(JSON.parse(sum)).toContainEqual({ key: 'LB_ECHO_ANSWERED', value: 30 });
+  });
+
+  test('lookup finds a key as it is printed, or as JSON', async () => {
+    const printed = says('map', 'lookup', at(before, 'vips'), '{ address: 10.0.0.101, port: 53, protocol: udp }');
+    const json = says('map', 'lookup', '--json', at(before, 'vips'), '{"address":"10.0.0.101","port":53,"protocol":"udp"}');
+    const missing = xdplab(['map', 'lookup', at(before, 'vips'), 'nope']);
+    expect(await printed).toBe('{ id: 2, flags: VIP_STATELESS }\n');
+    expect(JSON.parse(await json)).toEqual({ id: 2, flags: 'VIP_STATELESS' });
+    expect(await missing).toMatchObject({ status: 2, stdout: '', stderr: expect.stringMatching(/map 'vips' has no key nope; 'xdplab map dump' lists its 7 keys\n$/) as string });
+  });
+
+  test('diff tells what came, what went and what changed', async () => {
+    const [changes, none] = await Promise.all([says('map', 'diff', '--json', at(before, 'lb_counters'), at(after, 'lb_counters')), says('map', 'diff', at(before, 'vips'), at(after, 'vips'))]);
+    const kinds = new Map((JSON.parse(changes) as { key: string; before?: unknown; after?: unknown }[]).map((change) => [change.key, Object.keys(change).slice(1)]));
+    expect(kinds.get('LB_ECHO_ANSWERED')).toEqual(['before']);
+    expect(kinds.get('LB_FRAGMENT')).toEqual(['after']);
+    expect(kinds.get('LB_FORWARDED')).toEqual(['before', 'after']);
+    expect(none).toBe('no difference\n');
+    const text = await says('map', 'diff', at(before, 'lb_counters'), at(after, 'lb_counters'));
+    expect(text).toMatch(/^- LB_ECHO_ANSWERED: \[30/m);
+    expect(text).toMatch(/^\+ LB_FRAGMENT: /m);
+    expect(text).toMatch(/^~ LB_FORWARDED: .* -> /m);
+  });
+});
+
+test('supported prints the page that docs/ has', async () => {
+  expect(await says('supported')).toBe(supportedMarkdown());
+});
