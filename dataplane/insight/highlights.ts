@@ -70,7 +70,7 @@ function table(lab: Lab, highlight: Highlight): HighlightTable {
   const { field, shown } = resolveFields(lab, highlight);
   const map = lab.map(name);
   const entries: HighlightRow[] = [];
-  for (const [key, perCpu] of map.entries()) {
+  for (const [key, perCpu] of map.writtenEntries()) {
     const all = flatten(map.perCpu ? sumCpus(perCpu) : perCpu);
     const amount = all[field];
     if (!isNumber(amount) || amount <= 0) continue;

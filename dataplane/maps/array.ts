@@ -22,6 +22,25 @@ function blockBytes(spec: MapSpec): number {
   return spec.maxEntries * valueStride(spec);
 }
 
+/** Walks the words of the values: a real object declares 33 million, and few are ever written. */
+function nonZeroIndexes({ spec, machine, storage }: MapGeometry, blocks: number): number[] {
+  const { u32 } = machine.memory;
+  const [first, stride, block] = [storage, valueStride(spec), blockBytes(spec)].map((bytes) => bytes / 4) as [number, number, number];
+  const isNonZero = (at: number): boolean => {
+    for (let word = at; word < at + stride; word++) if (u32[word] !== 0) return true;
+    return false;
+  };
+  const found: number[] = [];
+  for (let index = 0; index < spec.maxEntries; index++) {
+    for (let at = first + index * stride, cpu = 0; cpu < blocks; at += block, cpu++) {
+      if (!isNonZero(at)) continue;
+      found.push(index);
+      break;
+    }
+  }
+  return found;
+}
+
 /** Address of a value of the first CPU's block. `index` is less than maxEntries. */
 function valueAt({ spec, storage }: MapGeometry, index: I32, block = 0): I32 {
   return i32.add(i32.mul(index, i32.const(valueStride(spec))), i32.const(storage + block));
@@ -66,6 +85,7 @@ function arrayType(id: number, name: string, perCpu: boolean): MapType {
       return machine.memory.allocate(blockBytes(spec) * (perCpu ? machine.cpus : 1), 64, `map '${spec.name}'`);
     },
     size: ({ spec }) => spec.maxEntries,
+    nonZero: (geometry) => nonZeroIndexes(geometry, perCpu ? geometry.machine.cpus : 1),
     operations: {
       lookup(f, { geometry }) {
         const index = emitIndex(f, geometry, 0);

@@ -144,6 +144,17 @@ export class BpfMap {
     }
   }
 
+  /** Of arrays, the entries that are not all zero; all entries of other maps. */
+  *writtenEntries(): Generator<[key: Uint8Array, value: Uint8Array], void, undefined> {
+    const indexes = this.type.nonZero?.(this.geometry);
+    if (indexes === undefined) return yield* this.entries();
+    for (const index of indexes) {
+      const key = u32Bytes(index);
+      const value = this.lookup(key);
+      if (value?.some((byte) => byte !== 0)) yield [key, value];
+    }
+  }
+
   /** Puts a map into a map of maps, by index or key. */
   setMap(key: number | Uint8Array, map: BpfMap): void {
     this.update(this.#keyOf(key), u32Bytes(map.id));

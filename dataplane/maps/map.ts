@@ -110,6 +110,8 @@ export interface MapType {
   values?(geometry: MapGeometry): Iterable<Uint8Array>;
   /** Entries it has now. */
   size(geometry: MapGeometry): number;
+  /** For types where all indexes have a value: those whose value is not all zero, found without a call for each. */
+  nonZero?(geometry: MapGeometry): readonly number[];
   /** For types whose values are references: what user space writes and reads instead of what a slot keeps. */
   readonly references?: References;
   /** Operations it has; one that is missing answers what `missing` says, or else NULL for a lookup and -EOPNOTSUPP. */

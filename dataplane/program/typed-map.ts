@@ -76,17 +76,16 @@ export class TypedMap {
     for (const [key, value] of this.map.entries()) yield [this.#key.read(key), this.#read(value)];
   }
 
+  /** The same without the entries of arrays that are all zero: quick where an array declares millions. */
+  *writtenEntries(): Generator<[key: BtfValue, value: BtfValue], void, undefined> {
+    for (const [key, value] of this.map.writtenEntries()) yield [this.#key.read(key), this.#read(value)];
+  }
+
   /** Everything in it; entries of arrays that are all zero are left out. */
   dump(): MapDump {
     const { name, type, spec } = this.map;
-    const entries: { key: BtfValue; value: BtfValue }[] = [];
-    const isIndexed = type.name.endsWith('array');
-    if (type.holds !== 'records' && type.holds !== 'events') {
-      for (const [key, bytes] of this.map.entries()) {
-        if (isIndexed && bytes.every((byte) => byte === 0)) continue;
-        entries.push({ key: this.#key.read(key), value: this.#read(bytes) });
-      }
-    }
+    const isReadable = type.holds !== 'records' && type.holds !== 'events';
+    const entries = isReadable ? Array.from(this.writtenEntries(), ([key, value]) => ({ key, value })) : [];
     return { name, type: type.name, maxEntries: spec.maxEntries, entries };
   }
 

@@ -281,6 +281,17 @@ describe('contents', () => {
     expect(entries).toHaveLength(type === ARRAY || type === PERCPU_ARRAY ? 4 : 0);
   });
 
+  test.each([ARRAY, PERCPU_ARRAY])('of a $name of millions are found where they were written', (type) => {
+    const map = makeMap(type, { valueBytes: 12, maxEntries: 8_000_000 }, new Machine({ cpus: 2 }));
+    const value = new Uint8Array(map.userValueBytes);
+    value[value.length - 5] = 7; // The last byte of the last CPU's value, before its padding.
+    for (const index of [0, 4_000_000, 7_999_999]) map.update(u32(index), value);
+    map.update(u32(1), new Uint8Array(map.userValueBytes));
+    const began = performance.now();
+    expect([...map.writtenEntries()].map(([key, bytes]) => [hex(key), hex(bytes)])).toEqual([0, 4_000_000, 7_999_999].map((index) => [hex(u32(index)), hex(value)]));
+    expect(performance.now() - began).toBeLessThan(1000);
+  });
+
   test('of a queue and a stack are listed in the order they would leave', () => {
     for (const type of [QUEUE, STACK]) {
       const map = makeMap(type, { keyBytes: 0, maxEntries: 3 });
