@@ -4,7 +4,7 @@
  * Invariant: a file is created before the first packet runs, so that a bad path is known at once, and is complete
  * after `close`, however the replay ended.
  */
-import { mkdirSync, statSync, writeFileSync, type Stats } from 'node:fs';
+import { mkdirSync, statSync, type Stats } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { XdplabError } from '../errors.ts';
 import type { NetworkDevice } from '../machine/network.ts';
@@ -17,6 +17,7 @@ import { jsonText } from '../pipeline/json-text.ts';
 import type { Lab } from '../pipeline/lab.ts';
 import type { BatchObserver } from '../pipeline/pipeline.ts';
 import { VerdictLog } from '../pipeline/verdict-log.ts';
+import type { MapDump } from '../program/typed-map.ts';
 
 export interface OutputFlags {
   readonly out?: string;
@@ -102,12 +103,8 @@ export class ReplayOutputs {
   writeMaps(): void {
     if (this.#mapsFolder === undefined) return;
     for (const map of this.#lab.maps) {
-      const path = join(this.#mapsFolder, `${this.#lab.mapName(map).replaceAll(/[^\w.-]/g, '_')}.json`);
-      try {
-        writeFileSync(path, `${jsonText(this.#lab.typed(map).dump(), 2)}\n`);
-      } catch (error) {
-        throw fileError(path, error);
-      }
+      const name = this.#lab.mapName(map).replaceAll(/[^\w.-]/g, '_');
+      writeMap(join(this.#mapsFolder, `${name}.json`), this.#lab.typed(map).dump());
     }
   }
 
@@ -129,6 +126,15 @@ export class ReplayOutputs {
     this.#files.push(file);
     return (text) => file.writeText(text);
   }
+}
+
+/** JSON with an entry on each line, for people, for diff and for maps that are too long for one text. */
+function writeMap(path: string, { entries, ...facts }: MapDump): void {
+  const file = new OutputFile(path);
+  file.writeText(`${jsonText(facts).slice(0, -1)},"entries":[`);
+  entries.forEach((entry, index) => file.writeText(`${index === 0 ? '' : ','}\n${jsonText(entry)}`));
+  file.writeText('\n]}\n');
+  file.close();
 }
 
 function makeFolder(path: string): void {

@@ -1,10 +1,11 @@
 /** Where packets and programs come from: standard input, packed captures, readers, hooks, lab and map files, pace. */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { spawnSync } from 'node:child_process';
 import { afterAll, describe, expect, test } from 'vitest';
 import { readCapture } from '../packet/crafted-capture.ts';
-import { object, replaySummary, Scratch, trace, xdplab } from './run-cli.ts';
+import { object, replaySummary, REPOSITORY, Scratch, trace, xdplab } from './run-cli.ts';
 
 const scratch = new Scratch();
 afterAll(() => scratch.remove());
@@ -123,6 +124,19 @@ describe('programs, their chains and what is in their maps', () => {
     expect(exact).toMatchObject({ status: 0, stderr: '' });
     const entries = (name: string): number => (JSON.parse(readFileSync(scratch.at(`two/${name}`), 'utf8')) as { entries: unknown[] }).entries.length;
     expect([entries('xdp_lb.bpf.o_vips.json'), entries('other.bpf.o_vips.json')]).toEqual([0, 1]);
+  });
+
+  test('types that no section says, and the CPUs of per-CPU maps, come from options too', async () => {
+    const legacy = join(REPOSITORY, 'tests/bpf/objects/legacy-iproute2.bpf.o:tail');
+    const [unknown, typed, cpus] = await Promise.all([
+      xdplab(['replay', trace('imix.pcap'), '--xdp', legacy]),
+      replaySummary([trace('imix.pcap'), '--xdp', legacy, '--type', 'xdp']),
+      replaySummary([trace('imix.pcap'), '--xdp', LB, '--cpus', '3', '--seed', '7', '--maps-out', scratch.at('three')]),
+    ]);
+    expect(unknown.stderr).toBe("xdplab: legacy-iproute2.bpf.o: program 'tail': section '7/3' does not say the program's type; say it with --type or in the lab file\n");
+    expect(typed.statistics.programs).toMatchObject([{ program: 'tail', packets: 400 }]);
+    expect(cpus.statistics.packets).toBe(400);
+    expect(JSON.parse(readFileSync(scratch.at('three/lb_counters.json'), 'utf8'))).toMatchObject({ entries: [{ key: 'LB_PASSED', value: [400, 0, 0] }] });
   });
 
   test('a lab file finds its objects beside itself, and options go behind it', async () => {

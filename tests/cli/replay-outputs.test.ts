@@ -215,6 +215,10 @@ describe('--maps-out', () => {
   test('spells keys and values as the types do', () => {
     expect(read('vips')).toMatchObject({ name: 'vips', type: 'hash', maxEntries: 64 });
     expect(read('vips').entries).toContainEqual({ key: { address: '10.0.0.100', port: 80, protocol: 'tcp' }, value: { id: 0, flags: 0 } });
+    expect(readFileSync(scratch.at('deep/maps/vips.json'), 'utf8').split('\n').slice(0, 2)).toEqual([
+      '{"name":"vips","type":"hash","maxEntries":64,"entries":[',
+      '{"key":{"address":"10.0.0.100","port":80,"protocol":"tcp"},"value":{"id":0,"flags":0}},',
+    ]);
     expect(read('ct_counters').entries.map(({ key }) => key)).toContain('CT_PASS_CONNECTION');
   });
 });
