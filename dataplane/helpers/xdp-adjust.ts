@@ -16,6 +16,8 @@ import type { ModuleBuilder } from '../wasm/module-builder.ts';
 import type { Helper } from './helper.ts';
 import { XDP_PROGRAMS } from './program-sets.ts';
 
+/** What the meta_len of struct skb_shared_info, a u8, can say. */
+const LONGEST_METADATA_BYTES = 255;
 /** Fragments behind the linear part of a large packet are pages, all full but the last. */
 const FRAGMENT_BYTES = 4096;
 
@@ -81,7 +83,8 @@ function adjustMeta(f: FunctionBuilder<'i32'>, ctx: I32, delta: I32): void {
   refuse(f, i32.gtS(delta, i32.sub(data, meta)), ERRNO.EINVAL);
   refuse(f, i32.ltS(i32.add(i32.sub(meta, firstUsable(ctx)), delta), i32.const(0)), ERRNO.EINVAL);
   const moved = f.let(i32.add(meta, delta), 'moved');
-  refuse(f, i32.and(i32.sub(data, moved), i32.const(3)), ERRNO.EACCES);
+  const metadataBytes = f.let(i32.sub(data, moved), 'metadataBytes');
+  refuse(f, i32.or(i32.and(metadataBytes, i32.const(3)), i32.gtU(metadataBytes, i32.const(LONGEST_METADATA_BYTES))), ERRNO.EACCES);
   expose(f, ctx, moved);
   f.do(i32.store(ctx, XDP_MD.data_meta, moved));
 }

@@ -34,6 +34,8 @@ const CASES: readonly [sentence: string, ...steps: Step[]][] = [
   ['no tail delta is too large to be refused', tail(-0x8000_0000, 'EINVAL', 64), tail(0x7fff_ffff, 'EINVAL', 64)],
   ['metadata may fill the headroom', meta(-216, 0, 216), meta(-4, 'EINVAL', 216)],
   ['metadata is a multiple of 4', meta(-6, 'EACCES', 0)],
+  // As net/core/filter.c has it, not recorded: skb_shared_info keeps the length in a byte.
+  ['metadata has at most 252 bytes, whatever room there is', head(40, 0, 24), meta(-256, 'EACCES', 0, 24), meta(-252, 0, 252, 24)],
   ['space is checked before alignment', meta(-217, 'EINVAL', 0)],
   ['metadata does not start inside the packet', meta(4, 'EINVAL', 0), meta(1, 'EINVAL', 0)],
   ['metadata grows and shrinks', meta(-8, 0, 8), meta(-4, 0, 12), meta(12, 0, 0), meta(0, 0, 0)],
