@@ -23,7 +23,6 @@ import { DESCRIPTOR, PacketBatch } from '../packet/packet-batch.ts';
 import { Collection, type PinnedMaps } from '../program/collection.ts';
 import type { Program } from '../program/program.ts';
 import { TypedMap } from '../program/typed-map.ts';
-import { broadcastTargets } from './broadcast.ts';
 import { RECORD } from './layout.ts';
 import { DROP_REASONS, FATES, type DropReason, type Fate } from './outcome.ts';
 import { orderAttachments, Pipeline, type Attachment } from './pipeline.ts';
@@ -181,7 +180,7 @@ export class Lab {
     if (this.#pipeline === undefined) {
       if (this.#devices.length === 0) this.addDevice({ name: 'eth0' });
       const attachments = orderAttachments(this.#devices, this.#attachments);
-      this.#pipeline = new Pipeline(this.machine, this.#devices, attachments, (map, exclude) => broadcastTargets(this.maps, map, exclude));
+      this.#pipeline = new Pipeline(this.machine, this.#devices, attachments);
     }
     return this.#pipeline;
   }

@@ -86,5 +86,5 @@ export const LOOP = {
 /** Hops between devices that one packet may make: Linux's XMIT_RECURSION_LIMIT. */
 export const MAX_HOPS = 8;
 
-/** The packet loop keeps room for the records of one packet: every hop may run a whole chain. */
-export const MAX_RECORDS_PER_PACKET = 256;
+/** Chains that one packet may meet: XDP and TC where it comes in, one more with each hop. */
+export const MAX_CHAINS = 2 + MAX_HOPS;

@@ -11,7 +11,7 @@ import { FRAME, SK_BUFF, XDP_MD } from '../packet/frame.ts';
 import { DESCRIPTOR, NO_VERDICT } from '../packet/packet-batch.ts';
 import { call, i32, i64, type Callee } from '../wasm/expression.ts';
 import type { FunctionBuilder, Label, Local } from '../wasm/function-builder.ts';
-import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP, MAX_RECORDS_PER_PACKET, RECORD } from './layout.ts';
+import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP } from './layout.ts';
 import { judge, outcomeNumber, runChain } from './loop/chain.ts';
 import { LoopCode, type LoopAddresses } from './loop/loop-code.ts';
 import { receive } from './loop/receive.ts';
@@ -133,7 +133,7 @@ function defineRun(parts: Parts): Callee<'i32'> {
           // Room for this packet's frame and records, or the batch ends here and the caller drains both.
           const frame = i32.add(i32.load(d, DESCRIPTOR.captured), i32.const(FRAME.skbHeadroom + FRAME.size));
           f.if(i32.gtU(i32.add(cell(LOOP.arenaCursor), frame), i32.const(at.arenaEnd)), () => f.return(done));
-          const records = i32.add(cell(LOOP.recordCursor), i32.const(MAX_RECORDS_PER_PACKET * RECORD.size));
+          const records = i32.add(cell(LOOP.recordCursor), i32.const(at.recordBytesPerPacket));
           f.if(i32.gtU(records, i32.const(at.recordsEnd)), () => f.return(done));
         },
         () => setCell(f, LOOP.recordCursor, i32.const(at.records)),

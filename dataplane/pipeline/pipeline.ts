@@ -14,7 +14,8 @@ import { SK_BUFF, XDP_MD } from '../packet/frame.ts';
 import { DESCRIPTOR, type PacketBatch } from '../packet/packet-batch.ts';
 import type { Program } from '../program/program.ts';
 import { compileModule } from '../wasm/compile.ts';
-import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP, MAX_RECORDS_PER_PACKET, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
+import { broadcastTargets } from './broadcast.ts';
+import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP, MAX_CHAINS, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
 import { DROP_REASON, type DropReason } from './outcome.ts';
 import { writeLinkAddresses } from './neighbour.ts';
 import { DEFAULT_KEY, TOEPLITZ_TABLE_BYTES, toeplitzTable } from './receive-side-scaling.ts';
@@ -36,11 +37,10 @@ export interface BatchObserver {
   finished(batch: PacketBatch, first: number, count: number, records: DataView, recordCount: number): void;
 }
 
-/** Sends an XDP frame to each device of a map; returns the ifindexes it went to. */
-export type Broadcast = (mapDescriptor: number, excludeIfindex: number) => readonly number[];
-
 const ARENA_BYTES = 4 << 20;
-const RECORDS_BYTES = RECORD.size * MAX_RECORDS_PER_PACKET * 16;
+/** Room for the records of as many packets as run between two looks at them, and of a few that meet every program. */
+const RECORDS_BYTES = 1 << 17;
+const MOST_RECORDS_PACKETS = 4;
 export const MAX_INTERFACES = 1024;
 
 const FAULT_REASON: Readonly<Record<number, DropReason>> = {
@@ -62,7 +62,7 @@ export class Pipeline {
   readonly #records: Region;
   readonly #loop: PacketLoop;
 
-  constructor(machine: Machine, devices: readonly NetworkDevice[], attachments: readonly Attachment[], broadcast: Broadcast) {
+  constructor(machine: Machine, devices: readonly NetworkDevice[], attachments: readonly Attachment[]) {
     this.machine = machine;
     this.devices = devices;
     this.attachments = attachments;
@@ -72,7 +72,8 @@ export class Pipeline {
     this.#attachmentTable = memory.allocate(attachments.length * ATTACHMENT.size, 64, 'attachments');
     this.#interfaces = memory.allocate(MAX_INTERFACES * 4, 64, 'capture interfaces');
     this.#arena = memory.allocate(ARENA_BYTES, 4096, 'frames');
-    this.#records = memory.region(RECORDS_BYTES, 64, 'verdict records');
+    const recordBytesPerPacket = RECORD.size * MAX_CHAINS * longestChain(attachments);
+    this.#records = memory.region(Math.max(RECORDS_BYTES, recordBytesPerPacket * MOST_RECORDS_PACKETS), 64, 'verdict records');
     const code = emitPacketLoop({
       cpuBlock: machine.cpuBlock,
       cells: this.#cells,
@@ -81,7 +82,8 @@ export class Pipeline {
       arena: this.#arena,
       arenaEnd: this.#arena + ARENA_BYTES,
       records: this.#records.address,
-      recordsEnd: this.#records.address + RECORDS_BYTES,
+      recordsEnd: this.#records.address + this.#records.lengthBytes,
+      recordBytesPerPacket,
       devices: this.#deviceTable,
       devicesEnd: this.#deviceTable + devices.length * DEVICE.size,
       interfaces: this.#interfaces,
@@ -93,10 +95,9 @@ export class Pipeline {
     const instance = new WebAssembly.Instance(compileModule(code), {
       machine: { memory: memory.wasm, programs: machine.programTable },
       loop: {
-        broadcast: (map: number, exclude: number): number => {
-          const targets = broadcast(map, exclude);
-          const length = memory.u32[(machine.cell(CPU_BLOCK.descriptor) + DESCRIPTOR.captured) >>> 2]!;
-          for (const ifindex of targets) this.#countSent(ifindex, length);
+        broadcast: (map: number, exclude: number, lengthBytes: number): number => {
+          const targets = broadcastTargets(machine, map, exclude, lengthBytes);
+          for (const ifindex of targets) this.#countSent(ifindex, lengthBytes);
           return targets.length;
         },
         timers: () => void timersOf(machine).run(memory.view.getBigUint64(machine.cell(CPU_BLOCK.descriptor) + DESCRIPTOR.timestampNs, true), rethrowBugs),
@@ -273,6 +274,13 @@ export function orderAttachments(devices: readonly NetworkDevice[], wanted: read
     .map((attachment) => ({ attachment, rank: rank(attachment) }))
     .toSorted((a, b) => a.rank[0] - b.rank[0] || a.rank[1] - b.rank[1] || a.rank[2] - b.rank[2])
     .map(({ attachment }, index) => ({ ...attachment, index }));
+}
+
+/** Programs in the longest chain of any hook. */
+function longestChain(attachments: readonly Attachment[]): number {
+  const lengths = new Map<string, number>();
+  for (const { device, hook } of attachments) lengths.set(`${device.ifindex} ${hook}`, (lengths.get(`${device.ifindex} ${hook}`) ?? 0) + 1);
+  return Math.max(0, ...lengths.values());
 }
 
 /** Programs trap and run out of memory's bounds; anything else is a mistake of ours. */

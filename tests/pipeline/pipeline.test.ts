@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { PacketBatch } from '../../dataplane/packet/packet-batch.ts';
-import { ENGINE_NAMES, frame, smallLab } from './small-lab.ts';
+import { ENGINE_NAMES, frame, mapSpec, programSpec, smallLab } from './small-lab.ts';
 
 const TWO_DEVICES = [
   { name: 'eth0', ifindex: 2 },
@@ -83,6 +83,59 @@ describe.each(ENGINE_NAMES)('the packet path with the %s engine', (engine) => {
     const lab = smallLab(engine, [{ hook: 'tc-ingress', source: redirectTo(3, 1) }, { hook: 'tc-ingress', source: returnField(40), device: 'eth1' }], { devices: TWO_DEVICES });
     // The second program returns skb->ifindex, 3, which is TC_ACT_PIPE.
     expect(lab.run(frame()).verdicts.map(({ device, code }) => [device, code])).toEqual([['eth0', 7], ['eth1', 3]]);
+  });
+
+  test('bpf_redirect_peer goes to the ingress of the other end of a pair, and nowhere from TC egress', () => {
+    const devices = [TWO_DEVICES[0]!, { ...TWO_DEVICES[1]!, peer: 4 }, { name: 'eth2', ifindex: 4 }];
+    const toPeer = 'r1 = 3\nr2 = 0\ncall bpf_redirect_peer\nexit';
+    const arrived = smallLab(engine, [{ hook: 'tc-ingress', source: toPeer }, { hook: 'tc-ingress', source: answer(0), device: 'eth2' }], { devices }).run(frame());
+    expect([arrived.fate, arrived.verdicts.map(({ device }) => device)]).toEqual(['stack', ['eth0', 'eth2']]);
+    const own = [{ ...devices[0]!, mac: Uint8Array.of(2, 0, 0, 0, 0, 1) }, ...devices.slice(1)];
+    const leaving = smallLab(engine, [{ hook: 'tc-egress', source: toPeer }], { devices: own }).run(frame({ source: '02:00:00:00:00:01' }));
+    expect([leaving.fate, leaving.reason]).toEqual(['dropped', 'TC_REDIRECT_FAILED']);
+  });
+
+  test('a broadcast goes, as long as the packet is then, to every device of the map that can send it', () => {
+    const devices = [...TWO_DEVICES, { name: 'down', ifindex: 4, up: false }, { name: 'narrow', ifindex: 5, mtuBytes: 68 }];
+    const source = 'r6 = r1\nr2 = -4\ncall bpf_xdp_adjust_head\nr1 = map[ports]\nr2 = 0\nr3 = 24\ncall bpf_redirect_map\nexit';
+    const lab = smallLab(engine, [{ hook: 'xdp', source }], { devices, maps: [mapSpec({ name: 'ports', type: 14, maxEntries: 8, valueBytes: 4 })] });
+    for (const [index, ifindex] of [2, 3, 4, 5].entries()) lab.map('ports').set(index, ifindex);
+    expect(lab.run(frame({ length: 100 })).fate).toBe('redirected');
+    expect(lab.statistics().devices.map(({ device, txPackets, txBytes }) => [device, txPackets, txBytes])).toEqual([['eth0', 0, 0], ['eth1', 1, 104], ['down', 0, 0], ['narrow', 0, 0]]);
+  });
+
+  test('a program in a devmap slot begins with all its tail calls and an empty stack', () => {
+    const tailCall = 'r2 = map[self]\nr3 = 0\ncall bpf_tail_call\n';
+    const maps = [mapSpec({ name: 'self', type: 3, valueBytes: 4 }), mapSpec({ name: 'egress', type: 3, valueBytes: 4 }), mapSpec({ name: 'ports', type: 14, valueBytes: 8 })];
+    const first = `r6 = r1\n${tailCall}r1 = map[ports]\nr2 = 0\nr3 = 0\ncall bpf_redirect_map\nexit`;
+    // Drops on its way out unless its tail call is made.
+    const onTheWay = { ...programSpec('on_the_way', 'xdp', 'r2 = map[egress]\nr3 = 0\ncall bpf_tail_call\nr0 = 1\nexit', 'xdp/devmap'), attach: 'xdp_devmap' } as const;
+    const passing = { ...programSpec('passing', 'xdp', 'r0 = 2\nexit', 'xdp/devmap'), attach: 'xdp_devmap' } as const;
+    const lab = smallLab(engine, [{ hook: 'xdp', source: first }], { devices: TWO_DEVICES, maps, more: [onTheWay, passing] });
+    const [object] = lab.collections;
+    lab.map('self').map.setProgram(0, object!.program('program_0'));
+    lab.map('egress').map.setProgram(0, object!.program('passing'));
+    lab.map('ports').map.update(new Uint8Array(4), new Uint8Array(new Uint32Array([3, object!.program('on_the_way').id]).buffer));
+    expect([lab.run(frame()).fate, lab.statistics().devices[1]!.txPackets]).toEqual(['redirected', 1]);
+  });
+
+  test('however many programs packets meet on their hops, each run has its record', () => {
+    const chain = (to: number): string[] => [...Array.from({ length: 59 }, () => answer(-1)), redirectTo(to, 1)];
+    const lab = smallLab(
+      engine,
+      [...chain(3).map((source) => ({ hook: 'tc-ingress' as const, source })), ...chain(2).map((source) => ({ hook: 'tc-ingress' as const, source, device: 'eth1' }))],
+      { devices: TWO_DEVICES },
+    );
+    const { memory } = lab.machine;
+    const batch = new PacketBatch(memory, 10);
+    const at = memory.allocate(64, 64, 'packet');
+    memory.u8.set(frame(), at);
+    batch.count = 10;
+    for (let index = 0; index < batch.count; index++) memory.u32.set([at, 64, 64, 0], batch.descriptor(index) >>> 2);
+    lab.pipeline.setInterface(0, lab.devices[0]);
+    let runs = 0;
+    lab.pipeline.run(batch, { finished: (_batch, _first, _count, _records, recordCount) => void (runs += recordCount) });
+    expect(runs).toBe(10 * 9 * 60);
   });
 
   test('two devices that redirect to each other stop after 8 hops', () => {

@@ -22,14 +22,19 @@ export function programSpec(name: string, hook: HookName, source: string, sectio
   return { name, section: section ?? (hook === 'xdp' ? 'xdp' : 'tc'), type: TYPE[hook], frags: false, instructions, functions: [{ name, slot: 0, typeId: 0, linkage: 'global' }], lines: [], license: 'GPL' };
 }
 
+export function mapSpec(fields: Partial<MapSpec>): MapSpec {
+  return { name: 'map', type: 2, keyBytes: 4, valueBytes: 8, maxEntries: 1, flags: 0, pinning: 'none', keyTypeId: 0, valueTypeId: 0, frozen: false, ...fields };
+}
+
+/** `more` are programs of the object that are attached to no hook. */
 export function smallLab(
   engine: EngineName,
   programs: readonly SmallProgram[],
-  options: { readonly devices?: readonly DeviceOptions[]; readonly maps?: readonly MapSpec[]; readonly instructionBudget?: number } = {},
+  options: { readonly devices?: readonly DeviceOptions[]; readonly maps?: readonly MapSpec[]; readonly more?: readonly ProgramSpec[]; readonly instructionBudget?: number } = {},
 ): Lab {
   const lab = new Lab({ engine, instructionBudget: options.instructionBudget ?? 1 << 20 });
   for (const device of options.devices ?? [{ name: 'eth0' }]) lab.addDevice(device);
-  const specs = programs.map(({ hook, source, section }, index) => programSpec(`program_${index}`, hook, source, section));
+  const specs = [...programs.map(({ hook, source, section }, index) => programSpec(`program_${index}`, hook, source, section)), ...(options.more ?? [])];
   const collection = lab.load(
     { programs: new Map(specs.map((spec) => [spec.name, spec])), maps: new Map((options.maps ?? []).map((map) => [map.name, map])), btf: undefined, license: 'GPL' },
     'small.bpf.o',

@@ -5,7 +5,7 @@
 import { HOOK_NAMES, OUTCOMES, type HookName, type Outcome } from '../../hooks/hook.ts';
 import { CPU_BLOCK, FAULT } from '../../machine/cpu.ts';
 import { DESCRIPTOR } from '../../packet/packet-batch.ts';
-import { callIndirect, i32, i64, select, type I32 } from '../../wasm/expression.ts';
+import { i32, i64, select, type I32 } from '../../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../../wasm/function-builder.ts';
 import { ATTACHMENT, DEVICE, LOOP, OTHER_VERDICT_SLOT, RECORD } from '../layout.ts';
 import type { LoopCode } from './loop-code.ts';
@@ -39,7 +39,7 @@ export function judge({ count, cell, setCell, cpuCell, descriptor }: LoopCode, f
 
 /** Runs the attachments of a hook in order; gives the Outcome that ended the chain, `next` if none did. */
 export function runChain(loop: LoopCode, f: FunctionBuilder, hookName: HookName, context: number, first: I32, last: I32, length: () => I32): Local<'i32'> {
-  const { at, programs, entry, setCell, setCpuCell } = loop;
+  const { at, runProgram, setCell } = loop;
   const hook = i32.const(HOOK_NAMES.indexOf(hookName));
   const attachment = f.let(first, 'attachment');
   const end = f.let(last, 'end');
@@ -51,12 +51,8 @@ export function runChain(loop: LoopCode, f: FunctionBuilder, hookName: HookName,
     (again, decided) => {
       f.if(i32.ne(i32.load(attachment, ATTACHMENT.mode), left), () => {
         setCell(f, LOOP.attachment, attachment);
-        setCpuCell(f, CPU_BLOCK.budget, i32.const(at.instructionBudget));
         f.do(i64.store(i32.const(at.cpuBlock), CPU_BLOCK.redirect, i64.const(0)));
-        setCpuCell(f, CPU_BLOCK.tailCalls, i32.const(0));
-        const program = f.let(i32.load(attachment, ATTACHMENT.programId));
-        setCpuCell(f, CPU_BLOCK.programId, program);
-        const code = f.let(i32.wrap(callIndirect(entry, programs, program, i32.const(context))), 'code');
+        const code = f.let(runProgram(f, f.let(i32.load(attachment, ATTACHMENT.programId)), context), 'code');
         f.set(outcome, judge(loop, f, hook, attachment, code, length(), i32.const(FAULT.none)));
         f.if(i32.gtU(outcome, outcomeNumber('next')), () => {
           f.brIf(decided, i32.ne(outcome, outcomeNumber('leave')));

@@ -5,7 +5,7 @@
 import { CPU_BLOCK } from '../../machine/cpu.ts';
 import { XDP_MD } from '../../packet/frame.ts';
 import { DESCRIPTOR } from '../../packet/packet-batch.ts';
-import { call, i32, i64, type Callee, type FunctionType, type I32 } from '../../wasm/expression.ts';
+import { call, callIndirect, i32, i64, type Callee, type FunctionType, type I32 } from '../../wasm/expression.ts';
 import type { FunctionBuilder } from '../../wasm/function-builder.ts';
 import { ModuleBuilder } from '../../wasm/module-builder.ts';
 import { DEVICE, LOOP } from '../layout.ts';
@@ -23,6 +23,8 @@ export interface LoopAddresses {
   readonly arenaEnd: number;
   readonly records: number;
   readonly recordsEnd: number;
+  /** The most that one packet leaves. */
+  readonly recordBytesPerPacket: number;
   readonly devices: number;
   readonly devicesEnd: number;
   /** u32 device record address by capture interface, 0 where packets of it cannot be run. */
@@ -35,8 +37,8 @@ export interface LoopAddresses {
 
 /** What the loop imports besides memory and the program table. */
 export interface LoopImports {
-  /** BPF_F_BROADCAST: sends the XDP frame to every device of the map; returns to how many. */
-  broadcast(mapDescriptor: number, excludeIfindex: number): number;
+  /** BPF_F_BROADCAST: sends the XDP frame to every device of the map that can send it; returns to how many. */
+  broadcast(mapDescriptor: number, excludeIfindex: number, lengthBytes: number): number;
   /** Runs the timers that expire until the packet at CPU_BLOCK.descriptor came in. */
   timers(): void;
   /** bpf_redirect_neigh: writes the link-layer addresses at `data`; 0 when the next hop is not known. */
@@ -60,7 +62,7 @@ export class LoopCode {
     this.programs = module.importTable('machine', 'programs');
     this.entry = module.type(['i32'], 'i64');
     this.imports = {
-      broadcast: module.importFunction('loop', 'broadcast', ['i32', 'i32'], 'i32'),
+      broadcast: module.importFunction('loop', 'broadcast', ['i32', 'i32', 'i32'], 'i32'),
       timers: module.importFunction('loop', 'timers', [], undefined),
       link: module.importFunction('loop', 'link', ['i32', 'i32', 'i32'], 'i32'),
     };
@@ -82,6 +84,14 @@ export class LoopCode {
   /** The descriptor of the packet that runs. */
   readonly descriptor = (): I32 => this.cpuCell(CPU_BLOCK.descriptor);
   readonly xdpLength = (): I32 => i32.sub(this.xdp(XDP_MD.packet_end), this.xdp(XDP_MD.data));
+
+  /** Runs a program that has everything to spend; `program` is a local or constant. The low half of its answer. */
+  readonly runProgram = (f: FunctionBuilder, program: I32, context: number): I32 => {
+    this.setCpuCell(f, CPU_BLOCK.budget, i32.const(this.at.instructionBudget));
+    this.setCpuCell(f, CPU_BLOCK.tailCalls, i32.const(0));
+    this.setCpuCell(f, CPU_BLOCK.programId, program);
+    return i32.wrap(callIndirect(this.entry, this.programs, program, i32.const(context)));
+  };
 
   /** Adds to a u64 counter. */
   readonly count = (f: FunctionBuilder, base: I32, offset: number, amount: I32): void =>

@@ -1,8 +1,9 @@
 /** XDP_REDIRECT in the packet loop. What a redirect helper asked for is in the CPU block (machine/cpu.ts). */
+import { XDP_ACTION } from '../../hooks/xdp.ts';
 import { CPU_BLOCK, REDIRECT } from '../../machine/cpu.ts';
 import { MAP_DESCRIPTOR } from '../../maps/map.ts';
 import { FRAME, XDP_MD } from '../../packet/frame.ts';
-import { call, callIndirect, i32, select, type Callee } from '../../wasm/expression.ts';
+import { call, i32, select, type Callee } from '../../wasm/expression.ts';
 import { DEVICE, DEVICE_FLAG } from '../layout.ts';
 import type { DropReason } from '../outcome.ts';
 import { VLAN_TAG_BYTES, type LoopCode } from './loop-code.ts';
@@ -12,7 +13,7 @@ import { VLAN_TAG_BYTES, type LoopCode } from './loop-code.ts';
  * and 1 is the answer.
  */
 export function defineXdpRedirect(loop: LoopCode): Callee<'i32'> {
-  const { module, at, programs, entry, imports, findDevice, cpuCell, setCpuCell, setXdp, xdpLength, finishXdp, countSent } = loop;
+  const { module, at, runProgram, imports, findDevice, cpuCell, setXdp, xdpLength, finishXdp, countSent } = loop;
   const f = module.function('xdp_redirect', ['i32'], 'i32');
   const BPF_MAP_TYPE_CPUMAP = 16;
   const kind = f.let(cpuCell(CPU_BLOCK.redirect));
@@ -29,7 +30,7 @@ export function defineXdpRedirect(loop: LoopCode): Callee<'i32'> {
       i32.load(f.param(0, 'i32'), DEVICE.ifindex),
       i32.const(0),
     );
-    const copies = f.let(call(imports.broadcast, cpuCell(CPU_BLOCK.redirectMap), exclude));
+    const copies = f.let(call(imports.broadcast, cpuCell(CPU_BLOCK.redirectMap), exclude, xdpLength()));
     f.if(i32.eqz(copies), () => failed('XDP_REDIRECT_FAILED'));
     finishXdp(f, 'redirected', 'NONE');
     f.return(i32.const(0));
@@ -48,9 +49,7 @@ export function defineXdpRedirect(loop: LoopCode): Callee<'i32'> {
   // A program in the devmap slot sees the packet on its way out: XDP_PASS sends it.
   f.if(program, () => {
     setXdp(f, XDP_MD.egress_ifindex, i32.load(device, DEVICE.ifindex));
-    setCpuCell(f, CPU_BLOCK.budget, i32.const(at.instructionBudget));
-    const XDP_PASS = 2;
-    f.if(i32.ne(i32.wrap(callIndirect(entry, programs, program, i32.const(at.xdpContext))), i32.const(XDP_PASS)), () => failed('XDP'));
+    f.if(i32.ne(runProgram(f, program, at.xdpContext), i32.const(XDP_ACTION.PASS)), () => failed('XDP'));
   });
   countSent(f, device, xdpLength());
   finishXdp(f, 'redirected', 'NONE');
