@@ -71,8 +71,7 @@ const pop =
   (machine: Machine): HelperFunction =>
   (ctx) => {
     if (getField(machine, ctx!, SK_BUFF.vlan_present) !== 0) {
-      setField(machine, ctx!, SK_BUFF.vlan_present, 0);
-      setField(machine, ctx!, SK_BUFF.vlan_tci, 0);
+      for (const field of [SK_BUFF.vlan_present, SK_BUFF.vlan_proto, SK_BUFF.vlan_tci]) setField(machine, ctx!, field, 0);
     } else {
       if (!isVlan(getField(machine, ctx!, SK_BUFF.protocol))) return 0;
       const removed = removeTag(machine, ctx!);
