@@ -77,6 +77,9 @@ export function readContext(view: DataView, offset: number, kind: ContextKind): 
 export const LOOPBACK_IFINDEX = 1;
 /** NET_SKB_PAD: what a test run leaves in front of an skb's packet. */
 const SKB_HEADROOM_BYTES = 64;
+/** In network order, as skb->protocol is. */
+const ETH_P_802_3 = 0x0100;
+const ETH_P_802_2 = 0x0400;
 const CONTEXT_BYTES = Math.max(XDP_MD.size, SK_BUFF.size);
 
 export class TestBench {
@@ -154,12 +157,19 @@ export class TestBench {
       [SK_BUFF.head, data - SKB_HEADROOM_BYTES],
       [SK_BUFF.end, this.#frame + FRAME.size - FRAME.sharedInfo],
       [SK_BUFF.ifindex, LOOPBACK_IFINDEX],
-      [SK_BUFF.protocol, packet[12]! | (packet[13]! << 8)],
+      [SK_BUFF.protocol, protocolOf(packet)],
       [SK_BUFF.pkt_type, packetType(packet)],
       [SK_BUFF.network_offset, FRAME.minimumLength],
       [SK_BUFF.at_ingress, 1],
     ];
   }
+}
+
+/** eth_type_trans: smaller numbers than Ethernet's types are lengths, as in IEEE 802.3. */
+function protocolOf(packet: Uint8Array): number {
+  const [high, low] = [packet[12]!, packet[13]!];
+  if (high >= 0x06) return high | (low << 8);
+  return packet[14] === 0xff && packet[15] === 0xff ? ETH_P_802_3 : ETH_P_802_2;
 }
 
 /** eth_type_trans on a device whose own address is zero. */

@@ -76,6 +76,12 @@ export class KernelOracle {
     return loaded;
   }
 
+  /** Takes the program out of the kernel. Its maps stay. */
+  unload(program: Program): void {
+    this.#programs.get(program.id)?.close();
+    this.#programs.delete(program.id);
+  }
+
   /** The kernel's twin of a map, made when first asked for; of global variables, with their values. */
   map(map: BpfMap): KernelMap {
     let twin = this.#maps.get(map);
