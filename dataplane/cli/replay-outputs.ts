@@ -111,7 +111,7 @@ export class ReplayOutputs {
   /** All of them, also where one fails: then that error is thrown afterwards. */
   close(): void {
     const failures: unknown[] = [];
-    for (const close of [() => this.events.drain(), () => this.#capture?.close(), ...this.#files.map((file) => () => file.close())]) {
+    for (const close of [() => this.#capture?.close(), ...this.#files.map((file) => () => file.close())]) {
       try {
         close();
       } catch (error) {

@@ -74,7 +74,6 @@ async function run(lab: Lab, capture: string, flags: ReplayFlags, pace: Pace, ou
       ...(outputs.observer === undefined ? {} : { observer: outputs.observer }),
       onInterface: (index, device, description) => outputs.addInterface(index, device, description),
       onProgress: (now) => {
-        outputs.events.drain();
         // Whoever slows the packets down wants to watch them.
         if (pace.kind !== 'top') outputs.flush();
         progress.update(now);

@@ -1,4 +1,6 @@
 /** Helpers of ring buffers. The record and its states are the map's to know: maps/ringbuf.ts. */
+import { CPU_BLOCK } from '../machine/cpu.ts';
+import type { Machine } from '../machine/machine.ts';
 import { ERRNO } from '../maps/map.ts';
 import { emitRingbufCommit, emitRingbufQuery, emitRingbufReserve, RINGBUF_WAKEUP } from '../maps/ringbuf.ts';
 import { i32, memory, select, type ValueType } from '../wasm/expression.ts';
@@ -8,14 +10,19 @@ import { ANY_PROGRAM } from './program-sets.ts';
 
 const WAKEUP_FLAGS = RINGBUF_WAKEUP.none | RINGBUF_WAKEUP.force;
 
-/** Whoever reads the ring buffer polls it, so the flags that ask for a wake-up are checked and change nothing. */
-function output(f: FunctionBuilder): void {
+/** Whoever reads is told of every record before the next packet, so the flags that ask for a wake-up are checked and change nothing. */
+function committed(f: FunctionBuilder, { cpuBlock }: Machine): void {
+  f.do(i32.store(i32.const(cpuBlock), CPU_BLOCK.records, i32.const(1)));
+}
+
+function output(f: FunctionBuilder, machine: Machine): void {
   const [map, data, size, flags, flagsHigh] = [f.param(0, 'i32'), f.param(1, 'i32'), f.param(2, 'i32'), f.param(3, 'i32'), f.param(4, 'i32')];
   f.if(i32.or(i32.and(flags, i32.const(~WAKEUP_FLAGS)), flagsHigh), () => f.return(i32.const(-ERRNO.EINVAL)));
   const record = emitRingbufReserve(f, map, size);
   f.if(i32.eqz(record), () => f.return(i32.const(-ERRNO.EAGAIN)));
   f.do(memory.copy(record, data, size));
   emitRingbufCommit(f, record, false);
+  committed(f, machine);
   f.return(i32.const(0));
 }
 
@@ -26,8 +33,10 @@ function reserve(f: FunctionBuilder): void {
 
 const commit =
   (discard: boolean) =>
-  (f: FunctionBuilder): void =>
+  (f: FunctionBuilder, machine: Machine): void => {
     emitRingbufCommit(f, f.param(0, 'i32'), discard);
+    committed(f, machine);
+  };
 
 /** No question has a number past 32 bits. */
 function query(f: FunctionBuilder): void {
@@ -35,7 +44,7 @@ function query(f: FunctionBuilder): void {
   emitRingbufQuery(f as FunctionBuilder<'i64'>, f.param(0, 'i32'), what);
 }
 
-function row(id: number, name: string, args: readonly ArgumentKind[], returns: ReturnKind, body: (f: FunctionBuilder) => void): Helper {
+function row(id: number, name: string, args: readonly ArgumentKind[], returns: ReturnKind, body: (f: FunctionBuilder, machine: Machine) => void): Helper {
   const helper: Helper = {
     id,
     name,
@@ -44,9 +53,9 @@ function row(id: number, name: string, args: readonly ArgumentKind[], returns: R
     programs: ANY_PROGRAM,
     implementation: {
       kind: 'wasm',
-      emit: (module) => {
+      emit: (module, machine) => {
         const f = module.function<ValueType | undefined>(name, helperParams(helper), helperResult(helper));
-        body(f);
+        body(f, machine);
         return f;
       },
     },

@@ -16,6 +16,7 @@
  *  48 u32 programId      of the program that runs now
  *  52 u32 device         address of the device record the packet is at
  *  56 u32 descriptor     address of the packet's descriptor
+ *  60 u32 records        not 0 where programs have committed ring buffer records that nobody was told of
  *  64 u64 nextTimer      when the next bpf_timer expires, all ones while none runs
  * 256 ..                 the stack, 8 frames of 512 bytes: r10 of the entry function is its end
  */
@@ -33,6 +34,7 @@ export const CPU_BLOCK = {
   programId: 48,
   device: 52,
   descriptor: 56,
+  records: 60,
   nextTimer: 64,
   stack: 256,
 } as const;

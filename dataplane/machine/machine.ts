@@ -48,6 +48,8 @@ export class Machine {
   readonly mapTable = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
   /** Called for what programs print and send; replaced by whoever listens. */
   onEvent: (event: MachineEvent) => void = () => {};
+  /** Called after each packet whose programs committed ring buffer records, as a poll wakes up; replaced by whoever reads them. */
+  onRecords: () => void = () => {};
   readonly #callbacks: (Callback | undefined)[] = [undefined];
   #programs = 1;
 
@@ -90,6 +92,13 @@ export class Machine {
 
   setCell(offset: number, value: number): void {
     this.memory.u32[(this.cpuBlock + offset) >>> 2] = value;
+  }
+
+  /** Tells of records that were committed since the last time. */
+  tellOfRecords(): void {
+    if (this.cell(CPU_BLOCK.records) === 0) return;
+    this.setCell(CPU_BLOCK.records, 0);
+    this.onRecords();
   }
 
   /** A new program id. */

@@ -1,6 +1,7 @@
 /**
  * What programs sent to user space: ring buffer records, perf events, trace_printk lines. Counted always, written as
- * JSON lines if someone wants them. Draining between batches plays user space's part, so ring buffers stay empty.
+ * JSON lines if someone wants them. What a packet's programs sent is read before the next packet runs, so that ring
+ * buffers never fill up and the time of a record is its packet's, however the capture was read.
  */
 import { valueCodec, type ValueCodec } from '../bpf/btf-value.ts';
 import { XdplabError } from '../errors.ts';
@@ -28,6 +29,7 @@ export class EventLog {
     this.#write = write;
     this.#ringBuffers = lab.maps.filter((map) => map.type.holds === 'records');
     for (const [map, type] of types) this.#codecs.set(map, recordCodec(lab.map(map).map, type));
+    lab.machine.onRecords = () => this.#drain();
     lab.machine.onEvent = ({ source, map, bytes, timestampNs }) => {
       if (source === 'trace') this.#add('trace_printk', timestampNs, { text: new TextDecoder().decode(bytes) });
       else this.#add(map, timestampNs, { record: this.#decode(map, bytes) });
@@ -38,8 +40,7 @@ export class EventLog {
     return Array.from(this.#counts, ([source, count]) => ({ source, count }));
   }
 
-  /** Takes what is in the ring buffers. */
-  drain(): void {
+  #drain(): void {
     for (const map of this.#ringBuffers) {
       for (const bytes of map.records()) this.#add(map.name, this.#lab.machine.nowNs, { record: this.#decode(map.name, bytes) });
     }

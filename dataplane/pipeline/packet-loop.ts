@@ -120,7 +120,7 @@ function processPacket({ loop, skb, tc, xdpRedirect, chooseQueue }: Parts, f: Fu
 }
 
 function defineRun(parts: Parts): Callee<'i32'> {
-  const { at, module, cell, setCell } = parts.loop;
+  const { at, module, imports, cell, cpuCell, setCell } = parts.loop;
   const f = module.function('run', ['i32', 'i32'], 'i32');
   const [d, limit] = [f.param(0, 'i32'), f.param(1, 'i32')];
   const done = f.local('i32', 'done');
@@ -139,6 +139,8 @@ function defineRun(parts: Parts): Callee<'i32'> {
         () => setCell(f, LOOP.recordCursor, i32.const(at.records)),
       );
       f.block((finished) => processPacket(parts, f, d, finished));
+      // Now, not when the batch ends: where that is depends on how the capture was read.
+      f.if(cpuCell(CPU_BLOCK.records), () => f.do(call(imports.records)));
       f.set(done, i32.add(done, i32.const(1)));
       f.set(d, i32.add(d, i32.const(DESCRIPTOR.size)));
       f.br(again);

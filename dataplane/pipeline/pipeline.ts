@@ -101,6 +101,7 @@ export class Pipeline {
           return targets.length;
         },
         timers: () => void timersOf(machine).run(memory.view.getBigUint64(machine.cell(CPU_BLOCK.descriptor) + DESCRIPTOR.timestampNs, true), rethrowBugs),
+        records: () => machine.tellOfRecords(),
         link: (ifindex: number, nextHop: number, data: number): number => Number(writeLinkAddresses(machine, ifindex, nextHop >>> 0, data >>> 0)),
       } satisfies LoopImports,
     });
@@ -129,6 +130,7 @@ export class Pipeline {
       } catch (error) {
         this.#stop(error);
         done = this.#stoppedAt(batch, done) + 1;
+        this.machine.tellOfRecords();
       }
       if (observer) {
         const { bytes, address, lengthBytes } = this.#records;

@@ -32,10 +32,9 @@ async function run(capture: string, engine: EngineName): Promise<Outcome> {
   let log = '';
   let events = '';
   const verdicts = new VerdictLog(lab.pipeline, () => 'eth0', (lines) => (log += lines));
-  const eventLog = new EventLog(lab, types, (lines) => (events += lines));
+  new EventLog(lab, types, (lines) => (events += lines));
   await replay(lab, join(ROOT, 'traces', capture), {
     observer: { finished: (...args) => [output, verdicts].forEach((each) => each.finished(...args)) },
-    onProgress: () => eventLog.drain(),
   });
   output.close();
   return { log, events, maps: lab.maps.map(({ name }) => lab.map(name).dump()), capture: readFileSync(path), statistics: lab.statistics() };

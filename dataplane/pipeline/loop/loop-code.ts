@@ -41,6 +41,8 @@ export interface LoopImports {
   broadcast(mapDescriptor: number, excludeIfindex: number, lengthBytes: number): number;
   /** Runs the timers that expire until the packet at CPU_BLOCK.descriptor came in. */
   timers(): void;
+  /** Tells whoever reads ring buffers. */
+  records(): void;
   /** bpf_redirect_neigh: writes the link-layer addresses at `data`; 0 when the next hop is not known. */
   link(ifindex: number, nextHop: number, data: number): number;
 }
@@ -51,7 +53,7 @@ export class LoopCode {
   /** Table and type of programs' entry functions. */
   readonly programs: number;
   readonly entry: FunctionType<'i64'>;
-  readonly imports: { readonly broadcast: Callee<'i32'>; readonly timers: Callee<undefined>; readonly link: Callee<'i32'> };
+  readonly imports: { readonly broadcast: Callee<'i32'>; readonly timers: Callee<undefined>; readonly records: Callee<undefined>; readonly link: Callee<'i32'> };
   readonly finish: Callee<undefined>;
   readonly findDevice: Callee<'i32'>;
 
@@ -64,6 +66,7 @@ export class LoopCode {
     this.imports = {
       broadcast: module.importFunction('loop', 'broadcast', ['i32', 'i32', 'i32'], 'i32'),
       timers: module.importFunction('loop', 'timers', [], undefined),
+      records: module.importFunction('loop', 'records', [], undefined),
       link: module.importFunction('loop', 'link', ['i32', 'i32', 'i32'], 'i32'),
     };
     this.finish = this.#defineFinish();
