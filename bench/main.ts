@@ -26,6 +26,7 @@ const USAGE = `usage: npm run bench [-- options]
   --json <file>      write the results there
 `;
 
+const INTERRUPTED_STATUS = 130;
 const WARMUP_ROUNDS = 2;
 /** Small enough to stay in a core's second cache, as the batches of a replay do. */
 const RESIDENT_PACKETS = 4096;
@@ -55,6 +56,10 @@ async function main(): Promise<void> {
   const { capture, resident, rounds } = options;
   const machine = machineFacts();
   const scratch = mkdtempSync(join(options.folder, 'xdplab-bench-'));
+  process.once('SIGINT', () => {
+    rmSync(scratch, { recursive: true });
+    process.exit(INTERRUPTED_STATUS);
+  });
   try {
     const benchmarks = choose(plan(options, scratch), options.only);
     const measurements = await measure(benchmarks, rounds, (round, total) => progress(`round ${round + 1} of ${total}`));
