@@ -12,6 +12,8 @@ import type { BpfMap } from '../maps/bpf-map.ts';
 /** In a map value. `mark` is 0 where no timer was initialised. */
 export const BPF_TIMER = { mark: 0, size: 16 } as const;
 
+const MOST_STALE = 1024;
+
 export interface Timer {
   readonly address: number;
   readonly map: BpfMap;
@@ -36,8 +38,8 @@ export class TimerQueue {
   readonly #machine: Machine;
   readonly #locate: LocateElement;
   readonly #timers = new Map<number, Timer>();
-  /** A binary heap; entries of timers that were stopped or started again stay until they come up. */
-  readonly #heap: Entry[] = [];
+  /** A binary heap; entries of timers that were stopped or started again stay until they come up, or until they are too many. */
+  #heap: Entry[] = [];
   #starts = 0;
   #marks = 0;
   /** The timer whose callback runs. */
@@ -65,9 +67,16 @@ export class TimerQueue {
     this.#timers.set(address, { address, map, mark, callback: undefined, programId: 0, started: 0 });
   }
 
+  /** Entries it keeps, of timers that were stopped too. */
+  get length(): number {
+    return this.#heap.length;
+  }
+
   start(timer: Timer, expiresNs: bigint): void {
     timer.started = ++this.#starts;
     this.#push({ timer, expiresNs, start: timer.started });
+    // A program may start a timer anew with every packet, and no timer has more than one entry that counts.
+    if (this.#heap.length > MOST_STALE + 2 * this.#timers.size) this.#dropStale();
   }
 
   /** Whether it was running. */
@@ -91,7 +100,7 @@ export class TimerQueue {
       }
       this.#pop();
       const { timer } = due;
-      if (timer.started !== due.start || this.at(timer.address) !== timer) continue;
+      if (!this.#isLive(due)) continue;
       timer.started = 0;
       const element = this.#locate(timer);
       if (element === undefined || timer.callback === undefined) continue;
@@ -116,6 +125,15 @@ export class TimerQueue {
     } finally {
       this.running = undefined;
     }
+  }
+
+  #isLive({ timer, start }: Entry): boolean {
+    return timer.started === start && this.at(timer.address) === timer;
+  }
+
+  #dropStale(): void {
+    // What is sorted is a heap.
+    this.#heap = this.#heap.filter((entry) => this.#isLive(entry)).sort((a, b) => (isBefore(a, b) ? -1 : 1));
   }
 
   #push(entry: Entry): void {

@@ -115,6 +115,15 @@ describe.each([
     expect(timers.nextNs).toBe(1040n);
   });
 
+  test('started again with every packet, take no more room', () => {
+    const [address, other] = [armed(1, 1_000_000n), armed(2, 5n)];
+    for (let packet = 0; packet < 10_000; packet++) bench.call('timer_start', address, BigInt(1_000_000 + packet), 0n);
+    expect(timers.length).toBeLessThan(2000);
+    bench.call('timer_start', other, 6n, 0n);
+    expect(timers.run(10_000_000n)).toBe(2);
+    expect(fired).toEqual([2, 1]);
+  });
+
   test('a callback that faults ends alone', () => {
     const faults: unknown[] = [];
     const address = armed(1, 10n);
