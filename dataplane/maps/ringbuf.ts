@@ -75,33 +75,49 @@ export function emitRingbufQuery(f: FunctionBuilder<'i64'>, map: I32, what: I32)
   f.return(i64.const(0));
 }
 
-/** Takes committed records in the order they were reserved, up to one that is still busy, and frees their space. */
-export function* consumeRingbuf({ machine, storage, spec }: MapGeometry): Generator<Uint8Array, void, undefined> {
+/** A committed record. */
+interface Committed {
+  /** Address of its data. */
+  readonly data: number;
+  readonly lengthBytes: number;
+  readonly discarded: boolean;
+  /** Position behind it. */
+  readonly after: bigint;
+}
+
+/**
+ * Committed records in the order they were reserved, up to one that is still busy. Positions and headers are in
+ * memory that a program may have overwritten: what does not fit the buffer ends the walk.
+ */
+function* committed({ machine, storage, spec }: MapGeometry): Generator<Committed, void, undefined> {
   const { memory } = machine;
-  const mask = BigInt(spec.maxEntries - 1);
-  for (;;) {
-    const position = memory.view.getBigUint64(storage + CONSUMER, true);
-    if (position >= memory.view.getBigUint64(storage + PRODUCER, true)) return;
-    const record = storage + DATA + Number(position & mask);
+  const size = BigInt(spec.maxEntries);
+  for (let position = memory.view.getBigUint64(storage + CONSUMER, true); ; ) {
+    const unread = memory.view.getBigUint64(storage + PRODUCER, true) - position;
+    if (unread <= 0n || unread > size) return;
+    const record = storage + DATA + Number(position & (size - 1n));
     const head = memory.view.getUint32(record + RECORD.length, true);
-    if (head >= BUSY) return;
     const lengthBytes = head & LENGTH;
-    const data = record + RECORD.header;
-    const bytes = (head & DISCARD) === 0 ? memory.u8.slice(data, data + lengthBytes) : undefined;
-    memory.view.setBigUint64(storage + CONSUMER, position + BigInt((lengthBytes + RECORD.header + 7) & ~7), true);
+    if (head >= BUSY || lengthBytes > spec.maxEntries) return;
+    position += BigInt((lengthBytes + RECORD.header + 7) & ~7);
+    yield { data: record + RECORD.header, lengthBytes, discarded: (head & DISCARD) !== 0, after: position };
+  }
+}
+
+/** Takes committed records and frees their space. */
+export function* consumeRingbuf(geometry: MapGeometry): Generator<Uint8Array, void, undefined> {
+  const { memory } = geometry.machine;
+  for (const { data, lengthBytes, discarded, after } of committed(geometry)) {
+    const bytes = discarded ? undefined : memory.u8.slice(data, data + lengthBytes);
+    memory.view.setBigUint64(geometry.storage + CONSUMER, after, true);
     if (bytes !== undefined) yield bytes;
   }
 }
 
-function* committed({ machine, storage, spec }: MapGeometry): Generator<number> {
-  const { view } = machine.memory;
-  let position = view.getBigUint64(storage + CONSUMER, true);
-  while (position < view.getBigUint64(storage + PRODUCER, true)) {
-    const head = view.getUint32(storage + DATA + Number(position & BigInt(spec.maxEntries - 1)), true);
-    if (head >= BUSY) return;
-    if ((head & DISCARD) === 0) yield head;
-    position += BigInt(((head & LENGTH) + RECORD.header + 7) & ~7);
-  }
+function countRecords(geometry: MapGeometry): number {
+  let count = 0;
+  for (const { discarded } of committed(geometry)) if (!discarded) count++;
+  return count;
 }
 
 const isPower = (value: number): boolean => value > 0 && 2 ** Math.round(Math.log2(value)) === value;
@@ -127,7 +143,7 @@ export const RINGBUF: MapType = {
     checkAccessFlags(spec, 'ringbuf', MAP_FLAG.NUMA_NODE);
   },
   allocate: (machine, spec) => machine.memory.allocate(DATA + spec.maxEntries * 2, PAGE_BYTES, `map '${spec.name}'`),
-  size: (geometry) => [...committed(geometry)].length,
+  size: countRecords,
   missing: { update: ERRNO.ENOTSUPP, delete: ERRNO.ENOTSUPP, next: ERRNO.ENOTSUPP, push: ERRNO.ENOTSUPP, pop: ERRNO.ENOTSUPP, peek: ERRNO.ENOTSUPP },
   operations: {},
 };

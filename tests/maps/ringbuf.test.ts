@@ -84,6 +84,22 @@ describe('a ring buffer is laid out as in Linux', () => {
 });
 
 describe('the consumer', () => {
+  test.each([
+    ['a producer far ahead', 2 * 4096, 0xffff_ffff],
+    ['a consumer ahead of the producer', 4096, 64],
+  ])('stops at once where a program has overwritten positions: %s', (_title, offset, position) => {
+    ring.submit(write([1]));
+    machine.memory.view.setUint32(map.geometry.storage + offset, position, true);
+    expect([drain(), map.size]).toEqual([[], 0]);
+  });
+
+  test('stops at a record that is longer than the buffer', () => {
+    const at = write([1]);
+    ring.submit(at);
+    machine.memory.view.setUint32(at - 8, 4097, true);
+    expect([drain(), map.size]).toEqual([[], 0]);
+  });
+
   test('gets records in the order they were reserved, up to one that is busy', () => {
     const [a, b, c] = [write([1]), write([2]), write([3])];
     ring.submit(c);
