@@ -79,7 +79,7 @@ export function describeEngine(name: string, factory: EngineFactory, differences
       });
 
       test('stops calls that fan out without a loop', () => {
-        const level = (name: string, next: string): string => `${name}: ${`call ${next}\n`.repeat(40)}exit`;
+        const level = (label: string, next: string): string => `${label}: ${`call ${next}\n`.repeat(40)}exit`;
         const program = bench.load(`call a\nexit\n${level('a', 'b')}\n${level('b', 'c')}\n${level('c', 'd')}\n${level('d', 'e')}\ne: r0 = 1\nexit`);
         expect(bench.run(program)).toEqual({ fault: 'budget' });
       });
