@@ -95,7 +95,7 @@ export class KernelOracle {
 
   /** Writes what the machine's maps hold into their twins. Programs and inner maps must be known, devices exist. */
   copyMaps(): void {
-    for (const map of [...this.#maps.keys()]) if (!map.frozen) this.#copy(map);
+    for (const map of Array.from(this.#maps.keys())) if (!map.frozen) this.#copy(map);
   }
 
   /** Runs the program once in the kernel, at the machine's time. */
