@@ -60,7 +60,7 @@ function openStandardInput(): ByteSource {
 
 const REASONS: Record<string, string> = {
   ENOENT: 'there is no such file',
-  EACCES: 'may not be read by this user',
+  EACCES: 'this user has no permission',
   EISDIR: 'is a directory, expected a capture file',
 };
 

@@ -61,6 +61,6 @@ export class EventLog {
 function recordCodec(map: BpfMap, type: string): ValueCodec {
   const { btf } = map.spec;
   const [id] = btf?.idsByName(type, 'struct') ?? [];
-  if (btf === undefined || id === undefined) throw new XdplabError('ERR_LAB', `events.${map.name}: the object has no struct '${type}'; name the struct that its records are`);
+  if (btf === undefined || id === undefined) throw new XdplabError('ERR_LAB', `events.${map.name}: the object has no struct '${type}'; name the struct that its records are, and let a variable refer to it (struct ${type} *unused;), else clang leaves it out`);
   return valueCodec(btf, id, btf.sizeBytes(id));
 }

@@ -169,7 +169,8 @@ export class Lab {
   typed(map: BpfMap): TypedMap {
     return new TypedMap(map, {
       map: (inner) => this.map(inner).map,
-      program: (wanted) => this.#programNamed(wanted).id,
+      program: (wanted) => this.#programNamed(wanted, map).id,
+      programName: (id) => this.#collections.map((collection) => collection.programName(id)).find((known) => known !== undefined),
       device: (wanted) => this.device(wanted).ifindex,
       deviceName: (ifindex) => this.#devices.find((device) => device.ifindex === ifindex)?.name,
     });
@@ -237,8 +238,10 @@ export class Lab {
     return `${owner?.name ?? ''}:${map.name}`;
   }
 
-  #programNamed(name: string): Program {
-    const owner = this.#collections.find(({ spec }) => spec.programs.has(name));
+  /** Of several programs of a name, the one of an object that has the map. */
+  #programNamed(name: string, map: BpfMap): Program {
+    const owners = this.#collections.filter(({ spec }) => spec.programs.has(name));
+    const owner = owners.find(({ maps }) => [...maps.values()].includes(map)) ?? owners[0];
     if (owner) return owner.program(name);
     throw new XdplabError('ERR_LAB', `program '${name}': no object has it, expected one of ${this.#collections.flatMap(({ spec }) => [...spec.programs.keys()]).join(', ')}`);
   }

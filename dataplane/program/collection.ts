@@ -66,6 +66,11 @@ export class Collection {
     return program;
   }
 
+  /** Name of the program loaded under that id, if it is one of these. */
+  programName(id: number): string | undefined {
+    return [...this.#programs.values()].find((program) => program.id === id)?.spec.name;
+  }
+
   programSpec(name?: string): ProgramSpec {
     const { programs } = this.spec;
     if (name !== undefined) {

@@ -12,16 +12,10 @@ import { XdplabError } from '../errors.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
 import { valueStride } from '../maps/map.ts';
 import { maglevRing } from './maglev.ts';
+import { readSlot, writeSlot, type NameScope } from './named-slot.ts';
 
-/** How names become what slots hold. */
-export interface NameScope {
-  map(name: string): BpfMap;
-  /** Id of the program. */
-  program(name: string): number;
-  /** ifindex of the device. */
-  device(name: string): number;
-  deviceName(ifindex: number): string | undefined;
-}
+/** Their keys say nothing by their order, so that a list of values alone says too little. */
+const KEYED = new Set(['hash', 'percpu_hash', 'lru_hash', 'lru_percpu_hash', 'lpm_trie', 'hash_of_maps', 'devmap_hash']);
 
 export interface MapDump {
   readonly name: string;
@@ -90,13 +84,17 @@ export class TypedMap {
   }
 
   /**
-   * Writes contents as they stand in a file: a list of `{ key, value }`, a list of values by index, a mapping from
-   * key to value, or `{ maglev: … }` among a list's items. `path` begins the errors.
+   * Writes contents as they stand in a file: a list of `{ key, value }`, a list of values (by index; for a queue or
+   * stack, pushed in that order), a mapping from key to value, `{ maglev: … }` among a list's items, or all that
+   * `dump` gave. `path` begins the errors.
    */
   fill(contents: unknown, path: string): void {
     if (contents instanceof Map) {
+      const saved = savedEntries(contents);
+      // A stack is read from its top, and written from its bottom.
+      if (saved) return this.fill(this.map.type.name === 'stack' ? saved.toReversed() : saved, `${path}.entries`);
       if (this.map.spec.section !== undefined) this.#setGlobals(contents, path);
-      else for (const [key, value] of contents) this.#set(plain(key), plain(value), `${path}.${String(key)}`);
+      else for (const [key, value] of contents) this.#put(plain(key), plain(value), `${path}.${String(key)}`);
       return;
     }
     if (!Array.isArray(contents)) {
@@ -105,12 +103,25 @@ export class TypedMap {
     contents.forEach((item: unknown, index) => {
       const at = `${path}[${index}]`;
       if (item instanceof Map && item.has('maglev')) this.#fillRing(plain(item.get('maglev')), `${at}.maglev`);
-      else if (item instanceof Map && item.has('key')) this.#set(plain(item.get('key')), plain(item.get('value')), at);
-      else this.#set(index, plain(item), at);
+      else if (item instanceof Map && item.has('key')) this.#put(plain(item.get('key')), plain(item.get('value')), at);
+      else if (KEYED.has(this.map.type.name)) throw new XdplabError('ERR_VALUE', `${at}: found a value without its key, expected { key, value } in a ${this.map.type.name} map`);
+      else this.#put(index, plain(item), at);
     });
   }
 
+  /** `#set`, with the place in the file before what names and maps refuse. */
+  #put(key: unknown, value: unknown, path: string): void {
+    try {
+      this.#set(key, value, path);
+    } catch (error) {
+      if (!(error instanceof XdplabError) || error.message.startsWith(path)) throw error;
+      throw new XdplabError(error.code, `${path}: ${error.message}`, { cause: error });
+    }
+  }
+
   #set(key: unknown, value: unknown, path: string, flags?: number): void {
+    // Queues and stacks have no keys.
+    if (this.map.spec.keyBytes === 0) return this.map.push(this.#valueBytes(value, path), flags);
     this.map.update(this.#keyBytes(key, path), this.#valueBytes(value, path), flags);
   }
 
@@ -120,11 +131,8 @@ export class TypedMap {
 
   #valueBytes(value: unknown, path: string): Uint8Array {
     const { type, spec } = this.map;
-    if (typeof value === 'string') {
-      if (type.holds === 'programs') return u32(this.#scope.program(value), spec.valueBytes);
-      if (type.holds === 'devices') return u32(this.#scope.device(value), spec.valueBytes);
-      if (type.holds === 'maps') return u32(this.#scope.map(value).id, spec.valueBytes);
-    }
+    const slot = writeSlot(this.map, value, this.#scope, `${path}: value`);
+    if (slot) return slot;
     if (!type.perCpu) return this.#value.write(value, `${path}: value`);
     const stride = valueStride(spec);
     const cpus = this.map.userValueBytes / stride;
@@ -136,10 +144,8 @@ export class TypedMap {
   }
 
   #read(bytes: Uint8Array): BtfValue {
-    if (this.map.type.holds === 'devices') {
-      const ifindex = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-      return this.#scope.deviceName(ifindex) ?? ifindex;
-    }
+    const slot = readSlot(this.map, bytes, this.#scope);
+    if (slot !== undefined) return slot;
     if (!this.map.type.perCpu) return this.#value.read(bytes);
     const stride = valueStride(this.map.spec);
     return Array.from({ length: bytes.length / stride }, (_, cpu) => this.#value.read(bytes, cpu * stride));
@@ -179,6 +185,12 @@ export function sumCpus(perCpu: BtfValue): BtfValue {
   return Object.fromEntries(Object.keys(fields).map((name) => [name, sumCpus(values.map((value) => (value as typeof fields)[name]!))]));
 }
 
+/** The entries of what `dump` gave, read back from a file. */
+function savedEntries(contents: ReadonlyMap<unknown, unknown>): readonly unknown[] | undefined {
+  const entries = contents.get('entries');
+  return contents.size === 4 && ['name', 'type', 'maxEntries'].every((fact) => contents.has(fact)) && Array.isArray(entries) ? entries : undefined;
+}
+
 /** Mappings of a YAML file as objects that have no prototype to write to. */
 export function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain);
@@ -186,10 +198,4 @@ export function plain(value: unknown): unknown {
   const object: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
   for (const [key, inner] of value) object[String(key)] = plain(inner);
   return object;
-}
-
-function u32(value: number, sizeBytes: number): Uint8Array {
-  const bytes = new Uint8Array(sizeBytes);
-  new DataView(bytes.buffer).setUint32(0, value, true);
-  return bytes;
 }
