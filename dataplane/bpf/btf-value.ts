@@ -35,6 +35,10 @@ const KERNEL_OWNED = new Set(['bpf_spin_lock', 'bpf_timer', 'bpf_wq', 'bpf_list_
 
 /** enum bpf_map_type. */
 const LPM_TRIE = 11;
+/** HASH, PERCPU_HASH, LRU_HASH, LRU_PERCPU_HASH. */
+const HASHES = new Set([1, 5, 9, 10]);
+/** Stands for the name of a hash's whole key, which nobody names: a `__u32` may well be an address. */
+const HASH_KEY = '(key)';
 /** __int128. */
 const MAX_INT_BYTES = 16;
 /** Types nest no deeper, and give no more values. */
@@ -90,7 +94,7 @@ class CodecBuilder {
         for (const enumeration of typedefs.flatMap((typedef) => this.enumsNamed(typedef))) {
           if (enumeration.sizeBytes === type.sizeBytes) return enumCodec(enumeration);
         }
-        return type.sizeBytes === 4 && !type.signed && isAddressName(name) ? unsureIpv4Codec() : undefined;
+        return type.sizeBytes === 4 && !type.signed && (name === HASH_KEY || isAddressName(name)) ? unsureIpv4Codec() : undefined;
       case 'struct':
       case 'union':
         if (type.name === 'in_addr' && type.sizeBytes === 4) return ipv4Codec;
@@ -266,10 +270,10 @@ export interface ValueCodec {
 
 const builders = new WeakMap<Btf, CodecBuilder>();
 
-function codecOf(btf: Btf, typeId: number): Codec {
+function codecOf(btf: Btf, typeId: number, name: string): Codec {
   let builder = builders.get(btf);
   if (builder === undefined) builders.set(btf, (builder = new CodecBuilder(btf)));
-  return builder.build(typeId, '');
+  return builder.build(typeId, name);
 }
 
 /** Without a type: integers of the sizes that integers have, and bytes. */
@@ -290,7 +294,7 @@ function untypedPrefixCodec(addressBytes: 4 | 16): Codec {
 export function mapKeyCodec(map: MapSpec): ValueCodec {
   const addressBytes = map.keyBytes - 4;
   if (map.type === LPM_TRIE && map.keyTypeId === 0 && (addressBytes === 4 || addressBytes === 16)) return wrap(untypedPrefixCodec(addressBytes), map.keyBytes);
-  return valueCodec(map.btf, map.keyTypeId, map.keyBytes);
+  return valueCodec(map.btf, map.keyTypeId, map.keyBytes, HASHES.has(map.type) ? HASH_KEY : '');
 }
 
 /** Of a map's values: of one CPU for per-CPU maps, of the global variables for a data section. */
@@ -298,9 +302,9 @@ export function mapValueCodec(map: MapSpec): ValueCodec {
   return valueCodec(map.btf, map.valueTypeId, map.valueBytes);
 }
 
-/** `typeId` 0 stands for an unknown type. `sizeBytes` is the map's own size, which a type must agree with. */
-export function valueCodec(btf: Btf | undefined, typeId: number, sizeBytes: number): ValueCodec {
-  const typed = btf === undefined || typeId === 0 ? undefined : codecOf(btf, typeId);
+/** `typeId` 0 stands for an unknown type. `sizeBytes` is the map's own size, which a type must agree with. Conventions go by `name`. */
+export function valueCodec(btf: Btf | undefined, typeId: number, sizeBytes: number, name = ''): ValueCodec {
+  const typed = btf === undefined || typeId === 0 ? undefined : codecOf(btf, typeId, name);
   return wrap(typed?.sizeBytes === sizeBytes ? typed : untypedCodec(sizeBytes), sizeBytes);
 }
 

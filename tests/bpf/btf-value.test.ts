@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { Btf } from '../../dataplane/bpf/btf.ts';
 import { mapKeyCodec, valueCodec, type BtfValue } from '../../dataplane/bpf/btf-value.ts';
+import { buildBtf, int } from './btf-builder.ts';
 import { load, mapOf } from './test-object.ts';
 
 const values = load('values');
@@ -173,6 +175,16 @@ test('the key of an LPM trie without BTF is a prefix too', () => {
   expect([...mapKeyCodec(trie).write('10.0.0.0/8', 'trie[0].key')]).toEqual([8, 0, 0, 0, 10, 0, 0, 0]);
   expect(mapKeyCodec({ ...trie, keyBytes: 20 }).read(new Uint8Array(20))).toBe('::/0');
   expect(mapKeyCodec({ ...trie, keyBytes: 6 }).read(new Uint8Array(6))).toBe('00 00 00 00 00 00');
+});
+
+test('a __u32 that is the whole key of a hash may be written as an address; an index may not', () => {
+  const btf = Btf.parse(buildBtf([int('unsigned int', 4)]), 'btf');
+  const map = { name: 'blocked', keyBytes: 4, valueBytes: 4, maxEntries: 1, flags: 0, pinning: 'none', keyTypeId: 1, valueTypeId: 1, frozen: false, btf } as const;
+  const hash = mapKeyCodec({ ...map, type: 1 });
+  expect([...hash.write('10.0.0.1', 'blocked[0].key')]).toEqual([10, 0, 0, 1]);
+  expect([...hash.write(10, 'blocked[0].key')]).toEqual([10, 0, 0, 0]);
+  expect(hash.read(Uint8Array.of(10, 0, 0, 0))).toBe(10);
+  expect(problem(() => mapKeyCodec({ ...map, type: 2 }).write('10.0.0.1', 'blocked[0].key'))).toBe('blocked[0].key: found "10.0.0.1", expected 0 to 4294967295');
 });
 
 test('without a type, integers have their sizes and the rest is bytes', () => {
