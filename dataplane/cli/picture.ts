@@ -32,7 +32,7 @@ export interface PictureInput {
 export function drawPicture(input: PictureInput): string {
   const { capture, engine, result, statistics } = input;
   const packed = result.compression === 'none' ? '' : `, ${result.compression}`;
-  const head = `${paint('bold', safe(capture))}  ${result.format}${packed}, ${count(statistics.packets)} packets, ${bytes(statistics.bytes)}, engine ${engine}`;
+  const head = `${paint('bold', safe(capture))}  ${result.format}${packed}, ${count(statistics.packets)} packets, ${bytes(result.bytes)}, engine ${engine}`;
   const sections = [[head], ...hookSections(statistics), fateSection(statistics), reasonSection(statistics), ...input.highlights.map(highlightSection), eventSection(input.events), [speedLine(result)]];
   return sections
     .filter((lines) => lines.length > 0)

@@ -39,6 +39,8 @@ export interface ReplayProgress {
 
 export interface ReplayResult {
   readonly packets: number;
+  /** Of the packets as the capture holds them. */
+  readonly bytes: number;
   /** Wall-clock time of the replay, opening the capture left out. */
   readonly elapsedNs: number;
   readonly format: CaptureReader['format'];
@@ -77,6 +79,7 @@ export async function replay(lab: Lab, path: string, options: ReplayOptions = {}
   }
   return {
     packets: run.packets,
+    bytes: run.bytes,
     elapsedNs: (performance.now() - begun) * 1e6,
     format: reader.format,
     compression: reader.compression,
@@ -87,6 +90,13 @@ export async function replay(lab: Lab, path: string, options: ReplayOptions = {}
   };
 }
 
+function capturedBytes(batch: PacketBatch): number {
+  const { u32 } = batch.memory;
+  let bytes = 0;
+  for (let index = 0; index < batch.count; index++) bytes += u32[(batch.descriptor(index) + DESCRIPTOR.captured) >>> 2]!;
+  return bytes;
+}
+
 /** Which device packets of a capture interface arrive at: the one of its name, else the first. */
 function deviceOfInterface(lab: Lab, name: string | undefined): NetworkDevice {
   return lab.devices.find((device) => device.name === name) ?? lab.devices[0]!;
@@ -94,6 +104,7 @@ function deviceOfInterface(lab: Lab, name: string | undefined): NetworkDevice {
 
 class Replay {
   packets = 0;
+  bytes = 0;
   readonly #lab: Lab;
   readonly #options: ReplayOptions;
   readonly #batch: PacketBatch;
@@ -160,6 +171,7 @@ class Replay {
       if (this.#pace.immediate) pipeline.run(batch, observer);
       else await this.#paced(batch, reader);
       this.packets += batch.count;
+      this.bytes += capturedBytes(batch);
       this.#report(reader, this.packets);
       await this.breathe();
     }

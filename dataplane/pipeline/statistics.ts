@@ -45,6 +45,7 @@ export interface DeviceStatistics {
 
 export interface Statistics {
   readonly packets: number;
+  /** Of the packets as they left. */
   readonly bytes: number;
   /** Packets of which the capture holds only the beginning. */
   readonly truncated: number;
