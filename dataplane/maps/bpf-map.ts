@@ -17,8 +17,11 @@ import { consumeRingbuf } from './ringbuf.ts';
 import { readU32, u32Bytes } from './slot-array.ts';
 import { specialFields, type SpecialField } from './special-fields.ts';
 
+const REFERRED: { readonly [Held in MapType['holds']]?: string } = { programs: 'program', maps: 'map', sockets: 'socket', events: 'event' };
+
 /** What helps, for each errno of a user's operation. */
 const REMEDY: { readonly [Name in ErrnoName]?: (map: BpfMap) => string } = {
+  EBADF: ({ type }) => `there is no such ${REFERRED[type.holds] ?? 'file'}: load it first, and give its id`,
   E2BIG: ({ spec, size }) => `it holds ${size} of ${spec.maxEntries} entries: use a smaller index, delete an entry first, or declare a larger max_entries`,
   EEXIST: () => 'the key is there already, as it always is in an array: drop BPF_NOEXIST',
   ENOENT: () => 'there is no such entry: add it first, or drop BPF_EXIST',
@@ -166,7 +169,7 @@ export class BpfMap {
     return id && mapsOf(this.#machine).byId(readU32(id));
   }
 
-  /** Puts a program into a PROG_ARRAY, by index. An id alone is checked only if the program is in the registry. */
+  /** Puts a program into a PROG_ARRAY, by index. An id alone has to be of a program in the registry. */
   setProgram(key: number | Uint8Array, program: ProgramReference | number): void {
     if (typeof program !== 'number') mapsOf(this.#machine).addProgram(program);
     this.update(this.#keyOf(key), u32Bytes(typeof program === 'number' ? program : program.id));

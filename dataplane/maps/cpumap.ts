@@ -32,7 +32,7 @@ export const CPUMAP: MapType = {
       if (readU32(key) >= machine.cpus) return -ERRNO.ENODEV;
       if (id === 0 || id === NO_PROGRAM) return u32Bytes(queue, 0);
       const program = mapsOf(machine).program(id);
-      const fits = program === undefined || (program.type === 'xdp' && program.spec.attach === 'xdp_cpumap');
+      const fits = program?.type === 'xdp' && program.spec.attach === 'xdp_cpumap';
       return fits ? u32Bytes(queue, id) : -ERRNO.EINVAL;
     },
     read: ({ machine, spec }, slot) => machine.memory.u8.slice(slot, slot + spec.valueBytes),

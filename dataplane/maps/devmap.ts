@@ -27,7 +27,7 @@ function slotOf({ machine }: MapGeometry, value: Uint8Array): Uint8Array | numbe
   if (machine.network.device(ifindex) === undefined) return -ERRNO.EINVAL;
   if (!hasProgram) return u32Bytes(ifindex, 0);
   const program = mapsOf(machine).program(id);
-  const fits = program === undefined || (program.type === 'xdp' && program.spec.attach === 'xdp_devmap');
+  const fits = program?.type === 'xdp' && program.spec.attach === 'xdp_devmap';
   return fits ? u32Bytes(ifindex, id) : -ERRNO.EINVAL;
 }
 

@@ -36,10 +36,9 @@ export const PROG_ARRAY: MapType = {
     write(geometry, key, value, flags) {
       const errno = slotUpdateErrno(geometry.spec, DESCRIPTOR_ARRAY, key, flags);
       if (errno !== 0) return errno;
-      const id = readU32(value);
-      if (id === 0) return -ERRNO.EBADF;
-      const program = mapsOf(geometry.machine).program(id);
-      return program !== undefined && !fitsProgramArray(geometry, program) ? -ERRNO.EINVAL : value;
+      const program = mapsOf(geometry.machine).program(readU32(value));
+      if (program === undefined) return -ERRNO.EBADF;
+      return fitsProgramArray(geometry, program) ? value : -ERRNO.EINVAL;
     },
     read: ({ machine }, slot) => u32Bytes(machine.memory.u32[slot >>> 2]!),
   },

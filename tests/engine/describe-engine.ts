@@ -17,10 +17,6 @@ function mapSpec(name: string, type: number, keyBytes: number, valueBytes: numbe
   return { name, type, keyBytes, valueBytes, maxEntries: 4, flags: 0, pinning: 'none', keyTypeId: 0, valueTypeId: 0, frozen: false };
 }
 
-function u32(value: number): Uint8Array {
-  return Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24);
-}
-
 /** Calls into the map `programs`; what follows runs where that fails. */
 function tailCall(slot: number): string {
   return `r2 = map[programs]\nr3 = ${slot}\ncall bpf_tail_call\n`;
@@ -187,9 +183,9 @@ export function describeEngine(name: string, factory: EngineFactory, differences
       const programs = createMap(machine, { ...mapSpec('programs', PROG_ARRAY, 4, 4), maxEntries: 8 });
       const load = (code: string): Program => bench.load(code, { maps: [programs] });
       const put = (slot: number, code: string): number => {
-        const { id } = load(code);
-        programs.update(u32(slot), u32(id));
-        return id;
+        const program = load(code);
+        programs.setProgram(slot, program);
+        return program.id;
       };
 
       test('the successor answers, and gets the context', () => {

@@ -231,6 +231,7 @@ describe('references', () => {
     expect(map.geometry.machine.memory.u32[(map.geometry.storage + 3 * 4) >>> 2]).toBe(42);
     expect(errnoOf(() => map.setProgram(0, { id: 43, type: 'sched_cls', spec: { frags: false } }))).toBe('EINVAL');
     expect(errnoOf(() => map.setProgram(0, 43))).toBe('EINVAL');
+    expect(errnoOf(() => map.setProgram(0, 44))).toBe('EBADF');
     expect(map.size).toBe(1);
   });
 
