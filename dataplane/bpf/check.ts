@@ -9,6 +9,7 @@
  *   - immediate divisors are not 0, immediate shifts are narrower than their operand
  */
 import { XdplabError } from '../errors.ts';
+import { MAX_FRAMES } from '../machine/cpu.ts';
 import { disassembleInstruction, type Names } from './disassemble.ts';
 import { jumpTarget, type Instruction, type Register } from './isa.ts';
 import type { ProgramSpec } from './spec.ts';
@@ -29,8 +30,6 @@ export interface CheckOptions {
 }
 
 const MAX_SLOTS = 1_000_000;
-/** The entry function and seven below it. */
-const MAX_FRAMES = 8;
 const FRAME_POINTER: Register = 10;
 
 /** What is checked of a ProgramSpec. Unresolved references may stand in code that never runs. */

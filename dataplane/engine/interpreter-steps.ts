@@ -4,7 +4,7 @@
  */
 import type { CallTarget, Immediate64, Instruction, Operand, Register } from '../bpf/isa.ts';
 import { jumpTarget } from '../bpf/isa.ts';
-import { SK_BUFF } from '../packet/frame.ts';
+import { LINK_HEADER, NETWORK_HEADER, SK_BUFF } from '../packet/frame.ts';
 import { ALU32, ALU64, BRANCH32, BRANCH64, READ_MODIFY_WRITE, swapBytes } from './interpreter-arithmetic.ts';
 import type { InterpreterState } from './interpreter-state.ts';
 
@@ -188,10 +188,6 @@ function atomic(instruction: Of<'atomic'>, state: InterpreterState, next: number
     }
   }
 }
-
-/** SKF_NET_OFF and SKF_LL_OFF of linux/filter.h: bases of negative offsets. */
-const NETWORK_HEADER = -0x10_0000;
-const LINK_HEADER = -0x20_0000;
 
 /** LD_ABS and LD_IND. The context is in r6, a struct __sk_buff; a packet that is too short ends the function with 0. */
 function loadPacket({ bytes, offset, index }: Of<'load_packet'>, state: InterpreterState, next: number): Step {

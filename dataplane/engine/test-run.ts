@@ -153,7 +153,6 @@ export class TestBench {
       [SK_BUFF.data, data],
       [SK_BUFF.data_end, end],
       [SK_BUFF.data_meta, data],
-      [SK_BUFF.exposed, data],
       [SK_BUFF.head, data - SKB_HEADROOM_BYTES],
       [SK_BUFF.end, this.#frame + FRAME.size - FRAME.sharedInfo],
       [SK_BUFF.ifindex, LOOPBACK_IFINDEX],

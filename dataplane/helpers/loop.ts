@@ -9,7 +9,7 @@ import type { Helper, HelperFunction } from './helper.ts';
 import { ANY_PROGRAM } from './program-sets.ts';
 
 /** BPF_MAX_LOOPS. */
-const MAX_ITERATIONS = 1 << 23;
+export const MAX_ITERATIONS = 1 << 23;
 const LEAST_KEY_ROOM_BYTES = 64;
 
 const join = (low: number, high: number): bigint => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);

@@ -12,6 +12,7 @@ import type { BpfMap } from '../maps/bpf-map.ts';
 /** In a map value. `mark` is 0 where no timer was initialised. */
 export const BPF_TIMER = { mark: 0, size: 16 } as const;
 
+/** Entries that count no more, before it is worth looking for them. */
 const MOST_STALE = 1024;
 
 export interface Timer {

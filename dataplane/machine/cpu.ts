@@ -40,6 +40,7 @@ export const CPU_BLOCK = {
 } as const;
 
 export const FRAME_BYTES = 512;
+/** The entry function and seven below it. */
 export const MAX_FRAMES = 8;
 /** A program may tail-call 33 times: it and 33 successors run, the 34th call falls through. */
 export const MAX_TAIL_CALLS = 33;

@@ -96,8 +96,6 @@ export const SK_BUFF = {
   tunnel_key: 212,
   /** 1 at ingress, 0 at egress. */
   at_ingress: 216,
-  /** Lowest address a program has been shown. */
-  exposed: 220,
   /** Offset of the transport header from data, 0 where it is unknown. */
   transport_offset: 224,
   /** skb->encapsulation: an outer header was pushed by bpf_skb_adjust_room. */
@@ -112,6 +110,10 @@ export const SK_BUFF = {
 } as const;
 
 export const CHECKSUM = { none: 0, unnecessary: 1, complete: 2, partial: 3 } as const;
+
+/** SKF_NET_OFF and SKF_LL_OFF of include/uapi/linux/filter.h: what negative offsets of packet loads count from. */
+export const NETWORK_HEADER = -0x10_0000;
+export const LINK_HEADER = -0x20_0000;
 
 /** skb->pkt_type, include/uapi/linux/if_packet.h. */
 export const PACKET_TYPE = { host: 0, broadcast: 1, multicast: 2, otherhost: 3, outgoing: 4 } as const;

@@ -16,7 +16,6 @@
  *   52 i32 tcEgress
  *   56 u16 outcome        see pipeline/outcome.ts
  *   58 u16 reason         why it was dropped, 0 if it was not
- *   60 u32 hops           hooks it went through
  */
 import type { MachineMemory, Region } from '../machine/memory.ts';
 
@@ -36,7 +35,6 @@ export const DESCRIPTOR = {
   tcEgress: 52,
   outcome: 56,
   reason: 58,
-  hops: 60,
 } as const;
 
 /** In a descriptor's verdict fields: the hook did not run. */

@@ -108,7 +108,6 @@ export class BenchMachine {
             [SK_BUFF.data_end, end],
             [SK_BUFF.head, this.packet - FRAME.headroom],
             [SK_BUFF.end, end + FRAME.sharedInfo],
-            [SK_BUFF.exposed, this.packet],
             [SK_BUFF.network_offset, ETHERNET_HEADER_BYTES],
           ];
     for (const [offset, value] of fields) memory.view.setUint32(this.#context + offset, value, true);

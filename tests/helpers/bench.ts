@@ -61,7 +61,6 @@ export class Bench {
     this.set(SK_BUFF.data, data);
     this.set(SK_BUFF.data_end, data + packet.length);
     this.set(SK_BUFF.data_meta, data);
-    this.set(SK_BUFF.exposed, data);
     this.set(SK_BUFF.head, this.#buffer);
     this.set(SK_BUFF.end, this.#buffer + FRAME.skbHeadroom + FRAME.size - FRAME.sharedInfo);
     this.set(SK_BUFF.network_offset, 14);

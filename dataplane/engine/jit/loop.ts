@@ -2,14 +2,12 @@
  * bpf_loop whose callback is known: a loop around a call, without leaving the program. The same as helpers/loop.ts,
  * which every other engine and every callback known only at run time takes.
  */
+import { MAX_ITERATIONS } from '../../helpers/loop.ts';
 import { FRAME_BYTES } from '../../machine/cpu.ts';
 import { ERRNO } from '../../maps/map.ts';
 import { call, i32, i64 } from '../../wasm/expression.ts';
 import type { CallSite } from './calls.ts';
 import { emitCharge } from './fault.ts';
-
-/** BPF_MAX_LOOPS. */
-const MAX_ITERATIONS = 1 << 23;
 
 /** bpf_loop(count, callback, context, flags), where `slot` is the callback's. */
 export function emitLoop({ f, program, framePointer, value, setResult }: CallSite, slot: number): void {

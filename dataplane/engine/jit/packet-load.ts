@@ -3,15 +3,12 @@
  * order. Offsets below zero start at a header: SKF_LL_OFF at the link layer's, SKF_NET_OFF at the network layer's.
  */
 import type { Instruction } from '../../bpf/isa.ts';
-import { SK_BUFF } from '../../packet/frame.ts';
+import { LINK_HEADER, NETWORK_HEADER, SK_BUFF } from '../../packet/frame.ts';
 import { i32, i64, select, type I32, type I64 } from '../../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../../wasm/function-builder.ts';
 import { reverseBytes, type Value } from './arithmetic.ts';
 import { bits } from './known-value.ts';
 import { load } from './memory-access.ts';
-
-const LINK_HEADER = -0x20_0000;
-const NETWORK_HEADER = -0x10_0000;
 
 /** The value that r0 gets; a packet that is too short ends the function with 0. `index` is the register of LD_IND. */
 export function packetLoad(f: FunctionBuilder, { bytes, offset }: Extract<Instruction, { kind: 'load_packet' }>, context: I32, index: I32 | undefined, scratch: () => Local<'i64'>): I64 {

@@ -80,7 +80,6 @@ function defineBuild({ module, at, xdp, setSkb }: LoopCode, packetType: Callee<'
   setSkb(f, SK_BUFF.data, data);
   setSkb(f, SK_BUFF.data_end, end);
   setSkb(f, SK_BUFF.data_meta, meta);
-  setSkb(f, SK_BUFF.exposed, meta);
   setSkb(f, SK_BUFF.head, i32.sub(xdp(XDP_MD.hard_start), i32.const(FRAME.skbHeadroom)));
   setSkb(f, SK_BUFF.end, xdp(XDP_MD.hard_end));
   setSkb(f, SK_BUFF.ifindex, i32.load(device, DEVICE.ifindex));
