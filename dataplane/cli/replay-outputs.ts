@@ -44,14 +44,23 @@ export function checkTargets(capture: string, flags: OutputFlags): void {
     throw new XdplabError('ERR_USAGE', `${toStandardOutput.join(' and ')} both write to standard output; give one of them a file`);
   }
   const taken = new Map<string, string>();
-  if (capture !== STANDARD_STREAM) taken.set(identity(capture, statSync(capture, { throwIfNoEntry: false }) ?? missing(capture)), 'the capture itself');
+  if (capture !== STANDARD_STREAM) taken.set(identity(capture, statusOf(capture) ?? missing(capture)), 'the capture itself');
   for (const name of STREAMS) {
     const path = flags[name];
     if (path === undefined || path === STANDARD_STREAM) continue;
-    const target = identity(path, statSync(path, { throwIfNoEntry: false }));
+    const target = identity(path, statusOf(path));
     const other = taken.get(target);
     if (other !== undefined) throw new XdplabError('ERR_USAGE', `--${name} ${path}: is ${other}; give another file`);
     taken.set(target, `where --${name} writes`);
+  }
+}
+
+/** Undefined where there is nothing yet. A folder may keep even that from this user. */
+function statusOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    throw fileError(path, error);
   }
 }
 

@@ -46,6 +46,8 @@ const MISTAKES: readonly (readonly [what: string, args: readonly string[], statu
   ['one file for two things', ['replay', IMIX, '--out', scratch.at('same'), '--verdicts', scratch.at('same')], USAGE, /--verdicts .*same: is where --out writes; give another file/],
   ['a capture that does not exist', ['replay', '/nowhere/x.pcap'], FAILURE, /\/nowhere\/x\.pcap: there is no such file/],
   ['a folder as a capture', ['replay', trace('')], FAILURE, /traces: is a directory, expected a capture file/],
+  ['a capture of a name that cannot be', ['replay', 'x'.repeat(300)], FAILURE, /x: ENAMETOOLONG: name too long/],
+  ['an output of a name that cannot be', ['replay', IMIX, '--out', 'x'.repeat(300)], FAILURE, /x: ENAMETOOLONG: name too long/],
   ['an object as a capture', ['replay', LB], FAILURE, /xdp_lb\.bpf\.o: found an ELF file \(an eBPF object\?\), expected a pcap or pcapng capture/],
   ['a capture as an object', ['replay', IMIX, '--xdp', IMIX], FAILURE, /imix\.pcap: at offset 0: not an ELF file; expected an object compiled with clang -target bpf/],
   ['an object that does not exist', ['replay', IMIX, '--xdp', 'nope.bpf.o'], FAILURE, /nope\.bpf\.o: there is no such file/],
