@@ -2,10 +2,11 @@
 import type { Machine } from '../machine/machine.ts';
 import { ERRNO } from '../maps/map.ts';
 import { CHECKSUM, PACKET_TYPE, SK_BUFF } from '../packet/frame.ts';
-import type { ArgumentKind, Helper, HelperFunction } from './helper.ts';
-import { SKB_NETWORK_PROGRAMS, TC_PROGRAMS } from './program-sets.ts';
+import type { Helper, HelperFunction } from './helper.ts';
+import { SKB_NETWORK_PROGRAMS } from './program-sets.ts';
 import { flowHash } from './flow-hash.ts';
 import { addSums, getField, setField } from './skb-buffer.ts';
+import { tcHelper } from './tc-helper.ts';
 
 const ETH_P_IP = 0x0008;
 const ETH_P_IPV6 = 0xdd86;
@@ -108,21 +109,11 @@ function markIpv6(machine: Machine, ctx: number, at: number): number {
   return 1;
 }
 
-const row = (id: number, name: string, args: readonly ArgumentKind[], bind: (machine: Machine) => HelperFunction, more: Partial<Helper> = {}): Helper => ({
-  id,
-  name,
-  args: ['ctx', ...args],
-  returns: 'int',
-  programs: TC_PROGRAMS,
-  implementation: { kind: 'js', bind },
-  ...more,
-});
-
 export const SKB_METADATA_HELPERS: readonly Helper[] = [
-  row(32, 'skb_change_type', ['u32'], changeType),
-  row(34, 'get_hash_recalc', [], getHash, { returns: 'u32' }),
-  row(41, 'set_hash_invalid', [], setHash),
-  row(48, 'set_hash', ['u32'], setHash),
-  row(97, 'skb_ecn_set_ce', [], setCongestionExperienced, { programs: SKB_NETWORK_PROGRAMS, changesPacket: true }),
-  row(192, 'skb_set_tstamp', ['u64', 'u32'], setTimestamp),
+  tcHelper(32, 'skb_change_type', ['u32'], changeType),
+  tcHelper(34, 'get_hash_recalc', [], getHash, { returns: 'u32' }),
+  tcHelper(41, 'set_hash_invalid', [], setHash),
+  tcHelper(48, 'set_hash', ['u32'], setHash),
+  tcHelper(97, 'skb_ecn_set_ce', [], setCongestionExperienced, { programs: SKB_NETWORK_PROGRAMS, changesPacket: true }),
+  tcHelper(192, 'skb_set_tstamp', ['u64', 'u32'], setTimestamp),
 ];

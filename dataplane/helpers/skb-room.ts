@@ -5,9 +5,9 @@
 import type { Machine } from '../machine/machine.ts';
 import { ERRNO } from '../maps/map.ts';
 import { CHECKSUM, SK_BUFF } from '../packet/frame.ts';
-import type { ArgumentKind, Helper, HelperFunction } from './helper.ts';
-import { TC_PROGRAMS } from './program-sets.ts';
+import type { Helper, HelperFunction } from './helper.ts';
 import { getField, insertBytes, LONGEST_SKB_BYTES, removeBytes, setField, setLength } from './skb-buffer.ts';
+import { tcPacketHelper } from './tc-helper.ts';
 
 /** skb->protocol as programs see it: network order in a little-endian word. */
 const PROTOCOL = { ipv4: 0x0008, ipv6: 0xdd86 } as const;
@@ -170,19 +170,9 @@ export function resetChecksumUnnecessary(machine: Machine, ctx: number): void {
   setField(machine, ctx, SK_BUFF.csum_level, 0);
 }
 
-const row = (id: number, name: string, args: readonly ArgumentKind[], bind: (machine: Machine) => HelperFunction): Helper => ({
-  id,
-  name,
-  args: ['ctx', ...args],
-  returns: 'int',
-  programs: TC_PROGRAMS,
-  changesPacket: true,
-  implementation: { kind: 'js', bind },
-});
-
 export const SKB_ROOM_HELPERS: readonly Helper[] = [
-  row(31, 'skb_change_proto', ['u32', 'u64'], changeProto),
-  row(38, 'skb_change_tail', ['u32', 'u64'], changeTail),
-  row(43, 'skb_change_head', ['u32', 'u64'], changeHead),
-  row(50, 'skb_adjust_room', ['i32', 'u32', 'u64'], adjustRoom),
+  tcPacketHelper(31, 'skb_change_proto', ['u32', 'u64'], changeProto),
+  tcPacketHelper(38, 'skb_change_tail', ['u32', 'u64'], changeTail),
+  tcPacketHelper(43, 'skb_change_head', ['u32', 'u64'], changeHead),
+  tcPacketHelper(50, 'skb_adjust_room', ['i32', 'u32', 'u64'], adjustRoom),
 ];

@@ -16,9 +16,9 @@ import type { Machine } from '../machine/machine.ts';
 import { ERRNO } from '../maps/map.ts';
 import { SK_BUFF } from '../packet/frame.ts';
 import { fillBytes, inMemory, moveBytes } from './bounds.ts';
-import type { ArgumentKind, Helper, HelperFunction } from './helper.ts';
-import { TC_PROGRAMS } from './program-sets.ts';
+import type { Helper, HelperFunction } from './helper.ts';
 import { getField, setField } from './skb-buffer.ts';
+import { tcHelper } from './tc-helper.ts';
 
 export const TUNNEL_KEY = { id: 0, source: 4, destination: 20, tos: 36, ttl: 37, label: 40, flags: 44, mode: 48 } as const;
 export const TUNNEL_MODE = { transmit: 1, ipv6: 2 } as const;
@@ -144,18 +144,9 @@ const getOptions =
     return optionBytes;
   };
 
-const row = (id: number, name: string, args: readonly ArgumentKind[], bind: (machine: Machine) => HelperFunction): Helper => ({
-  id,
-  name,
-  args: ['ctx', ...args],
-  returns: 'int',
-  programs: TC_PROGRAMS,
-  implementation: { kind: 'js', bind },
-});
-
 export const SKB_TUNNEL_HELPERS: readonly Helper[] = [
-  row(20, 'skb_get_tunnel_key', ['memory_out', 'size', 'u64'], getKey),
-  row(21, 'skb_set_tunnel_key', ['memory', 'size', 'u64'], setKey),
-  row(29, 'skb_get_tunnel_opt', ['memory_out', 'size'], getOptions),
-  row(30, 'skb_set_tunnel_opt', ['memory', 'size'], setOptions),
+  tcHelper(20, 'skb_get_tunnel_key', ['memory_out', 'size', 'u64'], getKey),
+  tcHelper(21, 'skb_set_tunnel_key', ['memory', 'size', 'u64'], setKey),
+  tcHelper(29, 'skb_get_tunnel_opt', ['memory_out', 'size'], getOptions),
+  tcHelper(30, 'skb_set_tunnel_opt', ['memory', 'size'], setOptions),
 ];

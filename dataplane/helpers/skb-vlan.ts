@@ -7,9 +7,9 @@
 import type { Machine } from '../machine/machine.ts';
 import { ERRNO } from '../maps/map.ts';
 import { SK_BUFF } from '../packet/frame.ts';
-import type { ArgumentKind, Helper, HelperFunction } from './helper.ts';
-import { TC_PROGRAMS } from './program-sets.ts';
+import type { Helper, HelperFunction } from './helper.ts';
 import { countBytes, getField, insertBytes, removeBytes, setField } from './skb-buffer.ts';
+import { tcPacketHelper } from './tc-helper.ts';
 
 const ADDRESSES_BYTES = 12;
 const TAG_BYTES = 4;
@@ -85,14 +85,4 @@ const pop =
     return 0;
   };
 
-const row = (id: number, name: string, args: readonly ArgumentKind[], bind: (machine: Machine) => HelperFunction): Helper => ({
-  id,
-  name,
-  args: ['ctx', ...args],
-  returns: 'int',
-  programs: TC_PROGRAMS,
-  changesPacket: true,
-  implementation: { kind: 'js', bind },
-});
-
-export const SKB_VLAN_HELPERS: readonly Helper[] = [row(18, 'skb_vlan_push', ['u32', 'u32'], push), row(19, 'skb_vlan_pop', [], pop)];
+export const SKB_VLAN_HELPERS: readonly Helper[] = [tcPacketHelper(18, 'skb_vlan_push', ['u32', 'u32'], push), tcPacketHelper(19, 'skb_vlan_pop', [], pop)];
