@@ -15,7 +15,7 @@ import type { CollectionSpec } from '../bpf/spec.ts';
 import { ENGINES } from '../engine/index.ts';
 import type { Engine, EngineName } from '../engine/engine.ts';
 import { hookByName, verdictName } from '../hooks/index.ts';
-import type { HookName } from '../hooks/hook.ts';
+import { HOOK_NAMES, type HookName } from '../hooks/hook.ts';
 import { Machine, type MachineOptions } from '../machine/machine.ts';
 import type { Neighbour, NetworkDevice, Route } from '../machine/network.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
@@ -58,6 +58,7 @@ export interface PacketResult {
   readonly bytes: Uint8Array;
 }
 
+const MOST_CPUS = 256;
 const FIRST_IFINDEX = 2;
 const DEFAULT_MTU = 1500;
 const ALL_UNKNOWN = new Uint8Array(6);
@@ -76,8 +77,11 @@ export class Lab {
   #single: { readonly batch: PacketBatch; readonly window: number } | undefined;
 
   constructor(options: LabOptions = {}) {
+    const { cpus = 1, engine = 'wasm' } = options;
+    if (!Number.isInteger(cpus) || cpus < 1 || cpus > MOST_CPUS) throw new XdplabError('ERR_LAB', `cpus: found ${cpus}, expected a whole number from 1 to ${MOST_CPUS}`);
+    expectOneOf('engine', engine, Object.keys(ENGINES));
     this.machine = new Machine(options);
-    this.engine = ENGINES[options.engine ?? 'wasm'](this.machine);
+    this.engine = ENGINES[engine](this.machine);
     this.#share = new Set(options.share);
     this.#settings = options;
   }
@@ -140,6 +144,7 @@ export class Lab {
   /** Puts the program behind those that are at the hook already. */
   attach(program: Program, options: AttachOptions): void {
     this.#changing('a program');
+    expectOneOf('hook', options.hook, HOOK_NAMES);
     const hook = hookByName(options.hook);
     const device = options.device ?? this.#devices[0] ?? this.addDevice({ name: 'eth0' });
     if (!hook.programTypes.includes(program.type)) {
@@ -249,4 +254,9 @@ export class Lab {
   #changing(what: string): void {
     if (this.#pipeline) throw new XdplabError('ERR_LAB', `${what} cannot be added once packets have run; build the lab first`);
   }
+}
+
+/** Not everybody who calls this has a compiler that knows the names. */
+function expectOneOf(what: string, value: string, known: readonly string[]): void {
+  if (!known.includes(value)) throw new XdplabError('ERR_LAB', `${what}: found '${value}', expected one of ${known.join(', ')}`);
 }

@@ -89,12 +89,13 @@ export class TypedMap {
    * `dump` gave. `path` begins the errors.
    */
   fill(contents: unknown, path: string): void {
-    if (contents instanceof Map) {
-      const saved = savedEntries(contents);
+    const mapping = mappingOf(contents);
+    if (mapping) {
+      const saved = savedEntries(mapping);
       // A stack is read from its top, and written from its bottom.
       if (saved) return this.fill(this.map.type.name === 'stack' ? saved.toReversed() : saved, `${path}.entries`);
-      if (this.map.spec.section !== undefined) this.#setGlobals(contents, path);
-      else for (const [key, value] of contents) this.#put(plain(key), plain(value), `${path}.${String(key)}`);
+      if (this.map.spec.section !== undefined) this.#setGlobals(mapping, path);
+      else for (const [key, value] of mapping) this.#put(plain(key), plain(value), `${path}.${String(key)}`);
       return;
     }
     if (!Array.isArray(contents)) {
@@ -102,8 +103,9 @@ export class TypedMap {
     }
     contents.forEach((item: unknown, index) => {
       const at = `${path}[${index}]`;
-      if (item instanceof Map && item.has('maglev')) this.#fillRing(plain(item.get('maglev')), `${at}.maglev`);
-      else if (item instanceof Map && item.has('key')) this.#put(plain(item.get('key')), plain(item.get('value')), at);
+      const entry = mappingOf(item);
+      if (entry?.has('maglev')) this.#fillRing(plain(entry.get('maglev')), `${at}.maglev`);
+      else if (entry?.has('key')) this.#put(plain(entry.get('key')), plain(entry.get('value')), at);
       else if (KEYED.has(this.map.type.name)) throw new XdplabError('ERR_VALUE', `${at}: found a value without its key, expected { key, value } in a ${this.map.type.name} map`);
       else this.#put(index, plain(item), at);
     });
@@ -183,6 +185,12 @@ export function sumCpus(perCpu: BtfValue): BtfValue {
   if (typeof first !== 'object' || Array.isArray(first)) return first ?? 0;
   const fields = first as Readonly<Record<string, BtfValue>>;
   return Object.fromEntries(Object.keys(fields).map((name) => [name, sumCpus(values.map((value) => (value as typeof fields)[name]!))]));
+}
+
+/** A file's mapping is a Map, since its keys may be anything; a program's is an object. */
+function mappingOf(value: unknown): ReadonlyMap<unknown, unknown> | undefined {
+  if (value instanceof Map) return value;
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? new Map(Object.entries(value)) : undefined;
 }
 
 /** The entries of what `dump` gave, read back from a file. */

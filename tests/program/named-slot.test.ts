@@ -50,6 +50,15 @@ describe('contents', () => {
     expect(second.dump()).toEqual(first.dump());
   });
 
+  test('may be plain objects, and what dump gave', () => {
+    const ports = lab().map('ports');
+    ports.fill([{ key: 53, value: 1 }], 'ports');
+    ports.fill({ 123: 2 }, 'ports');
+    const copy = lab().map('ports');
+    copy.fill(ports.dump(), 'ports');
+    expect([...copy.entries()]).toEqual(expect.arrayContaining([[53, 1], [123, 2]]));
+  });
+
   test('of a queue or stack are pushed in order', () => {
     const made = lab();
     for (const name of ['free_ports', 'last_ports']) made.map(name).fill(parse('[ 1024, 1025 ]'), name);
