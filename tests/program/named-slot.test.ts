@@ -52,8 +52,8 @@ describe('contents', () => {
 
   test('may be plain objects, and what dump gave', () => {
     const ports = lab().map('ports');
-    ports.fill([{ key: 53, value: 1 }], 'ports');
-    ports.fill({ 123: 2 }, 'ports');
+    const [list, mapping] = [[{ key: 53, value: 1 }], { 123: 2 }];
+    for (const contents of [list, mapping]) ports.fill(contents, 'ports');
     const copy = lab().map('ports');
     copy.fill(ports.dump(), 'ports');
     expect([...copy.entries()]).toEqual(expect.arrayContaining([[53, 1], [123, 2]]));
