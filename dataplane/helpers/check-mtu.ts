@@ -27,11 +27,12 @@ const check =
   (ctx, ifindex, mtuLength, difference, flags, flagsHigh) => {
     if ((flags! & ~kind.allowedFlags) !== 0 || flagsHigh !== 0) return -ERRNO.EINVAL;
     const { view } = machine.memory;
-    const given = view.getUint32(mtuLength! >>> 0, true);
+    const given = view.getInt32(mtuLength! >>> 0, true);
     if ((flags! & SEGMENTS) !== 0 && (difference !== 0 || given !== 0)) return -ERRNO.EINVAL;
     const device = machine.network.device(ifindex === 0 ? getField(machine, ctx!, kind.deviceField) : ifindex! >>> 0);
     if (device === undefined) return -ERRNO.ENODEV;
-    const lengthBytes = (given === 0 ? kind.packetBytes(machine, ctx!) : given + LINK_HEADER_BYTES) + difference!;
+    // Linux computes with ints, which wrap.
+    const lengthBytes = ((given === 0 ? kind.packetBytes(machine, ctx!) : given + LINK_HEADER_BYTES) + difference!) | 0;
     view.setUint32(mtuLength! >>> 0, device.mtuBytes, true);
     return lengthBytes > device.mtuBytes + LINK_HEADER_BYTES ? FRAGMENTATION_NEEDED : FITS;
   };

@@ -191,10 +191,12 @@ describe('check_mtu', () => {
     ['a packet that is about to shrink', 'sched_cls', 1434, OUTSIDE, -20, 0, 0],
     ['a length instead of the packet', 'sched_cls', 3000, OUTSIDE, 0, 1400, 0],
     ['too long a length', 'sched_cls', 64, OUTSIDE, 0, 1401, 1],
+    ['a length that is negative as an int, as Linux takes it', 'sched_cls', 120, OUTSIDE, 16, 0x958e8780, 0],
+    ['a difference past the largest int, which wraps', 'sched_cls', 120, OUTSIDE, 0x7fff_ffff, 0, 0],
     ['a device that does not exist', 'xdp', 64, 99, 0, 0, 'ENODEV'],
   ] as const)('%s', (_sentence, type, packetBytes, ifindex, difference, given, result) => {
     const bench = networkBench(type, packetBytes);
-    const length = bench.bytes([given & 0xff, given >> 8, 0, 0]);
+    const length = bench.bytes(Array.from({ length: 4 }, (_, byte) => (given >>> (8 * byte)) & 0xff));
     expect(bench.call('check_mtu', bench.ctx, ifindex, length, difference, 0n)).toBe(result);
     expect(bench.machine.memory.view.getUint32(length, true)).toBe(result === 'ENODEV' ? given : 1400);
   });

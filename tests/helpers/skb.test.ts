@@ -46,6 +46,7 @@ describe('VLAN tags of an skb', () => {
     expect(bench.call('skb_vlan_pop', bench.ctx)).toBe(0);
     expect([bench.get(SK_BUFF.vlan_tci), bench.get(SK_BUFF.len)]).toEqual([5, 64]);
     expect(bench.call('skb_vlan_pop', bench.ctx)).toBe(0);
+    expect([bench.get(SK_BUFF.vlan_present), bench.get(SK_BUFF.vlan_tci), bench.get(SK_BUFF.vlan_proto)]).toEqual([0, 0, 0]);
     expect(bench.call('skb_vlan_pop', bench.ctx)).toBe(0);
     expect(bench.get(SK_BUFF.vlan_present)).toBe(0);
     expect(hex(bench.packet)).toBe(hex(tcpPacket()));
