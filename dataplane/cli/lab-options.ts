@@ -4,6 +4,7 @@ import { PROGRAM_TYPES, type ProgramType } from '../bpf/spec.ts';
 import type { EngineName } from '../engine/engine.ts';
 import { ENGINES } from '../engine/index.ts';
 import type { HookName } from '../hooks/hook.ts';
+import { MOST_CPUS } from '../machine/machine.ts';
 import type { LabSources } from '../pipeline/open-lab.ts';
 
 export interface LabFlags {
@@ -30,7 +31,7 @@ export function addLabOptions(command: Command): Command {
     .addOption(new Option('--type <type>', 'program type where the section does not say it').choices(PROGRAM_TYPES))
     .option('--btf <file>', "BTF that CO-RE relocations are resolved against (the running kernel's, else a bundled one)")
     .option('--seed <n>', 'seed of bpf_get_prandom_u32', wholeNumber(0, 0xffff_ffff))
-    .option('--cpus <n>', 'possible CPUs, for the layout of per-CPU maps', wholeNumber(1, 256));
+    .option('--cpus <n>', 'possible CPUs, for the layout of per-CPU maps', wholeNumber(1, MOST_CPUS));
 }
 
 export function labSources(flags: LabFlags): LabSources {

@@ -6,6 +6,9 @@ import { CPU_BLOCK, CPU_BLOCK_BYTES, STACK_BYTES } from './cpu.ts';
 import { MachineMemory } from './memory.ts';
 import { Network } from './network.ts';
 
+/** More are not worth their memory: every one has its values of every per-CPU map. */
+export const MOST_CPUS = 256;
+
 export interface MachineOptions {
   /** Possible CPUs: how many values a per-CPU map keeps for a key. 1 unless said. */
   readonly cpus?: number;

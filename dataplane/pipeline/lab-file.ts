@@ -18,6 +18,7 @@ import { parseAddress, parseMac, parsePrefix, type Prefix } from '../address.ts'
 import { PROGRAM_TYPES, type ProgramType } from '../bpf/spec.ts';
 import { XdplabError } from '../errors.ts';
 import { HOOK_NAMES, type HookName } from '../hooks/hook.ts';
+import { MOST_CPUS } from '../machine/machine.ts';
 import { ROUTE_TYPES, type RouteType } from '../machine/network.ts';
 import { plain } from '../program/typed-map.ts';
 import { parseYaml } from './yaml.ts';
@@ -93,7 +94,7 @@ class LabReader {
   read(root: unknown): LabDescription {
     const lab = this.#node(root, 'lab', ['cpus', 'seed', 'share', 'constants', 'max_entries', 'show', 'events', 'devices', 'routes', 'neighbours', 'maps']);
     return {
-      ...optional('cpus', this.#number(lab, 'cpus', 1, 256)),
+      ...optional('cpus', this.#number(lab, 'cpus', 1, MOST_CPUS)),
       ...optional('seed', this.#number(lab, 'seed', 0, 0xffff_ffff)),
       share: this.#list(lab, 'share').map((name, i) => this.#text(name, `share[${i}]`)),
       constants: plain(this.#mapping(lab, 'constants')) as Readonly<Record<string, unknown>>,

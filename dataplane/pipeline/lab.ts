@@ -16,7 +16,7 @@ import { ENGINES } from '../engine/index.ts';
 import type { Engine, EngineName } from '../engine/engine.ts';
 import { hookByName, verdictName } from '../hooks/index.ts';
 import { HOOK_NAMES, type HookName } from '../hooks/hook.ts';
-import { Machine, type MachineOptions } from '../machine/machine.ts';
+import { Machine, MOST_CPUS, type MachineOptions } from '../machine/machine.ts';
 import type { Neighbour, NetworkDevice, Route } from '../machine/network.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
 import { DESCRIPTOR, PacketBatch } from '../packet/packet-batch.ts';
@@ -58,7 +58,6 @@ export interface PacketResult {
   readonly bytes: Uint8Array;
 }
 
-const MOST_CPUS = 256;
 const FIRST_IFINDEX = 2;
 const DEFAULT_MTU = 1500;
 const ALL_UNKNOWN = new Uint8Array(6);
