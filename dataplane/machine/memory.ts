@@ -48,8 +48,7 @@ export class MachineMemory {
     }
     const have = this.wasm.buffer.byteLength / PAGE_BYTES;
     if (pages > have) {
-      // Grow by a sixteenth more than asked, so that many small maps do not each replace the views.
-      this.wasm.grow(Math.min(MAX_PAGES - have, Math.max(pages - have, have >> 4)));
+      this.#grow(pages - have, have, purpose);
       this.#refresh();
     }
     this.#top = end;
@@ -64,6 +63,20 @@ export class MachineMemory {
   /** Borrowed: valid until the memory grows. */
   bytes(address: number, lengthBytes: number): Uint8Array {
     return this.u8.subarray(address, address + lengthBytes);
+  }
+
+  /** Twice as much as there was, so that many maps do not each replace the views: what is never touched costs nothing. */
+  #grow(needPages: number, havePages: number, purpose: string): void {
+    const wanted = Math.min(MAX_PAGES - havePages, Math.max(needPages, havePages));
+    for (const pages of [wanted, needPages]) {
+      try {
+        this.wasm.grow(pages);
+        return;
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+      }
+    }
+    throw new XdplabError('ERR_MEMORY', `${purpose}: the system gives no ${needPages * PAGE_BYTES} bytes more; declare smaller maps or raise the limit of address space`);
   }
 
   #refresh(): void {
