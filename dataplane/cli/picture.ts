@@ -33,7 +33,7 @@ export function drawPicture(input: PictureInput): string {
   const { capture, engine, result, statistics } = input;
   const packed = result.compression === 'none' ? '' : `, ${result.compression}`;
   const head = `${paint('bold', safe(capture))}  ${result.format}${packed}, ${count(statistics.packets)} packets, ${bytes(result.bytes)}, engine ${engine}`;
-  const sections = [[head], ...hookSections(statistics), fateSection(statistics), reasonSection(statistics), ...input.highlights.map(highlightSection), eventSection(input.events), [speedLine(result)]];
+  const sections = [[head], ...hookSections(statistics), fateSection(statistics), reasonSection(statistics), ...input.highlights.map(highlightSection), eventSection(input.events), [speedLine(result), ...(statistics.programs.length > 0 ? [paint('dim', NOT_VERIFIED)] : [])]];
   return sections
     .filter((lines) => lines.length > 0)
     .map((lines) => lines.join('\n'))
@@ -111,10 +111,14 @@ function eventSection(events: PictureInput['events']): string[] {
   return [heading('Sent to user space', ''), ...events.map(({ source, count: amount }) => `  ${safe(source)}: ${count(amount)} records`)];
 }
 
+/** Fewer run while JavaScript is still being compiled. */
+const FEW_PACKETS = 100_000;
+const NOT_VERIFIED = 'Programs were checked in structure, not verified: one that Linux would refuse may run here.';
+
 function speedLine({ packets, elapsedNs, interrupted }: ReplayResult): string {
   const stopped = interrupted ? paint('yellow', 'interrupted: ') : '';
   if (packets === 0) return `${stopped}nothing was replayed`;
-  return `${stopped}${paint('bold', `${rate(packets / (elapsedNs / 1e9))} packets/s`)}, ${perPacket(elapsedNs / packets)} a packet, ${duration(elapsedNs)} in all (reading and every program)`;
+  return `${stopped}${paint('bold', `${rate(packets / (elapsedNs / 1e9))} packets/s`)}, ${perPacket(elapsedNs / packets)} a packet, ${duration(elapsedNs)} in all (reading and every program${packets < FEW_PACKETS ? '; too few to say how fast: npm run bench does' : ''})`;
 }
 
 /** Packets that were slowed down take longer than nanoseconds tell well. */

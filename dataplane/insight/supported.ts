@@ -45,9 +45,9 @@ export function supportedMarkdown(): string {
     '## Helpers',
     rows(
       ['helper', 'number', ...LISTED_TYPES],
-      HELPER_NAMES.flatMap((name, id) => (id === 0 ? [] : [[`bpf_${name}`, String(id), ...LISTED_TYPES.map((type) => (helpersOf(type).has(id) ? 'yes' : '–'))]])),
+      HELPER_NAMES.flatMap((name, id) => (id === 0 ? [] : [[`bpf_${name}`, String(id), ...LISTED_TYPES.map((type) => helperCell(type, name, id))]])),
     ),
-    'A dash: Linux does not offer it to that program type either, or it is not here yet; a program that calls it is refused by name.',
+    'A dash: Linux does not offer it to that program type. A program that calls what is not here is refused by name.',
     '## Instructions',
     `All of RFC 9669: ${ALU_OPS.length} arithmetic operations (${ALU_OPS.join(', ')}) in 32 and 64 bits, negation, byte swaps, sign-extending moves and loads; ${BRANCH_OPS.length} conditional jumps (${BRANCH_OPS.join(', ')}) in 32 and 64 bits, goto and gotol; atomics (${ATOMIC_OPS.join(', ')}) of 4 and 8 bytes; LD_ABS and LD_IND; calls of helpers, subprograms and callbacks; tail calls.`,
     'Not supported: kernel functions (kfuncs), arenas, and instructions of conformance group `callx`.',
@@ -59,6 +59,21 @@ export function supportedMarkdown(): string {
   ]
     .join('\n\n')
     .concat('\n');
+}
+
+/** Helpers of every program type that are not here, and those of TC alone (bpf_base_func_proto, tc_cls_act_func_proto of Linux 6.18). */
+const MISSING_EVERYWHERE = new Set([
+  'per_cpu_ptr', 'this_cpu_ptr', 'kptr_xchg', 'dynptr_from_mem', 'dynptr_read', 'dynptr_write', 'dynptr_data', 'ringbuf_reserve_dynptr',
+  'ringbuf_submit_dynptr', 'ringbuf_discard_dynptr', 'user_ringbuf_drain', 'strtol', 'strtoul', 'probe_read_kernel', 'probe_read_kernel_str',
+  'probe_read_user', 'probe_read_user_str', 'get_current_task', 'get_current_task_btf', 'task_pt_regs', 'snprintf_btf', 'cgrp_storage_get',
+  'cgrp_storage_delete', 'skc_to_tcp_sock', 'skc_to_tcp6_sock', 'skc_to_tcp_timewait_sock', 'skc_to_tcp_request_sock', 'skc_to_udp6_sock',
+  'skc_to_unix_sock', 'skc_to_mptcp_sock',
+]);
+const MISSING_AT_TC = new Set(['sk_storage_get', 'sk_storage_delete', 'sk_fullsock', 'tcp_sock', 'get_listener_sock', 'skb_get_xfrm_state', 'skb_under_cgroup', 'get_socket_uid']);
+
+function helperCell(type: ProgramType, name: string, id: number): string {
+  if (helpersOf(type).has(id)) return 'yes';
+  return MISSING_EVERYWHERE.has(name) || (type === 'sched_cls' && MISSING_AT_TC.has(name)) ? '**no**' : '–';
 }
 
 function rows(head: readonly string[], body: readonly (readonly string[])[]): string {

@@ -49,6 +49,6 @@ export const CPU_BLOCK_BYTES = CPU_BLOCK.stack + STACK_BYTES;
 
 export const REDIRECT = { none: 0, ifindex: 1, map: 2, broadcast: 3, peer: 4, neigh: 5 } as const;
 
-/** Why a program was stopped. `memory` also stands for any other trap of the engine. */
-export const FAULT = { none: 0, memory: 1, budget: 2, depth: 3, unsupported: 4 } as const;
+/** Why a program was stopped. `memory` also stands for any other trap of the engine; `null` is a write through a NULL pointer. */
+export const FAULT = { none: 0, memory: 1, budget: 2, depth: 3, unsupported: 4, null: 5 } as const;
 export type Fault = (typeof FAULT)[keyof typeof FAULT];

@@ -11,6 +11,8 @@
 import { XdplabError } from '../errors.ts';
 
 const PAGE_BYTES = 65_536;
+/** What lies below the first allocation. */
+export const NULL_PAGE_BYTES = PAGE_BYTES;
 const MAX_PAGES = 65_536;
 /** Always there behind the last allocation, for copies in wide steps that read past the end of what they copy. */
 const SPARE_BYTES = 64;

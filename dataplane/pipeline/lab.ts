@@ -149,7 +149,12 @@ export class Lab {
     if (!hook.programTypes.includes(program.type)) {
       throw new XdplabError('ERR_LAB', `program '${program.spec.name}': is of type ${program.type}, but ${hook.name} of ${device.name} runs ${hook.programTypes.join(' and ')}`);
     }
-    const mode = options.mode ?? (hook.modes[program.spec.section.split('/')[0]!] ? program.spec.section.split('/')[0]! : hook.defaultMode);
+    const { attach = '' } = program.spec;
+    if (attach === 'xdp_devmap' || attach === 'xdp_cpumap') {
+      throw new XdplabError('ERR_LAB', `program '${program.spec.name}': its section '${program.spec.section}' makes it a program for slots of a ${attach.slice(4)}; put it into one with bpf_prog, or change its section to xdp`);
+    }
+    // A section such as tc/ingress is attached as libbpf attaches it: by tcx.
+    const mode = options.mode ?? Object.keys(hook.modes).find((name) => attach.startsWith(`${name}_`)) ?? hook.defaultMode;
     if (!hook.modes[mode]) throw new XdplabError('ERR_LAB', `program '${program.spec.name}': mode '${mode}' at ${hook.name}, expected ${Object.keys(hook.modes).join(' or ')}`);
     this.#attachments.push({ device, hook: options.hook, mode, program });
   }

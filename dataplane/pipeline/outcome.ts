@@ -37,6 +37,7 @@ export const DROP_REASONS = [
   { name: 'PKT_TOO_SMALL', text: 'shorter than an Ethernet header' },
   { name: 'LINK_TYPE', text: 'not an Ethernet capture' },
   { name: 'PROGRAM_TRAP', text: 'the program was stopped: it accessed memory that does not exist' },
+  { name: 'PROGRAM_NULL', text: 'the program was stopped: it wrote through a NULL pointer (a map lookup that was not checked?)' },
   { name: 'PROGRAM_BUDGET', text: 'the program was stopped: it ran past its instruction budget' },
   { name: 'PROGRAM_UNSUPPORTED', text: 'the program was stopped: it used something that is not supported' },
   { name: 'NEIGH_FAILED', text: 'no route or no neighbour for the next hop of bpf_redirect_neigh' },

@@ -9,7 +9,7 @@
 import { CPU_BLOCK } from '../machine/cpu.ts';
 import { FRAME, SK_BUFF, XDP_MD } from '../packet/frame.ts';
 import { DESCRIPTOR, NO_VERDICT } from '../packet/packet-batch.ts';
-import { call, i32, i64, type Callee } from '../wasm/expression.ts';
+import { call, i32, i64, select, type Callee } from '../wasm/expression.ts';
 import type { FunctionBuilder, Label, Local } from '../wasm/function-builder.ts';
 import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP } from './layout.ts';
 import { judge, outcomeNumber, runChain } from './loop/chain.ts';
@@ -52,7 +52,9 @@ function processPacket({ loop, skb, tc, xdpRedirect, chooseQueue }: Parts, f: Fu
   setCpuCell(f, CPU_BLOCK.descriptor, d);
   const timestamp = i64.load(d, DESCRIPTOR.timestampNs);
   f.if(i64.leU(i64.load(i32.const(at.cpuBlock), CPU_BLOCK.nextTimer), timestamp), () => f.do(call(imports.timers)));
-  f.do(i64.store(i32.const(at.cpuBlock), CPU_BLOCK.now, timestamp));
+  // As Linux's monotonic clock, time does not go back where a capture is out of order.
+  const now = i64.load(i32.const(at.cpuBlock), CPU_BLOCK.now);
+  f.do(i64.store(i32.const(at.cpuBlock), CPU_BLOCK.now, select(i64.gtU(timestamp, now), timestamp, now)));
   f.do(i32.store(d, DESCRIPTOR.leftIfindex, i32.const(0)));
   for (const verdict of [DESCRIPTOR.xdp, DESCRIPTOR.tcIngress, DESCRIPTOR.tcEgress]) f.do(i32.store(d, verdict, i32.const(NO_VERDICT)));
   setCell(f, LOOP.hops, i32.const(0));

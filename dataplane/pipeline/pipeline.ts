@@ -48,6 +48,7 @@ const FAULT_REASON: Readonly<Record<number, DropReason>> = {
   [FAULT.budget]: 'PROGRAM_BUDGET',
   [FAULT.depth]: 'PROGRAM_TRAP',
   [FAULT.unsupported]: 'PROGRAM_UNSUPPORTED',
+  [FAULT.null]: 'PROGRAM_NULL',
 };
 
 export class Pipeline {

@@ -185,7 +185,7 @@ describe('--out', () => {
     const { rows, stderr } = tshark(scratch.at('out.pcapng'), 'frame.number', 'frame.interface_name', 'frame.verdict.ebpf_xdp', 'frame.verdict.ebpf_tc');
     expect(stderr).toBe('');
     expect(rows.length).toBe(log.length);
-    const TC_CODES: Record<string, number> = { TC_ACT_UNSPEC: -1, TC_ACT_SHOT: 2 };
+    const TC_CODES: Record<string, number> = { TCX_NEXT: -1, TCX_DROP: 2 };
     const verdictsOf = ({ verdicts }: LoggedPacket, hook: RegExp): string | undefined => verdicts.findLast((verdict) => hook.test(verdict.hook))?.verdict;
     log.forEach((packet, index) => {
       const [, device, xdp, tc] = rows[index]!;

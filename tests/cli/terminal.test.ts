@@ -42,7 +42,7 @@ describe('the picture', () => {
     const runs = await Promise.all([{ FORCE_COLOR: '1' }, { FORCE_COLOR: '1', NO_COLOR: '1' }, { FORCE_COLOR: '0' }].map((env) => xdplab([...DEMO, '--limit', '50'], { env })));
     expect(runs.map(({ stdout }) => stdout.includes(ESCAPE))).toEqual([true, false, false]);
     // oxlint-disable-next-line no-control-regex -- the colours
-    expect(runs[0]!.stdout.replaceAll(/\u001b\[\d+m/g, '').split('\n').slice(0, -2)).toEqual(runs[1]!.stdout.split('\n').slice(0, -2));
+    expect(runs[0]!.stdout.replaceAll(/\u001b\[\d+m/g, '').split('\n').slice(0, -3)).toEqual(runs[1]!.stdout.split('\n').slice(0, -3));
     const complaint = await xdplab(['show', 'nope.o'], { env: { FORCE_COLOR: '1' } });
     expect(complaint.stderr).toBe(`${ESCAPE}31mxdplab:${ESCAPE}39m nope.o: there is no such file; give the path of a readable file\n`);
   });

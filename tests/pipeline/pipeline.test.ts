@@ -206,6 +206,21 @@ describe.each(ENGINE_NAMES)('the packet path with the %s engine', (engine) => {
     expect(lab.statistics().programs[0]!.faults).toBe(1);
   });
 
+  test('a program that writes through a NULL pointer is stopped', () => {
+    const lab = smallLab(engine, [{ hook: 'xdp', source: 'r2 = 0\nr3 = 1\n*(u64 *)(r2 +8) = r3\nr0 = 2\nexit' }]);
+    for (let again = 0; again < 2; again++) {
+      const { fate, reason, verdicts } = lab.run(frame());
+      expect([fate, reason, verdicts[0]!.verdict]).toEqual(['dropped', 'PROGRAM_NULL', 'XDP_ABORTED']);
+    }
+    expect(lab.statistics().programs[0]!.faults).toBe(2);
+  });
+
+  test('the clock does not go back where packets are out of order', () => {
+    const lab = smallLab(engine, [{ hook: 'tc-ingress', source: 'call bpf_ktime_get_ns\nexit' }]);
+    const times = [5n, 9n, 7n, 12n].map((timestampNs) => lab.run(frame(), { timestampNs }).verdicts[0]!.code);
+    expect(times).toEqual([5, 9, 9, 12]);
+  });
+
   test('an endless loop is stopped at the instruction budget', () => {
     const result = smallLab(engine, [{ hook: 'tc-ingress', source: 'again: r0 = 1\nif r1 != 0 goto again\nexit' }], { instructionBudget: 10_000 });
     const { fate, reason, verdicts } = result.run(frame());

@@ -19,7 +19,7 @@ const TYPE: Readonly<Record<HookName, ProgramType>> = { xdp: 'xdp', 'tc-ingress'
 
 export function programSpec(name: string, hook: HookName, source: string, section?: string): ProgramSpec {
   const { instructions } = assemble(source, { helper: (helper) => HELPER_NAMES.indexOf(helper) });
-  return { name, section: section ?? (hook === 'xdp' ? 'xdp' : 'tc'), type: TYPE[hook], frags: false, instructions, functions: [{ name, slot: 0, typeId: 0, linkage: 'global' }], lines: [], license: 'GPL' };
+  return { name, section: section ?? (hook === 'xdp' ? 'xdp' : 'tc'), type: TYPE[hook], frags: false, instructions, functions: [{ name, slot: 0, typeId: 0, linkage: 'global' }], lines: [], license: 'GPL', ...(section?.startsWith('tcx/') ? { attach: section.replace('/', '_') } : {}) };
 }
 
 export function mapSpec(fields: Partial<MapSpec>): MapSpec {

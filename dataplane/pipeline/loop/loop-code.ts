@@ -2,10 +2,11 @@
  * What the parts of the packet loop share: its module, the addresses that are constants in its code, short ways to
  * read and write the tables there, and the end of a packet.
  */
-import { CPU_BLOCK } from '../../machine/cpu.ts';
+import { CPU_BLOCK, FAULT } from '../../machine/cpu.ts';
+import { NULL_PAGE_BYTES } from '../../machine/memory.ts';
 import { XDP_MD } from '../../packet/frame.ts';
 import { DESCRIPTOR } from '../../packet/packet-batch.ts';
-import { call, callIndirect, i32, i64, type Callee, type FunctionType, type I32 } from '../../wasm/expression.ts';
+import { call, callIndirect, i32, i64, memory, type Callee, type FunctionType, type I32, type I64 } from '../../wasm/expression.ts';
 import type { FunctionBuilder } from '../../wasm/function-builder.ts';
 import { ModuleBuilder } from '../../wasm/module-builder.ts';
 import { DEVICE, LOOP } from '../layout.ts';
@@ -93,8 +94,20 @@ export class LoopCode {
     this.setCpuCell(f, CPU_BLOCK.budget, i32.const(this.at.instructionBudget));
     this.setCpuCell(f, CPU_BLOCK.tailCalls, i32.const(0));
     this.setCpuCell(f, CPU_BLOCK.programId, program);
-    return i32.wrap(callIndirect(this.entry, this.programs, program, i32.const(context)));
+    const code = f.let(i32.wrap(callIndirect(this.entry, this.programs, program, i32.const(context))), 'code');
+    this.#expectNullUntouched(f);
+    return code;
   };
+
+  /** Nothing lies at address 0, so what is written there came through a NULL pointer: most likely a map value that is not there. */
+  #expectNullUntouched(f: FunctionBuilder): void {
+    const null64 = (word: number): I64 => i64.load(i32.const(0), 8 * word);
+    f.if(i64.ne(i64.or(i64.or(null64(0), null64(1)), i64.or(null64(2), null64(3))), i64.const(0)), () => {
+      f.do(memory.fill(i32.const(0), i32.const(0), i32.const(NULL_PAGE_BYTES)));
+      this.setCpuCell(f, CPU_BLOCK.fault, i32.const(FAULT.null));
+      f.unreachable();
+    });
+  }
 
   /** Adds to a u64 counter. */
   readonly count = (f: FunctionBuilder, base: I32, offset: number, amount: I32): void =>
