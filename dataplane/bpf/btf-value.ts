@@ -15,6 +15,7 @@ import { isModifier } from './btf-type.ts';
 import { ipv4Codec, ipv6Codec, macCodec, networkOrderCodec, prefixCodec, protocolCodec, unsureIpv4Codec } from './address-codec.ts';
 import { arrayCodec, emptyCodec, recordCodec, type ChoicePart, type FieldPart, type Part } from './composite-codec.ts';
 import { boolCodec, bytesCodec, enumCodec, floatCodec, integerCodec, textCodec } from './scalar-codec.ts';
+import { BPF_MAP_TYPE } from './map-type.ts';
 import type { MapSpec } from './spec.ts';
 import { failValue, viewOf, type BtfValue, type Codec } from './value-codec.ts';
 
@@ -33,10 +34,7 @@ const BIG_ENDIAN_TYPEDEF = /^(__)?be(16|32|64)$|^in_(port|addr)_t$/;
 /** Structs that only the kernel writes. */
 const KERNEL_OWNED = new Set(['bpf_spin_lock', 'bpf_timer', 'bpf_wq', 'bpf_list_head', 'bpf_list_node', 'bpf_rb_root', 'bpf_rb_node', 'bpf_refcount', 'bpf_res_spin_lock']);
 
-/** enum bpf_map_type. */
-const LPM_TRIE = 11;
-/** HASH, PERCPU_HASH, LRU_HASH, LRU_PERCPU_HASH. */
-const HASHES = new Set([1, 5, 9, 10]);
+const HASHES: ReadonlySet<number> = new Set([BPF_MAP_TYPE.hash, BPF_MAP_TYPE.percpu_hash, BPF_MAP_TYPE.lru_hash, BPF_MAP_TYPE.lru_percpu_hash]);
 /** Stands for the name of a hash's whole key, which nobody names: a `__u32` may well be an address. */
 const HASH_KEY = '(key)';
 /** __int128. */
@@ -293,7 +291,7 @@ function untypedPrefixCodec(addressBytes: 4 | 16): Codec {
 /** Of a map's keys. */
 export function mapKeyCodec(map: MapSpec): ValueCodec {
   const addressBytes = map.keyBytes - 4;
-  if (map.type === LPM_TRIE && map.keyTypeId === 0 && (addressBytes === 4 || addressBytes === 16)) return wrap(untypedPrefixCodec(addressBytes), map.keyBytes);
+  if (map.type === BPF_MAP_TYPE.lpm_trie && map.keyTypeId === 0 && (addressBytes === 4 || addressBytes === 16)) return wrap(untypedPrefixCodec(addressBytes), map.keyBytes);
   return valueCodec(map.btf, map.keyTypeId, map.keyBytes, HASHES.has(map.type) ? HASH_KEY : '');
 }
 

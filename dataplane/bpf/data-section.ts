@@ -2,10 +2,10 @@
  * Global variables: each `.data*`, `.rodata*` and `.bss*` section is an array map of one value, named as libbpf names it.
  */
 import { SHF, SHT, type ElfSection } from './elf.ts';
+import { BPF_MAP_TYPE } from './map-type.ts';
 import { failObject, type ObjectFile } from './object-file.ts';
 import type { MapSpec } from './spec.ts';
 
-const ARRAY = 2;
 /** uapi/linux/bpf.h. */
 const BPF_F_RDONLY_PROG = 1 << 7;
 const BPF_F_MMAPABLE = 1 << 10;
@@ -46,7 +46,7 @@ export function dataSectionMap(file: ObjectFile, section: ElfSection, kind: Data
   return {
     name: internalMapName(file.prefix, section.name),
     section: section.name,
-    type: ARRAY,
+    type: BPF_MAP_TYPE.array,
     keyBytes: KEY_BYTES,
     valueBytes: section.sizeBytes,
     maxEntries: 1,

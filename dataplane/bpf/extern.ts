@@ -8,11 +8,11 @@
 import type { Btf } from './btf.ts';
 import { internalMapName } from './data-section.ts';
 import { SHN, STB, type ElfSymbol } from './elf.ts';
+import { BPF_MAP_TYPE } from './map-type.ts';
 import { failObject, type ObjectFile } from './object-file.ts';
 import type { MapSpec } from './spec.ts';
 
 const KCONFIG_SECTION = '.kconfig';
-const ARRAY = 2;
 const BPF_F_RDONLY_PROG = 1 << 7;
 
 /** Linux 6.18, and what its configuration says where programs ask. A value is spelled as in .config. */
@@ -114,7 +114,7 @@ function kconfigMap(file: ObjectFile, btf: Btf, settings: readonly Setting[], co
     else if (!setting.weak) failObject(file, `kernel configuration ${setting.name} is not known; give its value, or declare it __weak`);
   }
   const map: MapSpec = {
-    name: internalMapName(file.prefix, KCONFIG_SECTION), section: KCONFIG_SECTION, type: ARRAY, keyBytes: 4, valueBytes: end, maxEntries: 1,
+    name: internalMapName(file.prefix, KCONFIG_SECTION), section: KCONFIG_SECTION, type: BPF_MAP_TYPE.array, keyBytes: 4, valueBytes: end, maxEntries: 1,
     flags: BPF_F_RDONLY_PROG, pinning: 'none', keyTypeId: 0, valueTypeId: 0, contents, frozen: true, btf,
   };
   return { map, offsets };

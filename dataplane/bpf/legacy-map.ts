@@ -11,15 +11,11 @@
 import type { Btf } from './btf.ts';
 import { SHN, STT, type ElfSection, type ElfSymbol } from './elf.ts';
 import type { MapDeclaration } from './map-declaration.ts';
+import { BPF_MAP_TYPE, isMapOfMaps } from './map-type.ts';
 import { failObject, type ObjectFile } from './object-file.ts';
 import type { MapSpec } from './spec.ts';
 
 const ENTRY_BYTES = { libbpf: 20, withInner: 24, samples: 28, iproute2: 36 } as const;
-
-/** enum bpf_map_type. */
-const PROG_ARRAY = 3;
-const ARRAY_OF_MAPS = 12;
-const HASH_OF_MAPS = 13;
 
 /** Ids can be shared, so that a small file could name any number of inner maps. */
 const MAX_NAMED = 1 << 20;
@@ -91,7 +87,7 @@ interface Siblings {
 /** The entries that stand for the inner maps of `outer`, where it says any: iproute2 puts each in a slot. */
 function innersOf(siblings: Siblings, outer: Entry): readonly Entry[] {
   const [type, , , , , first = 0, , innerId = 0] = outer.words;
-  if (type !== ARRAY_OF_MAPS && type !== HASH_OF_MAPS) return [];
+  if (type === undefined || !isMapOfMaps(type)) return [];
   if (isIproute2(outer)) return (siblings.byId.get(innerId) ?? []).filter((entry) => entry !== outer);
   const inner = outer.words.length * 4 === ENTRY_BYTES.libbpf ? undefined : siblings.byIndex.get(`${outer.section.index}:${first}`);
   return inner === undefined || inner === outer ? [] : [inner];
@@ -127,7 +123,7 @@ export function readLegacyMaps(file: ObjectFile): MapDeclaration[] {
     const inners = innersOf(siblings, entry);
     named += inners.length;
     if (named > MAX_NAMED) failObject(file, `more than ${MAX_NAMED} inner maps`);
-    const isTailCallMap = isIproute2(entry) && spec.type === PROG_ARRAY;
+    const isTailCallMap = isIproute2(entry) && spec.type === BPF_MAP_TYPE.prog_array;
     const place = { section: entry.section.index, offset: entry.offset, ...(isTailCallMap ? { programArrayId: entry.words[5]! } : {}) };
     if (inners[0] === undefined) return { ...place, spec };
     // An inner_idx that is no slot of the outer map, −1 first of all, is a template only.

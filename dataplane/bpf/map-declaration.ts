@@ -12,13 +12,10 @@
  */
 import type { Btf } from './btf.ts';
 import type { BtfComposite, BtfMember } from './btf-type.ts';
+import { BPF_MAP_TYPE, isMapOfMaps } from './map-type.ts';
 import { addendAt, failObject, isCode, recordsWithin, sectionNamed, sectionOf, type ObjectFile } from './object-file.ts';
 import type { MapSpec } from './spec.ts';
 
-/** enum bpf_map_type, as far as a declaration depends on it. */
-const PROG_ARRAY = 3;
-const ARRAY_OF_MAPS = 12;
-const HASH_OF_MAPS = 13;
 /** enum libbpf_pin_type. */
 const PIN_NONE = 0;
 const PIN_BY_NAME = 1;
@@ -96,11 +93,11 @@ function readValues(reader: Reader, member: BtfMember, draft: Draft): void {
   const element = reader.btf.resolve(pointer.type).type;
   draft.valuesAt = member.offsetBits / 8;
   setSize(reader, member, draft, 'valueBytes', REFERENCE_BYTES);
-  if (draft.type === PROG_ARRAY) {
+  if (draft.type === BPF_MAP_TYPE.prog_array) {
     if (element.kind !== 'func_proto') failMember(reader, member, `has elements of kind ${element.kind}, expected functions`);
     return;
   }
-  if (draft.type !== ARRAY_OF_MAPS && draft.type !== HASH_OF_MAPS) failMember(reader, member, `is for maps of maps and of programs, not for type ${draft.type}; give the type first`);
+  if (!isMapOfMaps(draft.type)) failMember(reader, member, `is for maps of maps and of programs, not for type ${draft.type}; give the type first`);
   if (element.kind !== 'struct') return failMember(reader, member, `has elements of kind ${element.kind}, expected a map's struct`);
   const inner: Reader = { ...reader, map: `${reader.map}.inner`, isInner: true };
   draft.inner = toSpec(inner, readDefinition(inner, element));

@@ -13,6 +13,7 @@ import { readExterns } from './extern.ts';
 import { readLegacyMaps, tailCallPlace } from './legacy-map.ts';
 import { linkProgram } from './link-program.ts';
 import { readMapDeclarations } from './map-declaration.ts';
+import { BPF_MAP_TYPE } from './map-type.ts';
 import { failObject, openObject, recordsWithin, type ObjectFile } from './object-file.ts';
 import { sectionMeaning } from './section-name.ts';
 import type { CollectionSpec, MapSpec, ProgramSpec, ProgramType } from './spec.ts';
@@ -32,8 +33,6 @@ export interface LoadOptions {
 const MAX_LINKED = 1 << 23;
 
 const SLOT_BYTES = 8;
-/** enum bpf_map_type. */
-const PROG_ARRAY = 3;
 
 interface Maps {
   readonly specs: Map<string, MapSpec>;
@@ -123,7 +122,7 @@ function fillProgramArrays(maps: Maps, programs: Iterable<ProgramSpec>): void {
 
 function checkSlots(file: ObjectFile, maps: ReadonlyMap<string, MapSpec>, programs: ReadonlyMap<string, ProgramSpec>): void {
   for (const map of maps.values()) {
-    const isPrograms = map.type === PROG_ARRAY;
+    const isPrograms = map.type === BPF_MAP_TYPE.prog_array;
     for (const [slot, target] of map.slots ?? []) {
       if (!(isPrograms ? programs : maps).has(target)) failObject(file, `map ${map.name}: slot ${slot} is initialised with ${target}, which is not a ${isPrograms ? 'program' : 'map'}`);
       if (slot >= map.maxEntries) failObject(file, `map ${map.name}: slot ${slot} is initialised, but there are ${map.maxEntries}`);

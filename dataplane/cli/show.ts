@@ -2,8 +2,8 @@
 import type { Command } from 'commander';
 import { programTag } from '../bpf/tag.ts';
 import { valueCodec, type BtfValue } from '../bpf/btf-value.ts';
+import { mapTypeName } from '../bpf/map-type.ts';
 import type { CollectionSpec, MapSpec, ProgramSpec } from '../bpf/spec.ts';
-import { MAP_TYPES } from '../maps/index.ts';
 import { jsonText } from '../pipeline/json-text.ts';
 import { readObject } from '../pipeline/open-lab.ts';
 import { count, paint, print, printJson, safe, table } from './terminal.ts';
@@ -59,7 +59,7 @@ function describeMap(map: MapSpec) {
   const typeName = (id: number, sizeBytes: number): string => (btf === undefined || id === 0 ? `${sizeBytes} bytes` : btf.describe(id));
   return {
     name: map.name,
-    type: MAP_TYPES.get(map.type)?.name ?? `type ${map.type}`,
+    type: mapTypeName(map.type) ?? `type ${map.type}`,
     key: typeName(map.keyTypeId, map.keyBytes),
     keyBytes: map.keyBytes,
     value: typeName(map.valueTypeId, map.valueBytes),

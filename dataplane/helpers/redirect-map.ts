@@ -2,6 +2,7 @@
  * bpf_redirect_map: to what stands in a slot of a DEVMAP, DEVMAP_HASH, CPUMAP or XSKMAP, or to every device of a
  * DEVMAP. The low two bits of the flags are what to answer where the slot is empty.
  */
+import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import { CPU_BLOCK, REDIRECT } from '../machine/cpu.ts';
 import { MAP_DESCRIPTOR, OPERATION_NAMES } from '../maps/map.ts';
 import { callIndirect, i32, select } from '../wasm/expression.ts';
@@ -16,8 +17,6 @@ const XDP_REDIRECT = 4;
 const ACTION_MASK = 3;
 const BPF_F_BROADCAST = 8;
 const BPF_F_EXCLUDE_INGRESS = 16;
-const MAP_TYPE_DEVMAP = 14;
-const MAP_TYPE_DEVMAP_HASH = 25;
 
 function emit(module: ModuleBuilder, machine: Machine): FunctionBuilder<'i32'> {
   const mapTable = module.importTable('machine', 'mapTable');
@@ -27,7 +26,7 @@ function emit(module: ModuleBuilder, machine: Machine): FunctionBuilder<'i32'> {
   const cpu = i32.const(machine.cpuBlock);
 
   const type = f.let(i32.load(map, MAP_DESCRIPTOR.type), 'type');
-  const isDevmap = i32.or(i32.eq(type, i32.const(MAP_TYPE_DEVMAP)), i32.eq(type, i32.const(MAP_TYPE_DEVMAP_HASH)));
+  const isDevmap = i32.or(i32.eq(type, i32.const(BPF_MAP_TYPE.devmap)), i32.eq(type, i32.const(BPF_MAP_TYPE.devmap_hash)));
   const allowed = select(isDevmap, i32.const(ACTION_MASK | BPF_F_BROADCAST | BPF_F_EXCLUDE_INGRESS), i32.const(ACTION_MASK));
   const unknown = i32.and(flags, i32.xor(allowed, i32.const(-1)));
   f.if(i32.or(unknown, flagsHigh), () => f.return(i32.const(XDP_ABORTED)));

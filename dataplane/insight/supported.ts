@@ -3,20 +3,13 @@
  * docs/SUPPORTED.md is this text. What Linux has and we do not is listed too.
  */
 import { ALU_OPS, ATOMIC_OPS, BRANCH_OPS } from '../bpf/isa.ts';
+import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import type { ProgramType } from '../bpf/spec.ts';
 import { ENGINES } from '../engine/index.ts';
 import { HELPER_NAMES, helpersOf } from '../helpers/index.ts';
 import { HOOKS } from '../hooks/index.ts';
 import { MAP_TYPES } from '../maps/index.ts';
 import { DROP_REASONS } from '../pipeline/outcome.ts';
-
-/** enum bpf_map_type, by number, as bpftool spells it. */
-const MAP_TYPE_NAMES = [
-  '', 'hash', 'array', 'prog_array', 'perf_event_array', 'percpu_hash', 'percpu_array', 'stack_trace', 'cgroup_array', 'lru_hash',
-  'lru_percpu_hash', 'lpm_trie', 'array_of_maps', 'hash_of_maps', 'devmap', 'sockmap', 'cpumap', 'xskmap', 'sockhash', 'cgroup_storage',
-  'reuseport_sockarray', 'percpu_cgroup_storage', 'queue', 'stack', 'sk_storage', 'devmap_hash', 'struct_ops', 'ringbuf', 'inode_storage',
-  'task_storage', 'bloom_filter', 'user_ringbuf', 'cgrp_storage', 'arena', 'insn_array',
-] as const;
 
 /** Types whose helpers are listed: each stands for the hooks it attaches to. */
 const LISTED_TYPES: readonly ProgramType[] = ['xdp', 'sched_cls'];
@@ -40,7 +33,7 @@ export function supportedMarkdown(): string {
     '## Map types',
     rows(
       ['type', 'number', 'supported'],
-      MAP_TYPE_NAMES.flatMap((name, id) => (id === 0 ? [] : [[MAP_TYPES.get(id)?.name ?? name, String(id), MAP_TYPES.has(id) ? 'yes' : '**no**']])),
+      Object.entries(BPF_MAP_TYPE).map(([name, id]) => [name, String(id), MAP_TYPES.has(id) ? 'yes' : '**no**']),
     ),
     '## Helpers',
     rows(

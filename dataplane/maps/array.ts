@@ -6,6 +6,7 @@
  *
  * A CPU's values lie together, so that two CPUs do not write to one cache line.
  */
+import { BPF_MAP_TYPE, type MapTypeName } from '../bpf/map-type.ts';
 import type { MapSpec } from '../bpf/spec.ts';
 import type { Machine } from '../machine/machine.ts';
 import { i32, type I32 } from '../wasm/expression.ts';
@@ -66,12 +67,13 @@ export function emitNextIndex(f: FunctionBuilder<'i32'>, { geometry: { spec } }:
   f.return(i32.const(0));
 }
 
-function arrayType(id: number, name: string, perCpu: boolean): MapType {
+function arrayType(name: MapTypeName, perCpu: boolean): MapType {
   const addressOf = (geometry: MapGeometry, index: I32): I32 => valueAt(geometry, index, perCpu ? geometry.machine.cpu * blockBytes(geometry.spec) : 0);
   return {
-    id,
+    id: BPF_MAP_TYPE[name],
     name,
     perCpu,
+    keys: 'indexes',
     holds: 'bytes',
     check(spec) {
       if (spec.keyBytes !== INDEX_BYTES) refuse(spec, name, 'EINVAL', `a key of ${spec.keyBytes} bytes`, `an index of ${INDEX_BYTES}`);
@@ -118,5 +120,5 @@ function arrayType(id: number, name: string, perCpu: boolean): MapType {
   };
 }
 
-export const ARRAY = arrayType(2, 'array', false);
-export const PERCPU_ARRAY = arrayType(6, 'percpu_array', true);
+export const ARRAY = arrayType('array', false);
+export const PERCPU_ARRAY = arrayType('percpu_array', true);

@@ -2,6 +2,7 @@
  * BPF_MAP_TYPE_CPUMAP (Linux Documentation/bpf/map_cpumap.rst): CPUs to hand packets to. The slot is `struct
  * bpf_cpumap_val`: u32 length of the queue, 0 where empty, u32 program id.
  */
+import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import { MAP_FLAG, refuse } from './map-check.ts';
 import { mapsOf } from './map-registry.ts';
 import { ERRNO, type MapType } from './map.ts';
@@ -14,7 +15,7 @@ const MAX_QUEUE = 16_384;
 const NO_PROGRAM = 0xffff_ffff;
 
 export const CPUMAP: MapType = {
-  id: 16,
+  id: BPF_MAP_TYPE.cpumap,
   name: 'cpumap',
   perCpu: false,
   holds: 'cpus',

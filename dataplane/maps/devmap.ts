@@ -6,6 +6,7 @@
  *
  * User space writes the ifindex, and the program's id where values have 8 bytes.
  */
+import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import { hashOperations } from './hash-code.ts';
 import { allocateHash, hashSize, type HashKind } from './hash-layout.ts';
 import { MAP_FLAG } from './map-check.ts';
@@ -36,7 +37,7 @@ function valueOf({ machine, spec }: MapGeometry, slot: number): Uint8Array {
 }
 
 export const DEVMAP: MapType = {
-  id: 14,
+  id: BPF_MAP_TYPE.devmap,
   name: 'devmap',
   perCpu: false,
   holds: 'devices',
@@ -51,9 +52,10 @@ export const DEVMAP: MapType = {
 const HASH_KIND: HashKind = { lru: false, perCpu: false, slotBytes: SLOT_BYTES, ignoresExist: true };
 
 export const DEVMAP_HASH: MapType = {
-  id: 25,
+  id: BPF_MAP_TYPE.devmap_hash,
   name: 'devmap_hash',
   perCpu: false,
+  keys: 'bytes',
   holds: 'devices',
   check: (spec) => checkSlots(spec, 'devmap_hash', VALUE_BYTES, FLAGS),
   allocate: (machine, spec) => allocateHash(HASH_KIND, machine, spec),

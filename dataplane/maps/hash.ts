@@ -5,6 +5,7 @@
  * considered are passed over once, the oldest of the others goes. Linux keeps the same promise less exactly: it frees
  * entries in batches and may hold fewer than max_entries.
  */
+import { BPF_MAP_TYPE, type MapTypeName } from '../bpf/map-type.ts';
 import type { MapSpec } from '../bpf/spec.ts';
 import { hashOperations } from './hash-code.ts';
 import { allocateHash, hashSize, type HashKind } from './hash-layout.ts';
@@ -30,11 +31,12 @@ export function checkHash(spec: MapSpec, name: string, { lru, perCpu }: HashKind
   if (perCpu) checkPerCpuValue(spec, name);
 }
 
-function hashType(id: number, name: string, kind: HashKind): MapType {
+function hashType(name: MapTypeName, kind: HashKind): MapType {
   return {
-    id,
+    id: BPF_MAP_TYPE[name],
     name,
     perCpu: kind.perCpu,
+    keys: 'bytes',
     holds: 'bytes',
     // A list of its own for each CPU has as many entries as the others'.
     prepare: (spec, { cpus }) => (kind.lru && (spec.flags & MAP_FLAG.NO_COMMON_LRU) !== 0 ? { ...spec, maxEntries: roundUp(spec.maxEntries, cpus) } : spec),
@@ -45,7 +47,7 @@ function hashType(id: number, name: string, kind: HashKind): MapType {
   };
 }
 
-export const HASH = hashType(1, 'hash', { lru: false, perCpu: false });
-export const PERCPU_HASH = hashType(5, 'percpu_hash', { lru: false, perCpu: true });
-export const LRU_HASH = hashType(9, 'lru_hash', { lru: true, perCpu: false });
-export const LRU_PERCPU_HASH = hashType(10, 'lru_percpu_hash', { lru: true, perCpu: true });
+export const HASH = hashType('hash', { lru: false, perCpu: false });
+export const PERCPU_HASH = hashType('percpu_hash', { lru: false, perCpu: true });
+export const LRU_HASH = hashType('lru_hash', { lru: true, perCpu: false });
+export const LRU_PERCPU_HASH = hashType('lru_percpu_hash', { lru: true, perCpu: true });

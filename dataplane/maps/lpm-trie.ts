@@ -5,6 +5,7 @@
  *
  * lpm-layout.ts draws the storage, lpm-tables.ts changes it.
  */
+import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import { call, i32, i64, select, type Callee, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
 import { ENTRY, HEADER, LEAF, PREFIX_BYTES, SLOT, SLOTS, STRIDE, TABLE, allocateLpm, lpmSize } from './lpm-layout.ts';
@@ -294,9 +295,10 @@ class LpmCode {
 const RANKS = 8;
 
 export const LPM_TRIE: MapType = {
-  id: 11,
+  id: BPF_MAP_TYPE.lpm_trie,
   name: NAME,
   perCpu: false,
+  keys: 'bytes',
   holds: 'bytes',
   keyHeadBytes: PREFIX_BYTES,
   check(spec) {

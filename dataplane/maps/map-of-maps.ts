@@ -2,6 +2,7 @@
  * BPF_MAP_TYPE_ARRAY_OF_MAPS and HASH_OF_MAPS (Linux Documentation/bpf/map_of_maps.rst). A slot is the u32 address of
  * the inner map's descriptor, which is what a program's lookup answers; user space writes and reads ids of maps.
  */
+import { BPF_MAP_TYPE, isMapOfMaps } from '../bpf/map-type.ts';
 import type { MapSpec } from '../bpf/spec.ts';
 import { hashOperations } from './hash-code.ts';
 import { allocateHash, hashSize } from './hash-layout.ts';
@@ -12,11 +13,6 @@ import { ERRNO, MAP_DESCRIPTOR, type MapGeometry, type MapType } from './map.ts'
 import { DESCRIPTOR_ARRAY, checkSlots, readU32, slotArray, slotUpdateErrno, u32Bytes } from './slot-array.ts';
 import { specialFields } from './special-fields.ts';
 
-const ARRAY = 2;
-const PROG_ARRAY = 3;
-const XSKMAP = 17;
-const ARRAY_OF_MAPS_ID = 12;
-const HASH_OF_MAPS_ID = 13;
 const ARRAY_FLAGS = MAP_FLAG.NUMA_NODE | MAP_FLAG.RDONLY | MAP_FLAG.WRONLY;
 /** Flags of the file, not of the map. */
 const FILE_FLAGS = MAP_FLAG.RDONLY | MAP_FLAG.WRONLY;
@@ -24,8 +20,8 @@ const FILE_FLAGS = MAP_FLAG.RDONLY | MAP_FLAG.WRONLY;
 function checkInner(spec: MapSpec, name: string): void {
   const { inner } = spec;
   if (inner === undefined) refuse(spec, name, 'EINVAL', 'no inner map', 'a declaration of what the inner maps are like (__array(values, …))');
-  if (inner.type === ARRAY_OF_MAPS_ID || inner.type === HASH_OF_MAPS_ID) refuse(spec, name, 'EINVAL', 'an inner map that holds maps itself', 'one level of nesting');
-  if (inner.type === PROG_ARRAY) refuse(spec, name, 'ENOTSUPP', 'a prog_array as inner map', 'another type');
+  if (isMapOfMaps(inner.type)) refuse(spec, name, 'EINVAL', 'an inner map that holds maps itself', 'one level of nesting');
+  if (inner.type === BPF_MAP_TYPE.prog_array) refuse(spec, name, 'ENOTSUPP', 'a prog_array as inner map', 'another type');
 }
 
 /** Whether a map may stand where `template` was declared: a program was checked with the template's sizes. */
@@ -34,7 +30,7 @@ export function fitsInner(template: MapSpec, map: MapSpec): boolean {
   const alike = template.type === map.type && template.keyBytes === map.keyBytes && template.valueBytes === map.valueBytes && sameFlags;
   if (!alike || JSON.stringify(specialFields(template)) !== JSON.stringify(specialFields(map))) return false;
   // Lookups in an array are compiled with its bounds.
-  const sizeMatters = (map.type === ARRAY && (map.flags & MAP_FLAG.INNER_MAP) === 0) || map.type === XSKMAP;
+  const sizeMatters = (map.type === BPF_MAP_TYPE.array && (map.flags & MAP_FLAG.INNER_MAP) === 0) || map.type === BPF_MAP_TYPE.xskmap;
   return !sizeMatters || template.maxEntries === map.maxEntries;
 }
 
@@ -50,7 +46,7 @@ function idOf({ machine }: MapGeometry, descriptor: number): Uint8Array {
 }
 
 export const ARRAY_OF_MAPS: MapType = {
-  id: ARRAY_OF_MAPS_ID,
+  id: BPF_MAP_TYPE.array_of_maps,
   name: 'array_of_maps',
   perCpu: false,
   holds: 'maps',
@@ -68,9 +64,10 @@ export const ARRAY_OF_MAPS: MapType = {
 const HASH_KIND = { lru: false, perCpu: false, slotBytes: 4, answersContent: true } as const;
 
 export const HASH_OF_MAPS: MapType = {
-  id: HASH_OF_MAPS_ID,
+  id: BPF_MAP_TYPE.hash_of_maps,
   name: 'hash_of_maps',
   perCpu: false,
+  keys: 'bytes',
   holds: 'maps',
   check(spec) {
     checkInner(spec, 'hash_of_maps');

@@ -20,6 +20,7 @@
  * Values are kept at a stride of 8 bytes, as Linux rounds them. A value that a program holds a pointer to does not
  * move, whatever happens to other entries.
  */
+import type { MapTypeName } from '../bpf/map-type.ts';
 import type { MapSpec } from '../bpf/spec.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Callee, I32, ValueType } from '../wasm/expression.ts';
@@ -95,9 +96,11 @@ export interface MapType {
   /** enum bpf_map_type. */
   readonly id: number;
   /** As bpftool spells it: `lru_hash`. */
-  readonly name: string;
+  readonly name: MapTypeName;
   /** One value per possible CPU. */
   readonly perCpu: boolean;
+  /** What a key is: an index below max_entries, each of which `next` answers; bytes that an update brings; or there is none. */
+  readonly keys: 'indexes' | 'bytes' | 'none';
   /** What a value is: plain bytes, or a reference to something else that is live. */
   readonly holds: 'bytes' | 'programs' | 'maps' | 'devices' | 'cpus' | 'sockets' | 'events' | 'records';
   /** The declaration as libbpf, or Linux itself, adjusts it before the map is made. */

@@ -3,6 +3,7 @@
  * an event is open. User space is taken to have opened one for each CPU in the slot of its number, as libbpf's
  * perf_buffer does; what is sent there goes to machine.onEvent.
  */
+import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import { MAP_FLAG } from './map-check.ts';
 import { ERRNO, type MapType } from './map.ts';
 import { DESCRIPTOR_ARRAY, checkSlots, readU32, slotArray, slotUpdateErrno } from './slot-array.ts';
@@ -13,7 +14,7 @@ const OPEN = 1;
 const slots = slotArray({ slotBytes: 4, family: DESCRIPTOR_ARRAY });
 
 export const PERF_EVENT_ARRAY: MapType = {
-  id: 4,
+  id: BPF_MAP_TYPE.perf_event_array,
   name: 'perf_event_array',
   perCpu: false,
   holds: 'events',

@@ -5,6 +5,7 @@
  * The first program that is put in, or that uses the map, decides which others fit: all must be of one type and agree
  * on multi-buffer packets, since any of them may run in another's place.
  */
+import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import { MAP_FLAG } from './map-check.ts';
 import { mapsOf, type ProgramReference } from './map-registry.ts';
 import { ERRNO, type MapGeometry, type MapType } from './map.ts';
@@ -26,7 +27,7 @@ export function fitsProgramArray(geometry: MapGeometry, program: ProgramReferenc
 }
 
 export const PROG_ARRAY: MapType = {
-  id: 3,
+  id: BPF_MAP_TYPE.prog_array,
   name: 'prog_array',
   perCpu: false,
   holds: 'programs',

@@ -5,6 +5,7 @@
  *
  * BPF_EXIST pushes onto a full map by dropping its oldest value, of a stack too.
  */
+import { BPF_MAP_TYPE, type MapTypeName } from '../bpf/map-type.ts';
 import { i32, memory, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
 import { MAP_FLAG, checkAccessFlags, checkMaxEntries, refuse } from './map-check.ts';
@@ -27,7 +28,7 @@ function advance({ spec }: MapGeometry, f: FunctionBuilder, oldest: Local<'i32'>
   f.if(i32.eq(oldest, i32.const(spec.maxEntries)), () => f.set(oldest, i32.const(0)));
 }
 
-function queueType(id: number, name: string, takes: 'oldest' | 'newest'): MapType {
+function queueType(name: MapTypeName, takes: 'oldest' | 'newest'): MapType {
   /** Copies the value that is next to leave; for an empty map, writes zeros and returns. */
   const take = (f: FunctionBuilder<'i32'>, geometry: MapGeometry): { header: I32; count: Local<'i32'>; oldest: Local<'i32'> } => {
     const { spec, storage } = geometry;
@@ -43,9 +44,10 @@ function queueType(id: number, name: string, takes: 'oldest' | 'newest'): MapTyp
   };
 
   return {
-    id,
+    id: BPF_MAP_TYPE[name],
     name,
     perCpu: false,
+    keys: 'none',
     holds: 'bytes',
     check(spec) {
       if (spec.keyBytes !== 0) refuse(spec, name, 'EINVAL', `a key of ${spec.keyBytes} bytes`, 'none');
@@ -99,5 +101,5 @@ function queueType(id: number, name: string, takes: 'oldest' | 'newest'): MapTyp
   };
 }
 
-export const QUEUE = queueType(22, 'queue', 'oldest');
-export const STACK = queueType(23, 'stack', 'newest');
+export const QUEUE = queueType('queue', 'oldest');
+export const STACK = queueType('stack', 'newest');

@@ -13,6 +13,7 @@
  * the record. Linux also keeps the position of the first record that is not committed, in case user space consumes
  * past it; the consumer here does not.
  */
+import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import { i32, i64, type I32, type I64 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
 import { MAP_FLAG, checkAccessFlags, refuse } from './map-check.ts';
@@ -130,9 +131,10 @@ function adjustedSize(sizeBytes: number): number {
 }
 
 export const RINGBUF: MapType = {
-  id: 27,
+  id: BPF_MAP_TYPE.ringbuf,
   name: 'ringbuf',
   perCpu: false,
+  keys: 'none',
   holds: 'records',
   prepare: (spec) => ({ ...spec, maxEntries: adjustedSize(spec.maxEntries) }),
   check(spec) {

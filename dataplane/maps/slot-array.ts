@@ -47,13 +47,14 @@ export interface SlotArray {
   readonly answersContent?: true;
 }
 
-export function slotArray({ slotBytes, family, answersContent }: SlotArray): Pick<MapType, 'allocate' | 'size' | 'operations'> {
+export function slotArray({ slotBytes, family, answersContent }: SlotArray): Pick<MapType, 'keys' | 'allocate' | 'size' | 'operations'> {
   const lookup: MapType['operations']['lookup'] = (f, { geometry }) => {
     const index = emitIndex(f, geometry, 0);
     const slot = f.let(i32.add(i32.mul(index, i32.const(slotBytes)), i32.const(geometry.storage)), 'slot');
     f.return(answersContent ? i32.load(slot) : select(i32.load(slot), slot, i32.const(0)));
   };
   return {
+    keys: 'indexes',
     allocate: (machine, spec) => machine.memory.allocate(spec.maxEntries * slotBytes, 8, `map '${spec.name}'`),
     size({ machine, storage, spec }) {
       let used = 0;

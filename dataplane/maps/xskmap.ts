@@ -2,6 +2,7 @@
  * BPF_MAP_TYPE_XSKMAP (Linux Documentation/bpf/map_xskmap.rst): AF_XDP sockets to redirect to. There are no such
  * sockets here; a slot is a u32 that is not 0 where something is to take the packets.
  */
+import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import { MAP_FLAG } from './map-check.ts';
 import { ERRNO, type MapType } from './map.ts';
 import { REDIRECT_ARRAY, checkSlots, readU32, slotArray, slotUpdateErrno } from './slot-array.ts';
@@ -9,7 +10,7 @@ import { REDIRECT_ARRAY, checkSlots, readU32, slotArray, slotUpdateErrno } from 
 const FLAGS = MAP_FLAG.NUMA_NODE | MAP_FLAG.RDONLY | MAP_FLAG.WRONLY;
 
 export const XSKMAP: MapType = {
-  id: 17,
+  id: BPF_MAP_TYPE.xskmap,
   name: 'xskmap',
   perCpu: false,
   holds: 'sockets',

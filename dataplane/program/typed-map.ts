@@ -14,9 +14,6 @@ import { valueStride } from '../maps/map.ts';
 import { maglevRing } from './maglev.ts';
 import { readSlot, writeSlot, type NameScope } from './named-slot.ts';
 
-/** Their keys say nothing by their order, so that a list of values alone says too little. */
-const KEYED = new Set(['hash', 'percpu_hash', 'lru_hash', 'lru_percpu_hash', 'lpm_trie', 'hash_of_maps', 'devmap_hash']);
-
 export interface MapDump {
   readonly name: string;
   readonly type: string;
@@ -106,7 +103,7 @@ export class TypedMap {
       const entry = mappingOf(item);
       if (entry?.has('maglev')) this.#fillRing(plain(entry.get('maglev')), `${at}.maglev`);
       else if (entry?.has('key')) this.#put(plain(entry.get('key')), plain(entry.get('value')), at);
-      else if (KEYED.has(this.map.type.name)) throw new XdplabError('ERR_VALUE', `${at}: found a value without its key, expected { key, value } in a ${this.map.type.name} map`);
+      else if (this.map.type.keys === 'bytes') throw new XdplabError('ERR_VALUE', `${at}: found a value without its key, expected { key, value } in a ${this.map.type.name} map`);
       else this.#put(index, plain(item), at);
     });
   }
@@ -122,8 +119,7 @@ export class TypedMap {
   }
 
   #set(key: unknown, value: unknown, path: string, flags?: number): void {
-    // Queues and stacks have no keys.
-    if (this.map.spec.keyBytes === 0) return this.map.push(this.#valueBytes(value, path), flags);
+    if (this.map.type.keys === 'none') return this.map.push(this.#valueBytes(value, path), flags);
     this.map.update(this.#keyBytes(key, path), this.#valueBytes(value, path), flags);
   }
 

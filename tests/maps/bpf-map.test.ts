@@ -22,7 +22,7 @@ import { errnoOf, hex, makeMap, mapSpec, u32, u64 } from './map-fixtures.ts';
 
 /** A declaration that each type takes. */
 function plainSpec(type: MapType): MapSpec {
-  const keyBytes = type === QUEUE || type === STACK || type === RINGBUF ? 0 : type === LPM_TRIE ? 8 : 4;
+  const keyBytes = type.keys === 'none' ? 0 : type === LPM_TRIE ? 8 : 4;
   const valueBytes = type === RINGBUF ? 0 : type.holds === 'bytes' ? 8 : 4;
   const inner = type.holds === 'maps' ? { inner: mapSpec(HASH) } : {};
   return mapSpec(type, { name: type.name, keyBytes, valueBytes, maxEntries: type === RINGBUF ? 4096 : 4, flags: type === LPM_TRIE ? 1 : 0, ...inner });
@@ -280,6 +280,12 @@ describe('contents', () => {
     const map = makeMap(type, plainSpec(type));
     const entries = [...map.entries()];
     expect(entries).toHaveLength(type === ARRAY || type === PERCPU_ARRAY ? 4 : 0);
+  });
+
+  test.each([...MAP_TYPES.values()])('of a $name have the keys that its row says, before anything is written', (type) => {
+    const map = makeMap(type, plainSpec(type));
+    if (type.keys === 'none') expect(() => [...map.keys()]).toThrow(XdplabError);
+    else expect([...map.keys()].map(hex)).toEqual(type.keys === 'indexes' ? [0, 1, 2, 3].map((index) => hex(u32(index))) : []);
   });
 
   test.each([ARRAY, PERCPU_ARRAY])('of a $name of millions are found where they were written', (type) => {

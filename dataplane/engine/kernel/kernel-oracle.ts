@@ -123,11 +123,10 @@ export class KernelOracle {
 
   #copy(map: BpfMap): void {
     const twin = this.map(map);
-    const { holds } = map.type;
-    if (holds === 'records' || holds === 'events' || holds === 'sockets' || map.spec.keyBytes === 0) return;
-    const isArray = map.type.name.endsWith('array');
+    const { holds, keys } = map.type;
+    if (holds === 'records' || holds === 'events' || holds === 'sockets' || keys === 'none') return;
     for (const [key, value] of map.entries()) {
-      if (holds === 'bytes' && isArray && value.every((byte) => byte === 0)) continue;
+      if (holds === 'bytes' && keys === 'indexes' && value.every((byte) => byte === 0)) continue;
       twin.update(key, this.#written(map, value));
     }
   }
@@ -163,8 +162,8 @@ export class KernelOracle {
 }
 
 function differencesOf(map: BpfMap, twin: KernelMap): MapDifference[] {
-  const { holds } = map.type;
-  if (holds === 'records' || holds === 'events' || holds === 'sockets' || map.spec.keyBytes === 0) return [];
+  const { holds, keys } = map.type;
+  if (holds === 'records' || holds === 'events' || holds === 'sockets' || keys === 'none') return [];
   const onlyPresence = holds !== 'bytes';
   const here = contents(map.entries(), onlyPresence);
   const kernel = contents(twin.entries(), onlyPresence);

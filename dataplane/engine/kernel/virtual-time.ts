@@ -10,14 +10,14 @@
  */
 import { assemble } from '../../bpf/assemble.ts';
 import type { Instruction } from '../../bpf/isa.ts';
+import { BPF_MAP_TYPE } from '../../bpf/map-type.ts';
 import type { FunctionSpec, MapSpec, ProgramSpec } from '../../bpf/spec.ts';
 import { HZ } from '../../helpers/time.ts';
 import { CPU_BLOCK } from '../../machine/cpu.ts';
 
-const ARRAY = 2;
 export const VIRTUAL_TIME_BYTES = 16;
 export const VIRTUAL_TIME_MAP: MapSpec = {
-  name: 'virtual_time', type: ARRAY, keyBytes: 4, valueBytes: VIRTUAL_TIME_BYTES, maxEntries: 1, flags: 0, pinning: 'none', keyTypeId: 0, valueTypeId: 0, frozen: false,
+  name: 'virtual_time', type: BPF_MAP_TYPE.array, keyBytes: 4, valueBytes: VIRTUAL_TIME_BYTES, maxEntries: 1, flags: 0, pinning: 'none', keyTypeId: 0, valueTypeId: 0, frozen: false,
 };
 
 const NOW = `r0 = map[${VIRTUAL_TIME_MAP.name}][0]+${CPU_BLOCK.now}\nr0 = *(u64 *)(r0 +0)`;
