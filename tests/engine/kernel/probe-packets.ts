@@ -23,6 +23,8 @@ const SHAPES: Readonly<Record<string, (body: Uint8Array) => Payload>> = {
   'no known protocol': (body) => body,
 };
 
-export const probePacket: fc.Arbitrary<Uint8Array> = fc
-  .tuple(fc.constantFrom(...Object.values(SHAPES)), fc.oneof(fc.integer({ min: 0, max: 80 }), fc.constantFrom(200, 1000, 1400, 1460, 3000)))
-  .map(([shape, length]) => ethernet(LINK, shape(Uint8Array.from({ length }, (_, index) => index * 3))));
+const packet = (length: fc.Arbitrary<number>): fc.Arbitrary<Uint8Array> =>
+  fc.tuple(fc.constantFrom(...Object.values(SHAPES)), length).map(([shape, bytes]) => ethernet(LINK, shape(Uint8Array.from({ length: bytes }, (_, index) => index * 3))));
+
+export const smallProbePacket = packet(fc.integer({ min: 0, max: 40 }));
+export const probePacket = packet(fc.oneof(fc.integer({ min: 0, max: 80 }), fc.constantFrom(200, 1000, 1400, 1460, 3000)));

@@ -141,13 +141,15 @@ function load(register: string, value: ProbeArgument): string[] {
   return [`${register} = r10`, `${register} += ${BUFFER_BYTES * value.buffer - STACK_BYTES}`];
 }
 
-/** What the answers say, for people and for comparing. */
+/** What the answers say, for people and for comparing. Buffers that are as they were are empty. */
 export function readAnswers(type: ProgramType, calls: readonly ProbeCall[], bytes: Uint8Array): Readonly<Record<string, string>> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const hex = (from: number, to: number): string => Buffer.from(bytes.subarray(from, to)).toString('hex');
+  const initial = (index: number): string => Buffer.from(Array.from({ length: BUFFER_BYTES }, (_, byte) => (index * BUFFER_BYTES + byte) * 7)).toString('hex');
+  const buffer = (index: number): string => hex(BUFFERS_AT + index * BUFFER_BYTES, BUFFERS_AT + (index + 1) * BUFFER_BYTES);
   return Object.fromEntries([
     ...calls.map((call, index) => [`${index + 1} ${describeCall(call)}`, String(view.getBigInt64(8 * index, true))]),
-    ...Array.from({ length: BUFFERS }, (_, index) => [`buffer ${index}`, hex(BUFFERS_AT + index * BUFFER_BYTES, BUFFERS_AT + (index + 1) * BUFFER_BYTES)]),
+    ...Array.from({ length: BUFFERS }, (_, index) => [`buffer ${index}`, buffer(index) === initial(index) ? '' : buffer(index)]),
     ...fieldsOf(type).map(({ name }, index) => [name, String(view.getBigUint64(FIELDS_AT + 8 * index, true))]),
   ]);
 }
