@@ -3,8 +3,8 @@
  * everything around it (packet path, maps, helpers) is shared, so engines can differ in speed only.
  *
  * The entry function is WebAssembly, `(ctx: i32) -> i64`: ctx is the context's address, the result is r0. Before
- * each run the caller resets CPU_BLOCK.budget and tailCalls; a program that faults traps, after writing
- * CPU_BLOCK.fault where it knows why.
+ * each run the caller resets CPU_BLOCK.budget and tailCalls, as machine.beginRun does; a program that faults traps,
+ * after writing CPU_BLOCK.fault where it knows why.
  */
 import type { Machine } from '../machine/machine.ts';
 import type { Program } from '../program/program.ts';

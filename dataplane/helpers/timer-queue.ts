@@ -5,7 +5,6 @@
  * asked for. Timers that expire together run in the order they were started. A timer ends with the value it is in:
  * its first word is a mark that updating, deleting or reusing the value takes away.
  */
-import { CPU_BLOCK, FAULT } from '../machine/cpu.ts';
 import type { Callback, Machine } from '../machine/machine.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
 
@@ -113,11 +112,7 @@ export class TimerQueue {
   #call(timer: Timer, callback: Callback, element: { readonly key: number; readonly value: number }, expiresNs: bigint, onFault: (error: unknown) => void): void {
     const machine = this.#machine;
     if (machine.nowNs < expiresNs) machine.nowNs = expiresNs;
-    machine.setCell(CPU_BLOCK.budget, machine.instructionBudget);
-    machine.setCell(CPU_BLOCK.tailCalls, 0);
-    machine.setCell(CPU_BLOCK.fault, FAULT.none);
-    machine.setCell(CPU_BLOCK.framePointer, machine.stackTop);
-    machine.setCell(CPU_BLOCK.programId, timer.programId);
+    machine.beginRun(timer.programId);
     this.running = timer;
     try {
       callback(BigInt(timer.map.descriptor), BigInt(element.key), BigInt(element.value), 0n, 0n);

@@ -2,7 +2,7 @@
  * The simulated machine: one memory, its CPUs, virtual time, a seeded random source, and the tables through which
  * programs and maps call each other. Everything that runs belongs to exactly one machine.
  */
-import { CPU_BLOCK, CPU_BLOCK_BYTES, STACK_BYTES } from './cpu.ts';
+import { CPU_BLOCK, CPU_BLOCK_BYTES, FAULT, STACK_BYTES } from './cpu.ts';
 import { MachineMemory } from './memory.ts';
 import { Network } from './network.ts';
 
@@ -95,6 +95,15 @@ export class Machine {
 
   setCell(offset: number, value: number): void {
     this.memory.u32[(this.cpuBlock + offset) >>> 2] = value;
+  }
+
+  /** Before JavaScript starts a program, or a callback of it: its whole budget and stack, no tail calls made, no fault. */
+  beginRun(programId: number): void {
+    this.setCell(CPU_BLOCK.budget, this.instructionBudget);
+    this.setCell(CPU_BLOCK.tailCalls, 0);
+    this.setCell(CPU_BLOCK.fault, FAULT.none);
+    this.setCell(CPU_BLOCK.framePointer, this.stackTop);
+    this.setCell(CPU_BLOCK.programId, programId);
   }
 
   /** Tells of records that were committed since the last time. */

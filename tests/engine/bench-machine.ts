@@ -71,9 +71,7 @@ export class BenchMachine {
     const packetBytes = Math.max(MINIMUM_PACKET_BYTES, bytes.length);
     for (let index = 0; index < packetBytes; index++) memory.u8[this.packet + index] = bytes[index] ?? index;
     this.#setContext(program.type, packetBytes);
-    machine.setCell(CPU_BLOCK.budget, machine.instructionBudget);
-    machine.setCell(CPU_BLOCK.tailCalls, 0);
-    machine.setCell(CPU_BLOCK.fault, FAULT.none);
+    machine.beginRun(program.id);
     const entry = machine.programTable.get(program.id) as (context: number) => bigint;
     try {
       return BigInt.asUintN(64, entry(this.#context));

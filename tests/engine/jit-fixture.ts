@@ -52,9 +52,7 @@ export class Bench {
 
   run(program: Program, context = 0): RunResult {
     const { machine } = this;
-    machine.setCell(CPU_BLOCK.budget, machine.instructionBudget);
-    machine.setCell(CPU_BLOCK.tailCalls, 0);
-    machine.setCell(CPU_BLOCK.fault, FAULT.none);
+    machine.beginRun(program.id);
     let r0: bigint | undefined;
     try {
       r0 = BigInt.asUintN(64, machine.programTable.get(program.id)(context));
