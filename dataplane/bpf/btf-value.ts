@@ -53,43 +53,43 @@ function isAddressName(name: string): boolean {
 }
 
 class CodecBuilder {
-  private readonly btf: Btf;
-  private readonly built = new Map<string, Codec>();
+  readonly #btf: Btf;
+  readonly #built = new Map<string, Codec>();
 
   constructor(btf: Btf) {
-    this.btf = btf;
+    this.#btf = btf;
   }
 
   /** `name` is the member's: conventions go by it. */
   build(id: number, name: string, depth = 0): Codec {
-    if (depth > MAX_NESTING) this.btf.fail(id, `nested more than ${MAX_NESTING} deep, or contains itself`);
+    if (depth > MAX_NESTING) this.#btf.fail(id, `nested more than ${MAX_NESTING} deep, or contains itself`);
     const key = `${id} ${name}`;
-    const known = this.built.get(key);
+    const known = this.#built.get(key);
     if (known !== undefined) return known;
-    const codec = this.create(id, name, depth);
-    if (codec.leaves > MAX_LEAVES) this.btf.fail(id, `${codec.leaves} values are too many to show`);
-    this.built.set(key, codec);
+    const codec = this.#create(id, name, depth);
+    if (codec.leaves > MAX_LEAVES) this.#btf.fail(id, `${codec.leaves} values are too many to show`);
+    this.#built.set(key, codec);
     return codec;
   }
 
-  private create(id: number, name: string, depth: number): Codec {
+  #create(id: number, name: string, depth: number): Codec {
     const typedefs: string[] = [];
-    let current = this.btf.type(id);
+    let current = this.#btf.type(id);
     for (let steps = 0; isModifier(current); steps++) {
-      if (steps > MAX_NESTING) this.btf.fail(id, 'a typedef that refers to itself');
+      if (steps > MAX_NESTING) this.#btf.fail(id, 'a typedef that refers to itself');
       if (current.kind === 'typedef') typedefs.push(current.name);
-      current = this.btf.type(current.type);
+      current = this.#btf.type(current.type);
     }
-    if (current.kind === 'int' && (current.sizeBytes < 1 || current.sizeBytes > MAX_INT_BYTES)) this.btf.fail(id, `an integer of ${current.sizeBytes} bytes`);
-    return this.byConvention(current, typedefs, name) ?? this.byType(id, current, typedefs, name, depth);
+    if (current.kind === 'int' && (current.sizeBytes < 1 || current.sizeBytes > MAX_INT_BYTES)) this.#btf.fail(id, `an integer of ${current.sizeBytes} bytes`);
+    return this.#byConvention(current, typedefs, name) ?? this.#byType(id, current, typedefs, name, depth);
   }
 
-  private byConvention(type: BtfType, typedefs: readonly string[], name: string): Codec | undefined {
+  #byConvention(type: BtfType, typedefs: readonly string[], name: string): Codec | undefined {
     switch (type.kind) {
       case 'int':
         if (typedefs.some((typedef) => BIG_ENDIAN_TYPEDEF.test(typedef))) return type.sizeBytes === 4 && !wordsOf(name).some((word) => NOT_ADDRESS_WORDS.test(word)) ? ipv4Codec : networkOrderCodec(type.sizeBytes);
         if (type.sizeBytes === 1 && !type.bool && PROTOCOL_NAME.test(name)) return protocolCodec;
-        for (const enumeration of typedefs.flatMap((typedef) => this.enumsNamed(typedef))) {
+        for (const enumeration of typedefs.flatMap((typedef) => this.#enumsNamed(typedef))) {
           if (enumeration.sizeBytes === type.sizeBytes) return enumCodec(enumeration);
         }
         return type.sizeBytes === 4 && !type.signed && (name === HASH_KEY || isAddressName(name)) ? unsureIpv4Codec() : undefined;
@@ -98,41 +98,41 @@ class CodecBuilder {
         if (type.name === 'in_addr' && type.sizeBytes === 4) return ipv4Codec;
         return type.sizeBytes === 16 && [type.name, ...typedefs].some((one) => IPV6_TYPE_NAME.test(one)) ? ipv6Codec : undefined;
       case 'array':
-        return this.arrayByConvention(type, typedefs, name);
+        return this.#arrayByConvention(type, typedefs, name);
       default:
         return undefined;
     }
   }
 
-  private arrayByConvention(array: BtfArray, typedefs: readonly string[], name: string): Codec | undefined {
-    const element = this.btf.resolve(array.type).type;
+  #arrayByConvention(array: BtfArray, typedefs: readonly string[], name: string): Codec | undefined {
+    const element = this.#btf.resolve(array.type).type;
     if (element.kind !== 'int' || element.signed || element.bool) return undefined;
     const sizeBytes = element.sizeBytes * array.length;
     if (element.sizeBytes === 1 && sizeBytes === 6) return macCodec;
     if (element.sizeBytes === 1 && sizeBytes === 4 && isAddressName(name)) return ipv4Codec;
     if (sizeBytes !== 16) return undefined;
-    const isNetworkOrder = this.typedefsOf(array.type).some((typedef) => BIG_ENDIAN_TYPEDEF.test(typedef));
+    const isNetworkOrder = this.#typedefsOf(array.type).some((typedef) => BIG_ENDIAN_TYPEDEF.test(typedef));
     return isNetworkOrder || isAddressName(name) || typedefs.some((typedef) => IPV6_TYPE_NAME.test(typedef)) ? ipv6Codec : undefined;
   }
 
-  private enumsNamed(name: string): BtfEnum[] {
-    return this.btf.idsByName(name, 'enum').flatMap((id) => {
-      const type = this.btf.type(id);
+  #enumsNamed(name: string): BtfEnum[] {
+    return this.#btf.idsByName(name, 'enum').flatMap((id) => {
+      const type = this.#btf.type(id);
       return type.kind === 'enum' ? [type] : [];
     });
   }
 
-  private typedefsOf(id: number): string[] {
+  #typedefsOf(id: number): string[] {
     const names: string[] = [];
-    let type = this.btf.type(id);
+    let type = this.#btf.type(id);
     for (let steps = 0; isModifier(type) && steps < MAX_NESTING; steps++) {
       if (type.kind === 'typedef') names.push(type.name);
-      type = this.btf.type(type.type);
+      type = this.#btf.type(type.type);
     }
     return names;
   }
 
-  private byType(id: number, type: BtfType, typedefs: readonly string[], name: string, depth: number): Codec {
+  #byType(id: number, type: BtfType, typedefs: readonly string[], name: string, depth: number): Codec {
     switch (type.kind) {
       case 'int':
         return type.bool && type.sizeBytes === 1 ? boolCodec() : integerCodec({ sizeBytes: type.sizeBytes, signed: type.signed });
@@ -140,72 +140,72 @@ class CodecBuilder {
         return integerCodec({ sizeBytes: 8 });
       case 'enum':
       case 'enum64':
-        return [1, 2, 4, 8].includes(type.sizeBytes) ? enumCodec(type) : this.btf.fail(id, `an enum of ${type.sizeBytes} bytes`);
+        return [1, 2, 4, 8].includes(type.sizeBytes) ? enumCodec(type) : this.#btf.fail(id, `an enum of ${type.sizeBytes} bytes`);
       case 'float':
         return type.sizeBytes === 4 || type.sizeBytes === 8 ? floatCodec(type.sizeBytes) : bytesCodec(type.sizeBytes, 'text');
       case 'array':
-        return this.array(id, type, name, depth);
+        return this.#array(id, type, name, depth);
       case 'struct':
       case 'union':
-        return this.composite(id, type, depth);
+        return this.#composite(id, type, depth);
       case 'var':
         return this.build(type.type, name, depth + 1);
       case 'datasec':
-        return this.datasec(id, type, depth);
+        return this.#datasec(id, type, depth);
       default:
-        return this.btf.fail(id, `a ${typedefs[0] ?? type.kind} has no value`);
+        return this.#btf.fail(id, `a ${typedefs[0] ?? type.kind} has no value`);
     }
   }
 
-  private array(id: number, type: BtfArray, name: string, depth: number): Codec {
-    const sizeBytes = this.btf.sizeBytes(id);
+  #array(id: number, type: BtfArray, name: string, depth: number): Codec {
+    const sizeBytes = this.#btf.sizeBytes(id);
     if (sizeBytes === 0) return emptyCodec;
-    const element = this.btf.resolve(type.type).type;
+    const element = this.#btf.resolve(type.type).type;
     if (element.kind === 'int' && element.sizeBytes === 1 && !element.bool) return element.name === 'char' || element.char ? textCodec(sizeBytes) : bytesCodec(sizeBytes, 'list');
     return arrayCodec(type.length, this.build(type.type, name, depth + 1));
   }
 
-  private composite(id: number, type: BtfComposite, depth: number): Codec {
-    const parts = this.parts(id, type, 0, depth, { left: MAX_MEMBERS });
+  #composite(id: number, type: BtfComposite, depth: number): Codec {
+    const parts = this.#parts(id, type, 0, depth, { left: MAX_MEMBERS });
     const fields = recordCodec(type.sizeBytes, parts);
-    const addressBytes = type.kind === 'struct' ? this.prefixAddressBytes(type) : undefined;
+    const addressBytes = type.kind === 'struct' ? this.#prefixAddressBytes(type) : undefined;
     return addressBytes === undefined ? fields : prefixCodec(addressBytes, fields);
   }
 
   /** The members from `base` on; those of anonymous ones in their place. */
-  private parts(id: number, type: BtfComposite, base: number, depth: number, budget: { left: number }): Part[] {
+  #parts(id: number, type: BtfComposite, base: number, depth: number, budget: { left: number }): Part[] {
     budget.left -= type.members.length;
-    if (budget.left < 0) this.btf.fail(id, `more than ${MAX_MEMBERS} members`);
-    if (depth > MAX_NESTING) this.btf.fail(id, `nested more than ${MAX_NESTING} deep, or contains itself`);
+    if (budget.left < 0) this.#btf.fail(id, `more than ${MAX_MEMBERS} members`);
+    if (depth > MAX_NESTING) this.#btf.fail(id, `nested more than ${MAX_NESTING} deep, or contains itself`);
     const perMember = type.members.map((member): Part[] => {
-      const inner = this.btf.resolve(member.type);
-      if (member.name !== '' || (inner.type.kind !== 'struct' && inner.type.kind !== 'union')) return member.name === '' ? [] : [this.field(id, type, member, base, depth)];
-      const offset = this.byteOffset(id, type, member, inner.type.sizeBytes);
-      return this.parts(inner.id, inner.type, base + offset, depth + 1, budget);
+      const inner = this.#btf.resolve(member.type);
+      if (member.name !== '' || (inner.type.kind !== 'struct' && inner.type.kind !== 'union')) return member.name === '' ? [] : [this.#field(id, type, member, base, depth)];
+      const offset = this.#byteOffset(id, type, member, inner.type.sizeBytes);
+      return this.#parts(inner.id, inner.type, base + offset, depth + 1, budget);
     });
     if (type.kind === 'struct') return perMember.flat();
     const choice: ChoicePart = { kind: 'choice', alternatives: perMember.filter((parts) => parts.length > 0) };
     return choice.alternatives.length === 0 ? [] : [choice];
   }
 
-  private byteOffset(id: number, type: BtfComposite, member: BtfMember, sizeBytes: number): number {
+  #byteOffset(id: number, type: BtfComposite, member: BtfMember, sizeBytes: number): number {
     const offset = member.offsetBits / 8;
-    if (!Number.isInteger(offset) || offset + sizeBytes > type.sizeBytes) this.btf.fail(id, `member ${member.name || '(anonymous)'} spans ${offset} to ${offset + sizeBytes} of ${type.sizeBytes} bytes`);
+    if (!Number.isInteger(offset) || offset + sizeBytes > type.sizeBytes) this.#btf.fail(id, `member ${member.name || '(anonymous)'} spans ${offset} to ${offset + sizeBytes} of ${type.sizeBytes} bytes`);
     return offset;
   }
 
-  private field(id: number, type: BtfComposite, member: BtfMember, base: number, depth: number): FieldPart {
+  #field(id: number, type: BtfComposite, member: BtfMember, base: number, depth: number): FieldPart {
     const { name } = member;
-    const inner = this.btf.resolve(member.type).type;
-    const bitfield = this.bitfield(id, type, member);
+    const inner = this.#btf.resolve(member.type).type;
+    const bitfield = this.#bitfield(id, type, member);
     if (bitfield !== undefined) return { ...bitfield, offset: base + bitfield.offset };
     const codec = this.build(member.type, name, depth + 1);
     const isOwned = inner.kind === 'struct' && KERNEL_OWNED.has(inner.name);
-    return { kind: 'field', name, offset: base + this.byteOffset(id, type, member, codec.sizeBytes), codec, optional: PADDING_NAME.test(name) || isOwned || codec.sizeBytes === 0 };
+    return { kind: 'field', name, offset: base + this.#byteOffset(id, type, member, codec.sizeBytes), codec, optional: PADDING_NAME.test(name) || isOwned || codec.sizeBytes === 0 };
   }
 
-  private bitfield(id: number, type: BtfComposite, member: BtfMember): FieldPart | undefined {
-    const inner = this.btf.resolve(member.type).type;
+  #bitfield(id: number, type: BtfComposite, member: BtfMember): FieldPart | undefined {
+    const inner = this.#btf.resolve(member.type).type;
     if (inner.kind !== 'int' && inner.kind !== 'enum' && inner.kind !== 'enum64') return undefined;
     // Old compilers put the width into the integer instead of the member.
     const narrow = inner.kind === 'int' && (inner.offsetBits !== 0 || inner.bits !== inner.sizeBytes * 8) && member.bitfieldBits === 0;
@@ -215,41 +215,41 @@ class CodecBuilder {
     const offset = Math.floor(offsetBits / 8);
     const shiftBits = offsetBits % 8;
     const sizeBytes = Math.ceil((shiftBits + bits) / 8);
-    if (bits > inner.sizeBytes * 8 || bits > 128 || offset + sizeBytes > type.sizeBytes) this.btf.fail(id, `bitfield ${member.name} of ${bits} bits at ${offsetBits} is outside of its type or struct`);
+    if (bits > inner.sizeBytes * 8 || bits > 128 || offset + sizeBytes > type.sizeBytes) this.#btf.fail(id, `bitfield ${member.name} of ${bits} bits at ${offsetBits} is outside of its type or struct`);
     const codec = inner.kind === 'int' ? integerCodec({ sizeBytes, signed: inner.signed, bits, shiftBits }) : { ...enumCodec(inner, { bits, shiftBits }), sizeBytes };
     return { kind: 'field', name: member.name, offset, codec, optional: PADDING_NAME.test(member.name) };
   }
 
   /** For `{ u32 prefixlen; address }`, whatever the two are called and wrapped in: the address's length. */
-  private prefixAddressBytes(type: BtfComposite): 4 | 16 | undefined {
+  #prefixAddressBytes(type: BtfComposite): 4 | 16 | undefined {
     const [first, ...rest] = type.members;
-    const others = rest.filter((member) => this.btf.sizeBytes(member.type) > 0);
+    const others = rest.filter((member) => this.#btf.sizeBytes(member.type) > 0);
     const [address] = others;
-    if (first === undefined || address === undefined || others.length !== 1 || address.offsetBits !== 32 || !this.isPrefixLength(first)) return undefined;
-    const sizeBytes = this.btf.sizeBytes(address.type);
-    return (sizeBytes === 4 || sizeBytes === 16) && type.sizeBytes === 4 + sizeBytes && this.isAddress(address.type) ? sizeBytes : undefined;
+    if (first === undefined || address === undefined || others.length !== 1 || address.offsetBits !== 32 || !this.#isPrefixLength(first)) return undefined;
+    const sizeBytes = this.#btf.sizeBytes(address.type);
+    return (sizeBytes === 4 || sizeBytes === 16) && type.sizeBytes === 4 + sizeBytes && this.#isAddress(address.type) ? sizeBytes : undefined;
   }
 
-  private isPrefixLength(member: BtfMember): boolean {
-    const type = this.btf.resolve(member.type).type;
+  #isPrefixLength(member: BtfMember): boolean {
+    const type = this.#btf.resolve(member.type).type;
     if (type.kind === 'struct' && type.sizeBytes === 4) return type.members[0] !== undefined && PREFIX_LENGTH_NAME.test(type.members[0].name);
     return type.kind === 'int' && type.sizeBytes === 4 && PREFIX_LENGTH_NAME.test(member.name);
   }
 
-  private isAddress(id: number): boolean {
-    const type = this.btf.resolve(id).type;
-    if (type.kind === 'array') return this.btf.resolve(type.type).type.kind === 'int';
-    if (type.kind === 'union') return type.members.every((member) => this.btf.resolve(member.type).type.kind !== 'union' && this.isAddress(member.type));
+  #isAddress(id: number): boolean {
+    const type = this.#btf.resolve(id).type;
+    if (type.kind === 'array') return this.#btf.resolve(type.type).type.kind === 'int';
+    if (type.kind === 'union') return type.members.every((member) => this.#btf.resolve(member.type).type.kind !== 'union' && this.#isAddress(member.type));
     return type.kind === 'int' || (type.kind === 'struct' && (type.name === 'in_addr' || IPV6_TYPE_NAME.test(type.name)));
   }
 
   /** Global variables by name: writing some leaves the others. */
-  private datasec(id: number, type: BtfDatasec, depth: number): Codec {
+  #datasec(id: number, type: BtfDatasec, depth: number): Codec {
     const parts = type.variables.flatMap((place): FieldPart[] => {
-      const variable = this.btf.type(place.type);
+      const variable = this.#btf.type(place.type);
       if (variable.kind !== 'var') return [];
       const codec = this.build(variable.type, variable.name, depth + 1);
-      if (place.offset + codec.sizeBytes > type.sizeBytes) this.btf.fail(id, `variable ${variable.name} ends at ${place.offset + codec.sizeBytes} of ${type.sizeBytes} bytes`);
+      if (place.offset + codec.sizeBytes > type.sizeBytes) this.#btf.fail(id, `variable ${variable.name} ends at ${place.offset + codec.sizeBytes} of ${type.sizeBytes} bytes`);
       return [{ kind: 'field', name: variable.name, offset: place.offset, codec, optional: false }];
     });
     return recordCodec(type.sizeBytes, parts, true);

@@ -76,21 +76,21 @@ export class Btf {
   /** Of type ids, void included: ids are 0 to count − 1. */
   readonly typeCount: number;
   readonly strings: StringTable;
-  private readonly view: DataView;
+  readonly #view: DataView;
   /** Of each type in the section, by id; that of void is unused. */
-  private readonly offsets: Uint32Array;
-  private readonly decoded: (BtfType | undefined)[] = [];
-  private readonly alignments = new Map<number, number>();
-  private idsOfNames: Map<string, number[]> | undefined;
+  readonly #offsets: Uint32Array;
+  readonly #decoded: (BtfType | undefined)[] = [];
+  readonly #alignments = new Map<number, number>();
+  #idsOfNames: Map<string, number[]> | undefined;
 
-  private readonly placements: ReadonlyMap<string, SectionPlacement>;
+  readonly #placements: ReadonlyMap<string, SectionPlacement>;
 
   private constructor(where: string, view: DataView, strings: StringTable, offsets: Uint32Array, placements: ReadonlyMap<string, SectionPlacement>) {
     this.where = where;
-    this.view = view;
+    this.#view = view;
     this.strings = strings;
-    this.offsets = offsets;
-    this.placements = placements;
+    this.#offsets = offsets;
+    this.#placements = placements;
     this.typeCount = offsets.length;
   }
 
@@ -122,12 +122,12 @@ export class Btf {
 
   /** The type of an id; ids past the last are an error. */
   type(id: number): BtfType {
-    const known = this.decoded[id];
+    const known = this.#decoded[id];
     if (known !== undefined) return known;
     if (id === 0) return { kind: 'void' };
     if (!(id > 0 && id < this.typeCount)) this.fail(id, `there are only ${this.typeCount} types`);
-    const type = this.decode(id);
-    this.decoded[id] = type;
+    const type = this.#decode(id);
+    this.#decoded[id] = type;
     return type;
   }
 
@@ -163,16 +163,16 @@ export class Btf {
 
   /** What _Alignof says. A struct is packed when a member stands unaligned, then 1. */
   alignmentBytes(id: number): number {
-    const known = this.alignments.get(id);
+    const known = this.#alignments.get(id);
     if (known === MEASURING) this.fail(id, 'contains itself');
     if (known !== undefined) return known;
-    this.alignments.set(id, MEASURING);
-    const alignment = this.measureAlignment(id);
-    this.alignments.set(id, alignment);
+    this.#alignments.set(id, MEASURING);
+    const alignment = this.#measureAlignment(id);
+    this.#alignments.set(id, alignment);
     return alignment;
   }
 
-  private measureAlignment(id: number): number {
+  #measureAlignment(id: number): number {
     const { type } = this.resolve(id);
     switch (type.kind) {
       case 'ptr':
@@ -207,14 +207,14 @@ export class Btf {
 
   /** Ids of the types of this name, with any flavour or none: `task_struct` also finds `task_struct___old`. */
   idsByEssentialName(name: string): readonly number[] {
-    this.idsOfNames ??= this.indexNames();
-    return this.idsOfNames.get(name) ?? [];
+    this.#idsOfNames ??= this.#indexNames();
+    return this.#idsOfNames.get(name) ?? [];
   }
 
-  private indexNames(): Map<string, number[]> {
+  #indexNames(): Map<string, number[]> {
     const index = new Map<string, number[]>();
     for (let id = 1; id < this.typeCount; id++) {
-      const nameOffset = this.view.getUint32(this.offsets[id]!, true);
+      const nameOffset = this.#view.getUint32(this.#offsets[id]!, true);
       if (nameOffset === 0) continue;
       const name = essentialName(this.strings.raw(nameOffset));
       const ids = index.get(name);
@@ -226,12 +226,12 @@ export class Btf {
 
   /** Without decoding the type. */
   nameOf(id: number): string {
-    return id === 0 ? '' : this.strings.at(this.view.getUint32(this.offsets[id]!, true)) ?? '';
+    return id === 0 ? '' : this.strings.at(this.#view.getUint32(this.#offsets[id]!, true)) ?? '';
   }
 
   /** Without decoding the type. */
   kindOf(id: number): BtfKind {
-    return id === 0 ? 'void' : BTF_KINDS[this.view.getUint8(this.offsets[id]! + 7) & 0x1f]!;
+    return id === 0 ? 'void' : BTF_KINDS[this.#view.getUint8(this.#offsets[id]! + 7) & 0x1f]!;
   }
 
   /** Every type with its id, void left out. */
@@ -271,9 +271,9 @@ export class Btf {
     }
   }
 
-  private decode(id: number): BtfType {
-    const at = this.offsets[id]!;
-    const u32 = (offset: number): number => this.view.getUint32(offset, true);
+  #decode(id: number): BtfType {
+    const at = this.#offsets[id]!;
+    const u32 = (offset: number): number => this.#view.getUint32(offset, true);
     const text = (offset: number): string => this.strings.at(u32(offset)) ?? '';
     const info = u32(at + 4);
     const vlen = info & 0xffff;
@@ -304,9 +304,9 @@ export class Btf {
           }),
         };
       case 'enum':
-        return { kind, name, sizeBytes: word, signed: flag, values: entries(8, (offset) => ({ name: text(offset), value: BigInt(flag ? this.view.getInt32(offset + 4, true) : u32(offset + 4)) })) };
+        return { kind, name, sizeBytes: word, signed: flag, values: entries(8, (offset) => ({ name: text(offset), value: BigInt(flag ? this.#view.getInt32(offset + 4, true) : u32(offset + 4)) })) };
       case 'enum64':
-        return { kind, name, sizeBytes: word, signed: flag, values: entries(12, (offset) => ({ name: text(offset), value: flag ? this.view.getBigInt64(offset + 4, true) : this.view.getBigUint64(offset + 4, true) })) };
+        return { kind, name, sizeBytes: word, signed: flag, values: entries(12, (offset) => ({ name: text(offset), value: flag ? this.#view.getBigInt64(offset + 4, true) : this.#view.getBigUint64(offset + 4, true) })) };
       case 'fwd':
         return { kind, name, of: flag ? 'union' : 'struct' };
       case 'typedef':
@@ -322,7 +322,7 @@ export class Btf {
       case 'var':
         return { kind, name, type: word, linkage: BTF_LINKAGE[u32(own)] ?? 'static' };
       case 'datasec': {
-        const placement = word === 0 ? this.placements.get(name) : undefined;
+        const placement = word === 0 ? this.#placements.get(name) : undefined;
         const variables = entries(12, (offset) => {
           const variable = u32(offset);
           return { type: variable, offset: placement?.offsets?.get(this.nameOf(variable)) ?? u32(offset + 4), sizeBytes: u32(offset + 8) };
@@ -332,7 +332,7 @@ export class Btf {
       case 'float':
         return { kind, name, sizeBytes: word };
       case 'decl_tag':
-        return { kind, name, type: word, component: this.view.getInt32(own, true) };
+        return { kind, name, type: word, component: this.#view.getInt32(own, true) };
       default:
         return kind satisfies never;
     }

@@ -39,20 +39,20 @@ export function candidates(local: Btf, localId: number, target: Btf): number[] {
 }
 
 export class CoreMatcher {
-  private readonly local: Btf;
-  private readonly target: Btf;
+  readonly #local: Btf;
+  readonly #target: Btf;
   /** Answers of `matches`; a pair that is being compared counts as matching, as recursive types do. */
-  private readonly known = new Map<string, boolean>();
+  readonly #known = new Map<string, boolean>();
 
   constructor(local: Btf, target: Btf) {
-    this.local = local;
-    this.target = target;
+    this.#local = local;
+    this.#target = target;
   }
 
   /** Of a member that is read: what it holds may be read as what the program declares. */
   fieldsCompatible(localId: number, targetId: number): boolean {
-    let local = this.local.resolve(localId).type;
-    let target = this.target.resolve(targetId).type;
+    let local = this.#local.resolve(localId).type;
+    let target = this.#target.resolve(targetId).type;
     for (let depth = 0; depth < MAX_DEPTH; depth++) {
       if (isComposite(local) && isComposite(target)) return true;
       if (!sameKind(local, target)) return false;
@@ -63,22 +63,22 @@ export class CoreMatcher {
         return names.includes('') || names[0] === names[1];
       }
       if (local.kind !== 'array' || target.kind !== 'array') return false;
-      local = this.local.resolve(local.type).type;
-      target = this.target.resolve(target.type).type;
+      local = this.#local.resolve(local.type).type;
+      target = this.#target.resolve(target.type).type;
     }
     return false;
   }
 
   /** Of whole types, for `bpf_core_type_exists`: the same shape to the first name. */
   typesCompatible(localId: number, targetId: number, depth = 0): boolean {
-    if (!sameKind(this.local.type(localId), this.target.type(targetId))) return false;
-    return this.shapesCompatible(localId, targetId, depth);
+    if (!sameKind(this.#local.type(localId), this.#target.type(targetId))) return false;
+    return this.#shapesCompatible(localId, targetId, depth);
   }
 
-  private shapesCompatible(localId: number, targetId: number, depth: number): boolean {
+  #shapesCompatible(localId: number, targetId: number, depth: number): boolean {
     if (depth > MAX_DEPTH) return false;
-    const local = this.local.resolve(localId).type;
-    const target = this.target.resolve(targetId).type;
+    const local = this.#local.resolve(localId).type;
+    const target = this.#target.resolve(targetId).type;
     if (!sameKind(local, target)) return false;
     switch (local.kind) {
       case 'void':
@@ -92,15 +92,15 @@ export class CoreMatcher {
         return !isOldBitfield(local) && !isOldBitfield(target);
       case 'ptr':
       case 'array':
-        return this.shapesCompatible(local.type, (target as typeof local).type, depth + 1);
+        return this.#shapesCompatible(local.type, (target as typeof local).type, depth + 1);
       case 'func_proto':
-        return this.memo(`shape ${localId} ${targetId}`, () => this.protosAgree(local, target as BtfFuncProto, (ours, theirs) => this.shapesCompatible(ours, theirs, depth + 1)));
+        return this.#memo(`shape ${localId} ${targetId}`, () => this.#protosAgree(local, target as BtfFuncProto, (ours, theirs) => this.#shapesCompatible(ours, theirs, depth + 1)));
       default:
         return false;
     }
   }
 
-  private protosAgree(local: BtfFuncProto, target: BtfFuncProto, agree: (localId: number, targetId: number) => boolean): boolean {
+  #protosAgree(local: BtfFuncProto, target: BtfFuncProto, agree: (localId: number, targetId: number) => boolean): boolean {
     return local.parameters.length === target.parameters.length
       && local.parameters.every((parameter, index) => agree(parameter.type, target.parameters[index]!.type))
       && agree(local.returnType, target.returnType);
@@ -109,12 +109,12 @@ export class CoreMatcher {
   /** For `bpf_core_type_matches`: all that the program declares is there, by name and type. */
   typesMatch(localId: number, targetId: number, behindPointer = false, depth = 0): boolean {
     if (depth > MAX_DEPTH) return false;
-    const local = this.local.resolve(localId);
-    const target = this.target.resolve(targetId);
-    return this.memo(`match ${local.id} ${target.id} ${behindPointer}`, () => this.resolvedMatch(local.type, target.type, behindPointer, depth + 1));
+    const local = this.#local.resolve(localId);
+    const target = this.#target.resolve(targetId);
+    return this.#memo(`match ${local.id} ${target.id} ${behindPointer}`, () => this.#resolvedMatch(local.type, target.type, behindPointer, depth + 1));
   }
 
-  private resolvedMatch(local: BtfType, target: BtfType, behindPointer: boolean, depth: number): boolean {
+  #resolvedMatch(local: BtfType, target: BtfType, behindPointer: boolean, depth: number): boolean {
     if (!sameName(btfName(local), btfName(target))) return false;
     switch (local.kind) {
       case 'void':
@@ -127,7 +127,7 @@ export class CoreMatcher {
       case 'struct':
       case 'union':
         if (behindPointer) return target.kind === local.kind || (target.kind === 'fwd' && target.of === local.kind);
-        return target.kind === local.kind && this.membersMatch(local, target, depth);
+        return target.kind === local.kind && this.#membersMatch(local, target, depth);
       case 'int':
         return target.kind === 'int' && target.sizeBytes === local.sizeBytes && target.signed === local.signed;
       case 'ptr':
@@ -135,13 +135,13 @@ export class CoreMatcher {
       case 'array':
         return target.kind === 'array' && target.length === local.length && this.typesMatch(local.type, target.type, behindPointer, depth);
       case 'func_proto':
-        return target.kind === 'func_proto' && this.protosAgree(local, target, (ours, theirs) => this.typesMatch(ours, theirs, behindPointer, depth));
+        return target.kind === 'func_proto' && this.#protosAgree(local, target, (ours, theirs) => this.typesMatch(ours, theirs, behindPointer, depth));
       default:
         return false;
     }
   }
 
-  private membersMatch(local: BtfComposite, target: BtfComposite, depth: number): boolean {
+  #membersMatch(local: BtfComposite, target: BtfComposite, depth: number): boolean {
     const byName = new Map<string, number[]>();
     for (const member of target.members) {
       const name = essentialName(member.name);
@@ -152,12 +152,12 @@ export class CoreMatcher {
     return local.members.every((member) => (byName.get(essentialName(member.name)) ?? []).some((type) => this.typesMatch(member.type, type, false, depth)));
   }
 
-  private memo(key: string, answer: () => boolean): boolean {
-    const known = this.known.get(key);
+  #memo(key: string, answer: () => boolean): boolean {
+    const known = this.#known.get(key);
     if (known !== undefined) return known;
-    this.known.set(key, true);
+    this.#known.set(key, true);
     const result = answer();
-    this.known.set(key, result);
+    this.#known.set(key, result);
     return result;
   }
 }

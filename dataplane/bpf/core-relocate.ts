@@ -39,80 +39,80 @@ interface Result {
 
 /** Applies the records of one function to its instructions. */
 export class CoreRelocator {
-  private readonly local: Btf;
-  private readonly target: Btf;
-  private readonly matcher: CoreMatcher;
+  readonly #local: Btf;
+  readonly #target: Btf;
+  readonly #matcher: CoreMatcher;
   /** Programs ask the same thing many times. */
-  private readonly results = new Map<string, Result>();
-  private readonly enumerators = new WeakMap<BtfType, ReadonlyMap<string, bigint>>();
+  readonly #results = new Map<string, Result>();
+  readonly #enumerators = new WeakMap<BtfType, ReadonlyMap<string, bigint>>();
 
   constructor(local: Btf, target: Btf) {
-    this.local = local;
-    this.target = target;
-    this.matcher = new CoreMatcher(local, target);
+    this.#local = local;
+    this.#target = target;
+    this.#matcher = new CoreMatcher(local, target);
   }
 
   /** `where` begins errors: file and function. Returns why the instruction was poisoned, else undefined. */
   relocate(instructions: Instruction[], slot: number, record: CoreRecord, where: string): string | undefined {
     const at = `${where}: instruction ${slot}`;
     const kind = KINDS[record.kind] ?? fail(at, `CO-RE relocation of unknown kind ${record.kind}`);
-    const name = this.local.describe(record.typeId);
+    const name = this.#local.describe(record.typeId);
     const question = `${kind} ${record.typeId} ${record.access}`;
-    const result = this.results.get(question) ?? this.resolve(kind, record, at);
-    this.results.set(question, result);
-    const problem = result.target === undefined ? `${this.target.where} has no ${subject(kind, name, record, this.local)}` : patch(instructions, slot, result.local, result.target, at);
+    const result = this.#results.get(question) ?? this.#resolve(kind, record, at);
+    this.#results.set(question, result);
+    const problem = result.target === undefined ? `${this.#target.where} has no ${subject(kind, name, record, this.#local)}` : patch(instructions, slot, result.local, result.target, at);
     if (problem === undefined) return undefined;
     poison(instructions, slot);
     return problem;
   }
 
-  private resolve(kind: Kind, record: CoreRecord, at: string): Result {
+  #resolve(kind: Kind, record: CoreRecord, at: string): Result {
     if (kind === 'type_id_local') return { local: { value: 0n, unchecked: true }, target: { value: BigInt(record.typeId) } };
-    const local = this.parse(kind, record, at);
-    if (btfName(this.local.type(record.typeId)) === '') fail(at, `CO-RE relocation of an anonymous ${this.local.type(record.typeId).kind}, which has no name to be found by`);
-    const own = this.evaluate(kind, local, record, at) ?? fail(at, `CO-RE relocation ${kind} of a field that has no such value`);
+    const local = this.#parse(kind, record, at);
+    if (btfName(this.#local.type(record.typeId)) === '') fail(at, `CO-RE relocation of an anonymous ${this.#local.type(record.typeId).kind}, which has no name to be found by`);
+    const own = this.#evaluate(kind, local, record, at) ?? fail(at, `CO-RE relocation ${kind} of a field that has no such value`);
     let found: { readonly access: Access | undefined; readonly value: Value | undefined } | undefined;
-    for (const id of candidates(this.local, record.typeId, this.target)) {
-      const access = this.match(kind, local, record, id);
+    for (const id of candidates(this.#local, record.typeId, this.#target)) {
+      const access = this.#match(kind, local, record, id);
       if (access === undefined) continue;
-      const value = this.evaluate(kind, access, record, at);
+      const value = this.#evaluate(kind, access, record, at);
       if (found !== undefined && (found.access?.offsetBits !== access.offsetBits || found.value?.value !== value?.value)) {
-        fail(at, `${this.local.describe(record.typeId)} is in ${this.target.where} more than once, with different answers; use a flavour of the right one`);
+        fail(at, `${this.#local.describe(record.typeId)} is in ${this.#target.where} more than once, with different answers; use a flavour of the right one`);
       }
       found ??= { access, value };
     }
     return { local: own, target: found === undefined ? missing(kind) : found.value };
   }
 
-  private parse(kind: Kind, record: CoreRecord, at: string): Access {
-    if (kind.startsWith('field_')) return parseAccess(this.local, record.typeId, record.access) ?? fail(at, `CO-RE access ${record.access} is not in ${this.local.describe(record.typeId)}`);
-    return { btf: this.local, rootId: record.typeId, steps: [], offsetBits: 0 };
+  #parse(kind: Kind, record: CoreRecord, at: string): Access {
+    if (kind.startsWith('field_')) return parseAccess(this.#local, record.typeId, record.access) ?? fail(at, `CO-RE access ${record.access} is not in ${this.#local.describe(record.typeId)}`);
+    return { btf: this.#local, rootId: record.typeId, steps: [], offsetBits: 0 };
   }
 
-  private match(kind: Kind, local: Access, record: CoreRecord, id: number): Access | undefined {
-    const root: Access = { btf: this.target, rootId: id, steps: [], offsetBits: 0 };
-    if (kind.startsWith('field_')) return matchAccess(local, this.target, id, this.matcher);
-    if (kind.startsWith('enumval_')) return this.enumerator(root, record) === undefined ? undefined : root;
-    return (kind === 'type_matches' ? this.matcher.typesMatch(record.typeId, id) : this.matcher.typesCompatible(record.typeId, id)) ? root : undefined;
+  #match(kind: Kind, local: Access, record: CoreRecord, id: number): Access | undefined {
+    const root: Access = { btf: this.#target, rootId: id, steps: [], offsetBits: 0 };
+    if (kind.startsWith('field_')) return matchAccess(local, this.#target, id, this.#matcher);
+    if (kind.startsWith('enumval_')) return this.#enumerator(root, record) === undefined ? undefined : root;
+    return (kind === 'type_matches' ? this.#matcher.typesMatch(record.typeId, id) : this.#matcher.typesCompatible(record.typeId, id)) ? root : undefined;
   }
 
   /** The value of the enumerator that the record names, in the program's enum or the kernel's. */
-  private enumerator(access: Access, record: CoreRecord): bigint | undefined {
-    const own = this.local.resolve(record.typeId).type;
+  #enumerator(access: Access, record: CoreRecord): bigint | undefined {
+    const own = this.#local.resolve(record.typeId).type;
     const type = access.btf.resolve(access.rootId).type;
     if ((own.kind !== 'enum' && own.kind !== 'enum64') || (type.kind !== 'enum' && type.kind !== 'enum64')) return undefined;
     const name = own.values[Number(record.access)]?.name;
-    return name === undefined ? undefined : this.valuesOf(type).get(essentialName(name));
+    return name === undefined ? undefined : this.#valuesOf(type).get(essentialName(name));
   }
 
   /** By essential name; the first of a name counts. */
-  private valuesOf(type: BtfEnum): ReadonlyMap<string, bigint> {
-    let values = this.enumerators.get(type);
-    if (values === undefined) this.enumerators.set(type, (values = new Map(type.values.toReversed().map((one) => [essentialName(one.name), one.value] as const))));
+  #valuesOf(type: BtfEnum): ReadonlyMap<string, bigint> {
+    let values = this.#enumerators.get(type);
+    if (values === undefined) this.#enumerators.set(type, (values = new Map(type.values.toReversed().map((one) => [essentialName(one.name), one.value] as const))));
     return values;
   }
 
-  private evaluate(kind: Kind, access: Access, record: CoreRecord, at: string): Value | undefined {
+  #evaluate(kind: Kind, access: Access, record: CoreRecord, at: string): Value | undefined {
     switch (kind) {
       case 'type_id_local':
       case 'type_id_target':
@@ -123,9 +123,9 @@ export class CoreRelocator {
       case 'type_size':
         return { value: BigInt(access.btf.sizeBytes(access.rootId)) };
       case 'enumval_exists':
-        return this.enumerator(access, record) === undefined ? undefined : { value: 1n };
+        return this.#enumerator(access, record) === undefined ? undefined : { value: 1n };
       case 'enumval_value': {
-        const value = this.enumerator(access, record);
+        const value = this.#enumerator(access, record);
         return value === undefined ? undefined : { value };
       }
       default:

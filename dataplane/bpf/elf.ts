@@ -84,18 +84,18 @@ export interface Elf {
 /** A reader of one file: it knows the file's name and length, for the errors. */
 class ElfReader {
   readonly bytes: Uint8Array;
-  private readonly view: DataView;
-  private readonly where: string;
+  readonly #view: DataView;
+  readonly #where: string;
 
   constructor(bytes: Uint8Array, where: string) {
     // A Buffer's slice() would share memory where a Uint8Array's copies.
     this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.where = where;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#where = where;
   }
 
   fail(offset: number, problem: string): never {
-    throw new XdplabError('ERR_ELF', `${this.where}: at offset ${offset}: ${problem}`);
+    throw new XdplabError('ERR_ELF', `${this.#where}: at offset ${offset}: ${problem}`);
   }
 
   /** Checks that `lengthBytes` are there. */
@@ -106,20 +106,20 @@ class ElfReader {
   }
 
   u8(offset: number): number {
-    return this.view.getUint8(offset);
+    return this.#view.getUint8(offset);
   }
 
   u16(offset: number): number {
-    return this.view.getUint16(offset, true);
+    return this.#view.getUint16(offset, true);
   }
 
   u32(offset: number): number {
-    return this.view.getUint32(offset, true);
+    return this.#view.getUint32(offset, true);
   }
 
   /** As a number: one too large to be exact is too large for any check that follows. */
   u64(offset: number): number {
-    return this.view.getUint32(offset + 4, true) * 2 ** 32 + this.view.getUint32(offset, true);
+    return this.#view.getUint32(offset + 4, true) * 2 ** 32 + this.#view.getUint32(offset, true);
   }
 }
 

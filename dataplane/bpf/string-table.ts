@@ -32,13 +32,13 @@ function decodeText(bytes: Buffer): string {
 
 export class StringTable {
   readonly lengthBytes: number;
-  private readonly bytes: Buffer;
-  private readonly texts = new Map<number, string>();
-  private latin1: string | undefined;
+  readonly #bytes: Buffer;
+  readonly #texts = new Map<number, string>();
+  #latin1: string | undefined;
 
   /** `bytes` is borrowed and must not change. */
   constructor(bytes: Uint8Array) {
-    this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.lengthBytes = bytes.length;
   }
 
@@ -46,20 +46,20 @@ export class StringTable {
   at(offset: number): string | undefined {
     if (offset === 0 && this.lengthBytes === 0) return '';
     if (offset >= this.lengthBytes) return undefined;
-    let text = this.texts.get(offset);
+    let text = this.#texts.get(offset);
     if (text === undefined) {
-      const window = this.bytes.subarray(offset, offset + MAX_STRING_BYTES);
+      const window = this.#bytes.subarray(offset, offset + MAX_STRING_BYTES);
       const end = window.indexOf(0);
       text = decodeText(end < 0 ? window : window.subarray(0, end));
-      this.texts.set(offset, text);
+      this.#texts.set(offset, text);
     }
     return text;
   }
 
   /** For looking up many names: one character for each byte, nothing made printable. Five times as fast as `at`. */
   raw(offset: number): string {
-    this.latin1 ??= this.bytes.toString('latin1');
-    const window = this.latin1.slice(offset, offset + MAX_STRING_BYTES);
+    this.#latin1 ??= this.#bytes.toString('latin1');
+    const window = this.#latin1.slice(offset, offset + MAX_STRING_BYTES);
     const end = window.indexOf('\0');
     return end < 0 ? window : window.slice(0, end);
   }
