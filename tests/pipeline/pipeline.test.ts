@@ -168,6 +168,21 @@ describe.each(ENGINE_NAMES)('the packet path with the %s engine', (engine) => {
     expect(smallLab(engine, [{ hook: 'tc-ingress', source: answer(0) }]).run(tagged).bytes).toEqual(tagged);
   });
 
+  test('a frame of IEEE 802.3 has the protocol that Linux gives it, as its type field is a length', () => {
+    const protocol = (options: Parameters<typeof frame>[0], begins: readonly number[] = []): number => {
+      const packet = frame(options);
+      packet.set(begins, options?.vlan === undefined ? 14 : 18);
+      return smallLab(engine, [{ hook: 'tc-ingress', source: returnField(16) }]).run(packet).verdicts[0]!.code;
+    };
+    const [ETH_P_802_2, ETH_P_802_3] = [0x0400, 0x0100];
+    expect(protocol({ type: 50 })).toBe(ETH_P_802_2);
+    expect(protocol({ type: 50 }, [0xff, 0xff])).toBe(ETH_P_802_3);
+    expect(protocol({ type: 50, length: 14 })).toBe(ETH_P_802_2);
+    expect(protocol({ type: 50, vlan: 7 })).toBe(ETH_P_802_2);
+    expect(protocol({ type: 50, vlan: 7 }, [0xff, 0xff])).toBe(ETH_P_802_3);
+    expect(protocol({ type: 0x0600 })).toBe(0x0006);
+  });
+
   test('a tagged packet that XDP passes reaches the host as it was, whether or not TC programs see it', () => {
     const tagged = frame({ vlan: 0x6064, length: 80 });
     const passing = { hook: 'xdp', source: answer(2) } as const;

@@ -9,6 +9,11 @@ import { VLAN_TAG_BYTES, type LoopCode } from './loop-code.ts';
 /** 0x8100 and 0x88a8 as a little-endian load reads them. */
 const ETH_P_8021Q_BE = 0x0081;
 const ETH_P_8021AD_BE = 0xa888;
+/** What skb->protocol is for frames of IEEE 802.3, whose type field is a length. */
+const ETH_P_802_3_BE = 0x0100;
+const ETH_P_802_2_BE = 0x0400;
+/** High byte of the smallest type. */
+const ETH_P_802_3_MIN_HIGH = 0x06;
 
 export interface SkbCode {
   readonly packetType: Callee<'i32'>;
@@ -23,7 +28,7 @@ export function defineSkb(loop: LoopCode): SkbCode {
   const finish = defineFinish(loop);
   return {
     packetType,
-    build: defineBuild(loop, packetType),
+    build: defineBuild(loop, packetType, defineProtocol(loop)),
     finish,
     end(f, fate, reason = 'NONE') {
       f.do(call(finish, i32.const(FATE[fate]), i32.const(DROP_REASON[reason])));
@@ -49,8 +54,22 @@ function definePacketType({ module }: LoopCode): Callee<'i32'> {
   return f;
 }
 
+/** `protocol(data, end)`, eth_type_trans: the frame's type, or what stands for a frame that has none. */
+function defineProtocol({ module }: LoopCode): Callee<'i32'> {
+  const f = module.function('protocol', ['i32', 'i32'], 'i32');
+  const [data, end] = [f.param(0, 'i32'), f.param(1, 'i32')];
+  const type = f.let(i32.load16U(data, 12));
+  f.if(i32.geU(i32.and(type, i32.const(0xff)), i32.const(ETH_P_802_3_MIN_HIGH)), () => f.return(type));
+  // Novell's raw 802.3 has no header of 802.2 behind the length, but begins with these bytes.
+  f.if(i32.geU(i32.sub(end, data), i32.const(FRAME.minimumLength + 2)), () =>
+    f.if(i32.eq(i32.load16U(data, FRAME.minimumLength), i32.const(0xffff)), () => f.return(i32.const(ETH_P_802_3_BE))),
+  );
+  f.return(i32.const(ETH_P_802_2_BE));
+  return f;
+}
+
 /** `build_skb(device, ingress)` of the frame that the XDP context describes. */
-function defineBuild({ module, at, xdp, setSkb }: LoopCode, packetType: Callee<'i32'>): Callee<undefined> {
+function defineBuild({ module, at, xdp, setSkb }: LoopCode, packetType: Callee<'i32'>, protocolOf: Callee<'i32'>): Callee<undefined> {
   const f = module.function('build_skb', ['i32', 'i32'], undefined);
   const [device, ingress] = [f.param(0, 'i32'), f.param(1, 'i32')];
   for (let offset = 0; offset < SK_BUFF.tunnel_key_storage; offset += 8) f.do(i64.store(i32.const(at.skbContext), offset, i64.const(0)));
@@ -58,7 +77,7 @@ function defineBuild({ module, at, xdp, setSkb }: LoopCode, packetType: Callee<'
   const data = f.let(xdp(XDP_MD.data));
   const meta = f.let(xdp(XDP_MD.data_meta));
   const end = f.let(xdp(XDP_MD.packet_end));
-  const protocol = f.let(i32.load16U(data, 12));
+  const protocol = f.let(call(protocolOf, data, end));
   const tagged = i32.or(i32.eq(protocol, i32.const(ETH_P_8021Q_BE)), i32.eq(protocol, i32.const(ETH_P_8021AD_BE)));
   const roomForTag = i32.geU(i32.sub(end, data), i32.const(FRAME.minimumLength + VLAN_TAG_BYTES));
   // skb_vlan_untag: the outer tag moves to metadata, the addresses move up over it.
@@ -71,7 +90,7 @@ function defineBuild({ module, at, xdp, setSkb }: LoopCode, packetType: Callee<'
     f.if(i32.ltU(meta, data), () => f.do(memory.copy(i32.add(meta, i32.const(VLAN_TAG_BYTES)), meta, i32.sub(data, meta))));
     f.set(meta, i32.add(meta, i32.const(VLAN_TAG_BYTES)));
     f.set(data, i32.add(data, i32.const(VLAN_TAG_BYTES)));
-    f.set(protocol, i32.load16U(data, 12));
+    f.set(protocol, call(protocolOf, data, end));
   });
   const length = f.let(i32.sub(end, data));
   setSkb(f, SK_BUFF.len, length);
