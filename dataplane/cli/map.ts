@@ -1,6 +1,6 @@
 /** `xdplab map`: looks at the map contents that `replay --maps-out` saved. */
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import type { Command } from 'commander';
 import { XdplabError } from '../errors.ts';
 import { fileError } from '../packet/byte-source.ts';
@@ -13,6 +13,10 @@ interface MapFlags {
   readonly sum?: true;
   readonly json?: true;
 }
+
+const SAME = 'no difference';
+/** As diff(1). */
+const DIFFERENT_STATUS = 1;
 
 export function addMap(program: Command): void {
   const map = program.command('map').description('look at map contents saved by replay --maps-out');
@@ -49,11 +53,57 @@ export function addMap(program: Command): void {
       else print(text(value));
     });
 
-  verb('diff', 'what differs between two saved states of a map', '<before>', '<after>').action((before: string, after: string, flags: MapFlags) => {
-    const changes = difference(read(before), read(after));
-    if (flags.json) printJson(changes);
-    else printLines(changes.length === 0 ? ['no difference'] : changes.map(changeLine));
-  });
+  verb('diff', 'what differs between two saved states of a map, or of all maps of two folders', '<before>', '<after>')
+    .addHelpText('after', '\nExit status, as of diff(1): 0 no difference, 1 some, 2 trouble.')
+    .action((before: string, after: string, flags: MapFlags) => {
+      const isDifferent = asDiff(() => {
+        const folders = [before, after].filter(isFolder);
+        if (folders.length === 1) throw new XdplabError('ERR_USAGE', `map diff: ${folders[0]} is a folder, and the other is not; give two files or two folders`);
+        return folders.length === 2 ? diffFolders(before, after, flags) : diffFiles(before, after, flags);
+      });
+      if (isDifferent) process.exitCode = DIFFERENT_STATUS;
+    });
+}
+
+/** Status 1 says that there are differences, so that whatever fails has to be 2, the status of wrong usage. */
+function asDiff<Result>(action: () => Result): Result {
+  try {
+    return action();
+  } catch (error) {
+    if (error instanceof XdplabError && error.exitStatus === DIFFERENT_STATUS) throw new XdplabError('ERR_USAGE', error.message, { cause: error });
+    throw error;
+  }
+}
+
+/** Whether they differ. */
+function diffFiles(before: string, after: string, flags: MapFlags): boolean {
+  const changes = difference(read(before), read(after));
+  if (flags.json) printJson(changes);
+  else printLines(changes.length === 0 ? [SAME] : changes.map(changeLine));
+  return changes.length > 0;
+}
+
+/** Maps are told apart by their files' names. */
+function diffFolders(before: string, after: string, flags: MapFlags): boolean {
+  const [old, fresh] = [jsonFiles(before), jsonFiles(after)];
+  const maps = old.filter((file) => fresh.includes(file)).map((file) => ({ name: basename(file, '.json'), changes: difference(read(join(before, file)), read(join(after, file))) }));
+  const onlyIn = (files: readonly string[], others: readonly string[]): string[] => files.filter((file) => !others.includes(file)).map((file) => basename(file, '.json'));
+  const [onlyBefore, onlyAfter] = [onlyIn(old, fresh), onlyIn(fresh, old)];
+  const changed = maps.filter(({ changes }) => changes.length > 0);
+  const isDifferent = changed.length + onlyBefore.length + onlyAfter.length > 0;
+  if (flags.json) {
+    printJson({ maps, onlyBefore, onlyAfter });
+    return isDifferent;
+  }
+  const lines = [
+    ...changed.flatMap(({ name, changes }) => [paint('bold', safe(name)), ...changes.map((change) => `  ${changeLine(change)}`)]),
+    ...onlyBefore.map((name) => paint('red', `only in ${safe(before)}: ${safe(name)}`)),
+    ...onlyAfter.map((name) => paint('green', `only in ${safe(after)}: ${safe(name)}`)),
+  ];
+  const same = maps.length - changed.length;
+  if (isDifferent) lines.push(`${same} of ${maps.length} maps that both hold are the same`);
+  printLines(isDifferent ? lines : [SAME]);
+  return isDifferent;
 }
 
 interface Change {
@@ -92,6 +142,15 @@ function printLines(lines: readonly string[]): void {
   print(lines.join('\n'));
 }
 
+/** What cannot be looked at is no folder: reading it says why. */
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
 function jsonFiles(folder: string): string[] {
   try {
     return readdirSync(folder).filter((name) => name.endsWith('.json')).toSorted();
@@ -101,6 +160,7 @@ function jsonFiles(folder: string): string[] {
 }
 
 function read(file: string): MapDump {
+  if (isFolder(file)) throw new XdplabError('ERR_FILE', `${file}: is a folder, expected the file of one map; 'xdplab map list' names those in it`);
   let bytes: string;
   try {
     bytes = readFileSync(file, 'utf8');

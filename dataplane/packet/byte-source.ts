@@ -61,7 +61,7 @@ function openStandardInput(): ByteSource {
 const REASONS: Record<string, string> = {
   ENOENT: 'there is no such file',
   EACCES: 'this user has no permission',
-  EISDIR: 'is a directory, expected a capture file',
+  EISDIR: 'is a directory, expected a file',
 };
 
 export function fileError(name: string, cause: unknown): XdplabError {

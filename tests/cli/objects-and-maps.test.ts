@@ -1,5 +1,5 @@
 /** `show`, `dump`, `map` and `supported`: looking at objects, at what they are compiled to, and at saved maps. */
-import { readFileSync } from 'node:fs';
+import { copyFileSync, cpSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadObject } from '../../dataplane/bpf/object.ts';
@@ -108,16 +108,41 @@ describe('map', () => {
   });
 
   test('diff tells what came, what went and what changed', async () => {
-    const [changes, none] = await Promise.all([says('map', 'diff', '--json', at(before, 'lb_counters'), at(after, 'lb_counters')), says('map', 'diff', at(before, 'vips'), at(after, 'vips'))]);
+    const [{ stdout: changes, status }, none] = await Promise.all([xdplab(['map', 'diff', '--json', at(before, 'lb_counters'), at(after, 'lb_counters')]), says('map', 'diff', at(before, 'vips'), at(after, 'vips'))]);
+    expect(status).toBe(1);
     const kinds = new Map((JSON.parse(changes) as { key: string; before?: unknown; after?: unknown }[]).map((change) => [change.key, Object.keys(change).slice(1)]));
     expect(kinds.get('LB_ECHO_ANSWERED')).toEqual(['before']);
     expect(kinds.get('LB_FRAGMENT')).toEqual(['after']);
     expect(kinds.get('LB_FORWARDED')).toEqual(['before', 'after']);
     expect(none).toBe('no difference\n');
-    const text = await says('map', 'diff', at(before, 'lb_counters'), at(after, 'lb_counters'));
+    const { stdout: text } = await xdplab(['map', 'diff', at(before, 'lb_counters'), at(after, 'lb_counters')]);
     expect(text).toMatch(/^- LB_ECHO_ANSWERED: \[30/m);
     expect(text).toMatch(/^\+ LB_FRAGMENT: /m);
     expect(text).toMatch(/^~ LB_FORWARDED: .* -> /m);
+  });
+
+  test('diff of folders compares the maps that both hold, and names the others', async () => {
+    const more = scratch.at('more');
+    cpSync(after, more, { recursive: true });
+    rmSync(at(more, 'vips'));
+    copyFileSync(at(after, 'vips'), at(more, 'extra'));
+    const [text, json, same] = await Promise.all([xdplab(['map', 'diff', before, more]), xdplab(['map', 'diff', '--json', before, more]), xdplab(['map', 'diff', before, before])]);
+    expect([text.status, json.status, same.status]).toEqual([1, 1, 0]);
+    expect(text.stdout).toMatch(/^lb_counters\n(  . .*\n)*  - LB_ECHO_ANSWERED: \[30/m);
+    expect(text.stdout).toContain(`only in ${before}: vips\nonly in ${more}: extra\n`);
+    expect(text.stdout).toMatch(/^\d+ of \d+ maps that both hold are the same$/m);
+    const { maps, onlyBefore, onlyAfter } = JSON.parse(json.stdout) as { maps: { name: string; changes: unknown[] }[]; onlyBefore: string[]; onlyAfter: string[] };
+    expect([onlyBefore, onlyAfter]).toEqual([['vips'], ['extra']]);
+    expect(maps.find(({ name }) => name === 'lb_counters')?.changes).not.toHaveLength(0);
+    expect(same.stdout).toBe('no difference\n');
+  });
+
+  test.each([
+    ['dump of a folder', () => ['dump', before], 1, /before: is a folder, expected the file of one map; 'xdplab map list' names those in it\n$/],
+    ['diff of a folder and a file', () => ['diff', before, at(after, 'vips')], 2, /before is a folder, and the other is not; give two files or two folders\n$/],
+    ['diff of what is not there', () => ['diff', at(before, 'vips'), at(before, 'nothing')], 2, /nothing\.json: there is no such file\n$/],
+  ])('%s is refused', async (_, args, status, message) => {
+    expect(await xdplab(['map', ...args()])).toMatchObject({ status, stdout: '', stderr: expect.stringMatching(message) as string });
   });
 });
 
