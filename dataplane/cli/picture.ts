@@ -42,8 +42,8 @@ export function drawPicture(input: PictureInput): string {
 
 function hookSections({ hooks, programs }: Statistics): string[][] {
   return hooks.map((hook) => {
-    const lines = [heading(`${safe(hook.device)} ${HOOK_TITLES[hook.hook]}`, `${count(hook.packets)} packets, ${bytes(hook.bytes)}`)];
-    for (const program of programs.filter(({ device, hook: at }) => device === hook.device && at === hook.hook)) {
+    const lines = [heading(`${safe(hook.device)} ${HOOK_TITLES[hook.hook]}${hook.slots === undefined ? '' : ` (${hook.slots})`}`, `${count(hook.packets)} packets, ${bytes(hook.bytes)}`)];
+    for (const program of programs.filter(({ device, hook: at, slots }) => device === hook.device && at === hook.hook && slots === hook.slots)) {
       lines.push(`  ${paint('bold', safe(program.program))}${program.faults === 0 ? '' : paint('magenta', `  stopped on ${count(program.faults)} packets`)}`);
       for (const verdict of program.verdicts.toSorted((a, b) => b.packets - a.packets)) lines.push(verdictLine(verdict, program.packets));
     }

@@ -27,6 +27,8 @@ export interface VerdictRow {
 export interface VerdictMode {
   readonly verdicts: readonly VerdictRow[];
   readonly unknown: Outcome;
+  /** Programs of it are put into slots of maps, and attached nowhere. */
+  readonly inSlots?: true;
 }
 
 export interface ContextField {

@@ -28,6 +28,30 @@ export const xdp: Hook = {
       ],
       unknown: 'aborted',
     },
+    /** In a slot of a DEVMAP, on the way out: XDP_PASS sends, and nothing else leads anywhere (Linux's dev_map_bpf_prog_run). */
+    devmap: {
+      verdicts: [
+        { code: XDP_ACTION.ABORTED, name: 'XDP_ABORTED', outcome: 'aborted' },
+        { code: XDP_ACTION.DROP, name: 'XDP_DROP', outcome: 'drop' },
+        { code: XDP_ACTION.PASS, name: 'XDP_PASS', outcome: 'pass' },
+        { code: XDP_ACTION.TX, name: 'XDP_TX', outcome: 'aborted' },
+        { code: XDP_ACTION.REDIRECT, name: 'XDP_REDIRECT', outcome: 'aborted' },
+      ],
+      unknown: 'aborted',
+      inSlots: true,
+    },
+    /** In a slot of a CPUMAP, on that CPU before there is an skb (cpu_map_bpf_prog_run_xdp). */
+    cpumap: {
+      verdicts: [
+        { code: XDP_ACTION.ABORTED, name: 'XDP_ABORTED', outcome: 'aborted' },
+        { code: XDP_ACTION.DROP, name: 'XDP_DROP', outcome: 'drop' },
+        { code: XDP_ACTION.PASS, name: 'XDP_PASS', outcome: 'pass' },
+        { code: XDP_ACTION.TX, name: 'XDP_TX', outcome: 'aborted' },
+        { code: XDP_ACTION.REDIRECT, name: 'XDP_REDIRECT', outcome: 'redirect' },
+      ],
+      unknown: 'aborted',
+      inSlots: true,
+    },
   },
   defaultMode: 'dispatcher',
   onFault: { code: XDP_ACTION.ABORTED, name: 'XDP_ABORTED', outcome: 'aborted' },

@@ -155,7 +155,8 @@ export class Lab {
     }
     // A section such as tc/ingress is attached as libbpf attaches it: by tcx.
     const mode = options.mode ?? Object.keys(hook.modes).find((name) => attach.startsWith(`${name}_`)) ?? hook.defaultMode;
-    if (!hook.modes[mode]) throw new XdplabError('ERR_LAB', `program '${program.spec.name}': mode '${mode}' at ${hook.name}, expected ${Object.keys(hook.modes).join(' or ')}`);
+    const modes = Object.keys(hook.modes).filter((name) => !hook.modes[name]!.inSlots);
+    if (!modes.includes(mode)) throw new XdplabError('ERR_LAB', `program '${program.spec.name}': mode '${mode}' at ${hook.name}, expected ${modes.join(' or ')}`);
     this.#attachments.push({ device, hook: options.hook, mode, program });
   }
 
@@ -190,7 +191,7 @@ export class Lab {
     if (this.#pipeline === undefined) {
       if (this.#devices.length === 0) this.addDevice({ name: 'eth0' });
       const attachments = orderAttachments(this.#devices, this.#attachments);
-      this.#pipeline = new Pipeline(this.machine, this.#devices, attachments);
+      this.#pipeline = new Pipeline(this.machine, this.#devices, attachments, (id) => this.#programById(id));
     }
     return this.#pipeline;
   }
@@ -245,6 +246,14 @@ export class Lab {
   #fullName(map: BpfMap): string {
     const owner = this.#collections.find(({ maps }) => [...maps.values()].includes(map));
     return `${owner?.name ?? ''}:${map.name}`;
+  }
+
+  #programById(id: number): Program | undefined {
+    for (const collection of this.#collections) {
+      const name = collection.programName(id);
+      if (name !== undefined) return collection.program(name);
+    }
+    return undefined;
   }
 
   /** Of several programs of a name, the one of an object that has the map. */

@@ -8,12 +8,13 @@
  *   16 u32 flags      DEVICE_FLAG             12 u32 mode       number of the mode within its hook
  *   20 u32 xdp        first attachment        16 verdicts       16 × { u64 packets, u64 bytes }, by verdict slot
  *   24 u32 xdpEnd     one past the last      272 u64 faults
- *   28 u32 tcIngress, 32 u32 tcIngressEnd
+ *   28 u32 tcIngress, 32 u32 tcIngressEnd      280 u32 next     in the list of those in slots, 0 at its end
  *   36 u32 tcEgress, 40 u32 tcEgressEnd
  *   44 u32 queues
  *   80 u32 peer       ifindex of the other end of a pair, 0 if it has none
  *   48 u64 rxPackets, 56 u64 rxBytes
  *   64 u64 txPackets, 72 u64 txBytes
+ *   84 u32 inSlots    first of a list of attachments: programs in slots of maps that have run for the device
  *
  * A verdict slot is the return code + 1, and 15 for codes that are in no slot: -1 is 0, XDP_ABORTED and TC_ACT_OK
  * are 1, and so on. An outcome table is 16 bytes, by verdict slot: the number of the Outcome.
@@ -22,7 +23,7 @@
  *    0 u64 number       the packet's place in the capture, from 1
  *    8 u64 timestampNs
  *   16 u32 length       of the packet after the program
- *   20 u32 ifindex
+ *   20 u32 ifindex      of the device where the packet was: for a program in a slot, where it came in
  *   24 i32 verdict      as returned
  *   28 u16 attachment   index
  *   30 u8  hook         index in HOOK_NAMES
@@ -45,6 +46,7 @@ export const DEVICE = {
   txPackets: 64,
   txBytes: 72,
   peer: 80,
+  inSlots: 84,
   size: 88,
 } as const;
 
@@ -54,7 +56,7 @@ export const DEVICE_FLAG = {
   knowsOwn: 2,
 } as const;
 
-export const ATTACHMENT = { programId: 0, outcomes: 4, index: 8, mode: 12, verdicts: 16, faults: 272, size: 320 } as const;
+export const ATTACHMENT = { programId: 0, outcomes: 4, index: 8, mode: 12, verdicts: 16, faults: 272, next: 280, size: 320 } as const;
 
 export const VERDICT_SLOTS = 16;
 export const OTHER_VERDICT_SLOT = 15;
@@ -88,3 +90,6 @@ export const MAX_HOPS = 8;
 
 /** Chains that one packet may meet: XDP and TC where it comes in, one more with each hop. */
 export const MAX_CHAINS = 2 + MAX_HOPS;
+
+/** Programs in slots that one packet may meet: of a CPUMAP, then of a DEVMAP. */
+export const MAX_IN_SLOTS = 2;

@@ -26,7 +26,7 @@ export const DROP_REASONS = [
   { name: 'NONE', text: '' },
   { name: 'XDP', text: 'XDP_DROP' },
   { name: 'XDP_ABORTED', text: 'XDP_ABORTED: the program gave up' },
-  { name: 'XDP_INVALID_ACTION', text: 'the program returned a code that is no XDP verdict' },
+  { name: 'XDP_INVALID_ACTION', text: 'the program returned a code that is no XDP verdict where it ran' },
   { name: 'XDP_REDIRECT_FAILED', text: 'XDP_REDIRECT without a device to go to' },
   { name: 'TC_INGRESS', text: 'TC ingress program said drop' },
   { name: 'TC_EGRESS', text: 'TC egress program said drop' },

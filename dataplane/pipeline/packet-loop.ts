@@ -12,7 +12,7 @@ import { DESCRIPTOR, NO_VERDICT } from '../packet/packet-batch.ts';
 import { call, i32, i64, select, type Callee } from '../wasm/expression.ts';
 import type { FunctionBuilder, Label, Local } from '../wasm/function-builder.ts';
 import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP } from './layout.ts';
-import { judge, outcomeNumber, runChain } from './loop/chain.ts';
+import { judge, outcomeNumber, refuseXdp, runChain, tellVerdict } from './loop/chain.ts';
 import { LoopCode, type LoopAddresses } from './loop/loop-code.ts';
 import { receive } from './loop/receive.ts';
 import { defineSkb, type SkbCode } from './loop/skb.ts';
@@ -96,19 +96,8 @@ function processPacket({ loop, skb, tc, xdpRedirect, chooseQueue }: Parts, f: Fu
       });
       f.if(
         i32.eq(outcome, outcomeNumber('redirect')),
-        () => f.if(i32.eqz(call(xdpRedirect, device)), () => f.br(finished)),
-        () => {
-          f.if(i32.eq(outcome, outcomeNumber('drop')), () => {
-            finishXdp(f, 'dropped', 'XDP');
-            f.br(finished);
-          });
-          f.if(i32.load(d, DESCRIPTOR.xdp), () => {
-            finishXdp(f, 'dropped', 'XDP_INVALID_ACTION');
-            f.br(finished);
-          });
-          finishXdp(f, 'dropped', 'XDP_ABORTED');
-          f.br(finished);
-        },
+        () => f.if(i32.eqz(call(xdpRedirect, device, i32.const(0))), () => f.br(finished)),
+        () => refuseXdp(loop, f, outcome, i32.load(d, DESCRIPTOR.xdp), () => f.br(finished)),
       );
     });
   });
@@ -158,6 +147,7 @@ function defineStop({ loop, skb }: Parts): Callee<undefined> {
   const [fault, verdict, reason] = [f.param(0, 'i32'), f.param(1, 'i32'), f.param(2, 'i32')];
   const attachment = f.let(cell(LOOP.attachment));
   count(f, attachment, ATTACHMENT.faults, i32.const(1));
+  tellVerdict(loop, f, cell(LOOP.hook), verdict);
   f.if(
     cell(LOOP.hook),
     () => {

@@ -1,6 +1,6 @@
 /**
  * Devices with programs attached to their hooks, and the packet loop that runs over them. Built once; what is
- * attached is fixed from then on, map contents are not.
+ * attached is fixed from then on, map contents are not: programs in slots of maps are added when they first run.
  */
 import { FAULT, CPU_BLOCK } from '../machine/cpu.ts';
 import type { Machine } from '../machine/machine.ts';
@@ -15,11 +15,12 @@ import { DESCRIPTOR, type PacketBatch } from '../packet/packet-batch.ts';
 import type { Program } from '../program/program.ts';
 import { compileModule } from '../wasm/compile.ts';
 import { broadcastTargets } from './broadcast.ts';
-import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP, MAX_CHAINS, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
+import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP, MAX_CHAINS, MAX_IN_SLOTS, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
 import { DROP_REASON, type DropReason } from './outcome.ts';
 import { writeLinkAddresses } from './neighbour.ts';
 import { DEFAULT_KEY, TOEPLITZ_TABLE_BYTES, toeplitzTable } from './receive-side-scaling.ts';
 import type { LoopImports } from './loop/loop-code.ts';
+import { IN_SLOT_HOOK } from './loop/in-slot.ts';
 import { emitPacketLoop, type PacketLoop } from './packet-loop.ts';
 
 export interface Attachment {
@@ -54,26 +55,32 @@ const FAULT_REASON: Readonly<Record<number, DropReason>> = {
 export class Pipeline {
   readonly machine: Machine;
   readonly devices: readonly NetworkDevice[];
-  readonly attachments: readonly Attachment[];
+  readonly #attachments: Attachment[];
+  /** By index of the attachment: its record. */
+  readonly #attachmentRecords: number[];
+  readonly #programById: (id: number) => Program | undefined;
+  readonly #outcomes = new Map<VerdictMode, number>();
   readonly #cells: number;
   readonly #deviceTable: number;
-  readonly #attachmentTable: number;
   readonly #interfaces: number;
   readonly #arena: number;
   readonly #records: Region;
   readonly #loop: PacketLoop;
 
-  constructor(machine: Machine, devices: readonly NetworkDevice[], attachments: readonly Attachment[]) {
+  /** `programById` finds programs that are in slots of maps. */
+  constructor(machine: Machine, devices: readonly NetworkDevice[], attachments: readonly Attachment[], programById: (id: number) => Program | undefined) {
     this.machine = machine;
     this.devices = devices;
-    this.attachments = attachments;
+    this.#attachments = [...attachments];
+    this.#programById = programById;
     const { memory } = machine;
     this.#cells = memory.allocate(LOOP.size, 64, 'packet loop');
     this.#deviceTable = memory.allocate(devices.length * DEVICE.size, 64, 'devices');
-    this.#attachmentTable = memory.allocate(attachments.length * ATTACHMENT.size, 64, 'attachments');
+    const attachmentTable = memory.allocate(attachments.length * ATTACHMENT.size, 64, 'attachments');
+    this.#attachmentRecords = attachments.map(({ index }) => attachmentTable + index * ATTACHMENT.size);
     this.#interfaces = memory.allocate(MAX_INTERFACES * 4, 64, 'capture interfaces');
     this.#arena = memory.allocate(ARENA_BYTES, 4096, 'frames');
-    const recordBytesPerPacket = RECORD.size * MAX_CHAINS * longestChain(attachments);
+    const recordBytesPerPacket = RECORD.size * (MAX_CHAINS * longestChain(attachments) + MAX_IN_SLOTS);
     this.#records = memory.region(Math.max(RECORDS_BYTES, recordBytesPerPacket * MOST_RECORDS_PACKETS), 64, 'verdict records');
     const code = emitPacketLoop({
       cpuBlock: machine.cpuBlock,
@@ -92,7 +99,7 @@ export class Pipeline {
       toeplitz: this.#allocateToeplitz(),
       instructionBudget: machine.instructionBudget,
     });
-    this.#writeTables();
+    this.#writeTables(attachmentTable);
     const instance = new WebAssembly.Instance(compileModule(code), {
       machine: { memory: memory.wasm, programs: machine.programTable },
       loop: {
@@ -104,11 +111,17 @@ export class Pipeline {
         timers: () => void timersOf(machine).run(memory.view.getBigUint64(machine.cell(CPU_BLOCK.descriptor) + DESCRIPTOR.timestampNs, true), rethrowBugs),
         records: () => machine.tellOfRecords(),
         link: (ifindex: number, nextHop: number, data: number): number => Number(writeLinkAddresses(machine, ifindex, nextHop >>> 0, data >>> 0)),
+        attachInSlot: (program: number, device: number, mode: number): number => this.#attachInSlot(program, device >>> 0, mode),
       } satisfies LoopImports,
     });
     this.#loop = instance.exports as unknown as PacketLoop;
     machine.network.onClone = ({ ifindex, bytes }) => this.#countSent(ifindex, bytes.length);
     this.#drain();
+  }
+
+  /** In the order they run; behind them programs in slots of maps, in the order they first ran. */
+  get attachments(): readonly Attachment[] {
+    return this.#attachments;
   }
 
   /** Packets of capture interface `index` arrive at `device`; undefined: they cannot be run, and are counted as such. */
@@ -150,7 +163,7 @@ export class Pipeline {
 
   /** Packets and bytes by verdict slot, and faults, of one attachment. */
   attachmentCounters(attachment: Attachment): { readonly packets: readonly number[]; readonly bytes: readonly number[]; readonly faults: number } {
-    const base = this.#attachmentTable + attachment.index * ATTACHMENT.size;
+    const base = this.#attachmentRecords[attachment.index]!;
     const slots = Array.from({ length: VERDICT_SLOTS }, (_, slot) => base + ATTACHMENT.verdicts + 16 * slot);
     return {
       packets: slots.map((address) => this.#counterAt(address)),
@@ -209,22 +222,50 @@ export class Pipeline {
     return address;
   }
 
-  #writeTables(): void {
+  /** A program runs from a slot for a device for the first time. */
+  #attachInSlot(programId: number, deviceRecord: number, modeNumber: number): number {
+    const { memory } = this.machine;
+    const device = this.devices[(deviceRecord - this.#deviceTable) / DEVICE.size];
+    const mode = Object.keys(hookByName(IN_SLOT_HOOK).modes)[modeNumber];
+    const program = this.#programById(programId);
+    if (device === undefined || mode === undefined || program === undefined) return 0;
+    const attachment = { index: this.#attachments.length, device, hook: IN_SLOT_HOOK, mode, program };
+    const record = memory.allocate(ATTACHMENT.size, 64, 'attachments');
+    this.#attachments.push(attachment);
+    this.#attachmentRecords.push(record);
+    this.#writeAttachment(attachment);
+    const { view } = memory;
+    view.setUint32(record + ATTACHMENT.next, view.getUint32(deviceRecord + DEVICE.inSlots, true), true);
+    view.setUint32(deviceRecord + DEVICE.inSlots, record, true);
+    return record;
+  }
+
+  #writeAttachment({ index, hook, mode, program }: Attachment): void {
+    const outcomes = this.#outcomesOf(hookByName(hook).modes[mode]!);
+    const { view } = this.machine.memory;
+    const base = this.#attachmentRecords[index]!;
+    view.setUint32(base + ATTACHMENT.programId, program.id, true);
+    view.setUint32(base + ATTACHMENT.outcomes, outcomes, true);
+    view.setUint32(base + ATTACHMENT.index, index, true);
+    view.setUint32(base + ATTACHMENT.mode, Object.keys(hookByName(hook).modes).indexOf(mode), true);
+  }
+
+  /** Address of the mode's outcome table. */
+  #outcomesOf(mode: VerdictMode): number {
+    let address = this.#outcomes.get(mode);
+    if (address === undefined) {
+      const { memory } = this.machine;
+      address = memory.allocate(VERDICT_SLOTS, 16, 'verdicts');
+      memory.bytes(address, VERDICT_SLOTS).set(outcomeTable(mode));
+      this.#outcomes.set(mode, address);
+    }
+    return address;
+  }
+
+  #writeTables(attachmentTable: number): void {
+    for (const attachment of this.attachments) this.#writeAttachment(attachment);
     const { memory } = this.machine;
     const { view } = memory;
-    const outcomeTables = new Map<VerdictMode, number>();
-    for (const mode of new Set(this.attachments.map(({ hook, mode: name }) => modeOf(hook, name)))) {
-      const address = memory.allocate(VERDICT_SLOTS, 16, 'verdicts');
-      memory.bytes(address, VERDICT_SLOTS).set(outcomeTable(mode));
-      outcomeTables.set(mode, address);
-    }
-    for (const { index, hook, mode, program } of this.attachments) {
-      const base = this.#attachmentTable + index * ATTACHMENT.size;
-      view.setUint32(base + ATTACHMENT.programId, program.id, true);
-      view.setUint32(base + ATTACHMENT.outcomes, outcomeTables.get(modeOf(hook, mode))!, true);
-      view.setUint32(base + ATTACHMENT.index, index, true);
-      view.setUint32(base + ATTACHMENT.mode, Object.keys(hookByName(hook).modes).indexOf(mode), true);
-    }
     this.devices.forEach((device, position) => {
       const base = this.#deviceTable + position * DEVICE.size;
       view.setUint32(base + DEVICE.ifindex, device.ifindex, true);
@@ -237,8 +278,8 @@ export class Pipeline {
       for (const [hook, field] of [['xdp', DEVICE.xdp], ['tc-ingress', DEVICE.tcIngress], ['tc-egress', DEVICE.tcEgress]] as const) {
         const chain = this.attachments.filter((attachment) => attachment.device === device && attachment.hook === hook);
         const first = chain[0]?.index ?? 0;
-        view.setUint32(base + field, this.#attachmentTable + first * ATTACHMENT.size, true);
-        view.setUint32(base + field + 4, this.#attachmentTable + (first + chain.length) * ATTACHMENT.size, true);
+        view.setUint32(base + field, attachmentTable + first * ATTACHMENT.size, true);
+        view.setUint32(base + field + 4, attachmentTable + (first + chain.length) * ATTACHMENT.size, true);
       }
     });
   }
@@ -289,10 +330,6 @@ function longestChain(attachments: readonly Attachment[]): number {
 /** Programs trap and run out of memory's bounds; anything else is a mistake of ours. */
 function rethrowBugs(error: unknown): void {
   if (!(error instanceof WebAssembly.RuntimeError) && !(error instanceof RangeError)) throw error;
-}
-
-function modeOf(hook: HookName, mode: string): VerdictMode {
-  return hookByName(hook).modes[mode]!;
 }
 
 /** The mode's outcomes by verdict slot. */

@@ -17,6 +17,8 @@ export interface ProgramStatistics {
   readonly device: string;
   readonly hook: HookName;
   readonly mode: string;
+  /** It is in slots of such a map: the device is the one it sends to or, in a cpumap, where packets came in. */
+  readonly slots?: string;
   readonly program: string;
   readonly packets: number;
   readonly bytes: number;
@@ -25,10 +27,11 @@ export interface ProgramStatistics {
   readonly faults: number;
 }
 
-/** A hook of a device as a whole: what its chain of programs decided. */
+/** A hook of a device as a whole: what its chain of programs decided, or those in slots of a kind of map. */
 export interface HookStatistics {
   readonly device: string;
   readonly hook: HookName;
+  readonly slots?: string;
   readonly packets: number;
   readonly bytes: number;
   readonly verdicts: readonly VerdictCount[];
@@ -73,7 +76,10 @@ export function readStatistics(pipeline: Pipeline): Statistics {
       .filter(({ packets }) => packets > 0)
       .toSorted((a, b) => b.packets - a.packets),
     hooks: pipeline.devices.flatMap(({ name: device }) =>
-      HOOK_NAMES.flatMap((hook) => hookStatistics(programs.filter((program) => program.device === device && program.hook === hook))),
+      HOOK_NAMES.flatMap((hook) => {
+        const here = programs.filter((program) => program.device === device && program.hook === hook);
+        return [...new Set([undefined, ...here.map(({ slots }) => slots)])].flatMap((slots) => hookStatistics(here.filter((program) => program.slots === slots)));
+      }),
     ),
     programs,
     devices: pipeline.devices.map((device) => ({ device: device.name, ifindex: device.ifindex, ...pipeline.deviceCounters(device) })),
@@ -96,6 +102,7 @@ function programStatistics(pipeline: Pipeline, attachment: Attachment): ProgramS
     device: attachment.device.name,
     hook: attachment.hook,
     mode: attachment.mode,
+    ...(mode.inSlots ? { slots: attachment.mode } : {}),
     program: attachment.program.spec.name,
     packets: sum(verdicts, 'packets'),
     bytes: sum(verdicts, 'bytes'),
@@ -104,7 +111,7 @@ function programStatistics(pipeline: Pipeline, attachment: Attachment): ProgramS
   };
 }
 
-/** A program's `next` counts for the hook only where no further program was asked. */
+/** A program's `next` counts for the hook only where no further program was asked. Those in slots do not ask each other. */
 function hookStatistics(chain: readonly ProgramStatistics[]): HookStatistics[] {
   const first = chain[0];
   if (first === undefined) return [];
@@ -116,7 +123,9 @@ function hookStatistics(chain: readonly ProgramStatistics[]): HookStatistics[] {
       totals.set(count.verdict, { ...count, packets: count.packets + (before?.packets ?? 0), bytes: count.bytes + (before?.bytes ?? 0) });
     }
   });
-  return [{ device: first.device, hook: first.hook, packets: first.packets, bytes: first.bytes, verdicts: [...totals.values()] }];
+  const { device, hook, slots } = first;
+  const { packets, bytes } = slots === undefined ? first : { packets: sum(chain, 'packets'), bytes: sum(chain, 'bytes') };
+  return [{ device, hook, ...(slots === undefined ? {} : { slots }), packets, bytes, verdicts: [...totals.values()] }];
 }
 
 function sum<K extends string>(rows: readonly Readonly<Record<K, number>>[], key: K): number {

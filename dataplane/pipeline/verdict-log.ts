@@ -26,7 +26,7 @@ export class VerdictLog implements BatchObserver {
   /** By interface: the name as JSON. */
   readonly #names: string[] = [];
   /** By attachment, then by verdict slot: a verdict up to its length. */
-  readonly #verdicts: (string | undefined)[][];
+  readonly #verdicts: (string | undefined)[][] = [];
   readonly #fates = new Map<number, string>();
   #second = -1;
   /** `#second` as text, with its point. */
@@ -37,7 +37,6 @@ export class VerdictLog implements BatchObserver {
     this.#pipeline = pipeline;
     this.#interfaceNames = interfaceNames;
     this.#write = write;
-    this.#verdicts = pipeline.attachments.map(() => []);
   }
 
   finished(batch: PacketBatch, first: number, count: number, records: DataView, recordCount: number): void {
@@ -79,7 +78,7 @@ export class VerdictLog implements BatchObserver {
     const attachment = records.getUint16(at + RECORD.attachment, true);
     const code = records.getInt32(at + RECORD.verdict, true);
     const fault = records.getUint8(at + RECORD.fault);
-    const known = this.#verdicts[attachment]!;
+    const known = (this.#verdicts[attachment] ??= []);
     // Codes that are no verdicts are not kept: a program may return millions of them.
     const start = known[code + 1] ?? this.#verdictStart(attachment, code);
     if (code >= -1 && code < VERDICT_SLOTS) known[code + 1] = start;
@@ -89,7 +88,8 @@ export class VerdictLog implements BatchObserver {
 
   #verdictStart(index: number, code: number): string {
     const { hook, mode, program } = this.#pipeline.attachments[index]!;
-    return `{"hook":"${hook}","program":${jsonText(program.spec.name)},"verdict":"${verdictName(hookByName(hook), mode, code)}","length":`;
+    const { inSlots = false } = hookByName(hook).modes[mode]!;
+    return `{"hook":"${hook}",${inSlots ? `"mode":"${mode}",` : ''}"program":${jsonText(program.spec.name)},"verdict":"${verdictName(hookByName(hook), mode, code)}","length":`;
   }
 
   #fate(u32: Uint32Array, at: number): string {

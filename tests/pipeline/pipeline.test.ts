@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { PacketBatch } from '../../dataplane/packet/packet-batch.ts';
-import { ENGINE_NAMES, frame, mapSpec, programSpec, smallLab } from './small-lab.ts';
+import type { EngineName } from '../../dataplane/engine/engine.ts';
+import type { Lab } from '../../dataplane/pipeline/lab.ts';
+import { ENGINE_NAMES, frame, mapSpec, programSpec, smallLab, type SmallProgram } from './small-lab.ts';
 
 const TWO_DEVICES = [
   { name: 'eth0', ifindex: 2 },
@@ -11,6 +13,19 @@ const TWO_DEVICES = [
 const returnField = (offset: number): string => `r0 = *(u32 *)(r1 +${offset})\nexit`;
 const answer = (code: number): string => `r0 = ${code}\nexit`;
 const redirectTo = (ifindex: number, flags = 0): string => `r1 = ${ifindex}\nr2 = ${flags}\ncall bpf_redirect\nexit`;
+
+const TO_SLOT = 'r1 = map[slots]\nr2 = 0\nr3 = 0\ncall bpf_redirect_map\nexit';
+
+/** eth0 redirects to a slot of the map; the program stands in slot 0, of a devmap also in slot 1: to eth1, and to eth0. */
+function labWithSlot(engine: EngineName, kind: 'devmap' | 'cpumap', source: string | undefined, more: readonly SmallProgram[] = [], first = TO_SLOT): Lab {
+  const isDevmap = kind === 'devmap';
+  const inSlot = { ...programSpec('in_slot', 'xdp', source ?? answer(2), `xdp/${kind}`), attach: `xdp_${kind}` } as const;
+  const maps = [mapSpec({ name: 'slots', type: isDevmap ? 14 : 16, maxEntries: isDevmap ? 2 : 1 })];
+  const lab = smallLab(engine, [{ hook: 'xdp', source: first }, ...more], { devices: TWO_DEVICES, maps, more: [inSlot] });
+  const bpf_prog = source === undefined ? null : 'in_slot';
+  lab.map('slots').fill(isDevmap ? ['eth1', 'eth0'].map((ifindex) => ({ ifindex, bpf_prog })) : [{ qsize: 192, bpf_prog }], 'slots');
+  return lab;
+}
 
 describe.each(ENGINE_NAMES)('the packet path with the %s engine', (engine) => {
   test.each([
@@ -117,6 +132,76 @@ describe.each(ENGINE_NAMES)('the packet path with the %s engine', (engine) => {
     lab.map('egress').map.setProgram(0, object!.program('passing'));
     lab.map('ports').map.update(new Uint8Array(4), new Uint8Array(new Uint32Array([3, object!.program('on_the_way').id]).buffer));
     expect([lab.run(frame()).fate, lab.statistics().devices[1]!.txPackets]).toEqual(['redirected', 1]);
+  });
+
+  test.each([
+    [2, 'XDP_PASS', 'redirected', undefined],
+    [1, 'XDP_DROP', 'dropped', 'XDP'],
+    [0, 'XDP_ABORTED', 'dropped', 'XDP_ABORTED'],
+    [3, 'XDP_TX', 'dropped', 'XDP_INVALID_ACTION'],
+    [4, 'XDP_REDIRECT', 'dropped', 'XDP_INVALID_ACTION'],
+    [77, 'unknown (77)', 'dropped', 'XDP_INVALID_ACTION'],
+  ])('a program in a devmap slot that answers %i, %s: the packet is %s', (code, verdict, fate, reason) => {
+    const lab = labWithSlot(engine, 'devmap', answer(code));
+    const result = lab.run(frame());
+    expect([result.fate, result.reason, result.out]).toEqual([fate, reason, code === 2 ? 'eth1' : undefined]);
+    expect(result.verdicts).toMatchObject([
+      { hook: 'xdp', device: 'eth0', program: 'program_0', verdict: 'XDP_REDIRECT' },
+      { hook: 'xdp', device: 'eth1', program: 'in_slot', verdict, code, faulted: false },
+    ]);
+    lab.run(frame({ length: 100 }));
+    const { programs, hooks } = lab.statistics();
+    const slot = { device: 'eth1', hook: 'xdp', slots: 'devmap', packets: 2, bytes: 164 };
+    expect(programs).toMatchObject([{ program: 'program_0', packets: 2 }, { ...slot, program: 'in_slot', mode: 'devmap', faults: 0, verdicts: [{ verdict: verdict.startsWith('unknown') ? 'other' : verdict, packets: 2 }] }]);
+    expect(hooks).toMatchObject([{ device: 'eth0', packets: 2 }, slot]);
+  });
+
+  test.each([
+    [2, 'XDP_PASS', 'stack', undefined],
+    [1, 'XDP_DROP', 'dropped', 'XDP'],
+    [0, 'XDP_ABORTED', 'dropped', 'XDP_ABORTED'],
+    [3, 'XDP_TX', 'dropped', 'XDP_INVALID_ACTION'],
+    [4, 'XDP_REDIRECT', 'dropped', 'XDP_REDIRECT_FAILED'],
+    [77, 'unknown (77)', 'dropped', 'XDP_INVALID_ACTION'],
+  ])('a program in a cpumap slot that answers %i, %s: the packet is %s', (code, verdict, fate, reason) => {
+    const lab = labWithSlot(engine, 'cpumap', answer(code), [{ hook: 'tc-ingress', source: 'r0 = 0\nexit' }]);
+    const result = lab.run(frame());
+    expect([result.fate, result.reason]).toEqual([fate, reason]);
+    expect(result.verdicts.map((each) => `${each.device} ${each.program} ${each.verdict}`)).toEqual(['eth0 program_0 XDP_REDIRECT', `eth0 in_slot ${verdict}`, ...(code === 2 ? ['eth0 program_1 TC_ACT_OK'] : [])]);
+    expect(lab.statistics().programs.find(({ program }) => program === 'in_slot')).toMatchObject({ device: 'eth0', hook: 'xdp', mode: 'cpumap', slots: 'cpumap', packets: 1, bytes: 64 });
+    expect(lab.statistics().hooks.map(({ hook, slots, packets }) => [hook, slots, packets])).toEqual([['xdp', undefined, 1], ['xdp', 'cpumap', 1], ['tc-ingress', undefined, code === 2 ? 1 : 0]]);
+  });
+
+  test('a program in a cpumap slot sees the packet before the skb, may change it, and may redirect it but not to a CPU again', () => {
+    const shorter = 'r2 = -10\ncall bpf_xdp_adjust_tail\nr0 = 2\nexit';
+    const passed = labWithSlot(engine, 'cpumap', shorter, [{ hook: 'tc-ingress', source: returnField(0) }]).run(frame());
+    expect(passed.verdicts.map(({ program, code }) => [program, code])).toEqual([['program_0', 4], ['in_slot', 2], ['program_1', 54]]);
+    expect(labWithSlot(engine, 'cpumap', redirectTo(3)).run(frame())).toMatchObject({ fate: 'redirected', out: 'eth1' });
+    expect(labWithSlot(engine, 'cpumap', TO_SLOT).run(frame())).toMatchObject({ fate: 'dropped', reason: 'XDP_REDIRECT_FAILED' });
+  });
+
+  test('an skb that comes from another CPU has no receive queue', () => {
+    const queue = returnField(12);
+    const tc = [{ hook: 'tc-ingress', source: queue }] as const;
+    expect(smallLab(engine, tc).run(frame()).verdicts.at(-1)).toMatchObject({ code: 1 });
+    expect(labWithSlot(engine, 'cpumap', answer(2), tc).run(frame()).verdicts.at(-1)).toMatchObject({ code: 0 });
+    expect(labWithSlot(engine, 'cpumap', undefined, tc).run(frame()).verdicts.at(-1)).toMatchObject({ code: 0 });
+  });
+
+  test.each(['devmap', 'cpumap'] as const)('a program in a %s slot that faults is charged with it, and the next packet runs', (kind) => {
+    const lab = labWithSlot(engine, kind, 'r1 = 0\n*(u32 *)(r1 +0) = 1\nr0 = 2\nexit');
+    for (let packet = 0; packet < 2; packet++) {
+      const result = lab.run(frame());
+      expect([result.fate, result.reason]).toEqual(['dropped', 'PROGRAM_NULL']);
+      expect(result.verdicts.map(({ program, faulted }) => [program, faulted])).toEqual([['program_0', false], ['in_slot', true]]);
+    }
+    expect(lab.statistics().programs.map(({ program, packets, faults }) => [program, packets, faults])).toEqual([['program_0', 2, 0], ['in_slot', 2, 2]]);
+  });
+
+  test('one program in slots of several devices is counted at each', () => {
+    const lab = labWithSlot(engine, 'devmap', answer(2), [], 'r2 = *(u32 *)(r1 +0)\nr2 = *(u8 *)(r2 +0)\nr1 = map[slots]\nr3 = 0\ncall bpf_redirect_map\nexit');
+    for (const destination of ['00:00:00:00:00:00', '01:00:00:00:00:00', '01:00:00:00:00:00']) lab.run(frame({ destination }));
+    expect(lab.statistics().programs.map(({ device, program, packets }) => [device, program, packets])).toEqual([['eth0', 'program_0', 3], ['eth1', 'in_slot', 1], ['eth0', 'in_slot', 2]]);
   });
 
   test('however many programs packets meet on their hops, each run has its record', () => {

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { PacketBatch, DESCRIPTOR } from '../../dataplane/packet/packet-batch.ts';
 import type { Lab } from '../../dataplane/pipeline/lab.ts';
 import { VerdictLog } from '../../dataplane/pipeline/verdict-log.ts';
-import { frame, smallLab } from './small-lab.ts';
+import { frame, mapSpec, programSpec, smallLab } from './small-lab.ts';
 
 const TWO_DEVICES = [
   { name: 'eth0', ifindex: 2 },
@@ -66,4 +66,15 @@ test('packets beyond the 2^32nd have their numbers and verdicts', () => {
     [4_294_967_295, ['XDP_PASS']],
     [4_294_967_296, ['XDP_DROP']],
   ]);
+});
+
+test('programs in slots of maps that first run while the log is written stand in it with their way to run', () => {
+  const inSlot = { ...programSpec('in "slot"', 'xdp', 'r0 = 2\nexit', 'xdp/devmap'), attach: 'xdp_devmap' } as const;
+  const redirecting = smallLab('wasm', [{ hook: 'xdp', source: 'r1 = map[ports]\nr2 = 0\nr3 = 0\ncall bpf_redirect_map\nexit' }], { devices: TWO_DEVICES, maps: [mapSpec({ name: 'ports', type: 14 })], more: [inSlot] });
+  const verdicts = `{"hook":"xdp","program":"program_0","verdict":"XDP_REDIRECT","length":64}`;
+  const rest = '"fate":"redirected","out":"out \\"1\\""}';
+  expect(logOf(redirecting, [0], [0n])).toBe('{"packet":1,"time":"0.000000000","device":"eth0","length":64,"verdicts":[{"hook":"xdp","program":"program_0","verdict":"XDP_ABORTED","length":64}],"fate":"dropped","reason":"XDP_ABORTED"}\n');
+  redirecting.map('ports').fill([{ ifindex: 3, bpf_prog: 'in "slot"' }], 'ports');
+  const slot = '{"hook":"xdp","mode":"devmap","program":"in \\"slot\\"","verdict":"XDP_PASS","length":64}';
+  expect(logOf(redirecting, [0, 0], [1n, 2n], 2n)).toBe([2, 3].map((packet) => `{"packet":${packet},"time":"0.00000000${packet - 1}","device":"eth0","length":64,"verdicts":[${verdicts},${slot}],${rest}\n`).join(''));
 });

@@ -33,8 +33,26 @@ export function judge({ count, cell, setCell, cpuCell, descriptor }: LoopCode, f
     f.do(i32.store8(record, RECORD.fault, fault));
     setCell(f, LOOP.recordCursor, i32.add(record, i32.const(RECORD.size)));
   });
-  f.do(i32.store(i32.add(d, i32.shl(hook, i32.const(2))), DESCRIPTOR.xdp, code));
   return i32.load8U(i32.add(i32.load(attachment, ATTACHMENT.outcomes), slot));
+}
+
+/** The packet's verdict at the hook is that of the program that spoke last. */
+export function tellVerdict({ descriptor }: LoopCode, f: FunctionBuilder, hook: I32, code: I32): void {
+  f.do(i32.store(i32.add(descriptor(), i32.shl(hook, i32.const(2))), DESCRIPTOR.xdp, code));
+}
+
+/** Ends a packet that an XDP program neither passed nor sent anywhere. */
+export function refuseXdp({ finishXdp }: LoopCode, f: FunctionBuilder, outcome: I32, code: I32, ended: () => void): void {
+  f.if(i32.eq(outcome, outcomeNumber('drop')), () => {
+    finishXdp(f, 'dropped', 'XDP');
+    ended();
+  });
+  f.if(code, () => {
+    finishXdp(f, 'dropped', 'XDP_INVALID_ACTION');
+    ended();
+  });
+  finishXdp(f, 'dropped', 'XDP_ABORTED');
+  ended();
 }
 
 /** Runs the attachments of a hook in order; gives the Outcome that ended the chain, `next` if none did. */
@@ -54,6 +72,7 @@ export function runChain(loop: LoopCode, f: FunctionBuilder, hookName: HookName,
         f.do(i64.store(i32.const(at.cpuBlock), CPU_BLOCK.redirect, i64.const(0)));
         const code = f.let(runProgram(f, f.let(i32.load(attachment, ATTACHMENT.programId)), context), 'code');
         f.set(outcome, judge(loop, f, hook, attachment, code, length(), i32.const(FAULT.none)));
+        tellVerdict(loop, f, hook, code);
         f.if(i32.gtU(outcome, outcomeNumber('next')), () => {
           f.brIf(decided, i32.ne(outcome, outcomeNumber('leave')));
           f.set(left, i32.load(attachment, ATTACHMENT.mode));

@@ -46,6 +46,8 @@ export interface LoopImports {
   records(): void;
   /** bpf_redirect_neigh: writes the link-layer addresses at `data`; 0 when the next hop is not known. */
   link(ifindex: number, nextHop: number, data: number): number;
+  /** Makes the attachment of a program that runs from a slot for the first time; 0 where there is no such program. */
+  attachInSlot(program: number, device: number, mode: number): number;
 }
 
 export class LoopCode {
@@ -54,7 +56,7 @@ export class LoopCode {
   /** Table and type of programs' entry functions. */
   readonly programs: number;
   readonly entry: FunctionType<'i64'>;
-  readonly imports: { readonly broadcast: Callee<'i32'>; readonly timers: Callee<undefined>; readonly records: Callee<undefined>; readonly link: Callee<'i32'> };
+  readonly imports: { readonly broadcast: Callee<'i32'>; readonly timers: Callee<undefined>; readonly records: Callee<undefined>; readonly link: Callee<'i32'>; readonly attachInSlot: Callee<'i32'> };
   readonly finish: Callee<undefined>;
   readonly findDevice: Callee<'i32'>;
 
@@ -69,6 +71,7 @@ export class LoopCode {
       timers: module.importFunction('loop', 'timers', [], undefined),
       records: module.importFunction('loop', 'records', [], undefined),
       link: module.importFunction('loop', 'link', ['i32', 'i32', 'i32'], 'i32'),
+      attachInSlot: module.importFunction('loop', 'attachInSlot', ['i32', 'i32', 'i32'], 'i32'),
     };
     this.finish = this.#defineFinish();
     this.findDevice = this.#defineFindDevice();

@@ -1,20 +1,23 @@
 /** XDP_REDIRECT in the packet loop. What a redirect helper asked for is in the CPU block (machine/cpu.ts). */
-import { XDP_ACTION } from '../../hooks/xdp.ts';
 import { CPU_BLOCK, REDIRECT } from '../../machine/cpu.ts';
 import { MAP_DESCRIPTOR } from '../../maps/map.ts';
 import { FRAME, XDP_MD } from '../../packet/frame.ts';
 import { call, i32, select, type Callee } from '../../wasm/expression.ts';
 import { DEVICE, DEVICE_FLAG } from '../layout.ts';
 import type { DropReason } from '../outcome.ts';
+import { outcomeNumber } from './chain.ts';
+import { IN_SLOT_MODE, defineInSlot } from './in-slot.ts';
 import { VLAN_TAG_BYTES, type LoopCode } from './loop-code.ts';
 
 /**
- * `xdp_redirect(device)`: to a device, to every device of a map, or to another CPU, where the packet goes on as after XDP_PASS
- * and 1 is the answer.
+ * `xdp_redirect(device, onCpu)`: to a device, to every device of a map, or to another CPU, where the packet goes on as
+ * after XDP_PASS and 1 is the answer. `onCpu`: it is on another CPU already.
  */
 export function defineXdpRedirect(loop: LoopCode): Callee<'i32'> {
-  const { module, at, runProgram, imports, findDevice, cpuCell, setXdp, xdpLength, finishXdp, countSent } = loop;
-  const f = module.function('xdp_redirect', ['i32'], 'i32');
+  const { module, imports, findDevice, cpuCell, setXdp, xdpLength, finishXdp, countSent } = loop;
+  const inSlot = defineInSlot(loop);
+  const f = module.function('xdp_redirect', ['i32', 'i32'], 'i32');
+  const [from, onCpu] = [f.param(0, 'i32'), f.param(1, 'i32')];
   const BPF_MAP_TYPE_CPUMAP = 16;
   const kind = f.let(cpuCell(CPU_BLOCK.redirect));
   const target = f.let(cpuCell(CPU_BLOCK.redirectTarget));
@@ -27,7 +30,7 @@ export function defineXdpRedirect(loop: LoopCode): Callee<'i32'> {
     const BPF_F_EXCLUDE_INGRESS = 16;
     const exclude = select(
       i32.and(cpuCell(CPU_BLOCK.redirectFlags), i32.const(BPF_F_EXCLUDE_INGRESS)),
-      i32.load(f.param(0, 'i32'), DEVICE.ifindex),
+      i32.load(from, DEVICE.ifindex),
       i32.const(0),
     );
     const copies = f.let(call(imports.broadcast, cpuCell(CPU_BLOCK.redirectMap), exclude, xdpLength()));
@@ -35,10 +38,20 @@ export function defineXdpRedirect(loop: LoopCode): Callee<'i32'> {
     finishXdp(f, 'redirected', 'NONE');
     f.return(i32.const(0));
   });
-  const program = f.local('i32', 'devmapProgram');
+  const program = f.local('i32', 'program');
   f.if(i32.eq(kind, i32.const(REDIRECT.map)), () => {
-    f.if(i32.eq(i32.load(cpuCell(CPU_BLOCK.redirectMap), MAP_DESCRIPTOR.type), i32.const(BPF_MAP_TYPE_CPUMAP)), () => f.return(i32.const(1)));
     f.set(program, i32.load(target, 4));
+    f.if(i32.eq(i32.load(cpuCell(CPU_BLOCK.redirectMap), MAP_DESCRIPTOR.type), i32.const(BPF_MAP_TYPE_CPUMAP)), () => {
+      f.if(onCpu, () => failed('XDP_REDIRECT_FAILED'));
+      f.if(program, () => {
+        const outcome = f.let(call(inSlot, program, from, i32.const(IN_SLOT_MODE.cpumap)));
+        f.if(i32.eq(outcome, outcomeNumber('redirect')), () => f.return(call(f, from, i32.const(1))));
+        f.if(i32.ne(outcome, outcomeNumber('pass')), () => f.return(i32.const(0)));
+      });
+      // An skb that is built there has no receive queue.
+      setXdp(f, XDP_MD.rx_queue_index, i32.const(-1));
+      f.return(i32.const(1));
+    });
     f.set(target, i32.load(target));
   });
   const device = f.let(call(findDevice, target), 'device');
@@ -49,7 +62,7 @@ export function defineXdpRedirect(loop: LoopCode): Callee<'i32'> {
   // A program in the devmap slot sees the packet on its way out: XDP_PASS sends it.
   f.if(program, () => {
     setXdp(f, XDP_MD.egress_ifindex, i32.load(device, DEVICE.ifindex));
-    f.if(i32.ne(runProgram(f, program, at.xdpContext), i32.const(XDP_ACTION.PASS)), () => failed('XDP'));
+    f.if(i32.ne(call(inSlot, program, device, i32.const(IN_SLOT_MODE.devmap)), outcomeNumber('pass')), () => f.return(i32.const(0)));
   });
   countSent(f, device, xdpLength());
   finishXdp(f, 'redirected', 'NONE');
