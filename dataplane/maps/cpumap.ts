@@ -4,15 +4,14 @@
  */
 import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import { MAP_FLAG, refuse } from './map-check.ts';
-import { mapsOf } from './map-registry.ts';
 import { ERRNO, type MapType } from './map.ts';
+import { expectProgramFor, namesProgram } from './program-slot.ts';
 import { REDIRECT_ARRAY, checkSlots, readU32, slotArray, slotUpdateErrno, u32Bytes } from './slot-array.ts';
 
 const FLAGS = MAP_FLAG.NUMA_NODE;
 /** CONFIG_NR_CPUS, as distributions build their kernels. */
 const MAX_CPUS = 8192;
 const MAX_QUEUE = 16_384;
-const NO_PROGRAM = 0xffff_ffff;
 
 export const CPUMAP: MapType = {
   id: BPF_MAP_TYPE.cpumap,
@@ -25,16 +24,16 @@ export const CPUMAP: MapType = {
   },
   ...slotArray({ slotBytes: 8, family: REDIRECT_ARRAY }),
   references: {
-    write({ machine, spec }, key, value, flags) {
+    write(geometry, key, value, flags) {
+      const { machine, spec } = geometry;
       const errno = slotUpdateErrno(spec, REDIRECT_ARRAY, key, flags);
       if (errno !== 0) return errno;
       const [queue, id] = [readU32(value), value.length < 8 ? 0 : readU32(value, 4)];
       if (queue > MAX_QUEUE) return -ERRNO.EOVERFLOW;
       if (readU32(key) >= machine.cpus) return -ERRNO.ENODEV;
-      if (id === 0 || id === NO_PROGRAM) return u32Bytes(queue, 0);
-      const program = mapsOf(machine).program(id);
-      const fits = program?.type === 'xdp' && program.spec.attach === 'xdp_cpumap';
-      return fits ? u32Bytes(queue, id) : -ERRNO.EINVAL;
+      if (!namesProgram(id)) return u32Bytes(queue, 0);
+      expectProgramFor(geometry, 'cpumap', id);
+      return u32Bytes(queue, id);
     },
     read: ({ machine, spec }, slot) => machine.memory.u8.slice(slot, slot + spec.valueBytes),
   },

@@ -10,26 +10,23 @@ import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import { hashOperations } from './hash-code.ts';
 import { allocateHash, hashSize, type HashKind } from './hash-layout.ts';
 import { MAP_FLAG } from './map-check.ts';
-import { mapsOf } from './map-registry.ts';
 import { ERRNO, UPDATE, type MapGeometry, type MapType } from './map.ts';
+import { expectProgramFor, namesProgram } from './program-slot.ts';
 import { REDIRECT_ARRAY, checkSlots, readU32, slotArray, slotUpdateErrno, u32Bytes } from './slot-array.ts';
 
 const FLAGS = MAP_FLAG.NUMA_NODE | MAP_FLAG.RDONLY | MAP_FLAG.WRONLY;
 const SLOT_BYTES = 8;
 const VALUE_BYTES = [4, 8] as const;
-/** File descriptor that says: no program. */
-const NO_PROGRAM = 0xffff_ffff;
 
-function slotOf({ machine }: MapGeometry, value: Uint8Array): Uint8Array | number {
+function slotOf(geometry: MapGeometry, value: Uint8Array): Uint8Array | number {
   const ifindex = readU32(value);
   const id = value.length < SLOT_BYTES ? 0 : readU32(value, 4);
-  const hasProgram = id !== 0 && id !== NO_PROGRAM;
+  const hasProgram = namesProgram(id);
   if (ifindex === 0) return hasProgram ? -ERRNO.EINVAL : new Uint8Array(SLOT_BYTES);
-  if (machine.network.device(ifindex) === undefined) return -ERRNO.EINVAL;
+  if (geometry.machine.network.device(ifindex) === undefined) return -ERRNO.EINVAL;
   if (!hasProgram) return u32Bytes(ifindex, 0);
-  const program = mapsOf(machine).program(id);
-  const fits = program?.type === 'xdp' && program.spec.attach === 'xdp_devmap';
-  return fits ? u32Bytes(ifindex, id) : -ERRNO.EINVAL;
+  expectProgramFor(geometry, 'devmap', id);
+  return u32Bytes(ifindex, id);
 }
 
 function valueOf({ machine, spec }: MapGeometry, slot: number): Uint8Array {

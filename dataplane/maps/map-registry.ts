@@ -11,7 +11,7 @@ export interface ProgramReference {
   /** Place in machine.programTable. */
   readonly id: number;
   readonly type: ProgramType;
-  readonly spec: Pick<ProgramSpec, 'frags' | 'attach'>;
+  readonly spec: Pick<ProgramSpec, 'name' | 'section' | 'frags' | 'attach'>;
 }
 
 export class MapRegistry implements Iterable<BpfMap> {

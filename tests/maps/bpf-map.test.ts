@@ -227,9 +227,9 @@ describe('references', () => {
 
   test('a PROG_ARRAY slot is the id of the program', () => {
     const map = makeMap(PROG_ARRAY, plainSpec(PROG_ARRAY));
-    map.setProgram(3, { id: 42, type: 'xdp', spec: { frags: false } });
+    map.setProgram(3, { id: 42, type: 'xdp', spec: { name: 'first', section: 'xdp', frags: false } });
     expect(map.geometry.machine.memory.u32[(map.geometry.storage + 3 * 4) >>> 2]).toBe(42);
-    expect(errnoOf(() => map.setProgram(0, { id: 43, type: 'sched_cls', spec: { frags: false } }))).toBe('EINVAL');
+    expect(errnoOf(() => map.setProgram(0, { id: 43, type: 'sched_cls', spec: { name: 'other', section: 'tc', frags: false } }))).toBe('EINVAL');
     expect(errnoOf(() => map.setProgram(0, 43))).toBe('EINVAL');
     expect(errnoOf(() => map.setProgram(0, 44))).toBe('EBADF');
     expect(map.size).toBe(1);

@@ -46,10 +46,10 @@ interface Answers {
 const answers = JSON.parse(readFileSync(new URL('linux-answers.json', import.meta.url), 'utf8')) as Answers;
 
 const PROGRAMS: Readonly<Record<string, ProgramReference>> = {
-  'program:xdp': { id: 11, type: 'xdp', spec: { frags: false } },
-  'program:xdp.frags': { id: 12, type: 'xdp', spec: { frags: true } },
-  'program:xdp_devmap': { id: 13, type: 'xdp', spec: { frags: false, attach: 'xdp_devmap' } },
-  'program:tc': { id: 14, type: 'sched_cls', spec: { frags: false } },
+  'program:xdp': { id: 11, type: 'xdp', spec: { name: 'xdp', section: 'xdp', frags: false } },
+  'program:xdp.frags': { id: 12, type: 'xdp', spec: { name: 'frags', section: 'xdp.frags', frags: true } },
+  'program:xdp_devmap': { id: 13, type: 'xdp', spec: { name: 'devmap', section: 'xdp/devmap', frags: false, attach: 'xdp_devmap' } },
+  'program:tc': { id: 14, type: 'sched_cls', spec: { name: 'tc', section: 'tc', frags: false } },
 };
 const MISSING = 9999;
 const LOOPBACK = { ifindex: 1, name: 'lo', mac: new Uint8Array(6), mtuBytes: 65_536, up: true, forwarding: false, addresses: [], queues: 1 };

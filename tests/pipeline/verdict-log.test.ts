@@ -74,7 +74,7 @@ test('programs in slots of maps that first run while the log is written stand in
   const verdicts = `{"hook":"xdp","program":"program_0","verdict":"XDP_REDIRECT","length":64}`;
   const rest = '"fate":"redirected","out":"out \\"1\\""}';
   expect(logOf(redirecting, [0], [0n])).toBe('{"packet":1,"time":"0.000000000","device":"eth0","length":64,"verdicts":[{"hook":"xdp","program":"program_0","verdict":"XDP_ABORTED","length":64}],"fate":"dropped","reason":"XDP_ABORTED"}\n');
-  redirecting.map('ports').fill([{ ifindex: 3, bpf_prog: 'in "slot"' }], 'ports');
+  redirecting.map('ports').set(0, { ifindex: 3, bpf_prog: 'in "slot"' });
   const slot = '{"hook":"xdp","mode":"devmap","program":"in \\"slot\\"","verdict":"XDP_PASS","length":64}';
   expect(logOf(redirecting, [0, 0], [1n, 2n], 2n)).toBe([2, 3].map((packet) => `{"packet":${packet},"time":"0.00000000${packet - 1}","device":"eth0","length":64,"verdicts":[${verdicts},${slot}],${rest}\n`).join(''));
 });

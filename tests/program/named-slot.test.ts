@@ -83,6 +83,8 @@ describe('contents', () => {
     ['tx_with_programs', '[ { ifindex: eth1, bpf_prog: { fd: 7 } } ]', 'at[0]: value.bpf_prog: found {"fd":7}, expected the name of a program'],
     ['tx_with_programs', '[ { ifindx: eth1 } ]', 'at[0]: value.ifindx: found unknown field, expected an object of ifindex, bpf_prog'],
     ['tx_with_programs', '[ { bpf_prog: on_the_way_out } ]', 'at[0]: value.ifindex: found nothing, expected the name or ifindex of a device'],
+    ['tx_with_programs', '[ { ifindex: eth1, bpf_prog: pass } ]', "at[0]: map 'tx_with_programs': update: program pass is of section xdp, expected xdp/devmap (EINVAL)"],
+    ['cpus', '[ { qsize: 64, bpf_prog: pass } ]', "at[0]: map 'cpus': update: program pass is of section xdp, expected xdp/cpumap (EINVAL)"],
     ['cpus', '[ many ]', 'at[0]: value: found "many", expected a number of packets'],
     ['weights', '{ 4: 1 }', "at.4: map 'weights' (array): update of key 04000000"],
   ])('of %s given as %s are refused', (name, text, message) => {
