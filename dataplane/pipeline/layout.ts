@@ -8,7 +8,7 @@
  *   16 u32 flags      DEVICE_FLAG             12 u32 mode       number of the mode within its hook
  *   20 u32 xdp        first attachment        16 verdicts       16 × { u64 packets, u64 bytes }, by verdict slot
  *   24 u32 xdpEnd     one past the last      272 u64 faults
- *   28 u32 tcIngress, 32 u32 tcIngressEnd      280 u32 next     in the list of those in slots, 0 at its end
+ *   28 u32 tcIngress, 32 u32 tcIngressEnd    280 u32 next     in the list of those in slots, 0 at its end
  *   36 u32 tcEgress, 40 u32 tcEgressEnd
  *   44 u32 queues
  *   80 u32 peer       ifindex of the other end of a pair, 0 if it has none
