@@ -3,6 +3,7 @@
  * bpf() system call. Keys and values are bytes, copied in and out; a value of a per-CPU map is the concatenation of the
  * values of all possible CPUs, each padded to a multiple of 8 bytes.
  */
+import { mapKeyCodec } from '../bpf/btf-value.ts';
 import type { MapSpec } from '../bpf/spec.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Callee } from '../wasm/expression.ts';
@@ -22,13 +23,23 @@ const REFERRED: { readonly [Held in MapType['holds']]?: string } = { programs: '
 /** What helps, for each errno of a user's operation. */
 const REMEDY: { readonly [Name in ErrnoName]?: (map: BpfMap) => string } = {
   EBADF: ({ type }) => `there is no such ${REFERRED[type.holds] ?? 'file'}: load it first, and give its id`,
-  E2BIG: ({ spec, size }) => `it holds ${size} of ${spec.maxEntries} entries: use a smaller index, delete an entry first, or declare a larger max_entries`,
+  E2BIG: (map) => (map.type.keys === 'indexes' ? `its indexes end at ${map.spec.maxEntries - 1}: use a smaller one, or declare a larger max_entries` : fullRemedy(map)),
   EEXIST: () => 'the key is there already, as it always is in an array: drop BPF_NOEXIST',
   ENOENT: () => 'there is no such entry: add it first, or drop BPF_EXIST',
   EINVAL: ({ type }) => `a ${type.name} map does not take this key, value or flag`,
-  ENOSPC: ({ spec, size }) => `it holds ${size} of ${spec.maxEntries} entries: delete one first, or declare a larger max_entries`,
+  ENOSPC: fullRemedy,
   EOPNOTSUPP: ({ type }) => `a ${type.name} map has no such operation`,
 };
+
+function fullRemedy({ type, spec, size }: BpfMap): string {
+  return `it holds ${size} of ${spec.maxEntries} entries: ${type.keys === 'none' ? 'pop' : 'delete'} one first, or declare a larger max_entries`;
+}
+
+/** As its type reads: `7`, `10.0.0.0/8`. */
+function describeKey(spec: MapSpec, key: Uint8Array): string {
+  const value = mapKeyCodec(spec).read(key);
+  return typeof value === 'object' ? JSON.stringify(value, (_, part: unknown) => (typeof part === 'bigint' ? String(part) : part)) : String(value);
+}
 
 export class BpfMap {
   readonly id: number;
@@ -270,7 +281,7 @@ export class BpfMap {
   #expectOk(operation: string, result: number, key: Uint8Array | undefined): void {
     if (result === 0) return;
     const errno = errnoName(result) ?? 'EIO';
-    const of = key === undefined ? '' : `of key ${Buffer.from(key).toString('hex')}: `;
+    const of = key === undefined ? '' : `of key ${describeKey(this.spec, key)}: `;
     this.#fail(operation, errno, `${of}${REMEDY[errno]?.(this) ?? 'refused'}`);
   }
 

@@ -331,7 +331,11 @@ describe('errors say where, what was found, what is expected and what helps', ()
 
   test.each([
     ['a full hash', () => { const map = makeMap(HASH, { name: 'conns', maxEntries: 1 }); map.update(u32(1), u64(1)); map.update(u32(2), u64(1)); },
-      "ERR_MAP map 'conns' (hash): update of key 02000000: it holds 1 of 1 entries: use a smaller index, delete an entry first, or declare a larger max_entries (E2BIG)"],
+      "ERR_MAP map 'conns' (hash): update of key 2: it holds 1 of 1 entries: delete one first, or declare a larger max_entries (E2BIG)"],
+    ['an index that an array does not have', () => makeMap(ARRAY, { name: 'ports' }).update(u32(9), u64(1)),
+      "ERR_MAP map 'ports' (array): update of key 9: its indexes end at 3: use a smaller one, or declare a larger max_entries (E2BIG)"],
+    ['a full queue', () => { const map = makeMap(QUEUE, { name: 'jobs', keyBytes: 0, maxEntries: 1 }); map.push(u64(1)); map.push(u64(2)); },
+      "ERR_MAP map 'jobs' (queue): push it holds 1 of 1 entries: pop one first, or declare a larger max_entries (E2BIG)"],
     ['a short value', () => makeMap(PERCPU_ARRAY, { name: 'stats', valueBytes: 12 }, new Machine({ cpus: 2 })).update(u32(0), new Uint8Array(12)),
       "ERR_MAP map 'stats' (percpu_array): update a value of 12 bytes was given, expected 32: 12 padded to 16, for each of 2 CPUs (EINVAL)"],
     ['a wrong declaration', () => makeMap(ARRAY, { name: 'ports', keyBytes: 2 }), "ERR_MAP map 'ports' (array) declares a key of 2 bytes, expected an index of 4 (EINVAL)"],
