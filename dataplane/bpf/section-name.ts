@@ -49,6 +49,35 @@ const SECTIONS: readonly Row[] = [
   { name: 'cgroup/skb', type: 'cgroup_skb' },
 ];
 
+/** Sections of program types that only a kernel runs, as libbpf spells them: what the machine has comes before these. */
+const KERNEL_SECTIONS: readonly (readonly [type: string, section: RegExp])[] = [
+  ['kprobe', /^(k|u)(ret)?probe(\.multi|\.session|\.s)*$|^k(ret)?syscall$|^usdt(\.s)?$/],
+  ['tracepoint', /^(tracepoint|tp)$/],
+  ['raw_tracepoint', /^(raw_tracepoint|raw_tp)(\.w)?$/],
+  ['tracing', /^(tp_btf|fentry(\.s)?|fexit(\.s)?|fmod_ret(\.s)?|iter(\.s)?)$/],
+  ['lsm', /^lsm(_cgroup|\.s)?$/],
+  ['perf_event', /^perf_event$/],
+  ['ext', /^freplace$/],
+  ['syscall', /^syscall$/],
+  ['struct_ops', /^struct_ops(\.link)?(\.s)?$/],
+  ['netfilter', /^netfilter$/],
+  ['flow_dissector', /^flow_dissector$/],
+  ['sock_ops', /^sockops$/],
+  ['sk_skb', /^sk_skb$/],
+  ['sk_msg', /^sk_msg$/],
+  ['sk_lookup', /^sk_lookup$/],
+  ['sk_reuseport', /^sk_reuseport$/],
+  ['lirc_mode2', /^lirc_mode2$/],
+  ['lwt', /^lwt_(in|out|xmit|seg6local)$/],
+  ['cgroup', /^cgroup$/],
+];
+
+/** The type of programs in a section that libbpf knows, of which no hook here runs any. */
+export function kernelOnlyType(section: string): string | undefined {
+  const [name = ''] = section.replace(/^\?/, '').split('/');
+  return KERNEL_SECTIONS.find(([, pattern]) => pattern.test(name))?.[0];
+}
+
 export function sectionMeaning(section: string): SectionMeaning {
   const autoload = !section.startsWith('?');
   const name = autoload ? section : section.slice(1);

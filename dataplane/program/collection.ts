@@ -7,8 +7,10 @@
  */
 import { XdplabError } from '../errors.ts';
 import { checkProgram } from '../bpf/check.ts';
+import { kernelOnlyType } from '../bpf/section-name.ts';
 import type { CollectionSpec, MapSpec, ProgramSpec, ProgramType } from '../bpf/spec.ts';
 import { HELPER_NAMES, helpersOf } from '../helpers/index.ts';
+import { HOOKS } from '../hooks/index.ts';
 import type { Machine } from '../machine/machine.ts';
 import { createMap, type BpfMap } from '../maps/bpf-map.ts';
 import { mapsOf } from '../maps/map-registry.ts';
@@ -26,6 +28,8 @@ export interface CollectionOptions {
 
 /** What has to agree for two declarations to be one map: libbpf's map_is_reuse_compat. */
 const PINNED_FACTS = ['type', 'keyBytes', 'valueBytes', 'maxEntries', 'flags'] as const satisfies readonly (keyof MapSpec)[];
+
+const RUNNABLE_TYPES: readonly ProgramType[] = [...new Set(HOOKS.flatMap((hook) => hook.programTypes))];
 
 export class Collection {
   readonly name: string;
@@ -88,7 +92,10 @@ export class Collection {
 
   #type(spec: ProgramSpec): ProgramType {
     if (spec.type) return spec.type;
-    throw new XdplabError('ERR_OBJECT', `${this.name}: program '${spec.name}': section '${spec.section}' does not say the program's type; say it with --type or in the lab file`);
+    const at = `${this.name}: program '${spec.name}': section '${spec.section}'`;
+    const other = kernelOnlyType(spec.section);
+    if (other !== undefined) throw new XdplabError('ERR_UNSUPPORTED', `${at} is for ${other} programs, which are not supported; expected one of ${RUNNABLE_TYPES.join(', ')}`);
+    throw new XdplabError('ERR_OBJECT', `${at} does not say the program's type; say it with --type or in the lab file`);
   }
 
   #map(spec: MapSpec): BpfMap {

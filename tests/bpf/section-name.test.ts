@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { sectionMeaning } from '../../dataplane/bpf/section-name.ts';
+import { kernelOnlyType, sectionMeaning } from '../../dataplane/bpf/section-name.ts';
 
 test.each([
   ['xdp', 'xdp', 'xdp', false],
@@ -24,4 +24,24 @@ test.each([
 
 test.each(['xdp_pass', 'xdpfoo', 'tcx', 'from-container', 'filter', '2/1', 'kprobe/tcp_connect', ''])('section %j leaves the type open', (section) => {
   expect(sectionMeaning(section)).toEqual({ type: undefined, attach: undefined, frags: false, autoload: true });
+});
+
+test.each([
+  ['kprobe/sys_bpf', 'kprobe'],
+  ['kretprobe.multi/tcp_*', 'kprobe'],
+  ['uprobe.s//usr/bin/sh:main', 'kprobe'],
+  ['ksyscall/read', 'kprobe'],
+  ['tp/syscalls/sys_enter_read', 'tracepoint'],
+  ['raw_tp.w/sys_enter', 'raw_tracepoint'],
+  ['?fentry/tcp_connect', 'tracing'],
+  ['lsm.s/file_open', 'lsm'],
+  ['struct_ops.link', 'struct_ops'],
+  ['sockops', 'sock_ops'],
+  ['cgroup/connect4', 'cgroup'],
+  ['xdp', undefined],
+  ['kprobes', undefined],
+  ['7/3', undefined],
+])('section %s is for programs that only a kernel runs: %s', (section, type) => {
+  expect(kernelOnlyType(section)).toBe(type);
+  if (type !== undefined) expect(sectionMeaning(section).type).toBeUndefined();
 });
