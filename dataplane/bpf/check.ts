@@ -102,7 +102,7 @@ class Check {
           this.#fail(slot, 'no such helper, or not for programs of this type; docs/SUPPORTED.md lists them');
         }
         if (instruction.target.kind === 'kfunc') {
-          this.#fail(slot, 'kernel functions are not supported; docs/SUPPORTED.md lists the helpers that are');
+          this.#fail(slot, 'kernel functions (kfuncs) are not supported; call a helper that does the same, if there is one');
         }
         return;
       default:

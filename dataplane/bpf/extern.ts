@@ -111,7 +111,7 @@ function kconfigMap(file: ObjectFile, btf: Btf, settings: readonly Setting[], co
   for (const setting of settings) {
     const text = Object.hasOwn(config, setting.name) ? config[setting.name] : undefined;
     if (text !== undefined) contents.set(settingBytes(file, btf, setting, text), offsets.get(setting.name));
-    else if (!setting.weak) failObject(file, `kernel configuration ${setting.name} is not known; give its value, or declare it __weak`);
+    else if (!setting.weak) failObject(file, `kernel configuration ${setting.name} is not known here; declare it __weak, which makes it 0 then, or give its value as loadObject's kernelConfig`);
   }
   const map: MapSpec = {
     name: internalMapName(file.prefix, KCONFIG_SECTION), section: KCONFIG_SECTION, type: BPF_MAP_TYPE.array, keyBytes: 4, valueBytes: end, maxEntries: 1,

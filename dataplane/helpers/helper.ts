@@ -64,7 +64,12 @@ export type HelperImplementation =
   | { readonly kind: 'map'; readonly operation: MapOperation }
   /** Written with the encoder: emitted into a module that imports machine.memory; it may import machine.mapTable. */
   | { readonly kind: 'wasm'; readonly emit: (module: ModuleBuilder, machine: Machine) => FunctionBuilder }
-  /** JavaScript on machine memory. Allocates nothing per call; errors in the program's arguments are errno, never exceptions. */
+  /**
+   * JavaScript on machine memory. Errors in the program's arguments are errno, never exceptions. Callbacks take BigInts,
+   * and so do times and u64 results; text and what leaves the machine (trace_printk, snprintf, perf_event_output,
+   * clone_redirect) is copied. The others work on
+   * numbers, and keep nothing of what they allocate.
+   */
   | { readonly kind: 'js'; readonly bind: (machine: Machine) => HelperFunction }
   /** Control flow, done by the engine: tail_call. */
   | { readonly kind: 'engine' };

@@ -354,6 +354,6 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     const helper = target.kind === 'helper' ? program.helper(target.id) : undefined;
     if (helper) emitHelperCall(helper, this, this.#registers);
     else if (this.#unresolved.has(slot)) this.#fault(FAULT.unsupported);
-    else throw program.refuse(`instruction ${slot} calls ${target.kind === 'helper' ? `helper ${target.id}` : 'a kernel function'}, which is not supported; docs/SUPPORTED.md lists the helpers that are`);
+    else throw program.refuse(`instruction ${slot} calls ${target.kind === 'helper' ? `helper ${target.id}, which is not supported; docs/SUPPORTED.md lists those that are` : 'a kernel function, which is not supported'}`);
   }
 }
