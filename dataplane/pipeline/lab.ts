@@ -14,7 +14,7 @@ import { applySettings, type LoaderSettings } from '../bpf/loader-settings.ts';
 import type { CollectionSpec } from '../bpf/spec.ts';
 import { ENGINES } from '../engine/index.ts';
 import type { Engine, EngineName } from '../engine/engine.ts';
-import { hookByName, verdictName } from '../hooks/index.ts';
+import { hookByName, HOOKS, verdictName } from '../hooks/index.ts';
 import { HOOK_NAMES, type HookName } from '../hooks/hook.ts';
 import { Machine, MOST_CPUS, type MachineOptions } from '../machine/machine.ts';
 import type { Neighbour, NetworkDevice, Route } from '../machine/network.ts';
@@ -147,7 +147,7 @@ export class Lab {
     const hook = hookByName(options.hook);
     const device = options.device ?? this.#devices[0] ?? this.addDevice({ name: 'eth0' });
     if (!hook.programTypes.includes(program.type)) {
-      throw new XdplabError('ERR_LAB', `program '${program.spec.name}': is of type ${program.type}, but ${hook.name} of ${device.name} runs ${hook.programTypes.join(' and ')}`);
+      throw new XdplabError('ERR_LAB', `program '${program.spec.name}': is of type ${program.type}, but ${hook.name} of ${device.name} runs ${hook.programTypes.join(' and ')}; attach it to ${HOOKS.filter(({ programTypes }) => programTypes.includes(program.type)).map(({ name }) => name).join(' or ') || 'no hook here'}`);
     }
     const { attach = '' } = program.spec;
     if (attach === 'xdp_devmap' || attach === 'xdp_cpumap') {
