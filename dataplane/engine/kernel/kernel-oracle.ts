@@ -76,10 +76,14 @@ export class KernelOracle {
     return loaded;
   }
 
-  /** Takes the program out of the kernel. Its maps stay. */
+  /** Takes the program out of the kernel, and the maps it names. */
   unload(program: Program): void {
     this.#programs.get(program.id)?.close();
     this.#programs.delete(program.id);
+    for (const map of program.maps.values()) {
+      this.#maps.get(map)?.close();
+      this.#maps.delete(map);
+    }
   }
 
   /** The kernel's twin of a map, made when first asked for; of global variables, with their values. */

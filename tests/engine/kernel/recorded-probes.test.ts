@@ -10,6 +10,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { ProgramType } from '../../../dataplane/bpf/spec.ts';
 import { createInterpreter } from '../../../dataplane/engine/interpreter.ts';
+import { openLinux } from '../../../dataplane/engine/kernel/linux.ts';
 import { createWasmEngine } from '../../../dataplane/engine/wasm-engine.ts';
 import { HELPERS } from '../../../dataplane/helpers/index.ts';
 import { describeCall, probeable, probeCall, probeCalls, type ProbeArgument, type ProbeCall } from './probe-program.ts';
@@ -44,7 +45,7 @@ function short(answers: Answers, packet: string): Answers {
 }
 
 function record(): void {
-  const lines = [JSON.stringify({ linux: release(), seed: SEED })];
+  const lines = [JSON.stringify({ linux: release(), cpus: openLinux().possibleCpus, seed: SEED })];
   for (const type of TYPES) {
     const runner = new ProbeRunner();
     const singles = probeable(type).flatMap((helper) => {
@@ -64,14 +65,14 @@ function record(): void {
 
 if (process.env['XDPLAB_RECORD'] !== undefined) record();
 const [head, ...lines] = readFileSync(FILE, 'utf8').trimEnd().split('\n');
-const { linux } = JSON.parse(head!) as { readonly linux: string };
+const { linux, cpus } = JSON.parse(head!) as { readonly linux: string; readonly cpus: number };
 
 describe(`helpers as Linux ${linux} answered`, () => {
   test.each([
     ['wasm', createWasmEngine],
     ['interpreter', createInterpreter],
   ] as const)('on the %s engine', (_, factory) => {
-    const machines = { xdp: new ProbeMachine(factory), sched_cls: new ProbeMachine(factory) };
+    const machines = { xdp: new ProbeMachine(factory, cpus), sched_cls: new ProbeMachine(factory, cpus) };
     for (const line of lines) {
       const { type, calls: recorded, packet, kernel } = JSON.parse(line) as Recorded;
       const machine = machines[type];
