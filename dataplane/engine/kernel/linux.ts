@@ -39,6 +39,7 @@ const MEMBARRIER_CMD_GLOBAL = 1;
 const PROGRAMS_FREED_TOGETHER = 200;
 const FREEING_MS = 5;
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
+const POSSIBLE_CPUS = '/sys/devices/system/cpu/possible';
 export const PAGE_BYTES = 4096;
 const PROT = { read: 1, write: 2 } as const;
 const MAP = { shared: 0x01, privateAnonymous: 0x22 } as const;
@@ -248,8 +249,11 @@ function refuse(problem: string): never {
   throw new XdplabError('ERR_PRIVILEGE', `programs cannot run in the kernel: ${problem}; or use another engine`);
 }
 
-/** `0-3` or `0,2-5`: the kernel counts up to the last one. */
+/** `0-3` or `0,2-5`: the kernel counts up to the last one. Guessing would let it write past what was allocated for its values. */
 function possibleCpus(): number {
-  const text = readFileSync('/sys/devices/system/cpu/possible', 'latin1');
-  return Number(/(\d+)\s*$/.exec(text)?.[1] ?? 0) + 1;
+  try {
+    return Number(/(\d+)\s*$/.exec(readFileSync(POSSIBLE_CPUS, 'latin1'))![1]) + 1;
+  } catch {
+    return refuse(`${POSSIBLE_CPUS} cannot be read`);
+  }
 }
