@@ -72,8 +72,6 @@ export type Instruction =
   | { readonly kind: 'call'; readonly target: CallTarget }
   | { readonly kind: 'exit' };
 
-export type InstructionKind = Instruction['kind'];
-
 /** The slot a jump or branch at `slot` goes to. */
 export function jumpTarget(slot: number, offset: number): number {
   return slot + 1 + offset;

@@ -1,8 +1,22 @@
 /** XDP: programs on a device's receive path, before the kernel has built an skb (include/uapi/linux/bpf.h, struct xdp_md). */
 import { XDP_MD } from '../packet/frame.ts';
-import type { Hook } from './hook.ts';
+import type { Hook, Outcome, VerdictMode } from './hook.ts';
 
 export const XDP_ACTION = { ABORTED: 0, DROP: 1, PASS: 2, TX: 3, REDIRECT: 4 } as const;
+
+/** Where a program runs decides what these three do; the other codes do the same everywhere. */
+function mode(outcomes: Readonly<Record<'PASS' | 'TX' | 'REDIRECT', Outcome>>): VerdictMode {
+  return {
+    verdicts: [
+      { code: XDP_ACTION.ABORTED, name: 'XDP_ABORTED', outcome: 'aborted' },
+      { code: XDP_ACTION.DROP, name: 'XDP_DROP', outcome: 'drop' },
+      { code: XDP_ACTION.PASS, name: 'XDP_PASS', outcome: outcomes.PASS },
+      { code: XDP_ACTION.TX, name: 'XDP_TX', outcome: outcomes.TX },
+      { code: XDP_ACTION.REDIRECT, name: 'XDP_REDIRECT', outcome: outcomes.REDIRECT },
+    ],
+    unknown: 'aborted',
+  };
+}
 
 export const xdp: Hook = {
   name: 'xdp',
@@ -18,40 +32,11 @@ export const xdp: Hook = {
   ],
   modes: {
     /** Several programs run as under the libxdp dispatcher: XDP_PASS asks the next one. */
-    dispatcher: {
-      verdicts: [
-        { code: XDP_ACTION.ABORTED, name: 'XDP_ABORTED', outcome: 'aborted' },
-        { code: XDP_ACTION.DROP, name: 'XDP_DROP', outcome: 'drop' },
-        { code: XDP_ACTION.PASS, name: 'XDP_PASS', outcome: 'next' },
-        { code: XDP_ACTION.TX, name: 'XDP_TX', outcome: 'transmit' },
-        { code: XDP_ACTION.REDIRECT, name: 'XDP_REDIRECT', outcome: 'redirect' },
-      ],
-      unknown: 'aborted',
-    },
+    dispatcher: mode({ PASS: 'next', TX: 'transmit', REDIRECT: 'redirect' }),
     /** In a slot of a DEVMAP, on the way out: XDP_PASS sends, and nothing else leads anywhere (Linux's dev_map_bpf_prog_run). */
-    devmap: {
-      verdicts: [
-        { code: XDP_ACTION.ABORTED, name: 'XDP_ABORTED', outcome: 'aborted' },
-        { code: XDP_ACTION.DROP, name: 'XDP_DROP', outcome: 'drop' },
-        { code: XDP_ACTION.PASS, name: 'XDP_PASS', outcome: 'pass' },
-        { code: XDP_ACTION.TX, name: 'XDP_TX', outcome: 'aborted' },
-        { code: XDP_ACTION.REDIRECT, name: 'XDP_REDIRECT', outcome: 'aborted' },
-      ],
-      unknown: 'aborted',
-      inSlots: true,
-    },
+    devmap: { ...mode({ PASS: 'pass', TX: 'aborted', REDIRECT: 'aborted' }), inSlots: true },
     /** In a slot of a CPUMAP, on that CPU before there is an skb (cpu_map_bpf_prog_run_xdp). */
-    cpumap: {
-      verdicts: [
-        { code: XDP_ACTION.ABORTED, name: 'XDP_ABORTED', outcome: 'aborted' },
-        { code: XDP_ACTION.DROP, name: 'XDP_DROP', outcome: 'drop' },
-        { code: XDP_ACTION.PASS, name: 'XDP_PASS', outcome: 'pass' },
-        { code: XDP_ACTION.TX, name: 'XDP_TX', outcome: 'aborted' },
-        { code: XDP_ACTION.REDIRECT, name: 'XDP_REDIRECT', outcome: 'redirect' },
-      ],
-      unknown: 'aborted',
-      inSlots: true,
-    },
+    cpumap: { ...mode({ PASS: 'pass', TX: 'aborted', REDIRECT: 'redirect' }), inSlots: true },
   },
   defaultMode: 'dispatcher',
   onFault: { code: XDP_ACTION.ABORTED, name: 'XDP_ABORTED', outcome: 'aborted' },

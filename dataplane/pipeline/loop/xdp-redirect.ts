@@ -1,4 +1,5 @@
 /** XDP_REDIRECT in the packet loop. What a redirect helper asked for is in the CPU block (machine/cpu.ts). */
+import { BPF_MAP_TYPE } from '../../bpf/map-type.ts';
 import { CPU_BLOCK, REDIRECT } from '../../machine/cpu.ts';
 import { MAP_DESCRIPTOR } from '../../maps/map.ts';
 import { FRAME, XDP_MD } from '../../packet/frame.ts';
@@ -18,7 +19,6 @@ export function defineXdpRedirect(loop: LoopCode): Callee<'i32'> {
   const inSlot = defineInSlot(loop);
   const f = module.function('xdp_redirect', ['i32', 'i32'], 'i32');
   const [from, onCpu] = [f.param(0, 'i32'), f.param(1, 'i32')];
-  const BPF_MAP_TYPE_CPUMAP = 16;
   const kind = f.let(cpuCell(CPU_BLOCK.redirect));
   const target = f.let(cpuCell(CPU_BLOCK.redirectTarget));
   const failed = (reason: DropReason): void => {
@@ -41,7 +41,7 @@ export function defineXdpRedirect(loop: LoopCode): Callee<'i32'> {
   const program = f.local('i32', 'program');
   f.if(i32.eq(kind, i32.const(REDIRECT.map)), () => {
     f.set(program, i32.load(target, 4));
-    f.if(i32.eq(i32.load(cpuCell(CPU_BLOCK.redirectMap), MAP_DESCRIPTOR.type), i32.const(BPF_MAP_TYPE_CPUMAP)), () => {
+    f.if(i32.eq(i32.load(cpuCell(CPU_BLOCK.redirectMap), MAP_DESCRIPTOR.type), i32.const(BPF_MAP_TYPE.cpumap)), () => {
       f.if(onCpu, () => failed('XDP_REDIRECT_FAILED'));
       f.if(program, () => {
         const outcome = f.let(call(inSlot, program, from, i32.const(IN_SLOT_MODE.cpumap)));
