@@ -5,6 +5,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import type { ProgramType } from '../../../dataplane/bpf/spec.ts';
 import { KernelOracle } from '../../../dataplane/engine/kernel/kernel-oracle.ts';
 import { openLinux } from '../../../dataplane/engine/kernel/linux.ts';
 import { TestBench } from '../../../dataplane/engine/test-run.ts';
@@ -15,8 +16,11 @@ import { kernelTitle, whyNoKernel } from './kernel-here.ts';
 
 const CAPTURES = readdirSync(TRACES).filter((name) => /\.pcap(ng)?(\.gz)?$/.test(name));
 const PROGRAMS = ['xdp_firewall', 'xdp_lb', 'tc_fw_ingress', 'tc_fw_egress'] as const;
-/** A run wants an Ethernet header, and here one page. */
-const fits = (length: number): boolean => length >= FRAME.minimumLength && length <= LINEAR_BYTES;
+/** A run wants an Ethernet header, and here one page; on an skb Linux 6.18.44 wants the whole network header too, where the type says which. */
+function fits(type: ProgramType, packet: Uint8Array): boolean {
+  const networkHeader = type === 'xdp' ? 0 : { 0x0800: 20, 0x86dd: 40 }[(packet[12]! << 8) | packet[13]!] ?? 0;
+  return packet.length >= FRAME.minimumLength + networkHeader && packet.length <= LINEAR_BYTES;
+}
 
 const show = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
@@ -34,9 +38,9 @@ describe.skipIf(whyNoKernel !== undefined)(kernelTitle('as in the kernel'), () =
     for (const program of programs) oracle.load(program);
     oracle.copyMaps();
     for (const { number, timestampNs, bytes } of await capturePackets(capture)) {
-      if (!fits(bytes.length)) continue;
       lab.machine.nowNs = timestampNs;
       for (const program of programs) {
+        if (!fits(program.type, bytes)) continue;
         const kernel = oracle.run(program, { packet: bytes });
         const here = bench.run(program, { packet: bytes });
         const where = `packet ${number} through ${program.spec.name}`;
