@@ -3,7 +3,7 @@ import type { Register } from '../../dataplane/bpf/isa.ts';
 import type { MapSpec } from '../../dataplane/bpf/spec.ts';
 import { HELPERS } from '../../dataplane/helpers/index.ts';
 import { immediate } from './constants.ts';
-import { DIRECT_MAP, QUEUE_MAP, RINGBUF_MAP, VALUE_MAPS } from './fixed-maps.ts';
+import { DIRECT_MAP, PROGRAM_MAP, QUEUE_MAP, RINGBUF_MAP, VALUE_MAPS } from './fixed-maps.ts';
 import { NOTHING, SCALAR, type Held, type Memory } from './frame.ts';
 import { contextRegister } from './memory-units.ts';
 import { alu, bound, compare, imm, isCareless, leave, mov, reg, scalar, type Writer } from './writer.ts';
@@ -269,6 +269,17 @@ export function output(writer: Writer): void {
 
 export function plain(writer: Writer): void {
   if (!writer.frame.reserved.has(0)) call(writer, 'get_smp_processor_id');
+}
+
+/** To a slot where nothing is, so that it goes on. */
+export function tailCall(writer: Writer): void {
+  const { random, frame } = writer;
+  if (frame.get(6).kind !== 'context' || frame.reserved.has(0) || writer.owes > 0) return;
+  clearArguments(writer);
+  pass(writer, 1, { from: 6 });
+  pass(writer, 2, { map: PROGRAM_MAP });
+  pass(writer, 3, random.below(6));
+  call(writer, 'tail_call', NOTHING);
 }
 
 export function subprogram(writer: Writer): void {

@@ -6,9 +6,9 @@
 import type { Instruction, Register } from '../../dataplane/bpf/isa.ts';
 import type { FunctionSpec, ProgramSpec, ProgramType } from '../../dataplane/bpf/spec.ts';
 import { Code } from './code.ts';
-import { changeMap, checksum, eitherWay, lookup, moveBounds, output, packetBytes, plain, record, subprogram } from './call-units.ts';
+import { changeMap, checksum, eitherWay, lookup, moveBounds, output, packetBytes, plain, record, subprogram, tailCall } from './call-units.ts';
 import { Frame, REGISTERS, SCALAR, type Held } from './frame.ts';
-import { access, atomic, copy, fill, moveAndAccess, packetLoad, provePacket, readContext, spill, stackPointer, walkPacket } from './memory-units.ts';
+import { access, accessAtCounter, atomic, copy, fill, moveAndAccess, packetLoad, provePacket, readContext, spill, stackPointer, walkPacket } from './memory-units.ts';
 import { Random } from './random.ts';
 import { alu, arithmetic, compare, constant, imm, leave, mov, ownScalar, reg, target, type Subprogram, type Writer } from './writer.ts';
 
@@ -173,6 +173,7 @@ const loop: Unit = (writer, depth) => {
   const top = code.label();
   code.place(top);
   const atTop = frame.save();
+  if (random.chance(0.4)) accessAtCounter(writer, counter, turns);
   several(writer, depth, 4);
   code.emit(alu(down ? 'sub' : 'add', counter, imm(1), random.chance(0.3) ? 32 : 64));
   const bits = random.chance(0.3) ? 32 : 64;
@@ -186,7 +187,7 @@ const loop: Unit = (writer, depth) => {
 
 const WEIGHTED: readonly (readonly [number, Unit])[] = [
   [14, numbers], [8, access], [5, spill], [7, fill], [7, lookup], [8, moveAndAccess], [5, provePacket], [4, walkPacket], [4, readContext], [5, early], [7, branches],
-  [4, loop], [4, atomic], [3, copy], [3, stackPointer], [3, changeMap], [2, checksum], [3, packetBytes], [2, moveBounds], [2, output], [1, plain], [6, subprogram], [2, packetLoad],
+  [4, loop], [4, atomic], [3, copy], [3, stackPointer], [3, changeMap], [2, checksum], [3, packetBytes], [2, moveBounds], [2, output], [1, plain], [1, tailCall], [6, subprogram], [2, packetLoad],
   [2, (writer, depth) => record(writer, () => several(writer, depth, 3))],
 ];
 const TOTAL = WEIGHTED.reduce((sum, [weight]) => sum + weight, 0);

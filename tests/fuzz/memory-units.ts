@@ -222,7 +222,7 @@ export function moveAndAccess(writer: Writer): void {
   const room = memory.high - bytes;
   if (room < 0) return;
   const max = random.chance(0.5) ? room : random.below(room + 1);
-  if (!isCareless(writer)) bound(writer, offset, max);
+  if (!isCareless(writer)) boundSomehow(writer, offset, max, pointer, base);
   const reach = { ...memory, high: memory.high - max };
   if (memory.region === 'stack') {
     // Linux tells slots apart only where the offset is one; a write may have hit any.
@@ -233,6 +233,57 @@ export function moveAndAccess(writer: Writer): void {
   code.emit(alu('add', pointer, reg(offset)));
   frame.set(pointer, reach);
   accessThrough(writer, pointer, bytes);
+}
+
+/** Directly, or by way of what is the same number: a copy, or what was put on the stack before. */
+function boundSomehow(writer: Writer, offset: Register, max: number, ...kept: readonly Register[]): void {
+  const { code, frame, random } = writer;
+  const way = writer.owes > 0 ? 0 : random.below(8);
+  const other = frame.writable().find((register) => register !== offset && !kept.includes(register) && ['nothing', 'scalar'].includes(frame.get(register).kind));
+  if (way === 6 && other !== undefined) {
+    // Not followed through arithmetic, but through comparisons.
+    code.emit(mov(other, reg(offset)));
+    compareBelow(writer, random.chance(0.5) ? other : offset, max);
+    if (random.chance(0.5)) code.emit(mov(offset, reg(other)));
+    frame.set(other, { kind: 'scalar', max });
+    frame.set(offset, { kind: 'scalar', max });
+  } else if (way === 7) {
+    const slot = random.below(frame.slots.length);
+    const bytes = random.chance(0.8) ? 8 : 4;
+    code.emit({ kind: 'store', bytes, dst: 10, offset: frame.slotOffset(slot), source: reg(offset) });
+    if (bytes === 8 || frame.slots[slot]!.kind !== 'scalar') frame.slots[slot] = bytes === 8 ? SCALAR : NOTHING;
+    compareBelow(writer, offset, max);
+    code.emit({ kind: 'load', bytes, signed: false, dst: offset, src: 10, offset: frame.slotOffset(slot) });
+    frame.set(offset, { kind: 'scalar', max });
+  } else bound(writer, offset, max);
+}
+
+function compareBelow(writer: Writer, register: Register, max: number): void {
+  const { code, random } = writer;
+  const inside = code.label();
+  if (random.chance(0.5)) code.branch('jle', 64, register, imm(max), inside);
+  else code.branch('jlt', 64, register, imm(max + 1), inside);
+  leave(writer);
+  code.place(inside);
+}
+
+/** What a loop does: a byte, or several, at the place that the counter says. */
+export function accessAtCounter(writer: Writer, counter: Register, turns: number): void {
+  const { code, frame, random } = writer;
+  const bases = frame.memories().filter((register) => (frame.get(register) as Memory).region !== 'packet' && frame.reserved.has(register));
+  const free = frame.writable().filter((register) => register !== counter);
+  if (bases.length === 0 || free.length < 2) return;
+  const base = random.pick(bases);
+  const pointer = random.pick(free);
+  const scale = random.pick([1, 2, 4, 8] as const);
+  const step = random.pick(free.filter((register) => register !== pointer));
+  code.emit(mov(step, reg(counter)));
+  if (scale > 1) code.emit(random.chance(0.5) ? alu('mul', step, imm(scale)) : alu('lsh', step, imm(Math.log2(scale))));
+  code.emit(mov(pointer, reg(base)), alu('add', pointer, reg(step)));
+  frame.set(step, SCALAR);
+  const memory = frame.get(base) as Memory;
+  frame.set(pointer, { ...memory, high: memory.high - turns * scale });
+  accessThrough(writer, pointer, scale);
 }
 
 function accessThrough(writer: Writer, base: Register, bytes: AccessBytes = writer.random.pick(SIZES)): void {
