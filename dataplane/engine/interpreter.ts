@@ -15,9 +15,8 @@ import { CPU_BLOCK, FAULT, FRAME_BYTES, MAX_TAIL_CALLS, type Fault } from '../ma
 import type { Callback, Machine } from '../machine/machine.ts';
 import { MAP_DESCRIPTOR } from '../maps/map.ts';
 import type { Program } from '../program/program.ts';
-import { call, i32 } from '../wasm/expression.ts';
-import { ModuleBuilder } from '../wasm/module-builder.ts';
 import type { Engine, EngineFactory } from './engine.ts';
+import { JavaScriptEntry } from './javascript-entry.ts';
 import { InterpreterState, ProgramFault } from './interpreter-state.ts';
 import { EXIT, compileStep, type Control, type Step } from './interpreter-steps.ts';
 
@@ -37,13 +36,13 @@ export class Interpreter implements Engine {
   readonly #machine: Machine;
   readonly #state: InterpreterState;
   readonly #programs = new Map<number, Loaded>();
-  readonly #entryModule: WebAssembly.Module;
+  readonly #entry: JavaScriptEntry;
   #successor: Loaded | undefined;
 
   constructor(machine: Machine) {
     this.#machine = machine;
     this.#state = new InterpreterState(machine);
-    this.#entryModule = compileEntry(machine);
+    this.#entry = new JavaScriptEntry(machine);
   }
 
   load(program: Program): void {
@@ -57,9 +56,7 @@ export class Interpreter implements Engine {
       steps.push(compileStep(instruction, slot, this.#state, control));
     }
     this.#programs.set(program.id, loaded);
-    const run = (context: number): bigint => this.#enter(loaded, context);
-    const { exports } = new WebAssembly.Instance(this.#entryModule, { machine: { memory: this.#machine.memory.wasm }, interpreter: { run } });
-    this.#machine.programTable.set(program.id, exports['entry'] as () => bigint);
+    this.#entry.set(program.id, (context) => this.#enter(loaded, context));
   }
 
   /** Runs a program from its start. A fault is left in the CPU block for the entry function to trap on. */
@@ -224,19 +221,6 @@ function faultOf(error: unknown): Fault {
   if (error instanceof ProgramFault) return error.fault;
   if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError) return FAULT.memory;
   throw error;
-}
-
-/** The entry function: what the packet loop calls. A fault becomes a trap, as compiled programs have it. */
-function compileEntry(machine: Machine): WebAssembly.Module {
-  const module = new ModuleBuilder();
-  module.importMemory('machine', 'memory');
-  const run = module.importFunction('interpreter', 'run', ['i32'], 'i64');
-  const entry = module.function('entry', ['i32'], 'i64');
-  const result = entry.let(call(run, entry.param(0, 'i32')), 'r0');
-  entry.if(i32.load(i32.const(machine.cpuBlock), CPU_BLOCK.fault), () => entry.unreachable());
-  entry.return(result);
-  module.export('entry', entry);
-  return new WebAssembly.Module(module.assemble());
 }
 
 export const createInterpreter: EngineFactory = (machine) => new Interpreter(machine);

@@ -11,6 +11,7 @@ import type { ModuleBuilder } from '../wasm/module-builder.ts';
 import { MAP_TYPES } from './index.ts';
 import { MAP_FLAG } from './map-check.ts';
 import { MapError, errnoName } from './map-error.ts';
+import type { MapKeeper } from './map-keeper.ts';
 import { MapModule, compileOperations, type MapOperations } from './map-module.ts';
 import { mapsOf, type ProgramReference } from './map-registry.ts';
 import { MAP_DESCRIPTOR, OPERATION_NAMES, UPDATE, roundUp, valueStride, type ErrnoName, type MapGeometry, type MapOperation, type MapType } from './map.ts';
@@ -52,6 +53,7 @@ export class BpfMap {
   readonly #special: readonly SpecialField[];
   readonly #modules = new WeakMap<ModuleBuilder, MapModule>();
   #frozen = false;
+  #keeper: MapKeeper | undefined;
 
   constructor(id: number, geometry: MapGeometry, type: MapType, operations: MapOperations) {
     this.id = id;
@@ -73,7 +75,21 @@ export class BpfMap {
 
   /** Entries it has now. */
   get size(): number {
-    return this.type.size(this.geometry);
+    if (this.#kept === undefined || this.type.keys === 'indexes') return this.type.size(this.geometry);
+    if (this.type.keys === 'none') return this.#kept.values().length;
+    let count = 0;
+    for (const _ of this.keys()) count++;
+    return count;
+  }
+
+  /** From now on `keeper` has the contents; it must have been given what the map holds. */
+  keepIn(keeper: MapKeeper): void {
+    this.#keeper = keeper;
+  }
+
+  /** What is to be asked instead of the machine's memory. */
+  get #kept(): MapKeeper | undefined {
+    return this.type.holds === 'bytes' || this.type.holds === 'records' ? this.#keeper : undefined;
   }
 
   get frozen(): boolean {
@@ -100,6 +116,7 @@ export class BpfMap {
   lookup(key: Uint8Array): Uint8Array | undefined {
     this.#permit('lookup', MAP_FLAG.WRONLY);
     const keyAt = this.#place('lookup', key);
+    if (this.#kept !== undefined) return this.#kept.lookup(key);
     const unreadable = this.type.references?.unreadable;
     if (unreadable !== undefined) this.#fail('lookup', unreadable, `user space cannot read what a ${this.type.name} holds`);
     return this.#read(keyAt);
@@ -115,12 +132,14 @@ export class BpfMap {
       this.#fail('update', 'EINVAL', `a value of ${value.length} bytes was given, expected ${expected}`);
     }
     const keyAt = this.#place('update', key);
+    if (this.#kept !== undefined) return this.#expectOk('update', this.#kept.update(key, value, flags), key);
     const { memory, cpu, cpus } = this.#machine;
     const stride = valueStride(this.spec);
     const slot = this.type.references?.write(this.geometry, key, value, flags) ?? value.subarray(this.type.perCpu ? cpu * stride : 0).subarray(0, valueBytes);
     if (typeof slot === 'number') return this.#expectOk('update', slot, key);
     memory.u8.set(slot, this.#valueScratch(keyAt));
     this.#expectOk('update', this.operations.update(keyAt, this.#valueScratch(keyAt), flags), key);
+    this.#expectOk('update', this.#keeper?.update(key, value, flags) ?? 0, key);
     if (!this.type.perCpu) return;
     for (let other = 0; other < cpus; other++) {
       memory.u8.set(value.subarray(other * stride, (other + 1) * stride), this.operations.lookup_percpu(keyAt, other) >>> 0);
@@ -130,9 +149,11 @@ export class BpfMap {
   /** Whether the key was there. */
   delete(key: Uint8Array): boolean {
     this.#permitWrite('delete');
-    const result = this.operations.delete(this.#place('delete', key));
+    const keyAt = this.#place('delete', key);
+    const result = this.#kept?.delete(key) ?? this.operations.delete(keyAt);
     if (errnoName(result) === 'ENOENT') return false;
     this.#expectOk('delete', result, key);
+    if (this.#kept === undefined) this.#keeper?.delete(key);
     return true;
   }
 
@@ -149,7 +170,7 @@ export class BpfMap {
   /** What can be read: nothing of a ring buffer, or where slots are files of other processes. A QUEUE or STACK has empty keys. */
   *entries(): Generator<[key: Uint8Array, value: Uint8Array], void, undefined> {
     if (this.type.values) {
-      for (const value of this.type.values(this.geometry)) yield [new Uint8Array(0), value];
+      for (const value of this.#kept?.values() ?? this.type.values(this.geometry)) yield [new Uint8Array(0), value];
     }
     if (this.type.values || this.type.holds === 'records' || this.type.references?.unreadable !== undefined) return;
     for (const key of this.keys()) {
@@ -160,8 +181,9 @@ export class BpfMap {
 
   /** Of arrays, the entries that are not all zero; all entries of other maps. */
   *writtenEntries(): Generator<[key: Uint8Array, value: Uint8Array], void, undefined> {
-    const indexes = this.type.nonZero?.(this.geometry);
-    if (indexes === undefined) return yield* this.entries();
+    const { nonZero } = this.type;
+    if (nonZero === undefined) return yield* this.entries();
+    const indexes = this.#kept === undefined ? nonZero(this.geometry) : Array.from({ length: this.spec.maxEntries }).keys();
     for (const index of indexes) {
       const key = u32Bytes(index);
       const value = this.lookup(key);
@@ -190,6 +212,7 @@ export class BpfMap {
   push(value: Uint8Array, flags = 0): void {
     this.#permitWrite('push');
     if (value.length !== this.spec.valueBytes) this.#fail('push', 'EINVAL', `a value of ${value.length} bytes was given, expected ${this.spec.valueBytes}`);
+    if (this.#kept !== undefined) return this.#expectOk('push', this.#kept.push(value, flags), undefined);
     const at = this.#scratch();
     this.#machine.memory.u8.set(value, at);
     this.#expectOk('push', this.operations.push(at, flags), undefined);
@@ -206,13 +229,14 @@ export class BpfMap {
   }
 
   /** Takes the records of a RINGBUF in the order they were reserved, up to one that is not committed yet. */
-  records(): Generator<Uint8Array, void, undefined> {
+  records(): Iterable<Uint8Array> {
     if (this.type.holds !== 'records') this.#fail('records', 'EOPNOTSUPP', 'it is not a ring buffer');
-    return consumeRingbuf(this.geometry);
+    return this.#kept?.records() ?? consumeRingbuf(this.geometry);
   }
 
   #take(operation: 'pop' | 'peek'): Uint8Array | undefined {
     this.#permit(operation, MAP_FLAG.WRONLY);
+    if (this.#kept !== undefined) return this.#kept[operation]();
     const at = this.#scratch();
     const result = this.operations[operation](at);
     if (errnoName(result) === 'ENOENT') return undefined;
@@ -227,6 +251,7 @@ export class BpfMap {
   #keyAfter(key: Uint8Array | undefined): Uint8Array | undefined {
     this.#permit('get_next_key', MAP_FLAG.WRONLY);
     const keyAt = key === undefined ? 0 : this.#place('get_next_key', key);
+    if (this.#kept !== undefined && this.type.keys !== 'none') return this.#kept.next(key);
     const out = key === undefined ? this.#scratch() : this.#valueScratch(keyAt);
     const result = this.operations.next(keyAt, out);
     if (errnoName(result) === 'ENOENT') return undefined;

@@ -44,6 +44,14 @@ export interface KernelProgramInfo {
   readonly jitedBytes: number;
 }
 
+/** What `runRaw` answers: as TestRunOutput, with the context as bytes. */
+export interface RawRunOutput {
+  readonly code: number;
+  readonly packet: Uint8Array;
+  readonly metadata: Uint8Array;
+  readonly context: Uint8Array;
+}
+
 export class KernelProgram {
   readonly spec: ProgramSpec;
   readonly type: ProgramType;
@@ -77,6 +85,20 @@ export class KernelProgram {
   /** Runs it once on the packet, on whatever CPU this thread is (Linux.onCpu). */
   run({ packet, metadata = new Uint8Array(), context }: TestRunInput): TestRunOutput {
     const kind = contextKind(this.type);
+    const given = new Uint8Array(CONTEXT[kind].sizeBytes);
+    writeContext(new DataView(given.buffer), 0, kind, context);
+    const { code, ...left } = this.runRaw(packet, metadata, given);
+    return {
+      code,
+      packet: left.packet.slice(),
+      metadata: left.metadata.slice(),
+      context: readContext(new DataView(left.context.buffer, left.context.byteOffset), 0, kind),
+    };
+  }
+
+  /** The same with the context as bytes: `struct xdp_md`, whose bounds are set here, or `struct __sk_buff`. The answer is borrowed: valid until the next call of bpf(). */
+  runRaw(packet: Uint8Array, metadata: Uint8Array, context: Uint8Array): RawRunOutput {
+    const kind = contextKind(this.type);
     const given = metadata.length + packet.length;
     const contextBytes = CONTEXT[kind].sizeBytes;
     const dataAt = 2 * CONTEXT_ROOM_BYTES;
@@ -84,11 +106,11 @@ export class KernelProgram {
     const outBytes = given + MOST_GROWTH_BYTES;
     const memory = this.#linux.scratch(outAt + outBytes);
     memory.bytes.fill(0, 0, dataAt);
+    memory.bytes.set(context);
     if (kind === 'xdp') {
       memory.view.setUint32(CONTEXT.xdp.data, metadata.length, true);
       memory.view.setUint32(CONTEXT.xdp.data_end, given, true);
     }
-    writeContext(memory.view, 0, kind, context);
     memory.bytes.set(metadata, dataAt);
     memory.bytes.set(packet, dataAt + metadata.length);
     const result = this.#linux.bpf('prog_test_run', {
@@ -96,22 +118,19 @@ export class KernelProgram {
       ctx_size_in: contextBytes, ctx_in: memory.address, ctx_size_out: contextBytes, ctx_out: memory.address + CONTEXT_ROOM_BYTES,
     });
     if (result < 0) this.#fail(`a run on ${packet.length} bytes`, result);
-    return this.#output(kind, memory, outAt);
+    const outEnd = outAt + this.#linux.attribute('prog_test_run', 'data_size_out');
+    const { bytes, view } = memory;
+    const packetAt = outAt + (kind === 'xdp' ? view.getUint32(CONTEXT_ROOM_BYTES + CONTEXT.xdp.data, true) : 0);
+    return {
+      code: this.#linux.attribute('prog_test_run', 'retval') | 0,
+      packet: bytes.subarray(packetAt, outEnd),
+      metadata: bytes.subarray(outAt, packetAt),
+      context: bytes.subarray(CONTEXT_ROOM_BYTES, CONTEXT_ROOM_BYTES + contextBytes),
+    };
   }
 
   close(): void {
     this.#linux.closeProgram(this.fd);
-  }
-
-  #output(kind: 'xdp' | 'skb', { bytes, view }: PinnedMemory, outAt: number): TestRunOutput {
-    const outEnd = outAt + this.#linux.attribute('prog_test_run', 'data_size_out');
-    const metadataBytes = kind === 'xdp' ? view.getUint32(CONTEXT_ROOM_BYTES + CONTEXT.xdp.data, true) : 0;
-    return {
-      code: this.#linux.attribute('prog_test_run', 'retval') | 0,
-      packet: bytes.slice(outAt + metadataBytes, outEnd),
-      metadata: bytes.slice(outAt, outAt + metadataBytes),
-      context: readContext(view, CONTEXT_ROOM_BYTES, kind),
-    };
   }
 
   #fail(operation: string, result: number): never {

@@ -8,12 +8,11 @@
  * A call takes the place of a call, so no instruction moves. Such a program has one frame more in its deepest chain,
  * and a subprogram even if it had none, which Linux limits where there are tail calls: 256 bytes of stack.
  */
-import { assemble } from '../../bpf/assemble.ts';
-import type { Instruction } from '../../bpf/isa.ts';
 import { BPF_MAP_TYPE } from '../../bpf/map-type.ts';
-import type { FunctionSpec, MapSpec, ProgramSpec } from '../../bpf/spec.ts';
+import type { MapSpec, ProgramSpec } from '../../bpf/spec.ts';
 import { HZ } from '../../helpers/time.ts';
 import { CPU_BLOCK } from '../../machine/cpu.ts';
+import { replaceCalls, type Replacement } from './replace-calls.ts';
 
 export const VIRTUAL_TIME_BYTES = 16;
 export const VIRTUAL_TIME_MAP: MapSpec = {
@@ -25,7 +24,7 @@ const JIFFY_NS = 1_000_000_000 / HZ;
 const INITIAL_JIFFIES = -300 * HZ >>> 0;
 
 /** By helper id: what helpers/time.ts and helpers/random.ts do. */
-const REPLACEMENTS: ReadonlyMap<number, { readonly name: string; readonly code: string }> = new Map([
+const REPLACEMENTS: ReadonlyMap<number, Replacement> = new Map([
   [5, { name: 'ktime_get_ns', code: NOW }],
   [125, { name: 'ktime_get_boot_ns', code: NOW }],
   [208, { name: 'ktime_get_tai_ns', code: NOW }],
@@ -57,22 +56,5 @@ const REPLACEMENTS: ReadonlyMap<number, { readonly name: string; readonly code: 
 
 /** The same program where it asks for neither. */
 export function withVirtualTime(spec: ProgramSpec): ProgramSpec {
-  const instructions: Instruction[] = [...spec.instructions];
-  const functions: FunctionSpec[] = [...spec.functions];
-  const slots = new Map<number, number>();
-  for (const [slot, instruction] of spec.instructions.entries()) {
-    if (instruction.kind !== 'call' || instruction.target.kind !== 'helper') continue;
-    const { id } = instruction.target;
-    const replacement = REPLACEMENTS.get(id);
-    if (replacement === undefined) continue;
-    let target = slots.get(id);
-    if (target === undefined) {
-      target = instructions.length;
-      slots.set(id, target);
-      functions.push({ name: replacement.name, slot: target, typeId: 0, linkage: 'static' });
-      instructions.push(...assemble(`${replacement.code}\nexit`).instructions);
-    }
-    instructions[slot] = { kind: 'call', target: { kind: 'subprogram', slot: target } };
-  }
-  return functions.length === spec.functions.length ? spec : { ...spec, instructions, functions };
+  return replaceCalls(spec, (id) => REPLACEMENTS.get(id));
 }
