@@ -5,7 +5,7 @@ import type { Executions } from './executions.ts';
 import { KernelStuck, type KernelVerdicts } from './kernel-verdicts.ts';
 import { minimise } from './minimise.ts';
 import type { OurVerdict, Verify } from './our-verdict.ts';
-import type { Random } from './random.ts';
+import { Random } from './random.ts';
 
 export const CELLS = ['both accept', 'both refuse', 'Linux refuses, we accept', 'Linux accepts, we refuse'] as const;
 export type Cell = (typeof CELLS)[number];
@@ -19,6 +19,11 @@ export interface Mismatch {
   readonly ours: string;
 }
 
+export interface AgreementOptions {
+  /** Compare the words of refusals too. */
+  readonly words?: boolean;
+}
+
 const MINIMISING_TRIES = 1200;
 /** Another of a class that is known is counted, and not minimised. */
 const MINIMISED_A_GROUP = 2;
@@ -26,15 +31,20 @@ const MINIMISED_A_GROUP = 2;
 export class Agreement {
   readonly cells = new Map<Cell, number>(CELLS.map((cell) => [cell, 0]));
   readonly groups = new Map<string, number>();
-  otherErrno = 0;
   executed = 0;
+  /** Of what both refuse: other errno, and other words where they are compared. No mismatch. */
+  readonly otherRefusals = new Map<string, number>();
+  /** Of what both accept: how often the verifiers walked over as many instructions. */
+  sameWalk = 0;
   readonly #kernel: KernelVerdicts;
   readonly #verify: Verify | undefined;
   readonly #maps: ReadonlyMap<string, MapSpec>;
   readonly #executions: Executions;
   readonly #told: (mismatch: Mismatch) => void;
+  readonly #options: AgreementOptions;
 
-  constructor(kernel: KernelVerdicts, verify: Verify | undefined, maps: ReadonlyMap<string, MapSpec>, executions: Executions, told: (mismatch: Mismatch) => void) {
+  constructor(kernel: KernelVerdicts, verify: Verify | undefined, maps: ReadonlyMap<string, MapSpec>, executions: Executions, told: (mismatch: Mismatch) => void, options: AgreementOptions = {}) {
+    this.#options = options;
     this.#kernel = kernel;
     this.#verify = verify;
     this.#maps = maps;
@@ -57,7 +67,8 @@ export class Agreement {
     }
     const cell = cellOf(kernel.accepted, ours === undefined ? kernel.accepted : ours.accepted);
     this.cells.set(cell, this.cells.get(cell)! + 1);
-    if (cell === 'both refuse' && ours?.refusal !== undefined && ours.refusal.errno !== kernel.errno) this.otherErrno++;
+    if (cell === 'both accept' && ours !== undefined && ours.instructionsProcessed === kernel.program!.info.verifiedInstructions) this.sameWalk++;
+    if (cell === 'both refuse' && ours?.refusal !== undefined) this.#compareRefusals(spec, kernel.errno, ours.refusal);
     if (cell === 'Linux accepts, we refuse') {
       const message = classOf(ours!.refusal!.message);
       this.#report(cell, message, spec, (candidate) => this.#messageOf(candidate) === message && this.#kernel.verdict(candidate).accepted);
@@ -66,24 +77,57 @@ export class Agreement {
       const reason = classOf(this.#kernel.reason(spec));
       this.#report(cell, reason, spec, (candidate) => this.#accepts(candidate) && !this.#kernel.verdict(candidate).accepted && classOf(this.#kernel.reason(candidate)) === reason);
     }
-    if (cell === 'both accept' && steady) this.#run(spec, kernel.program!, random);
+    if (cell === 'both accept' && (steady || this.#isSteady(spec))) this.#run(spec, kernel.program!, random);
     return kernel.accepted;
+  }
+
+  #compareRefusals(spec: ProgramSpec, errno: string, ours: NonNullable<OurVerdict['refusal']>): void {
+    const reason = this.#options.words === true ? classOf(this.#kernel.reason(spec)) : '';
+    const words = this.#options.words === true ? classOf(ours.message.trim().split('\n').at(-1)!) : '';
+    if (errno === ours.errno && reason === words) return;
+    const key = `Linux ${errno} ${reason} | ours ${ours.errno} ${words}`;
+    this.otherRefusals.set(key, (this.otherRefusals.get(key) ?? 0) + 1);
+  }
+
+  /** Without rights, a program may neither show addresses nor read what others left on the stack: its answers can be compared. */
+  #isSteady(spec: ProgramSpec): boolean {
+    try {
+      return this.#verify?.(spec, { maps: this.#maps, unprivileged: true }).accepted === true;
+    } catch {
+      return false;
+    }
   }
 
   #run(spec: ProgramSpec, program: KernelProgram, random: Random): void {
     this.executed++;
-    let difference: string | undefined;
-    try {
-      difference = this.#executions.difference(spec, program, random);
-    } catch (error) {
-      if (error instanceof KernelStuck || !(error instanceof Error)) throw error;
-      difference = error.stack ?? `${error.name}: ${error.message}`;
-    }
+    const seed = random.u32();
+    const difference = this.#difference(spec, program, seed);
     if (difference === undefined) return;
-    const group = /^\w*Error/.test(difference) ? classOf(difference) : /fault \w+/.exec(difference)?.[0] ?? 'another result';
+    const group = groupOf(difference);
     const seen = this.#count(`another answer: ${group}`);
     if (seen >= MINIMISED_A_GROUP) return;
-    this.#told({ kind: 'another answer', group, spec, linux: 'accepts', ours: difference });
+    const run = (candidate: ProgramSpec): string | undefined => {
+      this.#kernel.rest();
+      const verdict = this.#kernel.verdict(candidate);
+      return verdict.program === undefined ? undefined : this.#difference(candidate, verdict.program, seed);
+    };
+    const shows = (candidate: ProgramSpec): boolean => {
+      if (!encodable(candidate) || !this.#isSteady(candidate)) return false;
+      const found = run(candidate);
+      return found !== undefined && groupOf(found) === group;
+    };
+    const small = this.#isSteady(spec) ? minimise(spec, shows, { mostTries: MINIMISING_TRIES }) : spec;
+    this.#told({ kind: 'another answer', group, spec: small, linux: 'accepts', ours: (small === spec ? undefined : run(small)) ?? difference });
+  }
+
+  /** The same packets for the same seed. */
+  #difference(spec: ProgramSpec, program: KernelProgram, seed: number): string | undefined {
+    try {
+      return this.#executions.difference(spec, program, new Random(seed));
+    } catch (error) {
+      if (error instanceof KernelStuck || !(error instanceof Error)) throw error;
+      return error.stack ?? `${error.name}: ${error.message}`;
+    }
   }
 
   #report(kind: Mismatch['kind'], group: string, spec: ProgramSpec, shows: (candidate: ProgramSpec) => boolean): void {
@@ -137,6 +181,10 @@ export class Agreement {
 function cellOf(linux: boolean, ours: boolean): Cell {
   if (linux) return ours ? 'both accept' : 'Linux accepts, we refuse';
   return ours ? 'Linux refuses, we accept' : 'both refuse';
+}
+
+function groupOf(difference: string): string {
+  return /^\w*Error/.test(difference) ? classOf(difference) : (/fault \w+/.exec(difference)?.[0] ?? 'another result');
 }
 
 /** Without its numbers. */

@@ -24,6 +24,7 @@ const USAGE = `usage: npm run fuzz -- [options]
   --programs <n>   or how many, whichever comes first
   --seed <n>       what the programs are made of (the time)
   --only <kind>    structured, mutated or objects
+  --words          compare what refusals say, too; slower
   --out <folder>   where programs go on which answers differ, as cases of tests/verifier
 `;
 
@@ -34,7 +35,7 @@ const PROGRESS_MS = 5000;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
-    options: { minutes: { type: 'string' }, programs: { type: 'string' }, seed: { type: 'string' }, only: { type: 'string' }, out: { type: 'string' }, help: { type: 'boolean' } },
+    options: { minutes: { type: 'string' }, programs: { type: 'string' }, seed: { type: 'string' }, only: { type: 'string' }, out: { type: 'string' }, words: { type: 'boolean' }, help: { type: 'boolean' } },
   });
   if (values.help === true) {
     process.stdout.write(USAGE);
@@ -58,7 +59,7 @@ async function main(): Promise<number> {
     process.stderr.write(`${mismatch.kind}: ${mismatch.group}\n`);
     if (out !== undefined) writeFileSync(join(out, `${seed}-${++written}.cases`), caseText(mismatch, seed));
   };
-  const agreement = new Agreement(kernel, verify, maps, new Executions(kernel.maps), told);
+  const agreement = new Agreement(kernel, verify, maps, new Executions(kernel.maps), told, { words: values.words === true });
 
   const parents: ProgramSpec[] = [];
   const random = new Random(seed, -1);
@@ -84,10 +85,20 @@ async function main(): Promise<number> {
   return agreement.mismatches === 0 ? 0 : 1;
 }
 
-function table({ cells, groups, executed, otherErrno }: Agreement, seed: number): string {
+function table({ cells, groups, executed, otherRefusals, sameWalk }: Agreement, seed: number): string {
   const rows = CELLS.map((cell) => `${String(cells.get(cell)).padStart(9)}  ${cell}`);
   const causes = [...groups].toSorted(([, a], [, b]) => b - a).map(([group, count]) => `${String(count).padStart(9)}  ${group}`);
-  return [`seed ${seed}`, ...rows, `${String(executed).padStart(9)}  run in the kernel and by both engines`, `${String(otherErrno).padStart(9)}  refused with another errno`, ...causes].join('\n');
+  const others = [...otherRefusals].toSorted(([, a], [, b]) => b - a);
+  const otherwise = others.reduce((sum, [, count]) => sum + count, 0);
+  return [
+    `seed ${seed}`,
+    ...rows,
+    `${String(executed).padStart(9)}  run in the kernel and by both engines`,
+    `${String(sameWalk).padStart(9)}  accepted by both over as many instructions`,
+    `${String(otherwise).padStart(9)}  refused by both in another way`,
+    ...others.map(([key, count]) => `${String(count).padStart(9)}    ${key}`),
+    ...causes,
+  ].join('\n');
 }
 
 process.exitCode = await main();

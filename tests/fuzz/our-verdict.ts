@@ -3,10 +3,11 @@ import type { MapSpec, ProgramSpec } from '../../dataplane/bpf/spec.ts';
 
 export interface OurVerdict {
   readonly accepted: boolean;
+  readonly instructionsProcessed: number;
   readonly refusal?: { readonly slot: number; readonly errno: string; readonly message: string };
 }
 
-export type Verify = (spec: ProgramSpec, options: { readonly maps: ReadonlyMap<string, MapSpec> }) => OurVerdict;
+export type Verify = (spec: ProgramSpec, options: { readonly maps: ReadonlyMap<string, MapSpec>; readonly unprivileged?: boolean }) => OurVerdict;
 
 /** Undefined where the tree has none. */
 export async function findVerifier(): Promise<Verify | undefined> {
