@@ -10,7 +10,7 @@ import { alu, bound, compare, imm, isCareless, leave, mov, reg, scalar, type Wri
 
 const IDS = new Map(HELPERS.map(({ name, id }) => [name, id]));
 
-function call(writer: Writer, name: string, returns: Held = SCALAR): void {
+export function call(writer: Writer, name: string, returns: Held = SCALAR): void {
   const { code, frame } = writer;
   code.emit({ kind: 'call', target: { kind: 'helper', id: IDS.get(name)! } });
   frame.clobber();
@@ -18,11 +18,11 @@ function call(writer: Writer, name: string, returns: Held = SCALAR): void {
 }
 
 /** Argument registers are written from r1 on; what is in them by then is not to be used any more. */
-function clearArguments({ frame }: Writer): void {
+export function clearArguments({ frame }: Writer): void {
   for (const register of [1, 2, 3, 4, 5] as const) frame.set(register, NOTHING);
 }
 
-function pass(writer: Writer, register: Register, value: number | { readonly map: MapSpec } | { readonly from: Register }): void {
+export function pass(writer: Writer, register: Register, value: number | { readonly map: MapSpec } | { readonly from: Register }): void {
   const { code, frame } = writer;
   if (typeof value === 'number') code.emit(mov(register, imm(value)));
   else if ('map' in value) code.loadWide(register, { kind: 'map', map: value.map.name });
@@ -32,7 +32,7 @@ function pass(writer: Writer, register: Register, value: number | { readonly map
 }
 
 /** A pointer to `bytes` bytes that can be read: of the stack, or of what a callee-saved register points to. */
-function passBytes(writer: Writer, register: Register, bytes: number): boolean {
+export function passBytes(writer: Writer, register: Register, bytes: number): boolean {
   const { code, frame, random } = writer;
   const others = frame.memories().filter((each) => each >= 6 && (frame.get(each) as Memory).region !== 'stack' && (frame.get(each) as Memory).high >= bytes && (frame.get(each) as Memory).low <= 0);
   if (others.length > 0 && random.chance(0.4)) {
@@ -93,7 +93,7 @@ function direct({ code, frame, random }: Writer): void {
 }
 
 /** r0 is known to point from here on, or the program has ended. */
-function checkNull(writer: Writer): void {
+export function checkNull(writer: Writer): void {
   const { code, frame, random } = writer;
   if (isCareless(writer)) return;
   const on = code.label();

@@ -5,6 +5,7 @@
  */
 import type { Instruction, Register } from '../../dataplane/bpf/isa.ts';
 import type { FunctionSpec, ProgramSpec, ProgramType } from '../../dataplane/bpf/spec.ts';
+import { anyHelper } from './any-helper.ts';
 import { Code } from './code.ts';
 import { changeMap, checksum, eitherWay, lookup, moveBounds, output, packetBytes, plain, record, subprogram, tailCall } from './call-units.ts';
 import { Frame, REGISTERS, SCALAR, type Held } from './frame.ts';
@@ -187,7 +188,7 @@ const loop: Unit = (writer, depth) => {
 
 const WEIGHTED: readonly (readonly [number, Unit])[] = [
   [14, numbers], [8, access], [5, spill], [7, fill], [7, lookup], [8, moveAndAccess], [5, provePacket], [4, walkPacket], [4, readContext], [5, early], [7, branches],
-  [4, loop], [4, atomic], [3, copy], [3, stackPointer], [3, changeMap], [2, checksum], [3, packetBytes], [2, moveBounds], [2, output], [1, plain], [1, tailCall], [6, subprogram], [2, packetLoad],
+  [4, loop], [4, atomic], [3, copy], [3, stackPointer], [3, changeMap], [2, checksum], [3, packetBytes], [2, moveBounds], [2, output], [1, plain], [1, tailCall], [1, anyHelper], [6, subprogram], [2, packetLoad],
   [2, (writer, depth) => record(writer, () => several(writer, depth, 3))],
 ];
 const TOTAL = WEIGHTED.reduce((sum, [weight]) => sum + weight, 0);
