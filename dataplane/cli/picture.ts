@@ -23,6 +23,8 @@ const OUTCOME_STYLE: Readonly<Record<Outcome, Style>> = {
 export interface PictureInput {
   readonly capture: string;
   readonly engine: string;
+  /** What the engine has to say about its results. */
+  readonly remarks?: readonly string[];
   readonly result: ReplayResult;
   readonly statistics: Statistics;
   readonly highlights: readonly HighlightTable[];
@@ -33,7 +35,7 @@ export function drawPicture(input: PictureInput): string {
   const { capture, engine, result, statistics } = input;
   const packed = result.compression === 'none' ? '' : `, ${result.compression}`;
   const head = `${paint('bold', safe(capture))}  ${result.format}${packed}, ${count(statistics.packets)} packets, ${bytes(result.bytes)}, engine ${engine}`;
-  const sections = [[head], ...hookSections(statistics), fateSection(statistics), reasonSection(statistics), ...input.highlights.map(highlightSection), eventSection(input.events), [speedLine(result), ...(statistics.programs.length > 0 ? [paint('dim', NOT_VERIFIED)] : [])]];
+  const sections = [[head], ...hookSections(statistics), fateSection(statistics), reasonSection(statistics), ...input.highlights.map(highlightSection), eventSection(input.events), [speedLine(result), ...(statistics.programs.length > 0 ? (input.remarks ?? [NOT_VERIFIED]).map((line) => paint('dim', safe(line))) : [])]];
   return sections
     .filter((lines) => lines.length > 0)
     .map((lines) => lines.join('\n'))

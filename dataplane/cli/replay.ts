@@ -95,14 +95,14 @@ function summarize(
   result: ReplayResult,
   statistics: Statistics,
 ): void {
-  const engine = lab.engine.name;
+  const { name: engine, remarks } = lab.engine;
   const maps = highlightTables(lab, highlights);
   const events = outputs.events.counts;
   if (flags.json) {
     const { damage, ...facts } = result;
-    printJson({ capture, engine, replay: { ...facts, ...(damage === undefined ? {} : { damage: damage.message }) }, statistics, maps, events });
+    printJson({ capture, engine, ...(remarks === undefined ? {} : { remarks }), replay: { ...facts, ...(damage === undefined ? {} : { damage: damage.message }) }, statistics, maps, events });
   } else {
-    print(drawPicture({ capture, engine, result, statistics, highlights: maps, events }), ownsStandardOutput(flags) ? process.stderr : process.stdout);
+    print(drawPicture({ capture, engine, ...(remarks === undefined ? {} : { remarks }), result, statistics, highlights: maps, events }), ownsStandardOutput(flags) ? process.stderr : process.stdout);
   }
 }
 

@@ -9,12 +9,16 @@
 import type { Machine } from '../machine/machine.ts';
 import type { Program } from '../program/program.ts';
 
-export type EngineName = 'wasm' | 'interpreter';
+export type EngineName = 'wasm' | 'interpreter' | 'kernel';
 
 export interface Engine {
   readonly name: EngineName;
   /** Compiles `program` and puts its entry function at machine.programTable[program.id]. */
   load(program: Program): void;
+  /** What whoever reads its results has to know, each in a line. */
+  readonly remarks?: readonly string[];
+  /** Gives back what is not this process's memory. Nothing can run afterwards. */
+  close?(): void;
 }
 
 export type EngineFactory = (machine: Machine) => Engine;

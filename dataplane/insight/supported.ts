@@ -6,6 +6,7 @@ import { ALU_OPS, ATOMIC_OPS, BRANCH_OPS } from '../bpf/isa.ts';
 import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import type { ProgramType } from '../bpf/spec.ts';
 import { ENGINES } from '../engine/index.ts';
+import { UNRUNNABLE } from '../engine/kernel/kernel-engine.ts';
 import { HELPER_NAMES, helpersOf } from '../helpers/index.ts';
 import { HOOKS } from '../hooks/index.ts';
 import { MAP_TYPES } from '../maps/index.ts';
@@ -18,7 +19,7 @@ export function supportedMarkdown(): string {
   return [
     '# Supported',
     'Made from the tables that the engines run by: `npm run docs` writes it anew.',
-    `Engines: ${Object.keys(ENGINES).join(', ')}. Every row below holds for all of them.`,
+    `Engines: ${Object.keys(ENGINES).join(', ')}. Every row below holds for all of them, but \`kernel\` runs what the running Linux has, and no program that calls ${[...UNRUNNABLE.keys()].map((id) => HELPER_NAMES[id]).join(', ')}.`,
     '## Hooks',
     rows(
       ['hook', 'program types', 'verdicts'],

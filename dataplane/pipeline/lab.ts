@@ -222,6 +222,11 @@ export class Lab {
     return readStatistics(this.pipeline);
   }
 
+  /** Gives back what the engine took of the operating system, which the end of the process does too. Nothing can run afterwards. */
+  close(): void {
+    this.engine.close?.();
+  }
+
   #result(at: number, records: DataView, recordCount: number): PacketResult {
     const { memory } = this.machine;
     const verdicts = Array.from({ length: recordCount }, (_, index) => {

@@ -6,7 +6,7 @@ import { Lab } from '../../dataplane/pipeline/lab.ts';
 import { programSpec } from './small-lab.ts';
 
 test.each([
-  ['an engine', () => new Lab({ engine: 'v8' as EngineName }), "engine: found 'v8', expected one of wasm, interpreter"],
+  ['an engine', () => new Lab({ engine: 'v8' as EngineName }), "engine: found 'v8', expected one of wasm, interpreter, kernel"],
   ['no CPU', () => new Lab({ cpus: 0 }), 'cpus: found 0, expected a whole number from 1 to 256'],
   ['half a CPU', () => new Lab({ cpus: 1.5 }), 'cpus: found 1.5, expected a whole number from 1 to 256'],
   [

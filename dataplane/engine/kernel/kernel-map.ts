@@ -63,19 +63,33 @@ export class KernelMap {
 
   /** Whether the key was there. */
   delete(key: Uint8Array): boolean {
-    const { memory } = this.#arguments(key);
-    const result = this.#linux.bpf('map_delete_elem', { map_fd: this.fd, key: memory.address });
+    const result = this.tryDelete(key);
     if (result < 0 && errnoText(result) !== 'ENOENT') this.#fail('delete', result);
     return result === 0;
   }
 
+  /** 0, or the negative errno. */
+  tryDelete(key: Uint8Array): number {
+    const { memory } = this.#arguments(key);
+    return this.#linux.bpf('map_delete_elem', { map_fd: this.fd, key: memory.address });
+  }
+
   *keys(): Generator<Uint8Array, void, undefined> {
-    let key = this.#keyAfter(undefined);
+    let key = this.keyAfter(undefined);
     while (key !== undefined) {
-      const following = this.#keyAfter(key);
+      const following = this.keyAfter(key);
       yield key;
       key = following;
     }
+  }
+
+  /** The first key where none is given. */
+  keyAfter(key: Uint8Array | undefined): Uint8Array | undefined {
+    const { memory, valueAt } = this.#arguments(key ?? new Uint8Array());
+    const result = this.#linux.bpf('map_get_next_key', { map_fd: this.fd, key: key === undefined ? 0 : memory.address, next_key: memory.address + valueAt });
+    if (errnoText(result) === 'ENOENT') return undefined;
+    if (result < 0) this.#fail('get_next_key', result);
+    return memory.bytes.slice(valueAt, valueAt + this.spec.keyBytes);
   }
 
   *entries(): Generator<[key: Uint8Array, value: Uint8Array], void, undefined> {
@@ -96,14 +110,22 @@ export class KernelMap {
     this.update(new Uint8Array(), value, flags);
   }
 
+  peek(): Uint8Array | undefined {
+    return this.#read('map_lookup_elem', new Uint8Array());
+  }
+
   pop(): Uint8Array | undefined {
     return this.#read('map_lookup_and_delete_elem', new Uint8Array());
   }
 
   /** Takes the records of a RINGBUF in order, up to one that is not committed yet. */
   records(): Uint8Array[] {
-    this.#records ??= new RingbufReader(this.#linux, this.fd, this.spec.maxEntries);
-    return this.#records.take();
+    return this.#reader().take();
+  }
+
+  /** Whether a RINGBUF has any; costs no system call. */
+  get hasRecords(): boolean {
+    return this.#reader().pending;
   }
 
   close(): void {
@@ -112,20 +134,17 @@ export class KernelMap {
     this.#linux.close(this.fd);
   }
 
+  #reader(): RingbufReader {
+    this.#records ??= new RingbufReader(this.#linux, this.fd, this.spec.maxEntries);
+    return this.#records;
+  }
+
   #read(command: 'map_lookup_elem' | 'map_lookup_and_delete_elem', key: Uint8Array): Uint8Array | undefined {
     const { memory, valueAt } = this.#arguments(key);
     const result = this.#linux.bpf(command, { map_fd: this.fd, key: keyAddress(memory, key), value: memory.address + valueAt });
     if (errnoText(result) === 'ENOENT') return undefined;
     if (result < 0) this.#fail('lookup', result);
     return memory.bytes.slice(valueAt, valueAt + this.#valueBytes);
-  }
-
-  #keyAfter(key: Uint8Array | undefined): Uint8Array | undefined {
-    const { memory, valueAt } = this.#arguments(key ?? new Uint8Array());
-    const result = this.#linux.bpf('map_get_next_key', { map_fd: this.fd, key: key === undefined ? 0 : memory.address, next_key: memory.address + valueAt });
-    if (errnoText(result) === 'ENOENT') return undefined;
-    if (result < 0) this.#fail('get_next_key', result);
-    return memory.bytes.slice(valueAt, valueAt + this.spec.keyBytes);
   }
 
   /** The key where the kernel can read it, and room for a value or another key behind it. */

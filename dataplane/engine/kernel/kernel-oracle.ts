@@ -12,7 +12,7 @@
  * must have as many CPUs as the kernel has possible ones for per-CPU maps to be compared.
  */
 import type { Btf } from '../../bpf/btf.ts';
-import type { MapSpec } from '../../bpf/spec.ts';
+import type { MapSpec, ProgramSpec } from '../../bpf/spec.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { BpfMap } from '../../maps/bpf-map.ts';
 import { readU32, u32Bytes } from '../../maps/slot-array.ts';
@@ -22,13 +22,17 @@ import { XdplabError } from '../../errors.ts';
 import { BtfImage } from './btf-image.ts';
 import { createKernelMap, type KernelMap } from './kernel-map.ts';
 import { loadKernelProgram, type KernelProgram } from './kernel-program.ts';
-import { openLinux, type Linux } from './linux.ts';
+import { openLinux, PAGE_BYTES, type Linux, type PinnedMemory } from './linux.ts';
 import { loadBtf } from './load-btf.ts';
 import { VIRTUAL_TIME_BYTES, VIRTUAL_TIME_MAP, withVirtualTime } from './virtual-time.ts';
 
 export interface KernelOracleOptions {
   /** LOG_LEVEL of kernel-program.ts. */
   readonly logLevel?: number;
+  /** What is loaded in place of a program; its own instructions unless said. */
+  readonly adapt?: (program: Program) => ProgramSpec;
+  /** Called for every twin of a map, once it is made and before any program uses it. */
+  readonly onMap?: (map: BpfMap, twin: KernelMap) => void;
 }
 
 export interface MapDifference {
@@ -48,6 +52,8 @@ export class KernelOracle {
   readonly #maps = new Map<BpfMap, KernelMap>();
   readonly #programs = new Map<number, KernelProgram>();
   readonly #time: KernelMap;
+  /** VIRTUAL_TIME_MAP's value, as the kernel sees it. */
+  readonly timePage: PinnedMemory;
 
   /** ERR_PRIVILEGE where this process may not. */
   constructor(machine: Machine, options: KernelOracleOptions = {}) {
@@ -55,18 +61,20 @@ export class KernelOracle {
     this.#linux = openLinux();
     this.#options = options;
     this.#time = createKernelMap(this.#linux, VIRTUAL_TIME_MAP);
+    this.timePage = this.#linux.share(this.#time.fd, 0, PAGE_BYTES, 'write');
   }
 
   /** Loads the program, and makes the maps it names. ERR_PROGRAM with the verifier's log where Linux refuses. */
   load(program: Program): KernelProgram {
     const found = this.#programs.get(program.id);
     if (found !== undefined) return found;
-    const spec = withVirtualTime(program.spec);
+    const { adapt, onMap: _, ...options } = this.#options;
+    const spec = withVirtualTime(adapt?.(program) ?? program.spec);
     const btf = [...program.maps.values()].find((map) => map.spec.btf !== undefined)?.spec.btf;
     const image = new BtfImage(btf, [spec]);
     const loaded = loadBtf(this.#linux, image, program.spec.name, (fd) =>
       loadKernelProgram(this.#linux, spec, {
-        ...this.#options,
+        ...options,
         type: program.type,
         map: (name) => (program.maps.has(name) ? this.map(program.maps.get(name)!) : this.#time).fd,
         btf: { image, fd },
@@ -74,6 +82,11 @@ export class KernelOracle {
     );
     this.#programs.set(program.id, loaded);
     return loaded;
+  }
+
+  /** Descriptor of a program that was loaded. */
+  programFd(id: number): number | undefined {
+    return this.#programs.get(id)?.fd;
   }
 
   /** Takes the program out of the kernel, and the maps it names. */
@@ -94,6 +107,7 @@ export class KernelOracle {
     this.#maps.set(map, twin);
     if (map.spec.contents !== undefined) twin.update(ONLY_KEY, map.spec.contents);
     if (map.spec.frozen) twin.freeze();
+    this.#options.onMap?.(map, twin);
     return twin;
   }
 
@@ -105,7 +119,7 @@ export class KernelOracle {
   /** Runs the program once in the kernel, at the machine's time. */
   run(program: Program, input: TestRunInput): TestRunOutput {
     const { memory, cpuBlock, cpu } = this.machine;
-    this.#time.update(ONLY_KEY, memory.bytes(cpuBlock, VIRTUAL_TIME_BYTES));
+    this.timePage.bytes.set(memory.bytes(cpuBlock, VIRTUAL_TIME_BYTES));
     return this.#linux.onCpu(cpu, () => this.load(program).run(input));
   }
 
@@ -117,6 +131,7 @@ export class KernelOracle {
   close(): void {
     for (const program of this.#programs.values()) program.close();
     for (const map of this.#maps.values()) map.close();
+    this.#linux.unmap(this.timePage);
     this.#time.close();
   }
 

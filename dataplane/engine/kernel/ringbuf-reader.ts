@@ -27,6 +27,11 @@ export class RingbufReader {
     this.#producer = linux.share(fd, PAGE_BYTES, PAGE_BYTES + 2 * dataBytes, 'read');
   }
 
+  /** Whether there is anything to take. */
+  get pending(): boolean {
+    return this.#consumer.view.getBigUint64(0, true) < this.#producer.view.getBigUint64(0, true);
+  }
+
   /** The records that are complete. Nothing may run the program meanwhile on another thread. */
   take(): Uint8Array[] {
     const records: Uint8Array[] = [];

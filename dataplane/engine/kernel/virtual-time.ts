@@ -1,7 +1,7 @@
 /**
  * Virtual time in the kernel. A program that asks for the time or for a random number would get other answers than a
  * program here; so before it is loaded, its calls of these helpers become calls of functions that are appended to it,
- * and that read one map, laid out like the start of the simulated CPU (machine/cpu.ts):
+ * and that read one map, whose page this process has too, laid out like the start of the simulated CPU (machine/cpu.ts):
  *
  *   0 u64 now      8 u64 random: state of the generator
  *
@@ -12,11 +12,14 @@ import { BPF_MAP_TYPE } from '../../bpf/map-type.ts';
 import type { MapSpec, ProgramSpec } from '../../bpf/spec.ts';
 import { HZ } from '../../helpers/time.ts';
 import { CPU_BLOCK } from '../../machine/cpu.ts';
+import { MAP_FLAG } from '../../maps/map-check.ts';
 import { replaceCalls, type Replacement } from './replace-calls.ts';
 
 export const VIRTUAL_TIME_BYTES = 16;
+/** The time, and room for what programs note (redirect-notes.ts). */
+const VALUE_BYTES = 64;
 export const VIRTUAL_TIME_MAP: MapSpec = {
-  name: 'virtual_time', type: BPF_MAP_TYPE.array, keyBytes: 4, valueBytes: VIRTUAL_TIME_BYTES, maxEntries: 1, flags: 0, pinning: 'none', keyTypeId: 0, valueTypeId: 0, frozen: false,
+  name: 'virtual_time', type: BPF_MAP_TYPE.array, keyBytes: 4, valueBytes: VALUE_BYTES, maxEntries: 1, flags: MAP_FLAG.MMAPABLE, pinning: 'none', keyTypeId: 0, valueTypeId: 0, frozen: false,
 };
 
 const NOW = `r0 = map[${VIRTUAL_TIME_MAP.name}][0]+${CPU_BLOCK.now}\nr0 = *(u64 *)(r0 +0)`;
