@@ -1,0 +1,62 @@
+/**
+ * The maps that cases name. A case gets those that its program names, and no others; they are made once for all cases.
+ * Values with a lock or a timer have BTF, by which the kernel finds these.
+ */
+import { Btf } from '../../dataplane/bpf/btf.ts';
+import { BPF_MAP_TYPE, type MapTypeName } from '../../dataplane/bpf/map-type.ts';
+import type { MapSpec } from '../../dataplane/bpf/spec.ts';
+import { MAP_FLAG } from '../../dataplane/maps/map-check.ts';
+import { buildBtf, int } from '../bpf/btf-builder.ts';
+import { FIXED_MAPS } from '../fuzz/fixed-maps.ts';
+
+const TYPE = { u32: 1, u64: 2, lock: 3, timer: 4, locked: 5, timed: 6 } as const;
+
+/** struct locked { u32 count; struct bpf_spin_lock lock; u64 total; }   struct timed { u64 count; struct bpf_timer timer; } */
+const CASE_BTF = Btf.parse(
+  buildBtf([
+    int('unsigned int', 4),
+    int('unsigned long', 8),
+    { kind: 'struct', name: 'bpf_spin_lock', word: 4, words: ['val', TYPE.u32, 0] },
+    { kind: 'struct', name: 'bpf_timer', word: 16, words: ['__opaque0', TYPE.u64, 0, '__opaque1', TYPE.u64, 64] },
+    { kind: 'struct', name: 'locked', word: 16, words: ['count', TYPE.u32, 0, 'lock', TYPE.lock, 32, 'total', TYPE.u64, 64] },
+    { kind: 'struct', name: 'timed', word: 24, words: ['count', TYPE.u64, 0, 'timer', TYPE.timer, 64] },
+  ]),
+  'case-maps',
+);
+
+function map(name: string, type: MapTypeName, keyBytes: number, valueBytes: number, maxEntries: number, more: Partial<MapSpec> = {}): MapSpec {
+  return { name, type: BPF_MAP_TYPE[type], keyBytes, valueBytes, maxEntries, flags: 0, pinning: 'none', keyTypeId: 0, valueTypeId: 0, frozen: false, ...more };
+}
+
+const locked = { btf: CASE_BTF, keyTypeId: TYPE.u32, valueTypeId: TYPE.locked };
+const timed = { btf: CASE_BTF, keyTypeId: TYPE.u32, valueTypeId: TYPE.timed };
+/** 5, 1, 0xffffffff and 16 as u32. */
+const CONSTANTS = Uint8Array.from([5, 0, 0, 0, 1, 0, 0, 0, 255, 255, 255, 255, 16, 0, 0, 0]);
+
+const OWN_MAPS: readonly MapSpec[] = [
+  map('hash8', 'hash', 8, 8, 16),
+  map('array_ro', 'array', 4, 16, 1, { flags: MAP_FLAG.RDONLY_PROG, contents: CONSTANTS, frozen: true }),
+  map('array_readable', 'array', 4, 16, 4, { flags: MAP_FLAG.RDONLY_PROG }),
+  map('array_writable', 'array', 4, 16, 4, { flags: MAP_FLAG.WRONLY_PROG }),
+  map('hash_readable', 'hash', 4, 16, 4, { flags: MAP_FLAG.RDONLY_PROG }),
+  map('hash_writable', 'hash', 4, 16, 4, { flags: MAP_FLAG.WRONLY_PROG }),
+  map('lru_percpu', 'lru_percpu_hash', 4, 16, 16),
+  map('lpm', 'lpm_trie', 8, 16, 16, { flags: MAP_FLAG.NO_PREALLOC }),
+  map('stack', 'stack', 0, 16, 16),
+  map('bloom', 'bloom_filter', 0, 8, 16),
+  map('events', 'perf_event_array', 4, 4, 4),
+  map('devices', 'devmap', 4, 4, 8),
+  map('devices_hash', 'devmap_hash', 4, 8, 8),
+  map('processors', 'cpumap', 4, 4, 2),
+  map('sockets', 'xskmap', 4, 4, 4),
+  map('maps', 'array_of_maps', 4, 4, 4, { inner: map('inner_array', 'array', 4, 48, 4) }),
+  map('maps_hash', 'hash_of_maps', 4, 4, 4, { inner: map('inner_hash', 'hash', 4, 16, 4) }),
+  map('maps_locked', 'array_of_maps', 4, 4, 4, { btf: CASE_BTF, inner: map('inner_locked', 'array', 4, 16, 4, locked) }),
+  map('locked', 'array', 4, 16, 4, locked),
+  map('locked_hash', 'hash', 4, 16, 4, locked),
+  map('timed', 'array', 4, 24, 4, timed),
+  map('timed_hash', 'hash', 4, 24, 4, timed),
+];
+
+/** Those of the random programs too, so that a program on which answers differ becomes a case as it is. */
+export const CASE_MAPS: ReadonlyMap<string, MapSpec> = new Map([...FIXED_MAPS.values(), ...OWN_MAPS].map((spec) => [spec.name, spec]));
