@@ -152,7 +152,8 @@ export class KernelEngine implements Engine {
     bytes.set(memory.bytes(cpuBlock, VIRTUAL_TIME_BYTES));
     view.setUint32(NOTE.helper, 0, true);
     try {
-      const code = this.#linux.onCpu(cpu, () => (contextKind(program.type) === 'xdp' ? this.#runXdp(loaded, context) : this.#runSkb(loaded, context)));
+      this.#linux.stayOnCpu(cpu);
+      const code = contextKind(program.type) === 'xdp' ? this.#runXdp(loaded, context) : this.#runSkb(loaded, context);
       memory.u8.set(bytes.subarray(CPU_BLOCK.random, VIRTUAL_TIME_BYTES), cpuBlock + CPU_BLOCK.random);
       if (view.getUint32(NOTE.helper, true) !== 0) this.#redirect(program);
       if (this.#ringBuffers.some(({ hasRecords }) => hasRecords)) this.#machine.setCell(CPU_BLOCK.records, 1);
