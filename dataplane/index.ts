@@ -15,6 +15,8 @@ export type { HookName } from './hooks/hook.ts';
 export type { Collection } from './program/collection.ts';
 export type { Program } from './program/program.ts';
 export { sumCpus, type MapDump, type TypedMap } from './program/typed-map.ts';
+export type { TestRunInput } from './engine/test-run.ts';
+export { compareEngines, type CompareEnginesOptions, type EngineComparison, type EngineDifference, type EngineRun } from './pipeline/compare-engines.ts';
 export { Lab, type AttachOptions, type DeviceOptions, type LabOptions, type PacketResult } from './pipeline/lab.ts';
 export { openLab, type LabSources, type OpenedLab } from './pipeline/open-lab.ts';
 export { replay, type Pace, type ReplayOptions, type ReplayProgress, type ReplayResult } from './pipeline/replay.ts';
