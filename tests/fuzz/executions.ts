@@ -86,11 +86,18 @@ export class Executions {
       for (const { bench, run } of runs) {
         reset(bench.maps, values);
         const here = run(packet);
-        if (here !== kernel) return `packet ${hex(packet)}\nkernel       ${kernel}\n${bench.name.padEnd(12)} ${here}`;
+        if (here !== kernel) return `packet ${hex(packet)}\nvalues ${hex(values)}\n${inWords(kernel, here, bench.name)}`;
       }
     }
     return undefined;
   }
+}
+
+/** The parts that differ. */
+function inWords(kernel: string, here: string, name: EngineName): string {
+  const [theirs, ours] = [kernel.split(' '), here.split(' ')];
+  if (theirs.length !== ours.length) return `${name}: ${here}`;
+  return ours.flatMap((part, at) => (part === theirs[at] ? [] : [`kernel ${theirs[at]}`, `${name} ${part}`])).join('\n');
 }
 
 function packetOf(random: Random): Uint8Array {
