@@ -19,6 +19,8 @@ export interface Run {
 export interface RunOptions {
   readonly input?: Uint8Array;
   readonly env?: Readonly<Record<string, string>>;
+  /** The user who runs it; only root can say that. */
+  readonly uid?: number;
 }
 
 export function trace(name: string): string {
@@ -29,14 +31,14 @@ export function object(name: string): string {
   return join(REPOSITORY, 'programs', name);
 }
 
-export function start(args: readonly string[], env: RunOptions['env'] = {}): ChildProcessWithoutNullStreams {
+export function start(args: readonly string[], env: RunOptions['env'] = {}, uid?: number): ChildProcessWithoutNullStreams {
   if (!existsSync(MAIN)) throw new Error(`${MAIN} is missing: run 'npm run build' before these tests, as 'npm test' does`);
   const { NO_COLOR: _no, FORCE_COLOR: _force, ...inherited } = process.env;
-  return spawn(process.execPath, [MAIN, ...args], { env: { ...inherited, ...env } });
+  return spawn(process.execPath, [MAIN, ...args], { env: { ...inherited, ...env }, ...(uid === undefined ? {} : { uid, gid: uid }) });
 }
 
-export function xdplab(args: readonly string[], { input, env }: RunOptions = {}): Promise<Run> {
-  const child = start(args, env);
+export function xdplab(args: readonly string[], { input, env, uid }: RunOptions = {}): Promise<Run> {
+  const child = start(args, env, uid);
   // The command may rightly end before it has read everything.
   child.stdin.on('error', () => {});
   child.stdin.end(input);
