@@ -17,7 +17,7 @@ const FLOORS = [
   ['helpers'],
   ['hooks'],
   ['program'],
-  ['engine', 'devices'],
+  ['verifier', 'engine', 'devices'],
   ['pipeline'],
   ['insight'],
   ['index.ts', 'cli'],

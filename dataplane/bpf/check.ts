@@ -25,6 +25,8 @@ export interface CheckOptions {
   readonly isHelper: (id: number) => boolean;
   /** LD_ABS and LD_IND: programs on an skb may have them. */
   readonly packetLoads: boolean;
+  /** The verifier walks the program next, and says where it writes r10 and which calls it may not make. */
+  readonly verified?: true;
   /** Its name without `bpf_`, for error lines. */
   readonly helperName?: (id: number) => string | undefined;
 }
@@ -75,7 +77,7 @@ class Check {
   }
 
   #checkOperands(slot: number, instruction: Instruction): void {
-    if (writtenRegister(instruction) === FRAME_POINTER) {
+    if (writtenRegister(instruction) === FRAME_POINTER && this.#options.verified !== true) {
       this.#fail(slot, 'writes r10, but the frame pointer is read only; copy it to another register first');
     }
     if (instruction.kind === 'load_packet' && !this.#options.packetLoads) {
@@ -101,7 +103,7 @@ class Check {
         if (instruction.target.kind === 'helper' && !this.#options.isHelper(instruction.target.id)) {
           this.#fail(slot, 'no such helper, or not for programs of this type; docs/SUPPORTED.md lists them');
         }
-        if (instruction.target.kind === 'kfunc') {
+        if (instruction.target.kind === 'kfunc' && this.#options.verified !== true) {
           this.#fail(slot, 'kernel functions (kfuncs) are not supported; call a helper that does the same, if there is one');
         }
         return;

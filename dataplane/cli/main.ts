@@ -11,6 +11,7 @@ import { addMap } from './map.ts';
 import { addReplay } from './replay.ts';
 import { addShow } from './show.ts';
 import { addSupported } from './supported.ts';
+import { addVerify } from './verify.ts';
 import { paint, print, safe } from './terminal.ts';
 
 const USAGE_STATUS = 2;
@@ -49,7 +50,7 @@ const program = new Command('xdplab')
   .version(version())
   .exitOverride()
   .configureOutput({ outputError: (text) => complain(usageLine(text)) });
-for (const add of [addReplay, addShow, addDump, addMap, addSupported]) add(program);
+for (const add of [addReplay, addVerify, addShow, addDump, addMap, addSupported]) add(program);
 
 try {
   await program.parseAsync();

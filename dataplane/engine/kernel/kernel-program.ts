@@ -186,9 +186,9 @@ export function loadKernelProgram(linux: Linux, spec: ProgramSpec, options: Kern
   };
   // A log makes the verifier slower, so it is asked for only where it is read.
   let fd = logLevel === LOG_LEVEL.none ? load(LOG_LEVEL.none, undefined) : loadWithLog(logLevel);
-  if (fd < 0 && logLevel === LOG_LEVEL.none) fd = loadWithLog(LOG_LEVEL.path);
+  if (fd < 0 && (logLevel === LOG_LEVEL.none || logLevel === LOG_LEVEL.statistics)) fd = loadWithLog(LOG_LEVEL.path | logLevel);
   linux.unmap(memory);
-  if (fd < 0) throw new KernelRefusal('ERR_PROGRAM', fd, `program '${spec.name}': Linux refuses it: ${lastLine(text) ?? meaning(fd)}`, text);
+  if (fd < 0) throw new KernelRefusal('ERR_PROGRAM', fd, `program '${spec.name}': Linux refuses it: ${refusalLine(text) ?? meaning(fd)}`, text);
   return new KernelProgram(linux, spec, type, fd, text);
 }
 
@@ -215,7 +215,7 @@ function roomFor(part: Uint8Array): number {
 }
 
 /** The line of the verifier's log that says what is wrong: the last one before its statistics. */
-function lastLine(log: string): string | undefined {
+export function refusalLine(log: string): string | undefined {
   return log
     .trimEnd()
     .split('\n')

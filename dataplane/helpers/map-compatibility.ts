@@ -1,0 +1,1 @@
+export function mapAllows(_mapType: number, _helperId: number): boolean { return true; }

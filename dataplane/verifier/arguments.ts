@@ -1,0 +1,271 @@
+/** What a helper's arguments have to be: one row for each kind of argument (Linux: check_func_arg). */
+import type { Register } from '../bpf/isa.ts';
+import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
+import type { MapSpec } from '../bpf/spec.ts';
+import type { ArgumentKind } from '../helpers/helper.ts';
+import { specialFields } from '../maps/special-fields.ts';
+import { checkMapRights, checkMapValue, checkPacketRange, checkRegion, checkUnmodified, mayWritePacket } from './memory.ts';
+import { refuse } from './refusal.ts';
+import { isKnownZero, isPacketPointer, typeText, type RegisterState, type RegisterType } from './register.ts';
+import { isConstant } from './scalar.ts';
+import { checkStackBounds, checkStackBytes, frameOf } from './stack.ts';
+import { BYTE, isSpilledScalar, kindAt, type State } from './state.ts';
+import type { Subprogram, Walk } from './walk.ts';
+
+/** What the arguments of one call said that other arguments, the result or the effects depend on. */
+export interface CallFacts {
+  map: MapSpec | undefined;
+  mapUid: number;
+  /** The value of a map's key, where the stack says it. */
+  constantKey: bigint | undefined;
+  /** Stack that the helper fills: register, and how many bytes. */
+  fills: { readonly register: Register; readonly bytes: number } | undefined;
+  reference: number;
+  callback: Subprogram | undefined;
+  allocatedBytes: number;
+}
+
+export const noFacts = (): CallFacts => ({ map: undefined, mapUid: 0, constantKey: undefined, fills: undefined, reference: 0, callback: undefined, allocatedBytes: 0 });
+
+type Check = (walk: Walk, number: Register, register: RegisterState, facts: CallFacts) => void;
+
+interface Rule {
+  /** Types it may have, in the order Linux names them; any initialised value where absent. */
+  readonly types?: readonly (RegisterType | 'buf' | 'trusted_ptr_' | 'ptr_')[];
+  readonly nullAllowed?: true;
+  readonly check?: Check;
+}
+
+const MEMORY_TYPES = ['fp', 'pkt', 'pkt_meta', 'map_key', 'map_value', 'mem', 'ringbuf_mem', 'buf', 'trusted_ptr_'] as const;
+const KEY_AND_VALUE_TYPES = ['fp', 'pkt', 'pkt_meta', 'map_key', 'map_value', 'mem', 'ringbuf_mem', 'buf', 'trusted_ptr_'] as const;
+const MAX_VARIABLE_SIZE = 1n << 29n;
+
+const mapOf = (facts: CallFacts): MapSpec => facts.map ?? refuse('EACCES', 'invalid map_ptr to access map->key');
+
+const RULES: Readonly<Record<string, Rule>> = {
+  ctx: { types: ['ctx'] },
+  map: {
+    types: ['map_ptr'],
+    check: (_walk, _number, register, facts) => {
+      facts.map = register.map;
+      facts.mapUid = register.mapUid;
+    },
+  },
+  map_key: {
+    types: KEY_AND_VALUE_TYPES,
+    check: (walk, number, register, facts) => {
+      checkHelperMemory(walk, number, mapOf(facts).keyBytes, 'read', false);
+      facts.constantKey = constantKey(walk, register, mapOf(facts).keyBytes);
+    },
+  },
+  map_value: { types: KEY_AND_VALUE_TYPES, check: (walk, number, _register, facts) => checkHelperMemory(walk, number, mapOf(facts).valueBytes, 'read', false) },
+  map_value_out: {
+    types: KEY_AND_VALUE_TYPES,
+    check: (walk, number, _register, facts) => fill(walk, number, mapOf(facts).valueBytes, facts),
+  },
+  memory: { types: MEMORY_TYPES },
+  memory_or_null: { types: MEMORY_TYPES, nullAllowed: true },
+  memory_out: { types: MEMORY_TYPES },
+  memory_out_or_null: { types: MEMORY_TYPES, nullAllowed: true },
+  u32: {},
+  i32: {},
+  u64: {},
+  callback: { types: ['func'], check: (walk, _number, register, facts) => void (facts.callback = walk.subprogramAt.get(register.frame)) },
+  callback_ctx: { types: ['fp'], nullAllowed: true },
+  spin_lock: { types: ['map_value', 'ptr_'] },
+  timer: { types: ['map_value'], check: (_walk, number, register, facts) => timerAt(number, register, facts) },
+  ringbuf_record: { types: ['ringbuf_mem'] },
+  allocated_size: {
+    types: ['scalar'],
+    check: (walk, number, register, facts) => {
+      if (!isConstant(register.scalar)) refuse('EACCES', `R${number} is not a known constant'`);
+      facts.allocatedBytes = Number(register.scalar.value);
+      walk.precision.markRegister(walk.state, number);
+    },
+  },
+  socket: { types: ['sock_common', 'sock', 'tcp_sock', 'ptr_'] },
+  const_string: { types: ['map_value'], check: (_walk, number, register) => constantString(number, register) },
+};
+
+/** Checks the arguments in order. */
+export function checkArguments(walk: Walk, kinds: readonly ArgumentKind[], facts: CallFacts, fixedBytes: readonly (number | undefined)[] = []): void {
+  for (const [index, kind] of kinds.entries()) checkArgument(walk, (index + 1) as Register, kind, kinds[index - 1], facts, fixedBytes[index]);
+}
+
+function checkArgument(walk: Walk, number: Register, kind: ArgumentKind, before: ArgumentKind | undefined, facts: CallFacts, fixedBytes: number | undefined): void {
+  const register = walk.read(number);
+  if (kind === 'size' || kind === 'size_or_zero') {
+    checkType(number, register, ['scalar']);
+    checkSize(walk, number, register, kind === 'size_or_zero', before ?? 'memory', facts);
+    return;
+  }
+  const rule = RULES[kind]!;
+  if (rule.types === undefined) {
+    if (walk.isSecret(register)) refuse('EACCES', `R${number} leaks addr into helper function`);
+    return;
+  }
+  if (isPacketPointer(register) && !mayAccessPacket(walk)) refuse('EACCES', 'helper access to the packet is not allowed');
+  if (isKnownZero(register) && rule.nullAllowed === true) return;
+  checkType(number, register, rule.types);
+  checkOffset(register, number);
+  if (register.reference !== 0) facts.reference = register.reference;
+  rule.check?.(walk, number, register, facts);
+  if (fixedBytes !== undefined) {
+    if (kind.includes('out')) fill(walk, number, fixedBytes, facts);
+    else checkHelperMemory(walk, number, fixedBytes, 'read', false);
+  }
+}
+
+/** Socket filters and control group programs hand packets to helpers only for reading. */
+function mayAccessPacket(walk: Walk): boolean {
+  return walk.type !== 'socket_filter';
+}
+
+function checkType(number: Register, register: RegisterState, types: readonly string[]): void {
+  if (types.includes(register.type) && !register.nullable) return;
+  refuse('EACCES', `R${number} type=${typeText(register)} expected=${types.join(', ')}`);
+}
+
+const MOVED_ALLOWED: ReadonlySet<RegisterType> = new Set(['fp', 'pkt', 'pkt_meta', 'map_key', 'map_value', 'mem', 'func', 'scalar']);
+
+function checkOffset(register: RegisterState, number: Register): void {
+  if (MOVED_ALLOWED.has(register.type)) return;
+  if (register.type === 'ringbuf_mem') return;
+  checkUnmodified(register, number);
+}
+
+function checkSize(walk: Walk, number: Register, register: RegisterState, zeroAllowed: boolean, memory: ArgumentKind, facts: CallFacts): void {
+  const { smin, umin, umax } = register.scalar;
+  const address = (number - 1) as Register;
+  if (smin < 0n) refuse('EACCES', `R${number} min value is negative, either use unsigned or 'var &= const'`);
+  if (umin === 0n && !zeroAllowed) refuse('EACCES', `R${number} invalid zero-sized read: u64=[${umin},${umax}]`);
+  if (umax >= MAX_VARIABLE_SIZE) refuse('EACCES', `R${number} unbounded memory access, use 'var &= const' or 'if (var < const)'`);
+  const writes = memory.startsWith('memory_out');
+  if (writes && isConstant(register.scalar)) fill(walk, address, Number(umax), facts, zeroAllowed);
+  else checkHelperMemory(walk, address, Number(umax), writes ? 'write' : 'read', zeroAllowed);
+  walk.precision.markRegister(walk.state, number);
+}
+
+/** Memory that the helper writes, and that need not be initialised before. */
+function fill(walk: Walk, number: Register, bytes: number, facts: CallFacts, zeroAllowed = false): void {
+  const register = walk.get(number);
+  if (register.type === 'fp' && isConstant(register.scalar)) {
+    if (bytes === 0) {
+      if (!zeroAllowed) refuse('EACCES', 'invalid zero-sized read');
+      return;
+    }
+    checkStackBounds(number, register, 0, bytes, 'write');
+    facts.fills = { register: number, bytes };
+    return;
+  }
+  checkHelperMemory(walk, number, bytes, 'write', zeroAllowed);
+}
+
+/** Bytes behind a pointer that a helper reads or writes (check_helper_mem_access). */
+export function checkHelperMemory(walk: Walk, number: Register, bytes: number, access: 'read' | 'write', zeroAllowed: boolean): void {
+  const register = walk.get(number);
+  if (register.nullable) refuse('EACCES', `R${number} type=${typeText(register)} expected=fp`);
+  switch (register.type) {
+    case 'pkt':
+    case 'pkt_meta':
+      if (access === 'write' && !mayWritePacket(walk)) refuse('EACCES', 'cannot write into packet');
+      checkPacketRange(number, register, 0, bytes, zeroAllowed);
+      return;
+    case 'map_key':
+      if (access === 'write') refuse('EACCES', `R${number} cannot write into ${typeText(register)}`);
+      checkRegion(number, register, 0, bytes, register.map!.keyBytes, zeroAllowed);
+      return;
+    case 'map_value':
+      checkMapRights(register.map!, access, register.offset, bytes);
+      checkMapValue(number, register, 0, bytes, zeroAllowed);
+      return;
+    case 'mem':
+    case 'ringbuf_mem':
+      if (access === 'write' && register.readOnly) refuse('EACCES', `R${number} cannot write into ${typeText(register)}`);
+      checkRegion(number, register, 0, bytes, register.bytes, zeroAllowed);
+      return;
+    case 'fp': {
+      if (bytes === 0) {
+        if (zeroAllowed) return;
+        refuse('EACCES', 'invalid zero-sized read');
+      }
+      checkStackBounds(number, register, 0, bytes, access);
+      if (!isConstant(register.scalar) && !walk.policy.mayLeakPointers) refuse('EACCES', `R${number} variable offset stack access prohibited for !root`);
+      const least = register.offset + Number(register.scalar.smin);
+      const end = register.offset + Number(register.scalar.smax) + bytes;
+      checkStackBytes(walk, frameOf(walk, register), register, least, end - least, access === 'write', number);
+      return;
+    }
+    case 'scalar':
+      if (zeroAllowed && bytes === 0 && isKnownZero(register)) return;
+      break;
+    default:
+  }
+  refuse('EACCES', `R${number} type=${typeText(register)} expected=fp`);
+}
+
+/** The key, where it is a number that the stack holds (get_constant_map_key). The slot then matters. */
+function constantKey(walk: Walk, register: RegisterState, keyBytes: number): bigint | undefined {
+  if (register.type !== 'fp' || !isConstant(register.scalar)) return undefined;
+  const offset = register.offset + Number(BigInt.asIntN(64, register.scalar.value));
+  const slot = (-offset - 1) >> 3;
+  const found = frameOf(walk, register).stack[slot];
+  if (found === undefined) return undefined;
+  const first = (-offset - 1) & 7;
+  let zeros = 0;
+  while (first - zeros >= 0 && kindAt(found, first - zeros) === BYTE.zero) zeros++;
+  if (zeros >= keyBytes) return 0n;
+  if (!isSpilledScalar(found) || !isConstant(found.spilled.scalar)) return undefined;
+  let spills = 0;
+  while (first - spills >= 0 && kindAt(found, first - spills) === BYTE.spill) spills++;
+  if (spills !== keyBytes) return undefined;
+  walk.precision.markSlot(walk.state, register.frame, slot);
+  return found.spilled.scalar.value;
+}
+
+function timerAt(number: Register, register: RegisterState, facts: CallFacts): void {
+  const map = register.map!;
+  if (!isConstant(register.scalar)) refuse('EINVAL', `R${number} doesn't have constant offset. bpf_timer has to be at the constant offset`);
+  const field = specialFields(map).find(({ type }) => type === 'bpf_timer');
+  if (field === undefined) refuse('EINVAL', map.btf === undefined ? `map '${map.name}' has to have BTF in order to use bpf_timer` : `map '${map.name}' has no valid bpf_timer`);
+  const at = register.offset + Number(register.scalar.value);
+  if (at !== field.offset) refuse('EINVAL', `off ${at} doesn't point to 'struct bpf_timer' that is at ${field.offset}`);
+  facts.map ??= map;
+}
+
+/** Text that nobody can change. */
+function constantString(number: Register, register: RegisterState): void {
+  const map = register.map!;
+  if (map.type !== BPF_MAP_TYPE.array || !map.frozen) refuse('EACCES', `R${number} does not point to a readonly map'`);
+  if (!isConstant(register.scalar)) refuse('EACCES', `R${number} is not a constant address'`);
+}
+
+/** bpf_spin_lock and bpf_spin_unlock. */
+export function spinLock(walk: Walk, number: Register, locks: boolean): void {
+  const register = walk.get(number);
+  const map = register.map!;
+  if (!isConstant(register.scalar)) refuse('EINVAL', `R${number} doesn't have constant offset. bpf_spin_lock has to be at the constant offset`);
+  if (map.btf === undefined) refuse('EINVAL', `map '${map.name}' has to have BTF in order to use bpf_spin_lock`);
+  const field = specialFields(map).find(({ type }) => type === 'bpf_spin_lock');
+  if (field === undefined) refuse('EINVAL', `map '${map.name}' has no valid bpf_spin_lock`);
+  const at = register.offset + Number(register.scalar.value);
+  if (at !== field.offset) refuse('EINVAL', `off ${at} doesn't point to 'struct bpf_spin_lock' that is at ${field.offset}`);
+  const { state } = walk;
+  if (locks) {
+    if (state.lock !== undefined) refuse('EINVAL', 'Locking two bpf_spin_locks are not allowed');
+    state.lock = { id: register.id, map: map.name };
+    return;
+  }
+  if (state.lock === undefined) refuse('EINVAL', 'bpf_spin_unlock without taking a lock');
+  if (state.lock.id !== register.id || state.lock.map !== map.name) refuse('EINVAL', 'bpf_spin_unlock of different lock');
+  state.lock = undefined;
+}
+
+/** A reference ends: its pointers are numbers nobody may use as pointers. */
+export function release(state: State, reference: number): boolean {
+  const left = state.references.filter(({ id }) => id !== reference);
+  if (left.length === state.references.length) return false;
+  state.references = left;
+  return true;
+}
+

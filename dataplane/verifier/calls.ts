@@ -1,0 +1,232 @@
+/** Calls: of helpers, of the program's own functions, and of callbacks; and how they come back. */
+import type { CallTarget, Register } from '../bpf/isa.ts';
+import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
+import { helperName, prototypeOf, type HelperPrototype } from '../helpers/index.ts';
+import { mapAllows } from '../helpers/map-compatibility.ts';
+import { checkArguments, noFacts, release, spinLock, type CallFacts } from './arguments.ts';
+import { coveredRange, invalidScalar } from './exit.ts';
+import { refuse } from './refusal.ts';
+import { checkGlobalCall } from './global-function.ts';
+import { NOT_INITIALISED, pointer, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
+import { changeRegisters, Frame, type CallbackContext, type State } from './state.ts';
+import { storeByte } from './memory.ts';
+import type { Subprogram, Walk } from './walk.ts';
+
+const MAX_FRAMES = 8;
+const CALLER_SAVED: readonly Register[] = [0, 1, 2, 3, 4, 5];
+const HELPER = { map_lookup_elem: 1, tail_call: 12, spin_lock: 93, spin_unlock: 94, ringbuf_reserve: 131, for_each_map_elem: 164, timer_set_callback: 170, loop: 181 } as const;
+const SYNCHRONOUS_CALLBACKS: ReadonlySet<number> = new Set([HELPER.for_each_map_elem, HELPER.loop]);
+
+/** Whether the helper runs a callback before it returns. */
+export const callsBack = (id: number): boolean => SYNCHRONOUS_CALLBACKS.has(id);
+
+/** Answers the next slot. */
+export function call(walk: Walk, target: CallTarget): number {
+  if (walk.state.lock !== undefined && !(target.kind === 'helper' && target.id === HELPER.spin_unlock)) {
+    if (target.kind === 'helper' || target.kind === 'kfunc') refuse('EINVAL', 'function calls are not allowed while holding a lock');
+  }
+  switch (target.kind) {
+    case 'helper':
+      callHelper(walk, target.id);
+      return walk.at + 1;
+    case 'subprogram':
+      return callSubprogram(walk, walk.subprogramAt.get(target.slot)!);
+    case 'kfunc':
+      return refuse('EINVAL', `kernel function ${target.name ?? `#${target.btfId}`} is not known here`);
+    default:
+      return target satisfies never;
+  }
+}
+
+function nameOf(id: number): string {
+  const name = helperName(id);
+  return `bpf_${name ?? 'unspec'}#${id}`;
+}
+
+function callHelper(walk: Walk, id: number): void {
+  const prototype = prototypeOf(id, walk.type);
+  if (prototype === undefined) return refuse('EINVAL', helperName(id) === undefined ? `invalid func unknown#${id}` : `program of this type cannot use helper ${nameOf(id)}`);
+  if (prototype.gplOnly === true && !isGplCompatible(walk.spec.license)) refuse('EINVAL', 'cannot call GPL-restricted function from non-GPL compatible program');
+  const facts = noFacts();
+  checkArguments(walk, prototype.args, facts, prototype.sizes);
+  if (facts.fills !== undefined) for (let byte = 0; byte < facts.fills.bytes; byte++) storeByte(walk, facts.fills.register, byte);
+  if (id === HELPER.spin_lock || id === HELPER.spin_unlock) spinLock(walk, 1, id === HELPER.spin_lock);
+  if (prototype.releases !== undefined) releaseArgument(walk, prototype, id);
+  if (id === HELPER.tail_call) checkResources(walk, 'tail_call');
+  if (facts.callback !== undefined) enterCallback(walk, id, facts);
+  const result = resultOf(walk, prototype, facts, id);
+  const { registers } = walk.frame;
+  for (const number of CALLER_SAVED) registers[number] = NOT_INITIALISED;
+  registers[0] = result;
+  if (facts.map !== undefined && !mapAllows(facts.map.type, id)) refuse('EINVAL', `cannot pass map_type ${facts.map.type} into func ${nameOf(id)}`);
+  if (prototype.changesPacket === true) walk.forgetPackets();
+}
+
+const GPL_LICENSES = new Set(['GPL', 'GPL v2', 'GPL and additional rights', 'Dual BSD/GPL', 'Dual MIT/GPL', 'Dual MPL/GPL']);
+const isGplCompatible = (license: string): boolean => GPL_LICENSES.has(license);
+
+function releaseArgument(walk: Walk, { releases }: HelperPrototype, id: number): void {
+  const released = walk.get((releases! + 1) as Register);
+  const { reference } = released;
+  if (reference === 0 || !release(walk.state, reference)) refuse('EINVAL', `func ${nameOf(id)} reference has not been acquired before`);
+  changeRegisters(walk.state, (register) => (register.reference === reference ? UNKNOWN_SCALAR : register));
+}
+
+/** What must not be held where the program ends or is left. */
+export function checkResources(walk: Walk, what: string): void {
+  const { references, lock } = walk.state;
+  const [first] = references;
+  if (first !== undefined) refuse('EINVAL', `${what} would lead to reference leak`);
+  if (lock !== undefined) refuse('EINVAL', `${what} cannot be used inside bpf_spin_lock-ed region`);
+}
+
+/** Types whose lookups cannot fail for an index that exists. */
+const ELIDES_NULL: ReadonlySet<number> = new Set([BPF_MAP_TYPE.array, BPF_MAP_TYPE.percpu_array]);
+
+function resultOf(walk: Walk, prototype: HelperPrototype, facts: CallFacts, id: number): RegisterState {
+  let reference = 0;
+  if (prototype.acquires === true) {
+    reference = walk.newId();
+    walk.state.references = [...walk.state.references, { id: reference, acquiredAt: walk.at }];
+  }
+  const nullable = { nullable: true, id: reference === 0 ? walk.newId() : reference, reference };
+  switch (prototype.returns) {
+    case 'void':
+    case 'never':
+      return NOT_INITIALISED;
+    case 'map_value_or_null': {
+      const { map, mapUid, constantKey } = facts;
+      if (map === undefined) return refuse('EINVAL', 'kernel subsystem misconfigured verifier');
+      if (id === HELPER.map_lookup_elem && ELIDES_NULL.has(map.type) && constantKey !== undefined && constantKey < BigInt(map.maxEntries)) {
+        return pointer('map_value', { map, mapUid, id: walk.newId() });
+      }
+      return pointer('map_value', { map, mapUid, ...nullable });
+    }
+    case 'ringbuf_record_or_null':
+      return pointer('ringbuf_mem', { bytes: facts.allocatedBytes, ...nullable });
+    case 'memory_or_null':
+      return pointer('mem', { bytes: facts.allocatedBytes, ...nullable });
+    case 'socket_or_null':
+      return pointer('sock', nullable);
+    case 'sock_common_or_null':
+      return pointer('sock_common', nullable);
+    case 'tcp_sock_or_null':
+      return pointer('tcp_sock', { ...nullable, reference: facts.reference });
+    default:
+      return UNKNOWN_SCALAR;
+  }
+}
+
+function frameFor(state: State, subprogram: Subprogram, callSite: number, callback?: CallbackContext): Frame {
+  if (state.frames.length >= MAX_FRAMES) refuse('E2BIG', `the call stack of ${state.frames.length + 1} frames is too deep`);
+  const frame = new Frame(subprogram.index, callSite, callback);
+  frame.registers[10] = pointer('fp', { frame: state.frames.length });
+  state.frames.push(frame);
+  return frame;
+}
+
+function callSubprogram(walk: Walk, subprogram: Subprogram): number {
+  if (subprogram.global) {
+    if (walk.state.lock !== undefined) refuse('EINVAL', 'global function calls are not allowed while holding a lock,\nuse static function instead');
+    checkGlobalCall(walk, subprogram);
+    walk.calledGlobals.add(subprogram.index);
+    if (walk.changesPacket.has(subprogram.start)) walk.forgetPackets();
+    const { registers } = walk.frame;
+    for (const number of CALLER_SAVED) registers[number] = NOT_INITIALISED;
+    registers[0] = UNKNOWN_SCALAR;
+    return walk.at + 1;
+  }
+  const caller = walk.frame;
+  const frame = frameFor(walk.state, subprogram, walk.at);
+  for (let number = 1; number <= 5; number++) frame.registers[number] = caller.registers[number]!;
+  for (const number of CALLER_SAVED) caller.registers[number] = NOT_INITIALISED;
+  return subprogram.start;
+}
+
+/** A callback's arguments, as the helper that calls it makes them up. */
+function callbackArguments(id: number, caller: readonly RegisterState[], facts: CallFacts): readonly RegisterState[] {
+  const map = facts.map;
+  const element = (): readonly RegisterState[] => [pointer('map_ptr', { map, mapUid: facts.mapUid }), pointer('map_key', { map }), pointer('map_value', { map, mapUid: facts.mapUid })];
+  switch (id) {
+    case HELPER.loop:
+      return [UNKNOWN_SCALAR, caller[3]!];
+    case HELPER.for_each_map_elem:
+      return [...element(), caller[3]!];
+    default:
+      return element();
+  }
+}
+
+function enterCallback(walk: Walk, id: number, facts: CallFacts): void {
+  const callback = facts.callback!;
+  const caller = walk.frame;
+  const given = callbackArguments(id, caller.registers, facts);
+  if (!SYNCHRONOUS_CALLBACKS.has(id)) {
+    const state = walk.pushAsynchronous(callback, { helper: 'timer', returns: [0, 0], asynchronous: true });
+    given.forEach((register, index) => void (state.current.registers[index + 1] = register));
+    return;
+  }
+  if (id === HELPER.loop) {
+    walk.precision.markRegister(walk.state, 1);
+    if (BigInt(caller.callbackDepth) >= caller.registers[1]!.scalar.umax) {
+      caller.callbackDepth = 0;
+      return;
+    }
+  }
+  const state = walk.push(callback.start);
+  state.current.callbackDepth++;
+  state.callbackUnrollDepth++;
+  const frame = frameFor(state, callback, walk.at, { helper: id === HELPER.loop ? 'loop' : 'for_each_map_elem', returns: [0, 1], asynchronous: false });
+  given.forEach((register, index) => void (frame.registers[index + 1] = register));
+  caller.callbackDepth = 0;
+}
+
+/** A function of the program returns. Answers the next slot. */
+export function leaveFunction(walk: Walk): number {
+  const { state } = walk;
+  const frame = walk.frame;
+  const result = frame.registers[0]!;
+  if (result.type === 'fp') refuse('EINVAL', 'cannot return stack pointer to the caller');
+  const caller = state.frames[state.frames.length - 2]!;
+  const { callback } = frame;
+  if (callback !== undefined) {
+    if (result.type !== 'scalar') refuse('EACCES', 'R0 not a scalar value');
+    walk.precision.markRegister(state, 0);
+    if (!coveredRange(result, callback.returns)) refuse('EINVAL', invalidScalar(result, 'At callback return', callback.returns));
+  } else {
+    caller.registers[0] = result;
+  }
+  state.frames.pop();
+  if (callback === undefined) return frame.callSite + 1;
+  widen(walk, frame.callSite);
+  return frame.callSite;
+}
+
+/**
+ * A callback came back to the helper that calls it. Numbers that it changes, and that nothing depended on, are taken
+ * for unknown from here on, so that the visits converge.
+ */
+function widen(walk: Walk, callSite: number): void {
+  const { state } = walk;
+  let before = state.parent;
+  while (before !== undefined && !(before.at === callSite && sameCalls(before, state))) before = before.parent;
+  if (before === undefined) return;
+  for (const [index, frame] of state.frames.entries()) {
+    const old = before.frames[index]!;
+    frame.registers.forEach((register, number) => {
+      if (number < 10 && changes(old.registers[number]!, register) && (old.preciseRegisters & (1 << number)) === 0) frame.registers[number] = UNKNOWN_SCALAR;
+    });
+    frame.stack.forEach((slot, number) => {
+      const was = old.stack[number];
+      if (was === undefined || slot.kinds >>> 28 !== 1 || was.kinds >>> 28 !== 1) return;
+      if (changes(was.spilled, slot.spilled) && old.preciseSlots?.has(number) !== true) frame.stack[number] = { kinds: slot.kinds, spilled: UNKNOWN_SCALAR };
+    });
+  }
+}
+
+const changes = (old: RegisterState, now: RegisterState): boolean => old.type === 'scalar' && now.type === 'scalar' && old.scalar !== now.scalar;
+
+function sameCalls(one: State, other: State): boolean {
+  return one.frames.length === other.frames.length && one.frames.every((frame, index) => frame.callSite === other.frames[index]!.callSite);
+}
+

@@ -1,0 +1,143 @@
+/**
+ * Whether everything that can follow from a state was verified when an earlier one was (Linux: states_equal). The
+ * earlier state has to be at least as general in all that was used of it.
+ *
+ *   'used'    scalars on which no decision depended may differ: for states whose paths are finished
+ *   'range'   every scalar has to lie in the earlier one's range: for loops, whose uses are not all known yet
+ *   'exact'   nothing may differ: a loop that comes back like this never ends
+ *
+ * Ids stand for relations, not for themselves: an id of the earlier state has to correspond to one id of the later.
+ */
+import { AT_PACKET_END, BEYOND_PACKET_END, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
+import { rangeWithin, scalarsEqual, tnumIn } from './scalar.ts';
+import { ALL_SPILL, BYTE, isSpilled, kindAt, type Frame, type StackSlot, type State } from './state.ts';
+
+export type Exactness = 'used' | 'range' | 'exact';
+
+/** The pairs of ids found so far; small, so a list. */
+class Correspondence {
+  readonly #old: number[] = [];
+  readonly #current: number[] = [];
+  #fresh = -1;
+
+  /** Both none, or the same pair as before, or a new pair of ids that are in no other. */
+  ids(old: number, current: number): boolean {
+    if ((old === 0) !== (current === 0)) return false;
+    if (old === 0) return true;
+    for (let index = 0; index < this.#old.length; index++) {
+      if (this.#old[index] === old) return this.#current[index] === current;
+      if (this.#current[index] === current) return false;
+    }
+    this.#old.push(old);
+    this.#current.push(current);
+    return true;
+  }
+
+  /** A scalar that has no relatives may take the place of one that has none either; ids that are alone count as none. */
+  scalarIds(old: number, current: number): boolean {
+    return old === 0 ? true : this.ids(old, current === 0 ? this.#fresh-- : current);
+  }
+}
+
+/** `live`: by frame, the registers that are read again. */
+export function coveredBy(old: State, current: State, exactness: Exactness, live: (frame: number) => number): boolean {
+  if (old.frames.length !== current.frames.length) return false;
+  if ((old.lock === undefined) !== (current.lock === undefined) || old.references.length !== current.references.length) return false;
+  const ids = new Correspondence();
+  for (let index = 0; index < old.references.length; index++) if (!ids.ids(old.references[index]!.id, current.references[index]!.id)) return false;
+  if (old.lock !== undefined && (old.lock.map !== current.lock!.map || !ids.ids(old.lock.id, current.lock!.id))) return false;
+  for (let index = 0; index < old.frames.length; index++) {
+    const [before, now] = [old.frames[index]!, current.frames[index]!];
+    if (before.callSite !== now.callSite || before.subprogram !== now.subprogram) return false;
+    if (before.callbackDepth > now.callbackDepth) return false;
+    if (!framesCovered(before, now, exactness, ids, live(index))) return false;
+  }
+  return true;
+}
+
+function framesCovered(old: Frame, current: Frame, exactness: Exactness, ids: Correspondence, live: number): boolean {
+  for (let number = 0; number < 10; number++) {
+    if ((live & (1 << number)) === 0) continue;
+    if (!registerCovered(old.registers[number]!, current.registers[number]!, (old.preciseRegisters & (1 << number)) !== 0, exactness, ids)) return false;
+  }
+  return stackCovered(old, current, exactness, ids);
+}
+
+function registerCovered(old: RegisterState, current: RegisterState, precise: boolean, exactness: Exactness, ids: Correspondence): boolean {
+  if (exactness === 'exact') return same(old, current, ids);
+  if (old.type === '?') return exactness === 'used' || current.type === '?';
+  if (old.type !== current.type || old.nullable !== current.nullable || old.readOnly !== current.readOnly) return false;
+  switch (old.type) {
+    case 'scalar':
+      if (!precise && exactness === 'used') return true;
+      if (old.delta !== current.delta || (old.delta && old.offset !== current.offset)) return false;
+      return within(old, current) && ids.scalarIds(old.id, current.id);
+    case 'map_key':
+    case 'map_value':
+    case 'mem':
+    case 'ringbuf_mem':
+      return old.map === current.map && old.mapUid === current.mapUid && old.offset === current.offset && old.bytes === current.bytes && within(old, current) && ids.ids(old.id, current.id) && ids.ids(old.reference, current.reference);
+    case 'pkt':
+    case 'pkt_meta':
+      return rangeCovered(old.range, current.range) && old.offset === current.offset && ids.ids(old.id, current.id) && within(old, current);
+    default:
+      return same(old, current, ids);
+  }
+}
+
+/** Special marks of a comparison with the end are less than any proven range. */
+function rangeCovered(old: number, current: number): boolean {
+  if (old === BEYOND_PACKET_END || old === AT_PACKET_END) return old === current;
+  return old <= current;
+}
+
+function within(old: RegisterState, current: RegisterState): boolean {
+  return old.scalar === current.scalar || (rangeWithin(old.scalar, current.scalar) && tnumIn(old.scalar, current.scalar));
+}
+
+function same(old: RegisterState, current: RegisterState, ids: Correspondence): boolean {
+  return (
+    old.type === current.type && old.nullable === current.nullable && old.readOnly === current.readOnly && old.offset === current.offset && old.range === current.range &&
+    old.bytes === current.bytes && old.frame === current.frame && old.map === current.map && old.mapUid === current.mapUid && old.delta === current.delta &&
+    (old.scalar === current.scalar || scalarsEqual(old.scalar, current.scalar)) && ids.ids(old.id, current.id) && ids.ids(old.reference, current.reference)
+  );
+}
+
+/** What a slot is when it is read whole, where that is a scalar: spilled, or of bytes that nobody tracked. */
+function asScalar(slot: StackSlot): RegisterState | undefined {
+  if (slot.kinds === ALL_SPILL) return slot.spilled.type === 'scalar' ? slot.spilled : undefined;
+  for (let byte = 0; byte < 8; byte++) {
+    const kind = kindAt(slot, byte);
+    if (kind !== BYTE.misc && kind !== BYTE.invalid) return undefined;
+  }
+  return UNKNOWN_SCALAR;
+}
+
+function stackCovered(old: Frame, current: Frame, exactness: Exactness, ids: Correspondence): boolean {
+  for (let index = 0; index < old.stack.length; index++) {
+    const before = old.stack[index]!;
+    const now = current.stack[index];
+    if (before === now && !isSpilled(before)) continue;
+    const precise = old.preciseSlots?.has(index) === true;
+    if (exactness === 'exact') {
+      if (now === undefined || before.kinds !== now.kinds) return false;
+    }
+    if (before.kinds === 0) continue;
+    const scalarBefore = asScalar(before);
+    // Bytes that nobody tracked cover whatever is there, also in a frame whose stack is not that deep yet.
+    if (scalarBefore === UNKNOWN_SCALAR && exactness !== 'exact') continue;
+    if (now === undefined) return false;
+    const scalarNow = asScalar(now);
+    if (scalarBefore !== undefined && scalarNow !== undefined) {
+      if (!registerCovered(scalarBefore, scalarNow, precise, exactness, ids)) return false;
+      continue;
+    }
+    for (let byte = 0; byte < 8; byte++) {
+      const [was, is] = [kindAt(before, byte), kindAt(now, byte)];
+      if (was === BYTE.invalid || was === BYTE.misc) continue;
+      if (was !== is) return false;
+    }
+    if (isSpilled(before) && !registerCovered(before.spilled, now.spilled, precise, exactness, ids)) return false;
+  }
+  return true;
+}

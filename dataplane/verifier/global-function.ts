@@ -1,0 +1,94 @@
+/**
+ * Global functions are verified once, by what their BTF says of their parameters, and not again where they are called:
+ * there only the arguments are compared with it (Linux: btf_prepare_func_args, btf_check_func_arg_match).
+ */
+import type { Btf } from '../bpf/btf.ts';
+import type { Register } from '../bpf/isa.ts';
+import { checkHelperMemory } from './arguments.ts';
+import { refuse } from './refusal.ts';
+import { isKnownZero, pointer, typeText, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
+import type { Frame } from './state.ts';
+import type { Subprogram, Walk } from './walk.ts';
+
+export type Parameter = { readonly kind: 'scalar' } | { readonly kind: 'ctx' } | { readonly kind: 'memory'; readonly bytes: number; readonly nonNull: boolean };
+
+/** Structs that stand for a context, and the kernel's own name of each. */
+const CONTEXTS: ReadonlySet<string> = new Set(['xdp_md', '__sk_buff', 'xdp_buff', 'sk_buff']);
+
+/** Of a function of the object; undefined where its BTF does not say. */
+export function parametersOf(btf: Btf | undefined, functionTypeId: number): readonly Parameter[] | undefined {
+  if (btf === undefined || functionTypeId === 0) return undefined;
+  const declared = btf.resolve(functionTypeId).type;
+  const prototype = declared.kind === 'func' ? btf.resolve(declared.type).type : declared;
+  if (prototype.kind !== 'func_proto') return undefined;
+  const parameters: Parameter[] = [];
+  for (const { type } of prototype.parameters) {
+    const resolved = btf.resolve(type).type;
+    switch (resolved.kind) {
+      case 'int':
+      case 'enum':
+      case 'enum64':
+        parameters.push({ kind: 'scalar' });
+        break;
+      case 'ptr': {
+        const target = btf.resolve(resolved.type).type;
+        if (target.kind === 'struct' && CONTEXTS.has(target.name)) parameters.push({ kind: 'ctx' });
+        else if ('sizeBytes' in target && target.sizeBytes > 0) parameters.push({ kind: 'memory', bytes: target.sizeBytes, nonNull: false });
+        else return undefined;
+        break;
+      }
+      default:
+        return undefined;
+    }
+  }
+  return parameters;
+}
+
+/** The frame that a global function is verified in. */
+export function enterGlobal(walk: Walk, frame: Frame, parameters: readonly Parameter[]): void {
+  parameters.forEach((parameter, index) => void (frame.registers[index + 1] = argumentState(walk, parameter)));
+}
+
+function argumentState(walk: Walk, parameter: Parameter): RegisterState {
+  switch (parameter.kind) {
+    case 'scalar':
+      return UNKNOWN_SCALAR;
+    case 'ctx':
+      return pointer('ctx');
+    case 'memory':
+      return pointer('mem', { bytes: parameter.bytes, nullable: !parameter.nonNull, id: parameter.nonNull ? 0 : walk.newId() });
+    default:
+      return parameter satisfies never;
+  }
+}
+
+export function checkGlobalCall(walk: Walk, subprogram: Subprogram): void {
+  const { parameters } = subprogram;
+  if (parameters === undefined) refuse('EINVAL', `Caller passes invalid args into func#${subprogram.index} ('${subprogram.name}')`);
+  for (const [index, parameter] of parameters.entries()) {
+    const number = (index + 1) as Register;
+    const register = walk.read(number);
+    switch (parameter.kind) {
+      case 'scalar':
+        if (register.type !== 'scalar') refuse('EINVAL', `R${number} is not a scalar`);
+        break;
+      case 'ctx':
+        if (register.type !== 'ctx') refuse('EINVAL', `R${number} type=${typeText(register)} expected=ctx`);
+        break;
+      case 'memory':
+        if (isKnownZero(register) && !parameter.nonNull) break;
+        if (register.nullable) {
+          const state = { ...register, nullable: false };
+          walk.frame.registers[number] = state;
+          checkHelperMemory(walk, number, parameter.bytes, 'write', false);
+          walk.frame.registers[number] = register;
+          break;
+        }
+        checkHelperMemory(walk, number, parameter.bytes, 'read', false);
+        checkHelperMemory(walk, number, parameter.bytes, 'write', false);
+        break;
+      default:
+        parameter satisfies never;
+    }
+  }
+}

@@ -1,0 +1,272 @@
+/** Loads, stores and atomics: what each kind of pointer lets an access reach, and what a load gives. */
+import type { AccessBytes, Instruction, Operand, Register } from '../bpf/isa.ts';
+import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
+import type { MapSpec } from '../bpf/spec.ts';
+import { contextAccess, type ContextAccess } from '../hooks/context-access.ts';
+import { MAP_FLAG } from '../maps/map-check.ts';
+import { specialFields } from '../maps/special-fields.ts';
+import { refuse } from './refusal.ts';
+import { constantRegister, isPacketPointer, pointer, scalarRegister, typeText, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
+import { coerceToBytes, isConstant, signedOfBytes, signExtend, unknownOfBytes } from './scalar.ts';
+import { checkStackBounds, readStack, tnumText, writeStack } from './stack.ts';
+import type { Walk } from './walk.ts';
+
+export const MAX_VARIABLE_OFFSET = 1n << 29n;
+
+/** What is stored; nothing of it for helpers that write on their own. */
+interface Stored {
+  readonly register?: Register;
+  readonly immediate?: number;
+}
+
+/** The constant and variable parts as text: `off 0+-8+2`. */
+function alignmentText(register: RegisterState, offset: number): string {
+  return `${tnumText(register.scalar)}+${register.offset}+${offset}`;
+}
+
+/** That the access begins at a multiple of its size: of the stack always, of packets nowhere on machines like x86-64. */
+function checkAlignment(register: RegisterState, offset: number, bytes: number, strict: boolean): void {
+  if (register.type !== 'fp' && !strict) return;
+  const { value, mask } = register.scalar;
+  const place = BigInt(register.offset + offset) + value;
+  if (((place | mask) & BigInt(bytes - 1)) === 0n) return;
+  const what: Partial<Record<RegisterState['type'], string>> = { fp: 'stack ', map_value: 'value ', ctx: 'context ' };
+  refuse('EACCES', `misaligned ${what[register.type] ?? ''}access off ${alignmentText(register, offset)} size ${bytes}`);
+}
+
+const unsignedHint = (number: number): string => `R${number} min value is negative, either use unsigned index or do a if (index >=0) check.`;
+
+/** An access at a constant place of something of a known size. */
+function inside(offset: number, bytes: number, sizeBytes: number, zeroSizeAllowed: boolean): boolean {
+  return offset >= 0 && (bytes > 0 || zeroSizeAllowed) && offset + bytes <= sizeBytes;
+}
+
+/** Constant and variable offsets within a region of `sizeBytes` (Linux: check_mem_region_access). */
+export function checkRegion(number: number, register: RegisterState, offset: number, bytes: number, sizeBytes: number, zeroSizeAllowed = false): void {
+  const { smin, umax } = register.scalar;
+  const base = register.offset + offset;
+  if (smin < 0n && (smin === -(1n << 63n) || BigInt(base) + smin < 0n || BigInt(base) !== BigInt.asIntN(32, BigInt(base)))) refuse('EACCES', unsignedHint(number));
+  if (!inside(base + Number(smin), bytes, sizeBytes, zeroSizeAllowed)) refuse('EACCES', `R${number} min value is outside of the allowed memory range`);
+  if (umax >= MAX_VARIABLE_OFFSET) refuse('EACCES', `R${number} unbounded memory access, make sure to bounds check any such access`);
+  if (!inside(base + Number(umax), bytes, sizeBytes, zeroSizeAllowed)) refuse('EACCES', `R${number} max value is outside of the allowed memory range`);
+}
+
+/** Bytes of a packet that a comparison with its end has proven (check_packet_access). */
+export function checkPacketRange(number: number, register: RegisterState, offset: number, bytes: number, zeroSizeAllowed = false): void {
+  if (register.scalar.smin < 0n) refuse('EACCES', unsignedHint(number));
+  const base = register.offset + offset;
+  if (register.range < 0 || !inside(base, bytes, register.range, zeroSizeAllowed)) refuse('EACCES', `R${number} offset is outside of the packet`);
+}
+
+/** Programs of some types, and maps with some flags, only read. */
+export function mayWritePacket(walk: Walk): boolean {
+  return walk.type !== 'socket_filter' && walk.type !== 'cgroup_skb';
+}
+
+/** What is at `offset` of a map value may be reached, and is not kept by the kernel for itself. */
+export function checkMapValue(number: number, register: RegisterState, offset: number, bytes: number, zeroSizeAllowed = false): void {
+  const map = register.map!;
+  checkRegion(number, register, offset, bytes, map.valueBytes, zeroSizeAllowed);
+  if (bytes === 0) return;
+  for (const field of specialFields(map)) {
+    const from = BigInt(register.offset + offset) + register.scalar.smin;
+    const to = BigInt(register.offset + offset) + register.scalar.umax + BigInt(bytes);
+    if (from < BigInt(field.offset + field.lengthBytes) && BigInt(field.offset) < to) refuse('EACCES', `${field.type} cannot be accessed directly by load/store`);
+  }
+}
+
+export function checkMapRights(map: MapSpec, access: 'read' | 'write', offset: number, bytes: number): void {
+  const denied = access === 'write' ? (map.flags & MAP_FLAG.RDONLY_PROG) !== 0 : (map.flags & MAP_FLAG.WRONLY_PROG) !== 0;
+  if (denied) refuse('EACCES', access === 'write' ? `write into map forbidden, value_size=${map.valueBytes} off=${offset} size=${bytes}` : `read from map forbidden, value_size=${map.valueBytes} off=${offset} size=${bytes}`);
+}
+
+/** A pointer that has to be as it was given: no part of it added or subtracted. */
+export function checkUnmodified(register: RegisterState, number: number, allowFixed = false): void {
+  if (register.offset < 0) refuse('EACCES', `negative offset ${typeText(register)} ptr R${number} off=${register.offset} disallowed`);
+  if (!allowFixed && register.offset !== 0) refuse('EACCES', `dereference of modified ${typeText(register)} ptr R${number} off=${register.offset} disallowed`);
+  if (!isConstant(register.scalar) || register.scalar.value !== 0n) refuse('EACCES', `variable ${typeText(register)} access var_off=${tnumText(register.scalar)} disallowed`);
+}
+
+const CONTEXT_POINTERS: Readonly<Record<Exclude<ContextAccess['kind'], 'scalar'>, (walk: Walk) => RegisterState>> = {
+  packet: () => pointer('pkt'),
+  packet_meta: () => pointer('pkt_meta'),
+  packet_end: () => pointer('pkt_end'),
+  socket_or_null: (walk) => pointer('sock_common', { nullable: true, id: walk.newId() }),
+  flow_keys: () => pointer('flow_keys'),
+};
+
+/** Loads `bytes` at `register + offset`. */
+export function loadFrom(walk: Walk, number: Register, offset: number, bytes: AccessBytes, signed: boolean): RegisterState {
+  const loaded = read(walk, number, walk.read(number), offset, bytes, signed);
+  if (loaded.type !== 'scalar' || bytes === 8) return loaded;
+  const scalar = signed ? signExtend(64, (8 * bytes) as 8 | 16 | 32, loaded.scalar) : coerceToBytes(loaded.scalar, bytes);
+  return scalar === loaded.scalar ? loaded : withFacts(loaded, { scalar });
+}
+
+function read(walk: Walk, number: Register, register: RegisterState, offset: number, bytes: AccessBytes, signed: boolean): RegisterState {
+  if (register.nullable) refuse('EACCES', `R${number} invalid mem access '${typeText(register)}'`);
+  switch (register.type) {
+    case 'fp':
+      checkAlignment(register, offset, bytes, true);
+      checkStackBounds(number, register, offset, bytes, 'read');
+      return readStack(walk, register, offset, bytes);
+    case 'ctx': {
+      checkUnmodified(register, number);
+      const at = offset;
+      const access = contextAccess(walk.type, at, bytes, false, walk.spec.attach);
+      if (access === undefined || (signed && access.kind !== 'scalar')) refuse('EACCES', `invalid bpf_context access off=${at} size=${bytes}`);
+      if (access.kind === 'scalar') return scalarRegister(signed ? signedOfBytes(bytes as 1 | 2 | 4) : unknownOfBytes(bytes));
+      return CONTEXT_POINTERS[access.kind](walk);
+    }
+    case 'map_value':
+      checkMapRights(register.map!, 'read', register.offset + offset, bytes);
+      checkMapValue(number, register, offset, bytes);
+      return frozenValue(register, offset, bytes, signed) ?? fromMemory(bytes, signed);
+    case 'map_key':
+      checkRegion(number, register, offset, bytes, register.map!.keyBytes);
+      return fromMemory(bytes, signed);
+    case 'mem':
+    case 'ringbuf_mem':
+      checkRegion(number, register, offset, bytes, register.bytes);
+      return fromMemory(bytes, signed);
+    case 'pkt':
+    case 'pkt_meta':
+      checkPacketRange(number, register, offset, bytes);
+      return fromMemory(bytes, signed);
+    case 'sock':
+    case 'sock_common':
+    case 'tcp_sock':
+      checkUnmodified(register, number, true);
+      if (!socketAccess(register, offset + register.offset, bytes)) refuse('EACCES', `R${number} invalid ${typeText(register)} access off=${offset} size=${bytes}`);
+      return fromMemory(bytes, signed);
+    case 'map_ptr':
+      return readMapPointer(register, offset, bytes, signed);
+    default:
+      return refuse('EACCES', `R${number} invalid mem access '${typeText(register)}'`);
+  }
+}
+
+const fromMemory = (bytes: AccessBytes, signed: boolean): RegisterState => (bytes === 8 ? UNKNOWN_SCALAR : scalarRegister(signed ? signedOfBytes(bytes) : unknownOfBytes(bytes)));
+
+/** struct bpf_sock: 4-byte fields, narrow loads of most; sizes beyond are tcp_sock's. */
+function socketAccess({ type }: RegisterState, offset: number, bytes: number): boolean {
+  if (offset < 0 || offset % bytes !== 0) return false;
+  if (type === 'tcp_sock') return offset + bytes <= 104 + 8;
+  return offset + bytes <= 80 && bytes <= 4;
+}
+
+/** Reading struct bpf_map itself, as BTF describes it, takes rights that change nothing here: its first fields only. */
+function readMapPointer(register: RegisterState, offset: number, bytes: AccessBytes, signed: boolean): RegisterState {
+  if (register.offset !== 0 || offset < 0) refuse('EACCES', `R0 is ptr_bpf_map invalid negative access: off=${offset}`);
+  return fromMemory(bytes, signed);
+}
+
+/** The value of a map that nobody can write any more is a constant (bpf_map_direct_read). */
+function frozenValue(register: RegisterState, offset: number, bytes: AccessBytes, signed: boolean): RegisterState | undefined {
+  const map = register.map!;
+  if (!map.frozen || map.type !== BPF_MAP_TYPE.array || (map.flags & MAP_FLAG.RDONLY_PROG) === 0 || map.contents === undefined || !isConstant(register.scalar)) return undefined;
+  const at = register.offset + offset + Number(BigInt.asIntN(64, register.scalar.value));
+  const view = new DataView(map.contents.buffer, map.contents.byteOffset, map.contents.byteLength);
+  if (at + bytes > view.byteLength) return undefined;
+  const value = bytes === 8 ? view.getBigUint64(at, true) : BigInt(bytes === 4 ? view.getUint32(at, true) : bytes === 2 ? view.getUint16(at, true) : view.getUint8(at));
+  return constantRegister(signed ? BigInt.asIntN(8 * bytes, value) : value);
+}
+
+/** Stores at `register + offset`. */
+export function storeTo(walk: Walk, number: Register, offset: number, bytes: AccessBytes, source: Operand): void {
+  const stored: Stored = source.kind === 'register' ? { register: source.register } : { immediate: source.value };
+  const value = stored.register === undefined ? undefined : walk.read(stored.register);
+  const register = walk.read(number);
+  write(walk, number, register, offset, bytes, value, stored);
+}
+
+/** A helper writes one byte at `register + offset`. */
+export function storeByte(walk: Walk, number: Register, offset: number): void {
+  write(walk, number, walk.read(number), offset, 1, undefined, {});
+}
+
+function refuseLeak(walk: Walk, value: RegisterState | undefined, stored: Stored, into: string): void {
+  if (value !== undefined && walk.isSecret(value)) refuse('EACCES', `R${stored.register!} leaks addr into ${into}`);
+}
+
+function write(walk: Walk, number: Register, register: RegisterState, offset: number, bytes: AccessBytes, value: RegisterState | undefined, stored: Stored): void {
+  if (register.nullable) refuse('EACCES', `R${number} invalid mem access '${typeText(register)}'`);
+  switch (register.type) {
+    case 'fp':
+      checkAlignment(register, offset, bytes, true);
+      checkStackBounds(number, register, offset, bytes, 'write');
+      writeStack(walk, register, offset, bytes, value, stored.register, stored.immediate);
+      return;
+    case 'ctx': {
+      refuseLeak(walk, value, stored, 'ctx');
+      checkUnmodified(register, number);
+      const at = offset;
+      if (contextAccess(walk.type, at, bytes, true, walk.spec.attach) === undefined) refuse('EACCES', `invalid bpf_context access off=${at} size=${bytes}`);
+      return;
+    }
+    case 'map_value':
+      refuseLeak(walk, value, stored, 'map');
+      checkMapRights(register.map!, 'write', register.offset + offset, bytes);
+      checkMapValue(number, register, offset, bytes);
+      return;
+    case 'map_key':
+      return refuse('EACCES', `write to change key R${number} not allowed`);
+    case 'mem':
+    case 'ringbuf_mem':
+      if (register.readOnly) refuse('EACCES', `R${number} cannot write into ${typeText(register)}`);
+      refuseLeak(walk, value, stored, 'mem');
+      checkRegion(number, register, offset, bytes, register.bytes);
+      return;
+    case 'pkt':
+    case 'pkt_meta':
+      if (!mayWritePacket(walk)) refuse('EACCES', 'cannot write into packet');
+      refuseLeak(walk, value, stored, 'packet');
+      checkPacketRange(number, register, offset, bytes);
+      return;
+    case 'sock':
+    case 'sock_common':
+    case 'tcp_sock':
+      return refuse('EACCES', `R${number} cannot write into ${typeText(register)}`);
+    case 'map_ptr':
+      return refuse('EACCES', 'only read from bpf_map is supported');
+    default:
+      return refuse('EACCES', `R${number} invalid mem access '${typeText(register)}'`);
+  }
+}
+
+/** Atomic operations: on memory that is the program's, never on packets or the context. */
+export function atomic(walk: Walk, instruction: Extract<Instruction, { kind: 'atomic' }>): void {
+  const { op, bytes, dst, src, offset, fetch } = instruction;
+  const address = op === 'load_acquire' ? src : dst;
+  if (op !== 'load_acquire') {
+    const operand = walk.read(src);
+    walk.read(dst);
+    if (op === 'cmpxchg') {
+      if (walk.isSecret(walk.read(0))) refuse('EACCES', 'R0 leaks addr into mem');
+    }
+    if (op !== 'store_release' && walk.isSecret(operand)) refuse('EACCES', `R${src} leaks addr into mem`);
+  }
+  const register = walk.read(address);
+  if (!atomicPlace(register)) {
+    const verb = op === 'load_acquire' ? 'loads from' : 'stores into';
+    refuse('EACCES', `BPF_ATOMIC ${verb} R${address} ${typeText(register)} is not allowed`);
+  }
+  if (op === 'load_acquire') {
+    walk.set(dst, loadFrom(walk, src, offset, bytes, false));
+    return;
+  }
+  if (op === 'store_release') {
+    storeTo(walk, dst, offset, bytes, { kind: 'register', register: src });
+    return;
+  }
+  checkAlignment(register, offset, bytes, true);
+  loadFrom(walk, dst, offset, bytes, false);
+  write(walk, dst, walk.read(dst), offset, bytes, undefined, {});
+  if (op === 'cmpxchg') walk.set(0, fromMemory(bytes, false));
+  else if (fetch) walk.set(src, fromMemory(bytes, false));
+}
+
+function atomicPlace(register: RegisterState): boolean {
+  if (register.type === 'ctx' || isPacketPointer(register) || register.type === 'flow_keys' || register.type === 'sock' || register.type === 'sock_common' || register.type === 'tcp_sock') return false;
+  return true;
+}

@@ -1,0 +1,266 @@
+/**
+ * Which scalars mattered. A state is compared with an earlier one by the ranges of those scalars only on which some
+ * decision depended; when one does, it is traced back, instruction by instruction, through the history of the
+ * path and its checkpoints, and marked in each of them (Linux: mark_chain_precision, backtrack_insn).
+ *
+ * The trace holds registers and stack slots per frame. An instruction that computes a traced register replaces it by
+ * its operands; one that loads it from the stack, by the slot; one that makes it up (constants, helpers, packets),
+ * by nothing. What cannot be followed marks everything: correct, and less can be pruned.
+ */
+import type { Instruction } from '../bpf/isa.ts';
+import { isSpilledScalar, type Place, type State, type Step } from './state.ts';
+
+const ARGUMENTS = 0b11_1110;
+/** Too hard to follow. */
+const UNTRACEABLE = 'untraceable';
+
+class Trace {
+  frame: number;
+  readonly registers: number[] = [];
+  readonly slots: Set<number>[] = [];
+
+  constructor(frames: number) {
+    this.frame = frames - 1;
+    for (let index = 0; index < 8; index++) {
+      this.registers.push(0);
+      this.slots.push(new Set());
+    }
+  }
+
+  get empty(): boolean {
+    for (let index = 0; index <= this.frame; index++) if (this.registers[index] !== 0 || this.slots[index]!.size > 0) return false;
+    return true;
+  }
+
+  has(register: number): boolean {
+    return (this.registers[this.frame]! & (1 << register)) !== 0;
+  }
+
+  add(register: number, frame = this.frame): void {
+    this.registers[frame]! |= 1 << register;
+  }
+
+  drop(register: number): void {
+    this.registers[this.frame]! &= ~(1 << register);
+  }
+}
+
+export interface ProgramView {
+  readonly instructions: readonly Instruction[];
+  /** Whether the function that begins at a slot was verified by itself. */
+  readonly isGlobal: (slot: number) => boolean;
+  /** Whether a call runs a callback before it returns. */
+  readonly callsBack: (slot: number) => boolean;
+}
+
+export class Precision {
+  readonly #program: ProgramView;
+
+  constructor(program: ProgramView) {
+    this.#program = program;
+  }
+
+  /** A decision at `state.at`, the instruction being verified, depends on the register's value. */
+  markRegister(state: State, register: number): void {
+    if (state.current.registers[register]!.type !== 'scalar') return;
+    const trace = new Trace(state.frames.length);
+    trace.add(register);
+    this.#mark(state, trace);
+  }
+
+  markSlot(state: State, frame: number, slot: number): void {
+    const trace = new Trace(state.frames.length);
+    trace.slots[frame]!.add(slot);
+    this.#mark(state, trace);
+  }
+
+  /** `state` goes on as `old` did: what mattered there matters on the way here. Whether anything was marked. */
+  propagate(old: State, state: State): boolean {
+    const trace = new Trace(state.frames.length);
+    for (const [index, frame] of old.frames.entries()) {
+      trace.registers[index] = frame.preciseRegisters;
+      for (const slot of frame.preciseSlots ?? []) trace.slots[index]!.add(slot);
+    }
+    return trace.empty ? false : this.#mark(state, trace);
+  }
+
+  #mark(start: State, trace: Trace): boolean {
+    let changed = false;
+    let state: State | undefined = start;
+    let at = start.at;
+    let following = -1;
+    let skip = true;
+    while (state !== undefined) {
+      let left = state.history.length;
+      for (;;) {
+        if (skip) skip = false;
+        else {
+          const step = left > 0 && state.history[left - 1]!.at === at ? state.history[left - 1] : undefined;
+          if (this.#back(at, following, step, trace) === UNTRACEABLE) {
+            markEverything(start);
+            return true;
+          }
+        }
+        if (trace.empty) return changed;
+        following = at;
+        if (at === state.first && (left === 0 || (left === 1 && state.history[0]!.at === at))) break;
+        if (left > 0 && state.history[left - 1]!.at === at) at = state.history[--left]!.previous;
+        else at--;
+        if (at < 0) {
+          markEverything(start);
+          return true;
+        }
+      }
+      const { first }: State = state;
+      state = state.parent;
+      if (state === undefined) break;
+      changed = markIn(state, trace) || changed;
+      if (trace.empty) return changed;
+      following = first;
+      at = state.last;
+    }
+    if (!trace.empty) markEverything(start);
+    return changed;
+  }
+
+  #back(at: number, following: number, step: Step | undefined, trace: Trace): void | typeof UNTRACEABLE {
+    const instruction = this.#program.instructions[at]!;
+    if (step?.linked !== undefined) linkTogether(trace, step.linked);
+    switch (instruction.kind) {
+      case 'alu':
+      case 'movsx': {
+        if (!trace.has(instruction.dst)) return;
+        const isMove = instruction.kind === 'movsx' || instruction.op === 'mov';
+        if (isMove) trace.drop(instruction.dst);
+        if (instruction.kind === 'movsx') trace.add(instruction.src);
+        else if (instruction.source.kind === 'register' && instruction.source.register !== 10) trace.add(instruction.source.register);
+        return;
+      }
+      case 'load':
+        if (!trace.has(instruction.dst)) return;
+        trace.drop(instruction.dst);
+        if (step?.stack !== undefined) trace.slots[step.stack.frame]!.add(step.stack.slot);
+        return;
+      case 'store':
+        if (trace.has(instruction.dst)) return UNTRACEABLE;
+        if (step?.stack === undefined || !trace.slots[step.stack.frame]!.delete(step.stack.slot)) return;
+        if (instruction.source.kind === 'register') trace.add(instruction.source.register);
+        return;
+      case 'atomic': {
+        if (instruction.op === 'load_acquire') {
+          if (!trace.has(instruction.dst)) return;
+          trace.drop(instruction.dst);
+          if (step?.stack !== undefined) trace.slots[step.stack.frame]!.add(step.stack.slot);
+          return;
+        }
+        if (trace.has(instruction.dst)) return UNTRACEABLE;
+        if (instruction.op === 'cmpxchg') trace.drop(0);
+        else if (instruction.fetch) trace.drop(instruction.src);
+        if (instruction.op === 'store_release' && step?.stack !== undefined && trace.slots[step.stack.frame]!.delete(step.stack.slot)) trace.add(instruction.src);
+        return;
+      }
+      case 'branch':
+        if (instruction.source.kind === 'register' && (trace.has(instruction.dst) || trace.has(instruction.source.register))) {
+          trace.add(instruction.dst);
+          trace.add(instruction.source.register);
+        }
+        if (step?.linked !== undefined) linkTogether(trace, step.linked);
+        return;
+      case 'load_imm64':
+        trace.drop(instruction.dst);
+        return;
+      case 'load_packet':
+        return trace.has(0) ? UNTRACEABLE : undefined;
+      case 'call':
+        return this.#backOverCall(instruction, at, following, trace);
+      case 'exit': {
+        // Into a function that was left, or a callback that came back to the helper that calls it.
+        const returnsTo = following - 1;
+        const call = this.#program.instructions[returnsTo];
+        const called = call?.kind === 'call' && call.target.kind === 'subprogram';
+        const wanted = called && trace.has(0);
+        if (following >= 0 && this.#program.callsBack(following)) trace.registers[trace.frame]! &= ~ARGUMENTS;
+        if (called) trace.drop(0);
+        if (trace.frame === 7) return UNTRACEABLE;
+        trace.frame++;
+        if (wanted) trace.add(0);
+        return;
+      }
+      default:
+        return;
+    }
+  }
+
+  #backOverCall({ target }: Extract<Instruction, { kind: 'call' }>, at: number, following: number, trace: Trace): void | typeof UNTRACEABLE {
+    if (target.kind === 'subprogram') {
+      if (this.#program.isGlobal(target.slot)) {
+        trace.drop(0);
+        return;
+      }
+      return leaveFrame(trace, true);
+    }
+    if (this.#program.callsBack(at) && following !== at + 1) return leaveFrame(trace, false);
+    trace.drop(0);
+    if ((trace.registers[trace.frame]! & ARGUMENTS) !== 0) return UNTRACEABLE;
+  }
+}
+
+/** Backwards out of a called function: its arguments are its caller's. A callback's are made up by the helper. */
+function leaveFrame(trace: Trace, argumentsAreCallers: boolean): void | typeof UNTRACEABLE {
+  const own = trace.registers[trace.frame]!;
+  if ((own & ~ARGUMENTS) !== 0 || trace.slots[trace.frame]!.size > 0 || trace.frame === 0) return UNTRACEABLE;
+  trace.registers[trace.frame] = 0;
+  trace.frame--;
+  if (argumentsAreCallers) trace.registers[trace.frame]! |= own;
+}
+
+function linkTogether(trace: Trace, linked: readonly Place[]): void {
+  const some = linked.some(({ frame, register, slot }) => (register === undefined ? trace.slots[frame]!.has(slot!) : (trace.registers[frame]! & (1 << register)) !== 0));
+  if (!some) return;
+  for (const { frame, register, slot } of linked) {
+    if (register === undefined) trace.slots[frame]!.add(slot!);
+    else trace.add(register, frame);
+  }
+}
+
+/** Marks what is traced in a checkpoint, and goes on with what was not marked there before. */
+function markIn(state: State, trace: Trace): boolean {
+  let changed = false;
+  for (let index = 0; index <= trace.frame && index < state.frames.length; index++) {
+    const frame = state.frames[index]!;
+    let fresh = 0;
+    for (let register = 0; register < 10; register++) {
+      const bit = 1 << register;
+      if ((trace.registers[index]! & bit) === 0) continue;
+      if (frame.registers[register]!.type !== 'scalar' || (frame.preciseRegisters & bit) !== 0) continue;
+      fresh |= bit;
+    }
+    trace.registers[index] = fresh;
+    frame.preciseRegisters |= fresh;
+    changed ||= fresh !== 0;
+    for (const slot of trace.slots[index]!) {
+      const known = frame.stack[slot];
+      if (known === undefined || !isSpilledScalar(known) || frame.preciseSlots?.has(slot) === true) {
+        trace.slots[index]!.delete(slot);
+        continue;
+      }
+      frame.preciseSlots ??= new Set();
+      frame.preciseSlots.add(slot);
+      changed = true;
+    }
+  }
+  return changed;
+}
+
+function markEverything(from: State): void {
+  for (let state = from.parent; state !== undefined; state = state.parent) {
+    for (const frame of state.frames) {
+      frame.registers.forEach((register, number) => {
+        if (register.type === 'scalar') frame.preciseRegisters |= 1 << number;
+      });
+      frame.stack.forEach((slot, number) => {
+        if (isSpilledScalar(slot)) (frame.preciseSlots ??= new Set()).add(number);
+      });
+    }
+  }
+}

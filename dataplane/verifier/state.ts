@@ -1,0 +1,143 @@
+/**
+ * A state of the verifier: what is known of registers, stack and obligations at one point of one path.
+ *
+ * A frame's stack is an array of 8-byte slots, slot 0 is fp-8..fp-1. A slot's bytes have a kind each, 4 bits in
+ * `kinds`, counted downwards as Linux does: byte 0 is the highest address, and bits 28..31 (byte 7) are those of the
+ * address that is a multiple of 8. A register that was spilled begins at byte 7, so that is where to look for it.
+ *
+ *   address   fp-8 … fp-1          kinds   0x7654_3210  (number of the byte whose kind is there)
+ */
+import { NOT_INITIALISED, type RegisterState } from './register.ts';
+
+export const BYTE = { invalid: 0, spill: 1, misc: 2, zero: 3 } as const;
+export type ByteKind = (typeof BYTE)[keyof typeof BYTE];
+
+export const SLOT_BYTES = 8;
+export const ALL_SPILL = 0x1111_1111;
+
+export interface StackSlot {
+  readonly kinds: number;
+  /** Meaningful where byte 7 is a spill. */
+  readonly spilled: RegisterState;
+}
+
+export const EMPTY_SLOT: StackSlot = { kinds: 0, spilled: NOT_INITIALISED };
+
+export const kindAt = (slot: StackSlot, byte: number): ByteKind => ((slot.kinds >>> (4 * byte)) & 0xf) as ByteKind;
+export const isSpilled = (slot: StackSlot): boolean => slot.kinds >>> 28 === BYTE.spill;
+export const isSpilledScalar = (slot: StackSlot): boolean => isSpilled(slot) && slot.spilled.type === 'scalar';
+export const withKind = (kinds: number, byte: number, kind: ByteKind): number => ((kinds & ~(0xf << (4 * byte))) | (kind << (4 * byte))) >>> 0;
+
+/** Why a function runs as a callback, and what its return value has to be. */
+export interface CallbackContext {
+  readonly helper: 'loop' | 'for_each_map_elem' | 'timer' | 'find_vma' | 'user_ringbuf_drain';
+  readonly returns: readonly [number, number];
+  /** Runs later, on its own: its exit ends the path. */
+  readonly asynchronous: boolean;
+}
+
+export class Frame {
+  /** Number of the function, in the order of functions. */
+  readonly subprogram: number;
+  /** Slot of the call. */
+  readonly callSite: number;
+  readonly callback: CallbackContext | undefined;
+  /** How often the callback was entered on this path. */
+  callbackDepth = 0;
+  registers: RegisterState[];
+  stack: StackSlot[] = [];
+  /** Bit per register, and per slot: whether a later decision depended on its value. */
+  preciseRegisters = 0;
+  preciseSlots: Set<number> | undefined;
+
+  constructor(subprogram: number, callSite: number, callback?: CallbackContext) {
+    this.subprogram = subprogram;
+    this.callSite = callSite;
+    this.callback = callback;
+    this.registers = Array.from({ length: 11 }, () => NOT_INITIALISED);
+  }
+
+  copy(): Frame {
+    const copy = new Frame(this.subprogram, this.callSite, this.callback);
+    copy.registers = this.registers.slice();
+    copy.stack = this.stack.slice();
+    copy.callbackDepth = this.callbackDepth;
+    copy.preciseRegisters = this.preciseRegisters;
+    copy.preciseSlots = this.preciseSlots && new Set(this.preciseSlots);
+    return copy;
+  }
+}
+
+/** Which register, or spilled register, is meant. */
+export interface Place {
+  readonly frame: number;
+  readonly register?: number;
+  readonly slot?: number;
+}
+
+/** One instruction on the way from a checkpoint, as far as it matters to backtracking. */
+export interface Step {
+  readonly at: number;
+  /** The instruction before. */
+  readonly previous: number;
+  /** A register was spilled to, or filled from, this stack slot. */
+  readonly stack?: { readonly frame: number; readonly slot: number } | undefined;
+  /** Scalars that the branch here narrowed together. */
+  readonly linked?: readonly Place[] | undefined;
+}
+
+export interface Reference {
+  readonly id: number;
+  /** Slot of the call that acquired it. */
+  readonly acquiredAt: number;
+}
+
+export class State {
+  frames: Frame[] = [];
+  references: readonly Reference[] = [];
+  /** Identity of the lock that is held: register id of the map value. */
+  lock: { readonly id: number; readonly map: string } | undefined;
+  /** Paths that begin here and are not finished. */
+  branches = 1;
+  parent: State | undefined;
+  /** The first instruction after the checkpoint `parent`, and the last one before `this` was made. */
+  first = 0;
+  last = -1;
+  at = 0;
+  history: Step[] = [];
+  callbackUnrollDepth = 0;
+  hits = 0;
+  misses = 0;
+
+  get current(): Frame {
+    return this.frames[this.frames.length - 1]!;
+  }
+
+  copy(): State {
+    const copy = new State();
+    copy.frames = this.frames.map((frame) => frame.copy());
+    copy.references = this.references;
+    copy.lock = this.lock;
+    copy.parent = this.parent;
+    copy.first = this.first;
+    copy.last = this.last;
+    copy.at = this.at;
+    copy.history = this.history.slice();
+    copy.callbackUnrollDepth = this.callbackUnrollDepth;
+    return copy;
+  }
+}
+
+/** Replaces every register and spilled register of all frames for which `change` answers another one. */
+export function changeRegisters(state: State, change: (register: RegisterState) => RegisterState): void {
+  for (const frame of state.frames) {
+    const { registers, stack } = frame;
+    for (let number = 0; number < registers.length; number++) registers[number] = change(registers[number]!);
+    for (let slot = 0; slot < stack.length; slot++) {
+      const before = stack[slot]!;
+      if (!isSpilled(before)) continue;
+      const spilled = change(before.spilled);
+      if (spilled !== before.spilled) stack[slot] = { kinds: before.kinds, spilled };
+    }
+  }
+}

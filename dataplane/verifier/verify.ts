@@ -1,0 +1,502 @@
+/**
+ * The verifier: whether a program is one that Linux would load, found by following every path through it with what is
+ * known of registers and stack (Linux Documentation/bpf/verifier.rst; kernel/bpf/verifier.c is the behaviour to match).
+ *
+ * Paths are followed depth first. Where paths meet, states are kept, and a path ends where an earlier state covers its
+ * own (compare.ts). Global functions are verified by themselves, each from what its BTF says of its arguments.
+ */
+import { checkProgram, type FunctionRange } from '../bpf/check.ts';
+import type { Btf } from '../bpf/btf.ts';
+import type { Instruction } from '../bpf/isa.ts';
+import { jumpTarget } from '../bpf/isa.ts';
+import type { MapSpec, ProgramSpec, ProgramType } from '../bpf/spec.ts';
+import { XdplabError } from '../errors.ts';
+import { HELPER_NAMES, prototypeOf } from '../helpers/index.ts';
+import { alu, negation, signExtendingMove, swap } from './arithmetic.ts';
+import { branch } from './branches.ts';
+import { call, callsBack, checkResources, leaveFunction } from './calls.ts';
+import { coveredBy } from './compare.ts';
+import { analyseControlFlow, type ControlFlow } from './control-flow.ts';
+import { checkResult } from './exit.ts';
+import { enterGlobal, parametersOf } from './global-function.ts';
+import { atomic, loadFrom, storeTo } from './memory.ts';
+import { Precision } from './precision.ts';
+import { Refused, refuse, type RefusalErrno } from './refusal.ts';
+import { constantRegister, NOT_INITIALISED, pointer, scalarRegister, withFacts, type RegisterState } from './register.ts';
+import { unknownOfBytes } from './scalar.ts';
+import { changeRegisters, Frame, isSpilled, State } from './state.ts';
+import { checkStackDepth } from './subprograms.ts';
+import { Walk, type Policy, type Subprogram } from './walk.ts';
+
+export interface VerifyOptions {
+  /** By the names that instructions use. */
+  readonly maps: ReadonlyMap<string, MapSpec>;
+  /** The object's types: global functions and their arguments. */
+  readonly btf?: Btf | undefined;
+  /** Where the section does not say it. */
+  readonly type?: ProgramType;
+  /** Without CAP_PERFMON: pointers stay secret. */
+  readonly unprivileged?: boolean;
+}
+
+export interface Refusal {
+  readonly slot: number;
+  readonly errno: RefusalErrno;
+  /** As Linux spells it. */
+  readonly message: string;
+  /** Slots of the path that led here, the last ones first to last. */
+  readonly path: readonly number[];
+  /** What was known of the registers. */
+  readonly registers: readonly RegisterState[];
+}
+
+export interface VerifierReport {
+  readonly accepted: boolean;
+  readonly refusal?: Refusal;
+  readonly instructionsProcessed: number;
+  readonly totalStates: number;
+  readonly peakStates: number;
+  /** Deepest stack of each function in bytes. */
+  readonly stackBytes: readonly number[];
+  readonly elapsedNs: number;
+  /** By slot: 1 where some path went. What no path reached is dead code. */
+  readonly reached: Uint8Array;
+}
+
+const MAX_PROCESSED = 1_000_000;
+const MAX_PENDING = 8192;
+const MAX_HISTORY = 40;
+const PATH_SHOWN = 4096;
+const POINT = { prune: 1, jump: 2, force: 4 } as const;
+
+/** A path to follow later. */
+interface Pending {
+  readonly state: State;
+  readonly at: number;
+  readonly previous: number;
+}
+
+export function verifyProgram(spec: ProgramSpec, options: VerifyOptions): VerifierReport {
+  const started = performance.now();
+  const type = spec.type ?? options.type;
+  if (type === undefined) throw new XdplabError('ERR_OBJECT', `program '${spec.name}': section '${spec.section}' does not say the program's type; say it with --type`);
+  const verifier = new Verifier(spec, type, options);
+  const refusal = verifier.run();
+  return { accepted: refusal === undefined, ...(refusal === undefined ? {} : { refusal }), ...verifier.statistics(), elapsedNs: Math.round((performance.now() - started) * 1e6) };
+}
+
+class Verifier {
+  readonly #spec: ProgramSpec;
+  readonly #type: ProgramType;
+  readonly #options: VerifyOptions;
+  readonly #reached: Uint8Array;
+  #walk: Walk | undefined;
+  #flow!: ControlFlow;
+  #pending: Pending[] = [];
+  /** By slot: states kept there. */
+  #explored: (State[] | undefined)[] = [];
+  #processed = 0;
+  #jumps = 0;
+  #processedAtState = 0;
+  #jumpsAtState = 0;
+  #states = 0;
+  #kept = 0;
+  #peak = 0;
+  /** Loops that came back to a state whose paths were not finished: what mattered there is not all known. */
+  readonly #openLoops = new Set<number>();
+
+  constructor(spec: ProgramSpec, type: ProgramType, options: VerifyOptions) {
+    this.#spec = spec;
+    this.#type = type;
+    this.#options = options;
+    this.#reached = new Uint8Array(spec.instructions.length);
+  }
+
+  statistics(): Pick<VerifierReport, 'instructionsProcessed' | 'totalStates' | 'peakStates' | 'stackBytes' | 'reached'> {
+    return { instructionsProcessed: this.#processed, totalStates: this.#states, peakStates: this.#peak, stackBytes: this.#walk?.stackBytes ?? [], reached: this.#reached };
+  }
+
+  run(): Refusal | undefined {
+    try {
+      const ranges = this.#checkStructure();
+      const walk = this.#begin(ranges);
+      this.#walk = walk;
+      const verified = new Set<number>();
+      this.#verifyFunction(walk, walk.subprograms[0]!);
+      for (let more = true; more; ) {
+        more = false;
+        for (const subprogram of walk.subprograms) {
+          if (!subprogram.global || subprogram.index === 0 || verified.has(subprogram.index) || !walk.calledGlobals.has(subprogram.index)) continue;
+          verified.add(subprogram.index);
+          more = true;
+          this.#verifyFunction(walk, subprogram);
+        }
+      }
+      this.#checkStackDepth(walk);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      return this.#refusal(error);
+    }
+  }
+
+  #refusal({ errno, message }: Refused): Refusal {
+    const walk = this.#walk;
+    if (walk?.state === undefined) return { slot: 0, errno, message, path: [], registers: [] };
+    return { slot: walk.at, errno, message, path: this.#path(walk), registers: walk.frame?.registers.slice() ?? [] };
+  }
+
+  /** The way to the current instruction, newest part only where it is long. */
+  #path(walk: Walk): number[] {
+    const path: number[] = [];
+    let at = walk.at;
+    for (let state: State | undefined = walk.state; state !== undefined && path.length < PATH_SHOWN; state = state.parent) {
+      let left = state.history.length;
+      for (;;) {
+        path.push(at);
+        if (path.length >= PATH_SHOWN || at < 0) break;
+        const step = left > 0 && state.history[left - 1]!.at === at ? state.history[left - 1] : undefined;
+        if (at === state.first && (left === 0 || (left === 1 && step !== undefined))) break;
+        if (step !== undefined) {
+          left--;
+          at = step.previous;
+        } else at--;
+      }
+      at = state.parent?.last ?? -1;
+      if (state.parent === undefined || at < 0) break;
+    }
+    return path.reverse();
+  }
+
+  #checkStructure(): readonly FunctionRange[] {
+    try {
+      return checkProgram(this.#spec, { isHelper: () => true, packetLoads: this.#type !== 'xdp', verified: true, helperName: (id) => HELPER_NAMES[id] });
+    } catch (error) {
+      if (error instanceof XdplabError && error.code === 'ERR_PROGRAM') return refuse('EINVAL', error.message);
+      throw error;
+    }
+  }
+
+  #begin(ranges: readonly FunctionRange[]): Walk {
+    const { instructions, functions } = this.#spec;
+    const named = new Map(functions.map((one) => [one.slot, one]));
+    const subprograms: Subprogram[] = ranges.map(({ start, end }, index) => {
+      const declared = named.get(start);
+      const global = index > 0 && declared?.linkage === 'global';
+      return { index, start, end, name: declared?.name ?? `func#${index}`, global, parameters: global ? parametersOf(this.#options.btf, declared.typeId) : undefined };
+    });
+    const helper = (id: number): { changesPacket?: true; callsCallback?: boolean; args?: number } | undefined => {
+      const prototype = prototypeOf(id, this.#type);
+      return prototype === undefined ? undefined : { ...(prototype.changesPacket === true ? { changesPacket: true as const } : {}), callsCallback: callsBack(id), args: prototype.args.length };
+    };
+    this.#flow = analyseControlFlow(instructions, ranges, helper);
+    const policy: Policy = { mayLeakPointers: this.#options.unprivileged !== true };
+    const walk = new Walk(this.#spec, this.#type, this.#options.maps, subprograms, policy);
+    walk.changesPacket = this.#flow.changesPacket;
+    walk.precision = new Precision({
+      instructions,
+      isGlobal: (slot) => walk.subprogramAt.get(slot)?.global === true,
+      callsBack: (slot) => this.#callsBack(slot),
+    });
+    walk.push = (at) => this.#push(walk, walk.state.copy(), at);
+    walk.pushAsynchronous = (callback, context) => {
+      const state = new State();
+      const frame = new Frame(callback.index, -1, context);
+      frame.registers[10] = pointer('fp');
+      state.frames.push(frame);
+      state.first = callback.start;
+      return this.#push(walk, state, callback.start);
+    };
+    return walk;
+  }
+
+  #callsBack(slot: number): boolean {
+    const instruction = this.#spec.instructions[slot];
+    return instruction?.kind === 'call' && instruction.target.kind === 'helper' && callsBack(instruction.target.id);
+  }
+
+  #push(walk: Walk, state: State, at: number): State {
+    if (this.#pending.length >= MAX_PENDING) refuse('EFAULT', `The sequence of ${MAX_PENDING + 1} jumps is too complex.`);
+    this.#pending.push({ state, at, previous: walk.at });
+    if (state.parent !== undefined) state.parent.branches++;
+    return state;
+  }
+
+  #verifyFunction(walk: Walk, subprogram: Subprogram): void {
+    const state = new State();
+    const frame = new Frame(subprogram.index, -1);
+    state.frames.push(frame);
+    frame.registers[10] = pointer('fp');
+    if (subprogram.index === 0) frame.registers[1] = pointer('ctx');
+    else if (subprogram.parameters === undefined) refuse('EINVAL', `Global function ${subprogram.name}() has arguments that its BTF does not describe`);
+    else enterGlobal(walk, frame, subprogram.parameters);
+    state.first = subprogram.start;
+    this.#explored = [];
+    this.#pending = [];
+    walk.state = state;
+    walk.at = subprogram.start;
+    walk.previous = -1;
+    for (;;) {
+      this.#followPath(walk);
+      finished(walk.state);
+      const next = this.#pending.pop();
+      if (next === undefined) return;
+      walk.state = next.state;
+      walk.at = next.at;
+      walk.previous = next.previous;
+    }
+  }
+
+  /** Goes on until the path ends or is covered by an earlier one. */
+  #followPath(walk: Walk): void {
+    const { instructions } = this.#spec;
+    const { points } = this.#flow;
+    for (;;) {
+      const { at, state } = walk;
+      state.at = at;
+      walk.begin();
+      if (++this.#processed > MAX_PROCESSED) refuse('E2BIG', `BPF program is too large. Processed ${this.#processed} insn`);
+      state.last = walk.previous;
+      const point = points[at]!;
+      if ((point & POINT.prune) !== 0 && this.#isCovered(walk, point)) return;
+      if ((point & POINT.jump) !== 0) walk.remember();
+      this.#reached[at] = 1;
+      const next = this.#step(walk, instructions[at]!);
+      if (next === undefined) return;
+      walk.previous = at;
+      walk.at = next;
+    }
+  }
+
+  /** Verifies one instruction. The next slot, or undefined where the program ends. */
+  #step(walk: Walk, instruction: Instruction): number | undefined {
+    const next = walk.at + 1;
+    switch (instruction.kind) {
+      case 'alu':
+        alu(walk, instruction);
+        return next;
+      case 'neg':
+        negation(walk, instruction);
+        return next;
+      case 'movsx':
+        signExtendingMove(walk, instruction);
+        return next;
+      case 'endian':
+        swap(walk, instruction);
+        return next;
+      case 'load_imm64':
+        walk.set(instruction.dst, this.#immediate(walk, instruction));
+        return next + 1;
+      case 'load': {
+        const { dst, src, offset, bytes, signed } = instruction;
+        this.#sameKind(walk, src);
+        walk.set(dst, loadFrom(walk, src, offset, bytes, signed));
+        return next;
+      }
+      case 'store':
+        if (walk.get(instruction.dst).type !== '?') this.#sameKind(walk, instruction.dst);
+        storeTo(walk, instruction.dst, instruction.offset, instruction.bytes, instruction.source);
+        return next;
+      case 'atomic':
+        atomic(walk, instruction);
+        return next;
+      case 'load_packet':
+        this.#packetLoad(walk, instruction);
+        return next;
+      case 'jump':
+        this.#jumps++;
+        return jumpTarget(walk.at, instruction.offset);
+      case 'branch':
+        this.#jumps++;
+        return branch(walk, instruction);
+      case 'call':
+        this.#jumps++;
+        return call(walk, instruction.target);
+      case 'exit':
+        this.#jumps++;
+        return this.#exit(walk);
+      case 'upper':
+        throw new TypeError('the second slot of a 64-bit immediate load was reached: the program was not checked');
+      default:
+        return instruction satisfies never;
+    }
+  }
+
+  #exit(walk: Walk): number | undefined {
+    const { state, frame } = walk;
+    const inner = state.frames.length > 1;
+    if (!inner || frame.callback !== undefined) {
+      const own = frame.callback === undefined || frame.callback.asynchronous ? state.references : state.references.filter(({ acquiredAt }) => this.#within(walk, acquiredAt, frame.subprogram));
+      const [first] = own;
+      if (first !== undefined) refuse('EINVAL', 'BPF_EXIT instruction in main prog would lead to reference leak');
+    }
+    if (!inner) {
+      checkResources(walk, 'BPF_EXIT instruction in main prog');
+      checkResult(walk);
+      return undefined;
+    }
+    return leaveFunction(walk);
+  }
+
+  #within({ subprograms }: Walk, slot: number, index: number): boolean {
+    const { start, end } = subprograms[index]!;
+    return slot >= start && slot < end;
+  }
+
+  readonly #kinds = new Map<number, string>();
+
+  /** One instruction is rewritten in one way: it cannot reach the context on one path and something else on another. */
+  #sameKind(walk: Walk, number: number): void {
+    const { type, nullable } = walk.frame.registers[number]!;
+    const kind = type === 'ctx' || type === 'sock' || type === 'sock_common' || type === 'tcp_sock' ? type : 'memory';
+    if (nullable || type === '?') return;
+    const before = this.#kinds.get(walk.at);
+    if (before === undefined) this.#kinds.set(walk.at, kind);
+    else if (before !== kind) refuse('EINVAL', 'same insn cannot be used with different pointers');
+  }
+
+  #immediate(walk: Walk, { value }: Extract<Instruction, { kind: 'load_imm64' }>): RegisterState {
+    switch (value.kind) {
+      case 'constant':
+        return constantRegister(value.value);
+      case 'map':
+        return pointer('map_ptr', { map: this.#map(value.map) });
+      case 'map_value': {
+        const map = this.#map(value.map);
+        return pointer('map_value', { map, offset: value.offset });
+      }
+      case 'function':
+        if (walk.subprogramAt.get(value.slot)?.global === true) refuse('EINVAL', 'callback function not static');
+        return pointer('func', { frame: value.slot });
+      default:
+        return refuse('EINVAL', 'unrecognized bpf_ld_imm64 insn');
+    }
+  }
+
+  #map(name: string): MapSpec {
+    return this.#options.maps.get(name) ?? refuse('EINVAL', `fd 0 is not pointing to valid bpf_map: ${name}`);
+  }
+
+  #packetLoad(walk: Walk, { bytes, index }: Extract<Instruction, { kind: 'load_packet' }>): void {
+    if (index !== undefined) walk.read(index);
+    checkResources(walk, 'BPF_LD_[ABS|IND]');
+    if (walk.read(6).type !== 'ctx') refuse('EINVAL', "at the time of BPF_LD_ABS|IND R6 != pointer to skb");
+    const { registers } = walk.frame;
+    for (let number = 0; number <= 5; number++) registers[number] = NOT_INITIALISED;
+    registers[0] = bytes === 4 ? scalarRegister(unknownOfBytes(4)) : scalarRegister(unknownOfBytes(bytes));
+  }
+
+  /** Whether an earlier state covers this one; keeps it for later ones where that may help. */
+  #isCovered(walk: Walk, point: number): boolean {
+    const { state, at } = walk;
+    const force = (point & POINT.force) !== 0 || state.history.length > MAX_HISTORY;
+    let add = force || (this.#jumps - this.#jumpsAtState >= 2 && this.#processed - this.#processedAtState >= 8);
+    const kept = (this.#explored[at] ??= []);
+    const live = (frame: number): number => this.#flow.liveRegisters[frame === state.frames.length - 1 ? at : state.frames[frame + 1]!.callSite]!;
+    const callsBackHere = this.#callsBack(at);
+    for (let index = 0; index < kept.length; ) {
+      const old = kept[index]!;
+      let covered = false;
+      let loop = false;
+      if (old.branches > 0) {
+        if (callsBackHere) {
+          if (coveredBy(old, state, 'range', live)) {
+            covered = true;
+            loop = true;
+          }
+        } else if (mayLoop(old, state) && coveredBy(old, state, 'exact', live) && old.callbackUnrollDepth === state.callbackUnrollDepth) {
+          refuse('EINVAL', `infinite loop detected at insn ${at}`);
+        }
+        if (!covered && !force && this.#jumps - this.#jumpsAtState < 20 && this.#processed - this.#processedAtState < 100) add = false;
+      } else {
+        loop = this.#openLoops.has(this.#flow.scc[at]!) && this.#flow.scc[at] !== 0;
+        covered = coveredBy(old, state, loop ? 'range' : 'used', live);
+      }
+      if (covered) {
+        old.hits++;
+        if ((point & POINT.jump) !== 0) walk.remember();
+        walk.precision.propagate(old, state);
+        if (loop) this.#openLoop(state);
+        return true;
+      }
+      if (add) old.misses++;
+      const patience = (point & POINT.force) !== 0 && old.branches > 0 ? 64 : 3;
+      if (old.misses > old.hits * patience + patience) {
+        kept.splice(index, 1);
+        this.#kept--;
+      } else index++;
+    }
+    if (add) this.#keep(walk, kept);
+    return false;
+  }
+
+  /** All loops that this path is in came back before everything about them was known. */
+  #openLoop(state: State): void {
+    for (let parent: State | undefined = state; parent !== undefined; parent = parent.parent) {
+      const scc = this.#flow.scc[parent.at]!;
+      if (scc !== 0) this.#openLoops.add(scc);
+    }
+  }
+
+  #keep(walk: Walk, kept: State[]): void {
+    const { state, at } = walk;
+    this.#states++;
+    this.#peak = Math.max(this.#peak, ++this.#kept);
+    this.#jumpsAtState = this.#jumps;
+    this.#processedAtState = this.#processed;
+    forgetPrecision(state);
+    forgetSingleIds(state);
+    const copy = state.copy();
+    copy.at = at;
+    copy.last = walk.previous;
+    kept.unshift(copy);
+    state.parent = copy;
+    state.first = at;
+    state.history = [];
+    walk.begin();
+  }
+
+  #checkStackDepth(walk: Walk): void {
+    const { instructions } = this.#spec;
+    const error = checkStackDepth({ instructions, functions: walk.subprograms, stackBytes: walk.stackBytes }).error;
+    if (error !== undefined) refuse('EACCES', error);
+  }
+}
+
+/** One path less begins at each checkpoint behind it. */
+function finished(state: State): void {
+  for (let parent = state.parent; parent !== undefined; parent = parent.parent) {
+    if (--parent.branches > 0) return;
+  }
+}
+
+/** Quick look before the whole comparison: the same registers, as far as a loop that never ends would have. */
+function mayLoop(old: State, state: State): boolean {
+  const [before, now] = [old.current, state.current];
+  if (old.frames.length !== state.frames.length) return false;
+  return before.registers.every((register, number) => {
+    const other = now.registers[number]!;
+    return register === other || (register.type === other.type && register.offset === other.offset && register.scalar.value === other.scalar.value && register.scalar.mask === other.scalar.mask && register.scalar.umin === other.scalar.umin && register.scalar.umax === other.scalar.umax);
+  });
+}
+
+function forgetPrecision(state: State): void {
+  for (const frame of state.frames) {
+    frame.preciseRegisters = 0;
+    frame.preciseSlots = undefined;
+  }
+}
+
+/** An id that only one scalar has relates it to nothing. */
+function forgetSingleIds(state: State): void {
+  const seen = new Map<number, number>();
+  const count = (register: RegisterState): void => {
+    if (register.type === 'scalar' && register.id !== 0) seen.set(register.id, (seen.get(register.id) ?? 0) + 1);
+  };
+  for (const frame of state.frames) {
+    frame.registers.forEach(count);
+    for (const slot of frame.stack) if (isSpilled(slot)) count(slot.spilled);
+  }
+  if (seen.size === 0) return;
+  changeRegisters(state, (register) => (register.type === 'scalar' && register.id !== 0 && seen.get(register.id) === 1 ? withFacts(register, { id: 0, delta: false, offset: 0 }) : register));
+}

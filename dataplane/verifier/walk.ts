@@ -1,0 +1,125 @@
+/**
+ * What the rules of the verifier share while a program is walked: the state of the path being followed, and how to
+ * read and change it. The rules themselves are in one file for each kind of instruction.
+ */
+import type { Instruction, Register } from '../bpf/isa.ts';
+import type { MapSpec, ProgramSpec, ProgramType } from '../bpf/spec.ts';
+import type { Parameter } from './global-function.ts';
+import type { Precision } from './precision.ts';
+import { refuse } from './refusal.ts';
+import { isPointer, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
+import { isConstant } from './scalar.ts';
+import { changeRegisters, type CallbackContext, type Frame, type Place, type State } from './state.ts';
+
+export interface Policy {
+  /** CAP_PERFMON: pointers may be read as numbers, and stack bytes that nobody wrote. */
+  readonly mayLeakPointers: boolean;
+}
+
+export interface Subprogram {
+  readonly index: number;
+  readonly name: string;
+  readonly start: number;
+  readonly end: number;
+  readonly global: boolean;
+  /** Of a global function, where BTF says them. */
+  readonly parameters: readonly Parameter[] | undefined;
+}
+
+export class Walk {
+  readonly spec: ProgramSpec;
+  readonly type: ProgramType;
+  readonly maps: ReadonlyMap<string, MapSpec>;
+  readonly policy: Policy;
+  readonly subprograms: readonly Subprogram[];
+  readonly subprogramAt: ReadonlyMap<number, Subprogram>;
+  /** Deepest stack use of each subprogram in bytes. */
+  readonly stackBytes: number[];
+  precision!: Precision;
+  state!: State;
+  /** Starts of functions that may move packets; functions verified by themselves that were called. */
+  changesPacket: ReadonlySet<number> = new Set();
+  readonly calledGlobals = new Set<number>();
+  /** Slot of the instruction being verified, and of the one before on this path. */
+  at = 0;
+  previous = 0;
+  /** Paths to follow later. */
+  push!: (at: number) => State;
+  pushAsynchronous!: (callback: Subprogram, context: CallbackContext) => State;
+  #ids = 0;
+  #historyAt: { readonly state: State; readonly index: number } | undefined;
+
+  constructor(spec: ProgramSpec, type: ProgramType, maps: ReadonlyMap<string, MapSpec>, subprograms: readonly Subprogram[], policy: Policy) {
+    this.spec = spec;
+    this.type = type;
+    this.maps = maps;
+    this.subprograms = subprograms;
+    this.subprogramAt = new Map(subprograms.map((one) => [one.start, one]));
+    this.stackBytes = subprograms.map(() => 0);
+    this.policy = policy;
+  }
+
+  get frame(): Frame {
+    return this.state.current;
+  }
+
+  get instruction(): Instruction {
+    return this.spec.instructions[this.at]!;
+  }
+
+  newId(): number {
+    return ++this.#ids;
+  }
+
+  get(register: Register): RegisterState {
+    return this.frame.registers[register]!;
+  }
+
+  /** The register's state, for an instruction that reads it. */
+  read(register: Register): RegisterState {
+    const found = this.frame.registers[register]!;
+    if (found.type === '?') refuse('EACCES', `R${register} !read_ok`);
+    return found;
+  }
+
+  set(register: Register, state: RegisterState): void {
+    if (register === 10) refuse('EACCES', 'frame pointer is read only');
+    this.frame.registers[register] = state;
+  }
+
+  /** Whether a value has to stay hidden from the program's user. */
+  isSecret(register: RegisterState): boolean {
+    return !this.policy.mayLeakPointers && isPointer(register);
+  }
+
+  /** Gives a scalar that is about to be copied an id, so that what is learnt of one copy is known of the other. */
+  withSharedId(register: RegisterState): RegisterState {
+    if (register.type !== 'scalar') return register;
+    let shared = register;
+    if (shared.delta) shared = withFacts(shared, { id: 0, delta: false, offset: 0 });
+    if (shared.id === 0 && !isConstant(shared.scalar)) shared = withFacts(shared, { id: this.newId() });
+    return shared;
+  }
+
+  /** Remembers the current instruction for backtracking; once, with all that is said about it. */
+  remember(more: { readonly stack?: { readonly frame: number; readonly slot: number }; readonly linked?: readonly Place[] } = {}): void {
+    const { history } = this.state;
+    const mark = this.#historyAt;
+    if (mark !== undefined && mark.state === this.state && mark.index === history.length - 1) {
+      history[mark.index] = { ...history[mark.index]!, ...more };
+      return;
+    }
+    history.push({ at: this.at, previous: this.previous, ...more });
+    this.#historyAt = { state: this.state, index: history.length - 1 };
+  }
+
+  /** A new instruction begins: what was remembered before is about another one. */
+  begin(): void {
+    this.#historyAt = undefined;
+  }
+
+  /** Packets may have moved: nobody knows where they are now. */
+  forgetPackets(): void {
+    changeRegisters(this.state, (register) => (register.type === 'pkt' || register.type === 'pkt_meta' || register.type === 'pkt_end' ? UNKNOWN_SCALAR : register));
+  }
+}
