@@ -1,8 +1,7 @@
 /**
  * What Linux answered to probes of helpers (recorded-probes.ndjson), asked of both engines: the differential test for
- * machines where bpf() is not allowed. Recorded anew, where it is, by
- *
- *     XDPLAB_RECORD=1 npx vitest run tests/engine/kernel/recorded-probes.test.ts
+ * machines where bpf() is not allowed. `npm run record` asks anew, where it is; the file's first line says which
+ * Linux answered. What comes is the same every time, so a difference is a difference of Linux, or of the probes.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
