@@ -40,7 +40,8 @@ const check =
 const row = (programs: Helper['programs'], kind: Kind): Helper => ({
   id: 163,
   name: 'check_mtu',
-  args: ['ctx', 'u32', 'int_out', 'i32', 'u64'],
+  args: ['ctx', 'u32', 'int_inout', 'i32', 'u64'],
+  sizes: [undefined, undefined, 4],
   returns: 'int',
   programs,
   gplOnly: true,

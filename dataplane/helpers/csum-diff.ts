@@ -83,6 +83,7 @@ export const CSUM_DIFF_HELPERS: readonly Helper[] = [
     args: ['memory_or_null', 'size_or_zero', 'memory_or_null', 'size_or_zero', 'u32'],
     returns: 'int',
     programs: TC_AND_XDP_PROGRAMS,
+    packetAccess: true,
     implementation: { kind: 'wasm', emit },
   },
 ];

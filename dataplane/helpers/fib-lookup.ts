@@ -153,7 +153,7 @@ const skbLookup =
 const row = (programs: Helper['programs'], bind: (machine: Machine) => HelperFunction): Helper => ({
   id: 69,
   name: 'fib_lookup',
-  args: ['ctx', 'memory', 'size', 'u32'],
+  args: ['ctx', 'memory_inout', 'size', 'u32'],
   returns: 'int',
   programs,
   gplOnly: true,

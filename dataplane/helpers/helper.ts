@@ -15,29 +15,37 @@ import type { ValueType } from '../wasm/expression.ts';
 import type { FunctionBuilder } from '../wasm/function-builder.ts';
 import type { ModuleBuilder } from '../wasm/module-builder.ts';
 
-/** The argument kinds of Linux's verifier (enum bpf_arg_type), as far as helpers here need them. */
+/**
+ * The argument kinds of Linux's verifier (enum bpf_arg_type), and how many i32 each is. Memory that is called `_out` need
+ * not be initialised, `_inout` has to be; both have to be writable. The other kinds of memory are only read.
+ */
 export const ARGUMENT_KINDS = {
   ctx: 1,
+  ctx_or_null: 1,
   /** Descriptor of a map. */
   map: 1,
   map_key: 1,
   map_value: 1,
+  map_value_or_null: 1,
   /** Where a map operation writes a value. */
   map_value_out: 1,
-  /** Readable bytes; the next argument is their size. */
+  /** Bytes; the next argument is their size, or the row's `sizes` says it. */
   memory: 1,
   memory_or_null: 1,
-  /** Bytes the helper writes; they need not be initialised. */
   memory_out: 1,
+  memory_inout: 1,
+  memory_inout_or_null: 1,
   /** Size of the memory argument before it, at least 1; `size_or_zero` may be 0. */
   size: 1,
   size_or_zero: 1,
   u32: 1,
   i32: 1,
   u64: 2,
+  /** Whatever the register holds, be it nothing (ARG_DONTCARE): only the implementation looks at it. */
+  unchecked: 2,
   /** A subprogram's address. */
   callback: 1,
-  /** Passed to the callback as it is. */
+  /** Passed to the callback as it is: NULL, or an address on the stack. */
   callback_ctx: 2,
   /** A `struct bpf_spin_lock` in a map value. */
   spin_lock: 1,
@@ -45,16 +53,52 @@ export const ARGUMENT_KINDS = {
   /** A ring buffer record, and the reserved size, which must be a constant. */
   ringbuf_record: 1,
   allocated_size: 1,
+  /** Any socket, those that BTF describes too (ARG_PTR_TO_BTF_ID_SOCK_COMMON); `sock_common`: only what helpers and contexts give. */
   socket: 1,
-  /** Where a helper writes one 64-bit or 32-bit number. */
+  sock_common: 1,
+  /** Where one aligned number of 64 or of 32 bits is. */
   long_out: 1,
-  int_out: 1,
+  int_inout: 1,
   const_string: 1,
+  /** A `struct bpf_dynptr` on the stack: one that is set up, one that will be; the latter two on ring buffers. */
+  dynptr: 1,
+  dynptr_out: 1,
+  ringbuf_dynptr: 1,
+  ringbuf_dynptr_out: 1,
+  /** A field for a kernel pointer in a map value, and what is put there. */
+  kptr_slot: 1,
+  kptr_or_null: 1,
+  /** Address of a per-CPU variable of the kernel. */
+  percpu_variable: 1,
+  /** Objects of the kernel that BTF describes: task_struct, cgroup. */
+  task: 1,
+  task_or_null: 1,
+  cgroup_or_null: 1,
 } as const satisfies Record<string, 1 | 2>;
 
 export type ArgumentKind = keyof typeof ARGUMENT_KINDS;
 
-export type ReturnKind = 'int' | 'u32' | 'u64' | 'void' | 'map_value_or_null' | 'ringbuf_record_or_null' | 'socket_or_null' | 'never';
+/** What r0 is. `btf` are pointers to the `struct` that the row names. */
+export type ReturnKind =
+  | 'int'
+  | 'u32'
+  | 'u64'
+  | 'void'
+  | 'map_value'
+  | 'map_value_or_null'
+  | 'ringbuf_record_or_null'
+  /** As long as the `allocated_size` says. */
+  | 'memory_or_null'
+  | 'socket_or_null'
+  | 'sock_common_or_null'
+  | 'tcp_sock_or_null'
+  | 'btf'
+  | 'btf_trusted'
+  | 'btf_or_null'
+  /** The variable that the `percpu_variable` is, on one CPU; read-only. */
+  | 'percpu'
+  | 'percpu_or_null'
+  | 'never';
 
 /** Called with one number per i32; answers by the row's `returns`. */
 export type HelperFunction = (...args: number[]) => number | bigint | void;
@@ -74,7 +118,8 @@ export type HelperImplementation =
   /** Control flow, done by the engine: tail_call. */
   | { readonly kind: 'engine' };
 
-export interface Helper {
+/** What Linux's verifier knows of a helper (struct bpf_func_proto, and the lists in kernel/bpf/verifier.c). */
+export interface HelperPrototype {
   /** enum bpf_func_id. */
   readonly id: number;
   /** Without the `bpf_` prefix. */
@@ -83,9 +128,26 @@ export interface Helper {
   readonly returns: ReturnKind;
   /** Program types that may call it. */
   readonly programs: readonly ProgramType[];
+  /** Bytes of memory arguments that no other argument is the size of, by position. */
+  readonly sizes?: readonly (number | undefined)[];
   /** Its callers' packet pointers are invalid afterwards. */
   readonly changesPacket?: true;
   readonly gplOnly?: true;
+  /** Its memory arguments may be in the packet. */
+  readonly packetAccess?: true;
+  /** Only for programs that may sleep, which none of the types here may. */
+  readonly mightSleep?: true;
+  /** What it returns is a reference that has to be released. */
+  readonly acquires?: true;
+  /** Position of the argument whose reference ends. */
+  readonly releases?: number;
+  /** What it returns is the socket it was given, and held by the same reference. */
+  readonly casts?: true;
+  /** The kernel's structure that it returns a pointer to. */
+  readonly struct?: string;
+}
+
+export interface Helper extends HelperPrototype {
   readonly implementation: HelperImplementation;
 }
 

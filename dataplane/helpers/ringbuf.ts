@@ -44,13 +44,14 @@ function query(f: FunctionBuilder): void {
   emitRingbufQuery(f as FunctionBuilder<'i64'>, f.param(0, 'i32'), what);
 }
 
-function row(id: number, name: string, args: readonly ArgumentKind[], returns: ReturnKind, body: (f: FunctionBuilder, machine: Machine) => void): Helper {
+function row(id: number, name: string, args: readonly ArgumentKind[], returns: ReturnKind, body: (f: FunctionBuilder, machine: Machine) => void, more: Pick<Helper, 'acquires' | 'releases'> = {}): Helper {
   const helper: Helper = {
     id,
     name,
     args,
     returns,
     programs: ANY_PROGRAM,
+    ...more,
     implementation: {
       kind: 'wasm',
       emit: (module, machine) => {
@@ -65,8 +66,8 @@ function row(id: number, name: string, args: readonly ArgumentKind[], returns: R
 
 export const RINGBUF_HELPERS: readonly Helper[] = [
   row(130, 'ringbuf_output', ['map', 'memory', 'size_or_zero', 'u64'], 'int', output),
-  row(131, 'ringbuf_reserve', ['map', 'allocated_size', 'u64'], 'ringbuf_record_or_null', reserve),
-  row(132, 'ringbuf_submit', ['ringbuf_record', 'u64'], 'void', commit(false)),
-  row(133, 'ringbuf_discard', ['ringbuf_record', 'u64'], 'void', commit(true)),
+  row(131, 'ringbuf_reserve', ['map', 'allocated_size', 'u64'], 'ringbuf_record_or_null', reserve, { acquires: true }),
+  row(132, 'ringbuf_submit', ['ringbuf_record', 'u64'], 'void', commit(false), { releases: 0 }),
+  row(133, 'ringbuf_discard', ['ringbuf_record', 'u64'], 'void', commit(true), { releases: 0 }),
   row(134, 'ringbuf_query', ['map', 'u64'], 'u64', query),
 ];

@@ -114,6 +114,6 @@ export const SKB_METADATA_HELPERS: readonly Helper[] = [
   tcHelper(34, 'get_hash_recalc', [], getHash, { returns: 'u32' }),
   tcHelper(41, 'set_hash_invalid', [], setHash),
   tcHelper(48, 'set_hash', ['u32'], setHash),
-  tcHelper(97, 'skb_ecn_set_ce', [], setCongestionExperienced, { programs: SKB_NETWORK_PROGRAMS, changesPacket: true }),
+  tcHelper(97, 'skb_ecn_set_ce', [], setCongestionExperienced, { programs: SKB_NETWORK_PROGRAMS }),
   tcHelper(192, 'skb_set_tstamp', ['u64', 'u32'], setTimestamp),
 ];

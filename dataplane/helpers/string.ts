@@ -10,7 +10,7 @@ export const STRING_HELPERS: readonly Helper[] = [
   {
     id: 165,
     name: 'snprintf',
-    args: ['memory_out', 'size_or_zero', 'const_string', 'memory_or_null', 'size_or_zero'],
+    args: ['memory_inout_or_null', 'size_or_zero', 'const_string', 'memory_or_null', 'size_or_zero'],
     returns: 'int',
     programs: ANY_PROGRAM,
     gplOnly: true,

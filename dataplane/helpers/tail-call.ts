@@ -3,5 +3,5 @@ import type { Helper } from './helper.ts';
 import { ANY_PROGRAM } from './program-sets.ts';
 
 export const TAIL_CALL_HELPERS: readonly Helper[] = [
-  { id: 12, name: 'tail_call', args: ['ctx', 'map', 'u32'], returns: 'void', programs: ANY_PROGRAM, implementation: { kind: 'engine' } },
+  { id: 12, name: 'tail_call', args: ['ctx', 'map', 'u32'], returns: 'void', programs: ANY_PROGRAM, changesPacket: true, implementation: { kind: 'engine' } },
 ];

@@ -106,9 +106,11 @@ const generator = (id: number, family: Family): Helper => ({
   id,
   name: `tcp_raw_gen_syncookie_ipv${family.version}`,
   args: ['memory', 'memory', 'size_or_zero'],
+  sizes: [family.headerBytes],
   returns: 'u64',
   programs: TC_AND_XDP_PROGRAMS,
   gplOnly: true,
+  packetAccess: true,
   implementation: { kind: 'js', bind: generate(family) },
 });
 
@@ -116,9 +118,11 @@ const checker = (id: number, family: Family): Helper => ({
   id,
   name: `tcp_raw_check_syncookie_ipv${family.version}`,
   args: ['memory', 'memory'],
+  sizes: [family.headerBytes, TCP.headerBytes],
   returns: 'int',
   programs: TC_AND_XDP_PROGRAMS,
   gplOnly: true,
+  packetAccess: true,
   implementation: { kind: 'js', bind: check(family) },
 });
 

@@ -40,7 +40,7 @@ export const TRACE_HELPERS: readonly Helper[] = [
   {
     id: 6,
     name: 'trace_printk',
-    args: ['memory', 'size', 'u64', 'u64', 'u64'],
+    args: ['memory', 'size', 'unchecked', 'unchecked', 'unchecked'],
     returns: 'int',
     programs: ANY_PROGRAM,
     gplOnly: true,

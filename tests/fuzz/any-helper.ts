@@ -13,7 +13,7 @@ const RELEASE = 86;
 const ARGUMENTS: readonly Register[] = [1, 2, 3, 4, 5];
 /** These want a type in BTF, which the programs do not have. */
 const TYPED: ReadonlySet<ArgumentKind> = new Set(['callback', 'spin_lock', 'timer', 'socket', 'ringbuf_record']);
-const MEMORY: ReadonlySet<ArgumentKind> = new Set(['memory', 'memory_or_null', 'memory_out']);
+const MEMORY: ReadonlySet<ArgumentKind> = new Set(['memory', 'memory_or_null', 'memory_out', 'memory_inout', 'memory_inout_or_null']);
 
 export function anyHelper(writer: Writer): void {
   const { frame, random } = writer;
@@ -30,9 +30,9 @@ export function anyHelper(writer: Writer): void {
 function argument(writer: Writer, helper: Helper, register: Register, kind: ArgumentKind, size: number): void {
   const { frame, random, code } = writer;
   if (kind === 'ctx') pass(writer, register, { from: frame.get(6).kind === 'context' ? 6 : 10 });
-  else if (kind === 'map') pass(writer, register, { map: random.pick([...FIXED_MAPS.values()].filter((map) => random.chance(0.1) || suits(helper, map.name))) ?? [...FIXED_MAPS.values()][0]! });
+  else if (kind === 'map') pass(writer, register, { map: random.pick([...FIXED_MAPS.values()].filter((map) => !map.name.startsWith('programs') && (random.chance(0.1) || suits(helper, map.name)))) ?? [...FIXED_MAPS.values()][0]! });
   else if (kind === 'memory_or_null' && random.chance(0.2)) pass(writer, register, 0);
-  else if (MEMORY.has(kind) || kind.startsWith('map_') || kind.endsWith('_out') || kind === 'const_string') {
+  else if (MEMORY.has(kind) || kind.startsWith('map_') || /_(in)?out$/.test(kind) || kind === 'const_string') {
     if (!passBytes(writer, register, kind.startsWith('map_') ? 16 : Math.max(8, size))) pass(writer, register, 0);
   } else if (kind === 'size' || kind === 'size_or_zero' || kind === 'allocated_size') {
     const known = random.chance(0.7) || kind === 'allocated_size';
@@ -51,9 +51,8 @@ function argument(writer: Writer, helper: Helper, register: Register, kind: Argu
 function suits({ name }: Helper, map: string): boolean {
   if (name.startsWith('ringbuf')) return map === 'ringbuf';
   if (/push|pop|peek/.test(name)) return map === 'queue';
-  if (name === 'tail_call') return map === 'programs';
   if (name.includes('percpu')) return map.startsWith('percpu');
-  return !['ringbuf', 'queue', 'programs'].includes(map);
+  return !['ringbuf', 'queue'].includes(map);
 }
 
 function after(writer: Writer, { returns, changesPacket }: Helper): void {

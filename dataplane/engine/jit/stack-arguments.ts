@@ -36,18 +36,23 @@ type ArgumentUse = 'none' | 'read' | 'write' | 'callback' | 'kept';
 /** What a helper does with an argument that points to the stack. */
 const ARGUMENT_USE = {
   ctx: 'kept',
+  ctx_or_null: 'kept',
   map: 'kept',
   map_key: 'read',
   map_value: 'read',
+  map_value_or_null: 'read',
   map_value_out: 'write',
   memory: 'read',
   memory_or_null: 'read',
   memory_out: 'write',
+  memory_inout: 'write',
+  memory_inout_or_null: 'write',
   size: 'none',
   size_or_zero: 'none',
   u32: 'none',
   i32: 'none',
   u64: 'none',
+  unchecked: 'none',
   callback: 'none',
   callback_ctx: 'callback',
   spin_lock: 'kept',
@@ -55,16 +60,24 @@ const ARGUMENT_USE = {
   ringbuf_record: 'kept',
   allocated_size: 'none',
   socket: 'kept',
+  sock_common: 'kept',
   long_out: 'write',
-  int_out: 'write',
+  int_inout: 'write',
   const_string: 'read',
+  dynptr: 'kept',
+  dynptr_out: 'kept',
+  ringbuf_dynptr: 'kept',
+  ringbuf_dynptr_out: 'kept',
+  kptr_slot: 'kept',
+  kptr_or_null: 'kept',
+  percpu_variable: 'kept',
+  task: 'kept',
+  task_or_null: 'kept',
+  cgroup_or_null: 'kept',
 } as const satisfies Record<ArgumentKind, ArgumentUse>;
 
 /** The register in which a callback gets the caller's context, by helper. */
 const CONTEXT_PARAMETER: Readonly<Record<string, Register>> = { loop: 2, for_each_map_elem: 4 };
-
-/** Helpers that answer in the memory they read. */
-const ANSWERING: ReadonlySet<string> = new Set(['fib_lookup']);
 
 /** Helpers that follow addresses among the numbers they print: `%s`. */
 const PRINTING: ReadonlySet<string> = new Set(['trace_printk', 'trace_vprintk', 'snprintf']);
@@ -80,14 +93,16 @@ function reach(helper: Helper, index: number, state: State, program: ProgramModu
     }
     case 'memory':
     case 'memory_or_null':
-    case 'memory_out': {
+    case 'memory_out':
+    case 'memory_inout':
+    case 'memory_inout_or_null': {
       const sized = helper.args[index + 1] === 'size' || helper.args[index + 1] === 'size_or_zero';
       const size = sized ? state[index + 2] : undefined;
       return size?.kind === 'constant' ? Number(BigInt.asUintN(32, size.value)) : undefined;
     }
     case 'long_out':
       return 8;
-    case 'int_out':
+    case 'int_inout':
       return 4;
     default:
       return undefined;
@@ -116,7 +131,7 @@ function helperArguments(helper: Helper, state: State, program: ProgramModule): 
   const found: StackArgument[] = [];
   for (const [index, kind] of helper.args.entries()) {
     const known = state[index + 1]!;
-    const use = kind === 'memory' && ANSWERING.has(helper.name) ? 'write' : ARGUMENT_USE[kind];
+    const use = ARGUMENT_USE[kind];
     if (use === 'none' || !isOfStack(known)) continue;
     if (use === 'kept') return undefined;
     if (use === 'callback') {

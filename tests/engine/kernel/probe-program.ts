@@ -55,7 +55,7 @@ const NOT_COMPARABLE: Readonly<Record<string, string>> = {
   fib_lookup: 'the routes are those of the system',
 };
 
-const BUFFER_KINDS: readonly ArgumentKind[] = ['memory', 'memory_out', 'int_out', 'map_key', 'map_value', 'map_value_out'];
+const BUFFER_KINDS: readonly ArgumentKind[] = ['memory', 'memory_out', 'memory_inout', 'memory_inout_or_null', 'int_inout', 'map_key', 'map_value', 'map_value_out'];
 const SIMPLE: readonly ArgumentKind[] = [...BUFFER_KINDS, 'ctx', 'u32', 'i32', 'u64', 'memory_or_null', 'size', 'size_or_zero'];
 
 /** The helpers of a program type that can be probed: their arguments are the context, numbers, bytes, one of the maps. */
