@@ -3,7 +3,7 @@ import type { Register } from '../../dataplane/bpf/isa.ts';
 import type { MapSpec } from '../../dataplane/bpf/spec.ts';
 import { HELPERS } from '../../dataplane/helpers/index.ts';
 import { immediate } from './constants.ts';
-import { DIRECT_MAP, PROGRAM_MAP, QUEUE_MAP, RINGBUF_MAP, VALUE_MAPS } from './fixed-maps.ts';
+import { DIRECT_MAP, PROGRAM_MAPS, QUEUE_MAP, RINGBUF_MAP, VALUE_MAPS } from './fixed-maps.ts';
 import { NOTHING, SCALAR, type Held, type Memory } from './frame.ts';
 import { contextRegister } from './memory-units.ts';
 import { alu, bound, compare, imm, isCareless, leave, mov, reg, scalar, type Writer } from './writer.ts';
@@ -76,7 +76,7 @@ export function lookup(writer: Writer): void {
   const value: Held = { kind: 'memory', region: 'value', low: 0, high: map.valueBytes };
   call(writer, 'map_lookup_elem', value);
   checkNull(writer);
-  if (random.chance(0.6)) {
+  if (frame.get(0).kind === 'memory' && random.chance(0.6)) {
     const kept = frame.writable().filter((register) => register >= 6);
     if (kept.length === 0) return;
     const dst = random.pick(kept);
@@ -98,7 +98,7 @@ export function checkNull(writer: Writer): void {
   if (isCareless(writer)) return;
   const on = code.label();
   if (writer.owes > 0) {
-    frame.set(0, SCALAR);
+    frame.set(0, NOTHING);
     return;
   }
   switch (random.below(3)) {
@@ -277,7 +277,7 @@ export function tailCall(writer: Writer): void {
   if (frame.get(6).kind !== 'context' || frame.reserved.has(0) || writer.owes > 0) return;
   clearArguments(writer);
   pass(writer, 1, { from: 6 });
-  pass(writer, 2, { map: PROGRAM_MAP });
+  pass(writer, 2, { map: writer.type === 'xdp' ? PROGRAM_MAPS.xdp : PROGRAM_MAPS.sched_cls });
   pass(writer, 3, random.below(6));
   call(writer, 'tail_call', NOTHING);
 }

@@ -7,9 +7,20 @@ import type { Mismatch } from './agreement.ts';
 const NAMES: Names = { helper: (id) => HELPERS.find((helper) => helper.id === id)?.name };
 
 export function caseText({ kind, group, spec, linux, ours }: Mismatch, seed: number): string {
-  return [`# ${kind}: ${group} (seed ${seed})`, `# ours: ${ours.replaceAll('\n', '\n#   ')}`, `-- type ${spec.type}`, '-- asm', ...programText(spec), '-- answer', linux, ''].join('\n');
+  const remark = (text: string): string[] => text.split('\n').map((line) => `# ${line}`);
+  return [
+    ...remark(`${kind}: ${group}`),
+    ...remark(`ours: ${ours}`),
+    `a program of seed ${seed} is ${linux === 'accepted' ? 'taken' : 'refused'}`,
+    `-- type ${spec.type}`,
+    '-- asm',
+    ...programText(spec),
+    '-- answer',
+    linux,
+    '',
+  ].join('\n');
 }
 
 export function programText({ instructions }: ProgramSpec): string[] {
-  return instructions.flatMap((instruction, slot) => (instruction.kind === 'upper' ? [] : [`${String(slot).padStart(4)}: ${disassembleInstruction(instruction, slot, NAMES)}`]));
+  return instructions.flatMap((instruction, slot) => (instruction.kind === 'upper' ? [] : [disassembleInstruction(instruction, slot, NAMES)]));
 }

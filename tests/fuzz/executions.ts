@@ -15,7 +15,7 @@ import { createMap, type BpfMap } from '../../dataplane/maps/bpf-map.ts';
 import { MAP_TYPES } from '../../dataplane/maps/index.ts';
 import { u32Bytes } from '../../dataplane/maps/slot-array.ts';
 import { valueStride } from '../../dataplane/maps/map.ts';
-import { FIXED_MAPS, PROGRAM_MAP, QUEUE_MAP, RINGBUF_MAP } from './fixed-maps.ts';
+import { FIXED_MAPS, QUEUE_MAP, RINGBUF_MAP } from './fixed-maps.ts';
 import type { Random } from './random.ts';
 
 /** What maps here and in the kernel have in common. */
@@ -111,7 +111,7 @@ function packetOf(random: Random): Uint8Array {
 function reset(maps: ReadonlyMap<string, LiveMap>, bytes: Uint8Array): void {
   for (const [name, map] of maps) {
     const spec = FIXED_MAPS.get(name)!;
-    if (spec === PROGRAM_MAP) continue;
+    if (name.startsWith('programs')) continue;
     if (spec === RINGBUF_MAP) {
       for (const record of map.records()) void record;
     } else if (spec === QUEUE_MAP) {
@@ -138,7 +138,7 @@ function reset(maps: ReadonlyMap<string, LiveMap>, bytes: Uint8Array): void {
 function describe(output: TestRunOutput, maps: ReadonlyMap<string, LiveMap>): string {
   const contents = Array.from(maps, ([name, map]) => {
     const spec = FIXED_MAPS.get(name)!;
-    if (spec === PROGRAM_MAP) return name;
+    if (name.startsWith('programs')) return name;
     if (spec === RINGBUF_MAP) return `${name}=${Array.from(map.records(), hex).join(',')}`;
     if (spec === QUEUE_MAP) {
       const values: string[] = [];

@@ -20,7 +20,7 @@ export const VALUE_MAPS: readonly MapSpec[] = [
 export const DIRECT_MAP = map('one', 'array', 4, 128, 1);
 export const QUEUE_MAP = map('queue', 'queue', 0, 16, 16);
 export const RINGBUF_MAP = map('ringbuf', 'ringbuf', 0, 0, 4096);
-/** Empty. */
-export const PROGRAM_MAP = map('programs', 'prog_array', 4, 4, 4);
+/** Empty, and one for each type: Linux remembers whose programs a map is for. */
+export const PROGRAM_MAPS = { xdp: map('programs_xdp', 'prog_array', 4, 4, 4), sched_cls: map('programs_tc', 'prog_array', 4, 4, 4) } as const;
 
-export const FIXED_MAPS: ReadonlyMap<string, MapSpec> = new Map([...VALUE_MAPS, DIRECT_MAP, QUEUE_MAP, RINGBUF_MAP, PROGRAM_MAP].map((spec) => [spec.name, spec]));
+export const FIXED_MAPS: ReadonlyMap<string, MapSpec> = new Map([...VALUE_MAPS, DIRECT_MAP, QUEUE_MAP, RINGBUF_MAP, ...Object.values(PROGRAM_MAPS)].map((spec) => [spec.name, spec]));

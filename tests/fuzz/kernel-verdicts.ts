@@ -4,7 +4,9 @@
  * when a thousand of them wait (Linux.closeProgram).
  */
 import { encodeInstructions } from '../../dataplane/bpf/encode.ts';
-import type { MapSpec, ProgramSpec } from '../../dataplane/bpf/spec.ts';
+import type { Instruction } from '../../dataplane/bpf/isa.ts';
+import type { FunctionSpec, MapSpec, ProgramSpec } from '../../dataplane/bpf/spec.ts';
+import { BtfImage } from '../../dataplane/engine/kernel/btf-image.ts';
 import { createKernelMap, type KernelMap } from '../../dataplane/engine/kernel/kernel-map.ts';
 import { LOG_LEVEL, loadKernelProgram, KernelProgram } from '../../dataplane/engine/kernel/kernel-program.ts';
 import { KernelRefusal, PAGE_BYTES, errnoText, openLinux, type PinnedMemory } from '../../dataplane/engine/kernel/linux.ts';
@@ -23,6 +25,9 @@ export class KernelStuck extends Error {}
 const SLOT_BYTES = 8;
 const PROGRAM_BYTES = 4096 * SLOT_BYTES;
 const TYPES: Readonly<Record<string, number>> = { sched_cls: 3, xdp: 6 };
+/** struct bpf_func_info, behind the license. */
+const FUNCTIONS_AT = 64;
+const FUNCTION_BYTES = 8;
 const MOST_OPEN = 64;
 const REST_MS = 30;
 const PATIENCE_MS = 2000;
@@ -35,12 +40,19 @@ export class KernelVerdicts {
   readonly #linux = openLinux();
   readonly #memory: PinnedMemory = this.#linux.allocate(PAGE_BYTES + PROGRAM_BYTES);
   readonly #maps = new Map<string, KernelMap>();
+  /** Every function is `int function(void)`, and static. */
+  readonly #image = new BtfImage(undefined, []);
+  readonly #btf: number;
   #open: KernelProgram[] = [];
   /** Programs that were loaded, and those that were accepted. */
   loaded = 0;
   accepted = 0;
 
   constructor(maps: Iterable<MapSpec>) {
+    const types = this.#image.bytes();
+    this.#memory.bytes.set(types, PAGE_BYTES);
+    this.#btf = this.#linux.open('btf_load', { btf: this.#memory.address + PAGE_BYTES, btf_size: types.length });
+    if (this.#btf < 0) throw new KernelRefusal('ERR_BTF', this.#btf, 'the types of random programs are refused');
     this.#memory.bytes.set(new TextEncoder().encode('GPL\0'));
     for (const spec of maps) {
       const map = createKernelMap(this.#linux, spec);
@@ -56,7 +68,7 @@ export class KernelVerdicts {
 
   verdict(spec: ProgramSpec): KernelVerdict {
     const started = performance.now();
-    const fd = this.#load(encodeInstructions(spec.instructions, (name) => this.#fd(name)), TYPES[spec.type!]!);
+    const fd = this.#load(encodeInstructions(spec.instructions, (name) => this.#fd(name)), TYPES[spec.type!]!, functionStarts(spec.instructions));
     if (performance.now() - started > PATIENCE_MS) this.#probe();
     this.loaded++;
     if (fd < 0) return { accepted: false, errno: errnoText(fd) };
@@ -78,7 +90,9 @@ export class KernelVerdicts {
 
   log(spec: ProgramSpec): string {
     try {
-      const program = loadKernelProgram(this.#linux, spec, { type: spec.type!, map: (name) => this.#fd(name), logLevel: LOG_LEVEL.path });
+      const functions = functionStarts(spec.instructions).map((slot): FunctionSpec => ({ name: `f${slot}`, slot, typeId: 0, linkage: 'static' }));
+      const options = { type: spec.type!, map: (name: string) => this.#fd(name), logLevel: LOG_LEVEL.path, btf: { image: this.#image, fd: this.#btf } };
+      const program = loadKernelProgram(this.#linux, { ...spec, functions, lines: [] }, options);
       this.#open.push(program);
       return program.log;
     } catch (error) {
@@ -90,6 +104,7 @@ export class KernelVerdicts {
   close(): void {
     this.#closeAll();
     for (const map of this.#maps.values()) map.close();
+    this.#linux.close(this.#btf);
     this.#linux.unmap(this.#memory);
   }
 
@@ -97,14 +112,23 @@ export class KernelVerdicts {
     return this.#maps.get(name)?.fd ?? -1;
   }
 
-  #load(code: Uint8Array, type: number): number {
-    this.#memory.bytes.set(code, PAGE_BYTES);
-    return this.#linux.open('prog_load', { prog_type: type, insn_cnt: code.length / SLOT_BYTES, insns: this.#memory.address + PAGE_BYTES, license: this.#memory.address });
+  #load(code: Uint8Array, type: number, starts: readonly number[]): number {
+    const { address, bytes, view } = this.#memory;
+    bytes.set(code, PAGE_BYTES);
+    const id = this.#image.functionId({ name: '', slot: 0, typeId: 0, linkage: 'static' });
+    for (const [at, start] of starts.entries()) {
+      view.setUint32(FUNCTIONS_AT + FUNCTION_BYTES * at, start, true);
+      view.setUint32(FUNCTIONS_AT + FUNCTION_BYTES * at + 4, id, true);
+    }
+    return this.#linux.open('prog_load', {
+      prog_type: type, insn_cnt: code.length / SLOT_BYTES, insns: address + PAGE_BYTES, license: address,
+      prog_btf_fd: this.#btf, func_info: address + FUNCTIONS_AT, func_info_rec_size: FUNCTION_BYTES, func_info_cnt: starts.length,
+    });
   }
 
   #probe(): void {
     const started = performance.now();
-    const fd = this.#load(SMALLEST, TYPES['xdp']!);
+    const fd = this.#load(SMALLEST, TYPES['xdp']!, [0]);
     const elapsedMs = performance.now() - started;
     if (fd >= 0) this.#linux.closeProgram(fd);
     if (elapsedMs > PATIENCE_MS) throw new KernelStuck(`the kernel takes ${Math.round(elapsedMs)} ms to load the smallest program; no more are loaded: see "ps -eo pid,wchan" for what waits in bpf_prog_pack_alloc`);
@@ -118,6 +142,16 @@ export class KernelVerdicts {
     Atomics.wait(PAUSE, 0, 0, REST_MS);
     this.#probe();
   }
+}
+
+/** Whatever is called, or named as a callback, is a function to Linux. */
+export function functionStarts(instructions: readonly Instruction[]): number[] {
+  const starts = new Set([0]);
+  for (const each of instructions) {
+    if (each.kind === 'call' && each.target.kind === 'subprogram') starts.add(each.target.slot);
+    if (each.kind === 'load_imm64' && each.value.kind === 'function') starts.add(each.value.slot);
+  }
+  return [...starts].filter((slot) => slot >= 0 && slot < instructions.length).toSorted((a, b) => a - b);
 }
 
 function lastLine(log: string): string {

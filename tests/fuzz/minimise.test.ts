@@ -18,7 +18,7 @@ const PROGRAM = `
 const { instructions, labels } = assemble(PROGRAM.replace('call sub', 'call pc+1'));
 const SPEC = programSpecOf(instructions, 'xdp', [0, labels.get('sub')!].map((slot) => ({ name: `f${slot}`, slot, typeId: 0, linkage: 'static' })));
 
-const text = (spec: typeof SPEC): string[] => programText(spec).map((line) => line.replace(/^ *\d+: /, ''));
+const text = (spec: typeof SPEC): string[] => programText(spec);
 
 test('what is left out takes branches, calls and functions with it', () => {
   const shorter = deleteSlots(SPEC, [3]);

@@ -25,7 +25,7 @@ export function readObjectPrograms(root: string): ObjectPrograms {
     for (const map of spec.maps.values()) maps.push({ ...plain(map), name: named(map.name) });
     for (const program of spec.programs.values()) {
       if (program.type !== 'xdp' && program.type !== 'sched_cls') continue;
-      programs.push({ ...program, instructions: program.instructions.map((each) => renamed(each, named)), functions: program.functions.map((each) => ({ ...each, typeId: 0, linkage: 'static' })), lines: [] });
+      programs.push({ ...program, instructions: program.instructions.map((each) => renamed(each, named)), functions: program.functions.map((each) => ({ ...each, typeId: 0, linkage: 'static' })), lines: [], license: 'GPL' });
     }
   }
   return { programs, maps };
