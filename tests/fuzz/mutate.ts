@@ -17,6 +17,7 @@ export function mutateProgram(random: Random, spec: ProgramSpec): ProgramSpec {
 function mutateOnce(random: Random, spec: ProgramSpec): ProgramSpec {
   const { instructions } = spec;
   const slots = [...instructions.keys()].filter((slot) => instructions[slot]!.kind !== 'upper');
+  if (slots.length < 2) return spec;
   const slot = random.pick(slots);
   const instruction = instructions[slot]!;
   switch (random.below(10)) {
