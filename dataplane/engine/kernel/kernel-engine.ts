@@ -70,7 +70,8 @@ export class KernelEngine implements Engine {
   readonly #skb = new Uint8Array(SK_BUFF.publicSize);
   /** Where a next hop is put for bpf_redirect_neigh. */
   readonly #nextHop: number;
-  readonly #refusals = new Map<string, number>();
+  /** Runs that Linux refused, by program, and what it said of the first. */
+  readonly #refusals = new Map<Program, { runs: number; readonly first: string }>();
 
   /** ERR_PRIVILEGE where this process may not. */
   constructor(machine: Machine) {
@@ -84,7 +85,7 @@ export class KernelEngine implements Engine {
   }
 
   get remarks(): readonly string[] {
-    const refused = Array.from(this.#refusals, ([message, runs]) => `${runs} ${runs === 1 ? 'run was' : 'runs were'} not made: ${message}.`);
+    const refused = Array.from(this.#refusals, ([{ spec }, { runs, first }]) => `${runs} ${runs === 1 ? 'run' : 'runs'} of ${spec.name} stopped at once; the first: ${first}.`);
     return [`Programs ran in Linux ${release()} by BPF_PROG_TEST_RUN: ${LIMITS}.`, ...refused];
   }
 
@@ -160,7 +161,9 @@ export class KernelEngine implements Engine {
       return BigInt.asUintN(64, BigInt(code));
     } catch (error) {
       if (!(error instanceof KernelRefusal)) throw error;
-      this.#refusals.set(error.message, (this.#refusals.get(error.message) ?? 0) + 1);
+      const refusals = this.#refusals.get(program) ?? { runs: 0, first: error.message };
+      refusals.runs++;
+      this.#refusals.set(program, refusals);
       this.#machine.setCell(CPU_BLOCK.fault, FAULT.unsupported);
       return 0n;
     }
