@@ -177,6 +177,7 @@ export function storeTo(walk: Walk, number: Register, offset: number, bytes: Acc
   const stored: Stored = source.kind === 'register' ? { register: source.register } : { immediate: source.value };
   const value = stored.register === undefined ? undefined : walk.read(stored.register);
   const register = walk.read(number);
+  if (register.type !== 'fp') walk.liveness.write(undefined);
   write(walk, number, register, offset, bytes, value, stored);
 }
 
@@ -262,6 +263,7 @@ export function atomic(walk: Walk, instruction: Extract<Instruction, { kind: 'at
   checkAlignment(register, offset, bytes, true);
   loadFrom(walk, dst, offset, bytes, false);
   write(walk, dst, walk.read(dst), offset, bytes, undefined, {});
+  walk.liveness.write(undefined);
   if (op === 'cmpxchg') walk.set(0, fromMemory(bytes, false));
   else if (fetch) walk.set(src, fromMemory(bytes, false));
 }

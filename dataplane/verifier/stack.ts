@@ -55,6 +55,7 @@ function writeAt(walk: Walk, frame: Frame, frameNumber: number, offset: number, 
   growTo(walk, frame, offset);
   const slot = slotOf(offset);
   const before = frame.stack[slot]!;
+  walk.liveness.write(frame === walk.frame && bytes === SLOT_BYTES ? slot : undefined);
   const { mayLeakPointers } = walk.policy;
   if (!mayLeakPointers && isSpilled(before) && !isSpilledScalar(before) && bytes !== SLOT_BYTES) refuse('EACCES', 'attempt to corrupt spilled pointer on stack');
   const aligned = (offset & 7) === 0;
@@ -111,6 +112,7 @@ function writeSomewhere(walk: Walk, frame: Frame, pointer: RegisterState, offset
   const least = pointer.offset + offset + Number(pointer.scalar.smin);
   const end = pointer.offset + offset + Number(pointer.scalar.smax) + bytes;
   growTo(walk, frame, least);
+  walk.liveness.write(undefined);
   const zero = value === undefined ? immediate === 0 : isKnownZero(value);
   let marked = false;
   for (let at = least; at < end; at++) {
@@ -140,6 +142,7 @@ export function readStack(walk: Walk, pointer: RegisterState, offset: number, by
   growTo(walk, frame, at);
   const slot = slotOf(at);
   const found = frame.stack[slot]!;
+  walk.liveness.read(pointer.frame, slot, slot);
   if (!isSpilled(found)) {
     checkReadable(walk, found, at, bytes);
     return readBytes(frame, at, bytes);
@@ -201,6 +204,7 @@ function readSomewhere(walk: Walk, frame: Frame, pointer: RegisterState, offset:
 export function checkStackBytes(walk: Walk, frame: Frame, pointer: RegisterState, least: number, bytes: number, writes: boolean, number?: number): void {
   if (bytes <= 0) return;
   growTo(walk, frame, least);
+  if (!writes) walk.liveness.read(pointer.frame, slotOf(least + bytes - 1), slotOf(least));
   for (let at = least; at < least + bytes; at++) {
     const slot = slotOf(at);
     const found = frame.stack[slot]!;

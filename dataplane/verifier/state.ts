@@ -106,6 +106,8 @@ export class State {
   at = 0;
   history: Step[] = [];
   callbackUnrollDepth = 0;
+  /** Slots that no path reads were emptied. */
+  cleaned = false;
   hits = 0;
   misses = 0;
 

@@ -24,7 +24,8 @@ import { Precision } from './precision.ts';
 import { Refused, refuse, type RefusalErrno } from './refusal.ts';
 import { constantRegister, NOT_INITIALISED, pointer, scalarRegister, withFacts, type RegisterState } from './register.ts';
 import { unknownOfBytes } from './scalar.ts';
-import { changeRegisters, Frame, isSpilled, State } from './state.ts';
+import { changeRegisters, EMPTY_SLOT, Frame, isSpilled, State } from './state.ts';
+import { StackLiveness } from './stack-liveness.ts';
 import { checkStackDepth } from './subprograms.ts';
 import { Walk, type Policy, type Subprogram } from './walk.ts';
 
@@ -198,6 +199,7 @@ class Verifier {
       isGlobal: (slot) => walk.subprogramAt.get(slot)?.global === true,
       callsBack: (slot) => this.#callsBack(slot),
     });
+    walk.liveness = new StackLiveness(walk, (slot) => this.#callsBack(slot));
     walk.push = (at) => this.#push(walk, walk.state.copy(), at);
     walk.pushAsynchronous = (callback, context) => {
       const state = new State();
@@ -410,6 +412,7 @@ class Verifier {
         if (!covered && !force && this.#jumps - this.#jumpsAtState < 20 && this.#processed - this.#processedAtState < 100) add = false;
       } else {
         loop = this.#openLoops.has(this.#flow.scc[at]!) && this.#flow.scc[at] !== 0;
+        if (!loop && !old.cleaned) this.#clean(walk, old);
         covered = coveredBy(old, state, loop ? 'range' : 'used', live);
       }
       if (covered) {
@@ -428,6 +431,12 @@ class Verifier {
     }
     if (add) this.#keep(walk, kept);
     return false;
+  }
+
+  /** All paths from here are known, so slots that none of them read say nothing. */
+  #clean(walk: Walk, old: State): void {
+    old.cleaned = true;
+    walk.liveness.forEachDead(old, old.at, (frame, slot) => void (old.frames[frame]!.stack[slot] = EMPTY_SLOT));
   }
 
   /** All loops that this path is in came back before everything about them was known. */

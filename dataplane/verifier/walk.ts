@@ -9,6 +9,7 @@ import type { Precision } from './precision.ts';
 import { refuse } from './refusal.ts';
 import { isPointer, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
 import { isConstant } from './scalar.ts';
+import type { StackLiveness } from './stack-liveness.ts';
 import { changeRegisters, type CallbackContext, type Frame, type Place, type State } from './state.ts';
 
 export interface Policy {
@@ -36,6 +37,7 @@ export class Walk {
   /** Deepest stack use of each subprogram in bytes. */
   readonly stackBytes: number[];
   precision!: Precision;
+  liveness!: StackLiveness;
   state!: State;
   /** Starts of functions that may move packets; functions verified by themselves that were called. */
   changesPacket: ReadonlySet<number> = new Set();
