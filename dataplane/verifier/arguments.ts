@@ -2,7 +2,7 @@
 import type { Register } from '../bpf/isa.ts';
 import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import type { MapSpec } from '../bpf/spec.ts';
-import type { ArgumentKind } from '../helpers/helper.ts';
+import type { ArgumentKind, HelperPrototype } from '../helpers/helper.ts';
 import { specialFields } from '../maps/special-fields.ts';
 import { checkMapRights, checkMapValue, checkPacketRange, checkRegion, checkUnmodified, mayWritePacket } from './memory.ts';
 import { refuse } from './refusal.ts';
@@ -31,45 +31,46 @@ type Check = (walk: Walk, number: Register, register: RegisterState, facts: Call
 
 interface Rule {
   /** Types it may have, in the order Linux names them; any initialised value where absent. */
-  readonly types?: readonly (RegisterType | 'buf' | 'trusted_ptr_' | 'ptr_')[];
+  readonly types?: readonly (RegisterType | 'xdp_sock' | 'buf' | 'trusted_ptr_' | 'ptr_')[];
+  /** Nobody looks at it. */
+  readonly ignored?: true;
   readonly nullAllowed?: true;
   readonly check?: Check;
 }
 
 const MEMORY_TYPES = ['fp', 'pkt', 'pkt_meta', 'map_key', 'map_value', 'mem', 'ringbuf_mem', 'buf', 'trusted_ptr_'] as const;
-const KEY_AND_VALUE_TYPES = ['fp', 'pkt', 'pkt_meta', 'map_key', 'map_value', 'mem', 'ringbuf_mem', 'buf', 'trusted_ptr_'] as const;
+const SOCKET_TYPES = ['sock_common', 'sock', 'tcp_sock', 'xdp_sock'] as const;
 const MAX_VARIABLE_SIZE = 1n << 29n;
 
 const mapOf = (facts: CallFacts): MapSpec => facts.map ?? refuse('EACCES', 'invalid map_ptr to access map->key');
+const memory = (more: Partial<Rule> = {}): Rule => ({ types: MEMORY_TYPES, ...more });
+/** What packet programs hardly use, and what is not followed here. */
+const unknown = (what: string): Rule => ({ types: [], check: () => refuse('EOPNOTSUPP', `${what} are not known to this verifier`) });
 
-const RULES: Readonly<Record<string, Rule>> = {
+const RULES: Readonly<Record<Exclude<ArgumentKind, 'size' | 'size_or_zero'>, Rule>> = {
   ctx: { types: ['ctx'] },
-  map: {
-    types: ['map_ptr'],
-    check: (_walk, _number, register, facts) => {
-      facts.map = register.map;
-      facts.mapUid = register.mapUid;
-    },
-  },
-  map_key: {
-    types: KEY_AND_VALUE_TYPES,
+  ctx_or_null: { types: ['ctx'], nullAllowed: true },
+  map: { types: ['map_ptr'], check: (_walk, number, register, facts) => mapArgument(number, register, facts) },
+  map_key: memory({
     check: (walk, number, register, facts) => {
       checkHelperMemory(walk, number, mapOf(facts).keyBytes, 'read', false);
       facts.constantKey = constantKey(walk, register, mapOf(facts).keyBytes);
     },
-  },
-  map_value: { types: KEY_AND_VALUE_TYPES, check: (walk, number, _register, facts) => checkHelperMemory(walk, number, mapOf(facts).valueBytes, 'read', false) },
-  map_value_out: {
-    types: KEY_AND_VALUE_TYPES,
-    check: (walk, number, _register, facts) => fill(walk, number, mapOf(facts).valueBytes, facts),
-  },
-  memory: { types: MEMORY_TYPES },
-  memory_or_null: { types: MEMORY_TYPES, nullAllowed: true },
-  memory_out: { types: MEMORY_TYPES },
-  memory_out_or_null: { types: MEMORY_TYPES, nullAllowed: true },
+  }),
+  map_value: memory({ check: (walk, number, _register, facts) => checkHelperMemory(walk, number, mapOf(facts).valueBytes, 'read', false) }),
+  map_value_or_null: memory({ nullAllowed: true, check: (walk, number, _register, facts) => checkHelperMemory(walk, number, mapOf(facts).valueBytes, 'read', false) }),
+  map_value_out: memory({ check: (walk, number, _register, facts) => fill(walk, number, mapOf(facts).valueBytes, facts) }),
+  memory: memory(),
+  memory_or_null: memory({ nullAllowed: true }),
+  memory_out: memory(),
+  memory_inout: memory(),
+  memory_inout_or_null: memory({ nullAllowed: true }),
+  long_out: memory(),
+  int_inout: memory(),
   u32: {},
   i32: {},
   u64: {},
+  unchecked: { ignored: true },
   callback: { types: ['func'], check: (walk, _number, register, facts) => void (facts.callback = walk.subprogramAt.get(register.frame)) },
   callback_ctx: { types: ['fp'], nullAllowed: true },
   spin_lock: { types: ['map_value', 'ptr_'] },
@@ -83,42 +84,64 @@ const RULES: Readonly<Record<string, Rule>> = {
       walk.precision.markRegister(walk.state, number);
     },
   },
-  socket: { types: ['sock_common', 'sock', 'tcp_sock', 'ptr_'] },
+  socket: { types: [...SOCKET_TYPES, 'ptr_', 'trusted_ptr_'] },
+  sock_common: { types: SOCKET_TYPES },
   const_string: { types: ['map_value'], check: (_walk, number, register) => constantString(number, register) },
+  dynptr: unknown('dynptrs'),
+  dynptr_out: unknown('dynptrs'),
+  ringbuf_dynptr: unknown('dynptrs'),
+  ringbuf_dynptr_out: unknown('dynptrs'),
+  kptr_slot: unknown('kernel pointers in maps'),
+  kptr_or_null: unknown('kernel pointers in maps'),
+  percpu_variable: unknown('per-CPU variables of the kernel'),
+  task: unknown('tasks'),
+  task_or_null: unknown('tasks'),
+  cgroup_or_null: unknown('control groups'),
 };
 
 /** Checks the arguments in order. */
-export function checkArguments(walk: Walk, kinds: readonly ArgumentKind[], facts: CallFacts, fixedBytes: readonly (number | undefined)[] = []): void {
-  for (const [index, kind] of kinds.entries()) checkArgument(walk, (index + 1) as Register, kind, kinds[index - 1], facts, fixedBytes[index]);
+export function checkArguments(walk: Walk, prototype: HelperPrototype, facts: CallFacts): void {
+  for (const index of prototype.args.keys()) checkArgument(walk, prototype, index, facts);
 }
 
-function checkArgument(walk: Walk, number: Register, kind: ArgumentKind, before: ArgumentKind | undefined, facts: CallFacts, fixedBytes: number | undefined): void {
-  const register = walk.read(number);
+function checkArgument(walk: Walk, prototype: HelperPrototype, index: number, facts: CallFacts): void {
+  const kind = prototype.args[index]!;
+  const number = (index + 1) as Register;
   if (kind === 'size' || kind === 'size_or_zero') {
-    checkType(number, register, ['scalar']);
-    checkSize(walk, number, register, kind === 'size_or_zero', before ?? 'memory', facts);
+    const size = walk.read(number);
+    checkType(number, size, ['scalar']);
+    checkSize(walk, number, size, kind === 'size_or_zero', prototype.args[index - 1]!, facts);
     return;
   }
-  const rule = RULES[kind]!;
+  const rule = RULES[kind];
+  if (rule.ignored === true) return;
+  const register = walk.read(number);
   if (rule.types === undefined) {
     if (walk.isSecret(register)) refuse('EACCES', `R${number} leaks addr into helper function`);
     return;
   }
-  if (isPacketPointer(register) && !mayAccessPacket(walk)) refuse('EACCES', 'helper access to the packet is not allowed');
+  if (isPacketPointer(register) && (prototype.packetAccess !== true || walk.type === 'socket_filter')) refuse('EACCES', 'helper access to the packet is not allowed');
   if (isKnownZero(register) && rule.nullAllowed === true) return;
-  checkType(number, register, rule.types);
+  if (rule.types.length > 0) checkType(number, register, rule.types);
+  const releases = prototype.releases === index;
+  if (releases && register.type !== 'fp' && register.offset !== 0) refuse('EINVAL', `R${number} must have zero offset when passed to release func or trusted arg to kfunc`);
   checkOffset(register, number);
+  if (releases && register.reference === 0) refuse('EINVAL', `R${number} must be referenced when passed to release function`);
   if (register.reference !== 0) facts.reference = register.reference;
   rule.check?.(walk, number, register, facts);
-  if (fixedBytes !== undefined) {
-    if (kind.includes('out')) fill(walk, number, fixedBytes, facts);
-    else checkHelperMemory(walk, number, fixedBytes, 'read', false);
-  }
+  const bytes = prototype.sizes?.[index];
+  if (bytes === undefined) return;
+  if (kind.endsWith('_out')) fill(walk, number, bytes, facts);
+  else checkHelperMemory(walk, number, bytes, kind.includes('inout') ? 'write' : 'read', false);
 }
 
-/** Socket filters and control group programs hand packets to helpers only for reading. */
-function mayAccessPacket(walk: Walk): boolean {
-  return walk.type !== 'socket_filter';
+/** The map; behind a timer, it has to be the one that the timer is in. */
+function mapArgument(number: Register, register: RegisterState, facts: CallFacts): void {
+  if (facts.map !== undefined && (facts.map !== register.map || facts.mapUid !== register.mapUid)) {
+    refuse('EINVAL', `timer pointer in R1 map_uid=${facts.mapUid} doesn't match map pointer in R${number} map_uid=${register.mapUid}`);
+  }
+  facts.map = register.map;
+  facts.mapUid = register.mapUid;
 }
 
 function checkType(number: Register, register: RegisterState, types: readonly string[]): void {
@@ -140,8 +163,8 @@ function checkSize(walk: Walk, number: Register, register: RegisterState, zeroAl
   if (smin < 0n) refuse('EACCES', `R${number} min value is negative, either use unsigned or 'var &= const'`);
   if (umin === 0n && !zeroAllowed) refuse('EACCES', `R${number} invalid zero-sized read: u64=[${umin},${umax}]`);
   if (umax >= MAX_VARIABLE_SIZE) refuse('EACCES', `R${number} unbounded memory access, use 'var &= const' or 'if (var < const)'`);
-  const writes = memory.startsWith('memory_out');
-  if (writes && isConstant(register.scalar)) fill(walk, address, Number(umax), facts, zeroAllowed);
+  const writes = memory.includes('out');
+  if (memory === 'memory_out' && isConstant(register.scalar)) fill(walk, address, Number(umax), facts, zeroAllowed);
   else checkHelperMemory(walk, address, Number(umax), writes ? 'write' : 'read', zeroAllowed);
   walk.precision.markRegister(walk.state, number);
 }
@@ -230,7 +253,8 @@ function timerAt(number: Register, register: RegisterState, facts: CallFacts): v
   if (field === undefined) refuse('EINVAL', map.btf === undefined ? `map '${map.name}' has to have BTF in order to use bpf_timer` : `map '${map.name}' has no valid bpf_timer`);
   const at = register.offset + Number(register.scalar.value);
   if (at !== field.offset) refuse('EINVAL', `off ${at} doesn't point to 'struct bpf_timer' that is at ${field.offset}`);
-  facts.map ??= map;
+  facts.map = map;
+  facts.mapUid = register.mapUid;
 }
 
 /** Text that nobody can change. */

@@ -9,12 +9,15 @@ import { refuse } from './refusal.ts';
 import { checkGlobalCall } from './global-function.ts';
 import { NOT_INITIALISED, pointer, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
 import { changeRegisters, Frame, type CallbackContext, type State } from './state.ts';
-import { storeByte } from './memory.ts';
+import { programsOnlyRead, storeByte } from './memory.ts';
 import type { Subprogram, Walk } from './walk.ts';
 
 const MAX_FRAMES = 8;
 const CALLER_SAVED: readonly Register[] = [0, 1, 2, 3, 4, 5];
 const HELPER = { map_lookup_elem: 1, tail_call: 12, spin_lock: 93, spin_unlock: 94, ringbuf_reserve: 131, for_each_map_elem: 164, timer_set_callback: 170, loop: 181 } as const;
+/** enum bpf_func_id is closed: what is newer is a kernel function. */
+const LAST_HELPER = 211;
+const WRITES_MAP: ReadonlySet<number> = new Set([2, 3, 87, 88]);
 const SYNCHRONOUS_CALLBACKS: ReadonlySet<number> = new Set([HELPER.for_each_map_elem, HELPER.loop]);
 
 /** Whether the helper runs a callback before it returns. */
@@ -38,27 +41,23 @@ export function call(walk: Walk, target: CallTarget): number {
   }
 }
 
-function nameOf(id: number): string {
-  const name = helperName(id);
-  return `bpf_${name ?? 'unspec'}#${id}`;
-}
-
 function callHelper(walk: Walk, id: number): void {
   const prototype = prototypeOf(id, walk.type);
-  if (prototype === undefined) return refuse('EINVAL', helperName(id) === undefined ? `invalid func unknown#${id}` : `program of this type cannot use helper ${nameOf(id)}`);
+  if (prototype === undefined) return refuse('EINVAL', id > LAST_HELPER || id === 0 ? `invalid func ${helperName(id)}` : `program of this type cannot use helper ${helperName(id)}`);
   if (prototype.gplOnly === true && !isGplCompatible(walk.spec.license)) refuse('EINVAL', 'cannot call GPL-restricted function from non-GPL compatible program');
   const facts = noFacts();
-  checkArguments(walk, prototype.args, facts, prototype.sizes);
+  checkArguments(walk, prototype, facts);
   if (facts.fills !== undefined) for (let byte = 0; byte < facts.fills.bytes; byte++) storeByte(walk, facts.fills.register, byte);
   if (id === HELPER.spin_lock || id === HELPER.spin_unlock) spinLock(walk, 1, id === HELPER.spin_lock);
   if (prototype.releases !== undefined) releaseArgument(walk, prototype, id);
   if (id === HELPER.tail_call) checkResources(walk, 'tail_call');
   if (facts.callback !== undefined) enterCallback(walk, id, facts);
+  if (facts.map !== undefined && WRITES_MAP.has(id) && programsOnlyRead(facts.map)) refuse('EACCES', 'write into map forbidden');
   const result = resultOf(walk, prototype, facts, id);
   const { registers } = walk.frame;
   for (const number of CALLER_SAVED) registers[number] = NOT_INITIALISED;
   registers[0] = result;
-  if (facts.map !== undefined && !mapAllows(facts.map.type, id)) refuse('EINVAL', `cannot pass map_type ${facts.map.type} into func ${nameOf(id)}`);
+  if (facts.map !== undefined && !mapAllows(facts.map.type, id)) refuse('EINVAL', `cannot pass map_type ${facts.map.type} into func ${helperName(id)}`);
   if (prototype.changesPacket === true) walk.forgetPackets();
 }
 
@@ -68,7 +67,7 @@ const isGplCompatible = (license: string): boolean => GPL_LICENSES.has(license);
 function releaseArgument(walk: Walk, { releases }: HelperPrototype, id: number): void {
   const released = walk.get((releases! + 1) as Register);
   const { reference } = released;
-  if (reference === 0 || !release(walk.state, reference)) refuse('EINVAL', `func ${nameOf(id)} reference has not been acquired before`);
+  if (!release(walk.state, reference)) refuse('EINVAL', `func ${helperName(id)} reference has not been acquired before`);
   changeRegisters(walk.state, (register) => (register.reference === reference ? UNKNOWN_SCALAR : register));
 }
 
@@ -90,6 +89,8 @@ function resultOf(walk: Walk, prototype: HelperPrototype, facts: CallFacts, id: 
     walk.state.references = [...walk.state.references, { id: reference, acquiredAt: walk.at }];
   }
   const nullable = { nullable: true, id: reference === 0 ? walk.newId() : reference, reference };
+  /** A socket that was made of another one lives as long as that. */
+  const held = prototype.casts === true ? { ...nullable, reference: facts.reference } : nullable;
   switch (prototype.returns) {
     case 'void':
     case 'never':
@@ -102,18 +103,30 @@ function resultOf(walk: Walk, prototype: HelperPrototype, facts: CallFacts, id: 
       }
       return pointer('map_value', { map, mapUid, ...nullable });
     }
+    case 'map_value':
+      return pointer('map_value', { map: facts.map, mapUid: facts.mapUid });
     case 'ringbuf_record_or_null':
       return pointer('ringbuf_mem', { bytes: facts.allocatedBytes, ...nullable });
     case 'memory_or_null':
       return pointer('mem', { bytes: facts.allocatedBytes, ...nullable });
     case 'socket_or_null':
-      return pointer('sock', nullable);
+      return pointer('sock', held);
     case 'sock_common_or_null':
-      return pointer('sock_common', nullable);
+      return pointer('sock_common', held);
     case 'tcp_sock_or_null':
-      return pointer('tcp_sock', { ...nullable, reference: facts.reference });
-    default:
+      return pointer('tcp_sock', held);
+    case 'btf':
+    case 'btf_trusted':
+    case 'btf_or_null':
+    case 'percpu':
+    case 'percpu_or_null':
+      return refuse('EOPNOTSUPP', `pointers to the kernel's own data, which ${helperName(id)} returns, are not known to this verifier`);
+    case 'int':
+    case 'u32':
+    case 'u64':
       return UNKNOWN_SCALAR;
+    default:
+      return prototype.returns satisfies never;
   }
 }
 

@@ -75,8 +75,13 @@ export function checkMapValue(number: number, register: RegisterState, offset: n
   }
 }
 
+/** Devices are written by user space only. */
+const READ_ONLY_TYPES: ReadonlySet<number> = new Set([BPF_MAP_TYPE.devmap, BPF_MAP_TYPE.devmap_hash]);
+
+export const programsOnlyRead = ({ type, flags }: MapSpec): boolean => (flags & MAP_FLAG.RDONLY_PROG) !== 0 || READ_ONLY_TYPES.has(type);
+
 export function checkMapRights(map: MapSpec, access: 'read' | 'write', offset: number, bytes: number): void {
-  const denied = access === 'write' ? (map.flags & MAP_FLAG.RDONLY_PROG) !== 0 : (map.flags & MAP_FLAG.WRONLY_PROG) !== 0;
+  const denied = access === 'write' ? programsOnlyRead(map) : (map.flags & MAP_FLAG.WRONLY_PROG) !== 0;
   if (denied) refuse('EACCES', access === 'write' ? `write into map forbidden, value_size=${map.valueBytes} off=${offset} size=${bytes}` : `read from map forbidden, value_size=${map.valueBytes} off=${offset} size=${bytes}`);
 }
 
@@ -140,7 +145,7 @@ function read(walk: Walk, number: Register, register: RegisterState, offset: num
       if (!socketAccess(register, offset + register.offset, bytes)) refuse('EACCES', `R${number} invalid ${typeText(register)} access off=${offset} size=${bytes}`);
       return fromMemory(bytes, signed);
     case 'map_ptr':
-      return readMapPointer(register, offset, bytes, signed);
+      return readMapPointer(number, register, offset, bytes, signed);
     default:
       return refuse('EACCES', `R${number} invalid mem access '${typeText(register)}'`);
   }
@@ -155,9 +160,22 @@ function socketAccess({ type }: RegisterState, offset: number, bytes: number): b
   return offset + bytes <= 80 && bytes <= 4;
 }
 
-/** Reading struct bpf_map itself, as BTF describes it, takes rights that change nothing here: its first fields only. */
-function readMapPointer(register: RegisterState, offset: number, bytes: AccessBytes, signed: boolean): RegisterState {
-  if (register.offset !== 0 || offset < 0) refuse('EACCES', `R0 is ptr_bpf_map invalid negative access: off=${offset}`);
+/** The kernel's struct behind a map, which BTF lets programs read. */
+function mapStruct({ type }: MapSpec): string {
+  return MAP_STRUCTS[type] ?? 'bpf_map';
+}
+
+const { hash, percpu_hash, lru_hash, lru_percpu_hash, hash_of_maps, lpm_trie, devmap, devmap_hash, cpumap, xskmap, ringbuf, queue, stack } = BPF_MAP_TYPE;
+const MAP_STRUCTS: Readonly<Record<number, string>> = {
+  ...Object.fromEntries([BPF_MAP_TYPE.array, BPF_MAP_TYPE.percpu_array, BPF_MAP_TYPE.prog_array, BPF_MAP_TYPE.perf_event_array, BPF_MAP_TYPE.array_of_maps].map((type) => [type, 'bpf_array'])),
+  ...Object.fromEntries([hash, percpu_hash, lru_hash, lru_percpu_hash, hash_of_maps].map((type) => [type, 'bpf_htab'])),
+  ...Object.fromEntries([devmap, devmap_hash].map((type) => [type, 'bpf_dtab'])),
+  ...Object.fromEntries([queue, stack].map((type) => [type, 'bpf_queue_stack'])),
+  [lpm_trie]: 'lpm_trie', [cpumap]: 'bpf_cpu_map', [xskmap]: 'xsk_map', [ringbuf]: 'bpf_ringbuf_map',
+};
+
+function readMapPointer(number: Register, register: RegisterState, offset: number, bytes: AccessBytes, signed: boolean): RegisterState {
+  if (register.offset + offset < 0) refuse('EACCES', `R${number} is ${mapStruct(register.map!)} invalid negative access: off=${register.offset + offset}`);
   return fromMemory(bytes, signed);
 }
 
@@ -229,7 +247,7 @@ function write(walk: Walk, number: Register, register: RegisterState, offset: nu
     case 'tcp_sock':
       return refuse('EACCES', `R${number} cannot write into ${typeText(register)}`);
     case 'map_ptr':
-      return refuse('EACCES', 'only read from bpf_map is supported');
+      return refuse('EACCES', `only read from ${mapStruct(register.map!)} is supported`);
     default:
       return refuse('EACCES', `R${number} invalid mem access '${typeText(register)}'`);
   }

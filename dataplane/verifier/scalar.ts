@@ -89,7 +89,21 @@ export function signExtend(width: 32 | 64, bits: 8 | 16 | 32, a: Scalar): Scalar
   const sign = (a.mask & h) !== 0n; const value = sign ? a.value & low : u64(BigInt.asIntN(bits, a.value)); const mask = sign ? u64(BigInt.asIntN(bits, a.mask | h)) : a.mask & low;
   return trim(sync({ ...UNKNOWN, value: u64(value & ~mask), mask, smin: -h, smax: h - 1n }));
 }
-export function byteSwap(op: 'le' | 'be' | 'bswap', bits: 16 | 32 | 64, a: Scalar): Scalar { if (isConstant(a)) { let x = BigInt.asUintN(bits, a.value); if (op !== 'le') { let o = 0n; for (let i = 0; i < bits; i += 8) { o = (o << 8n) | (x & 255n); x >>= 8n; } x = o; } return constant(x); } return UNKNOWN; }
+function swapped(op: 'le' | 'be' | 'bswap', bits: 16 | 32 | 64, value: bigint): bigint {
+  let rest = BigInt.asUintN(bits, value);
+  if (op === 'le') return rest;
+  let out = 0n;
+  for (let byte = 0; byte < bits; byte += 8) {
+    out = (out << 8n) | (rest & 0xffn);
+    rest >>= 8n;
+  }
+  return out;
+}
+
+export function byteSwap(op: 'le' | 'be' | 'bswap', bits: 16 | 32 | 64, a: Scalar): Scalar {
+  return op === 'le' && bits === 64 ? a : of(swapped(op, bits, a.value), swapped(op, bits, a.mask));
+}
+
 export function negate(width: 32 | 64, a: Scalar): Scalar { return alu('sub', width, constant(0n), a); }
 const tadd = (a: Scalar, b: Scalar): [bigint, bigint] => { const sm = u64(a.mask + b.mask), sv = u64(a.value + b.value), sg = u64(sm + sv), mu = (sg ^ sv) | a.mask | b.mask; return [u64(sv & ~mu), mu]; };
 const tsub = (a: Scalar, b: Scalar): [bigint, bigint] => { const dv = u64(a.value - b.value), al = u64(dv + a.mask), be = u64(dv - b.mask), mu = (al ^ be) | a.mask | b.mask; return [u64(dv & ~mu), mu]; };
@@ -98,7 +112,11 @@ function tmul(a: Scalar, b: Scalar): [bigint, bigint] {
   while (av !== 0n || am !== 0n) { if (av & 1n) { const [v, k] = tadd(m, { ...UNKNOWN, value: 0n, mask: bm }); m = { ...UNKNOWN, value: v, mask: k }; } else if (am & 1n) { const [v, k] = tadd(m, { ...UNKNOWN, value: 0n, mask: bv | bm }); m = { ...UNKNOWN, value: v, mask: k }; } av >>= 1n; am >>= 1n; bv = u64(bv << 1n); bm = u64(bm << 1n); }
   return tadd(constant(acc), m);
 }
+const UNFOLLOWED: ReadonlySet<AluOp> = new Set(['div', 'sdiv', 'mod', 'smod']);
+/** Divisions and shifts by unknown counts are not followed, not even in their upper halves, as in Linux. */
+const followed = (op: AluOp, width: 32 | 64, b: Scalar): boolean => !UNFOLLOWED.has(op) && !((op === 'lsh' || op === 'rsh' || op === 'arsh') && (!isConstant(b) || b.umax >= BigInt(width)));
 export function alu(op: AluOp, width: 32 | 64, a0: Scalar, b0: Scalar): Scalar {
+  if (!followed(op, width, width === 32 ? zeroExtend32(b0) : b0)) return UNKNOWN;
   const a = width === 32 ? zeroExtend32(a0) : a0, b = width === 32 ? zeroExtend32(b0) : b0;
   const r = alu64(op, width, a, b);
   return width === 32 ? zeroExtend32(r) : r;
@@ -127,7 +145,7 @@ function alu64(op: AluOp, width: 32 | 64, a: Scalar, b: Scalar): Scalar {
     case 'or': { const v = a.value | b.value; const r: M = { ...U, value: v, mask: (a.mask | b.mask) & ~v }; r.umin = big(a.umin, b.umin); r.umax = r.value | r.mask; return sync(r); }
     case 'xor': { const v = a.value ^ b.value, mu = a.mask | b.mask; const r: M = { ...U, value: v & ~mu, mask: mu }; r.umin = r.value; r.umax = r.value | r.mask; return sync(r); }
     case 'lsh': case 'rsh': case 'arsh': {
-      if (!isConstant(b) || b.umax >= BigInt(width)) { if (b.umax >= BigInt(width) || !isConstant(b)) { if (op === 'rsh' && b.umax < BigInt(width)) return sync({ ...U, umin: a.umin >> b.umax, umax: a.umax >> b.umin }); return U; } }
+      if (!isConstant(b) || b.umax >= BigInt(width)) { if (b.umax >= BigInt(width) || !isConstant(b)) { return U; } }
       const n = b.value;
       if (op === 'lsh') { const r: M = { ...U, value: u64(a.value << n), mask: u64(a.mask << n) }; if (a.umax << n <= U64) { r.umin = a.umin << n; r.umax = a.umax << n; } return sync(r); }
       if (op === 'rsh') return sync({ ...U, value: a.value >> n, mask: a.mask >> n, umin: a.umin >> n, umax: a.umax >> n });

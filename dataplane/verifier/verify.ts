@@ -9,9 +9,11 @@ import { checkProgram, type FunctionRange } from '../bpf/check.ts';
 import type { Btf } from '../bpf/btf.ts';
 import type { Instruction } from '../bpf/isa.ts';
 import { jumpTarget } from '../bpf/isa.ts';
+import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import type { MapSpec, ProgramSpec, ProgramType } from '../bpf/spec.ts';
 import { XdplabError } from '../errors.ts';
 import { HELPER_NAMES, prototypeOf } from '../helpers/index.ts';
+import { hasSpinLock } from '../maps/special-fields.ts';
 import { alu, negation, signExtendingMove, swap } from './arithmetic.ts';
 import { branch } from './branches.ts';
 import { call, callsBack, checkResources, leaveFunction } from './calls.ts';
@@ -365,6 +367,10 @@ class Verifier {
         return pointer('map_ptr', { map: this.#map(value.map) });
       case 'map_value': {
         const map = this.#map(value.map);
+        const place = `invalid access to map value pointer, value_size=${map.valueBytes} off=${value.offset >>> 0}`;
+        if (map.type !== BPF_MAP_TYPE.array) refuse('EINVAL', 'no direct value access support for this map type');
+        if (map.maxEntries !== 1) refuse('ENOTSUPP', place);
+        if (value.offset >>> 0 >= map.valueBytes) refuse('EINVAL', place);
         return pointer('map_value', { map, offset: value.offset });
       }
       case 'function':
@@ -376,7 +382,9 @@ class Verifier {
   }
 
   #map(name: string): MapSpec {
-    return this.#options.maps.get(name) ?? refuse('EINVAL', `fd 0 is not pointing to valid bpf_map: ${name}`);
+    const map = this.#options.maps.get(name) ?? refuse('EINVAL', `fd 0 is not pointing to valid bpf_map: ${name}`);
+    if (this.#type === 'socket_filter' && hasSpinLock(map)) refuse('EINVAL', 'socket filter progs cannot use bpf_spin_lock yet');
+    return map;
   }
 
   #packetLoad(walk: Walk, { bytes, index }: Extract<Instruction, { kind: 'load_packet' }>): void {
