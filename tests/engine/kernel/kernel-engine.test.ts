@@ -89,6 +89,117 @@ describe.skipIf(whyNoKernel !== undefined)(kernelTitle('the kernel engine'), () 
     expect(lab.run(benchPacket())).toMatchObject({ fate: 'redirected', out: 'eth1' });
   });
 
+  test.each([
+    ['bpf_redirect to its ingress', 'r1 = 7\nr2 = 1\ncall 23\nexit'],
+    ['bpf_redirect_peer', 'r1 = 7\nr2 = 0\ncall 155\nexit'],
+    ['bpf_redirect_neigh to the packet\'s own next hop', 'r1 = 7\nr2 = 0\nr3 = 0\nr4 = 0\ncall 152\nexit'],
+    ['bpf_redirect_neigh to a next hop that the program gives', `
+      *(u64 *)(r10 -8) = 0
+      *(u64 *)(r10 -16) = 0
+      *(u64 *)(r10 -24) = 0
+      r1 = 2
+      *(u32 *)(r10 -24) = r1
+      r1 = 0x0900000a
+      *(u32 *)(r10 -20) = r1
+      r1 = 7
+      r2 = r10
+      r2 += -24
+      r3 = 20
+      r4 = 0
+      call 152
+      exit`],
+    ['a helper that was called, but whose answer is not given', 'r1 = 7\nr2 = 0\ncall 23\nr0 = 0\nexit'],
+    ['a verdict without a helper', 'r0 = 7\nexit'],
+  ])('at TC, %s leads where it leads here', (_, code) => {
+    const [here, kernel] = (['wasm', 'kernel'] as const).map((engine) => {
+      const lab = new Lab({ engine });
+      labs.push(lab);
+      lab.addDevice({ name: 'eth0', ifindex: 2 });
+      lab.addDevice({ name: 'eth1', ifindex: 7, peer: 9 });
+      lab.addDevice({ name: 'eth2', ifindex: 9, peer: 7 });
+      lab.addNeighbour({ address: Uint8Array.of(10, 0, 0, 9), mac: Uint8Array.of(2, 0, 0, 0, 0, 9), ifindex: 7 });
+      lab.attach(lab.load(collection([programSpec(code, 'sched_cls')]), 'case').program('case'), { hook: 'tc-ingress' });
+      return lab.run(benchPacket());
+    });
+    expect(kernel).toEqual(here);
+    if (code.includes('call 152') && code.includes('r10')) expect(kernel).toMatchObject({ fate: 'redirected', out: 'eth1' });
+  });
+
+  const MAPS: readonly MapSpec[] = [
+    spec('hash', 'hash'), spec('array', 'array'), spec('lru_hash', 'lru_hash'), spec('percpu_hash', 'percpu_hash', { valueBytes: 12 }),
+    spec('percpu_array', 'percpu_array', { valueBytes: 12 }), spec('lpm_trie', 'lpm_trie', { keyBytes: 8, flags: 1 }), spec('queue', 'queue', { keyBytes: 0 }), spec('stack', 'stack', { keyBytes: 0 }),
+  ];
+
+  test.each(MAPS)('user space does to a $name what it does here, before the first packet and after it', (declared) => {
+    const [here, kernel] = (['wasm', 'kernel'] as const).map((engine) => {
+      const lab = new Lab({ engine });
+      labs.push(lab);
+      const object = lab.load(collection([programSpec(`r1 = map[${declared.name}]\nr0 = 2\nexit`)], [declared]), 'case');
+      const [map] = lab.maps;
+      const key = (number: number): Uint8Array => Uint8Array.from({ length: declared.keyBytes }, (_, index) => (index === 0 ? number : 0));
+      const value = (number: number): Uint8Array => new Uint8Array(map!.userValueBytes).fill(number).fill(0, declared.valueBytes);
+      const answers: unknown[] = [];
+      const say = (action: () => unknown): void => {
+        try {
+          answers.push(action());
+        } catch (error) {
+          answers.push((error as Error).message);
+        }
+      };
+      const all = (): string[] => Array.from(map!.entries(), (entry) => entry.map((bytes) => Buffer.from(bytes).toString('hex')).join(' ')).toSorted();
+      const write = (number: number, flags = 0): void => say(() => (declared.keyBytes === 0 ? map!.push(value(number), flags) : map!.update(key(number), value(number), flags)));
+      write(1);
+      write(2);
+      lab.attach(object.program('case'), { hook: 'xdp' });
+      answers.push(all());
+      write(3);
+      lab.run(benchPacket());
+      write(2, 1);
+      write(9, 2);
+      write(0);
+      if (declared.keyBytes === 0) say(() => [map!.peek(), map!.pop()]);
+      else say(() => [map!.lookup(key(1)), map!.lookup(key(2)), map!.lookup(key(7))]);
+      if (declared.keyBytes > 0) for (const number of [2, 7]) say(() => map!.delete(key(number)));
+      answers.push(map!.size, all());
+      return answers;
+    });
+    expect(kernel).toEqual(here);
+  });
+
+  test.each(['wasm', 'kernel'] as const)('%s: programs find a map that was put into a map of maps, and what they write is read', (engine) => {
+    const code = `
+      *(u32 *)(r10 -4) = 0
+      *(u64 *)(r10 -16) = 5
+      r1 = map[outer]
+      r2 = r10
+      r2 += -4
+      call 1
+      if r0 == 0 goto +7
+      r1 = r0
+      r2 = r10
+      r2 += -4
+      r3 = r10
+      r3 += -16
+      r4 = 0
+      call 2
+      r0 = 2
+      exit`;
+    const inner = spec('inner', 'hash');
+    const lab = xdpLab(engine, code, [inner, spec('outer', 'array_of_maps', { valueBytes: 4, inner })]);
+    lab.map('inner').set(3, 1);
+    lab.map('outer').set(0, 'inner');
+    lab.run(benchPacket());
+    expect([...lab.map('inner').entries()].toSorted()).toEqual([[0, 5], [3, 1]]);
+  });
+
+  test.each(['wasm', 'kernel'] as const)('%s: a program in a slot of a devmap runs on the way out', (engine) => {
+    const out: ProgramSpec = { ...programSpec('r0 = 1\nexit', 'xdp', 'out'), attach: 'xdp_devmap' };
+    const lab = xdpLab(engine, 'r1 = map[ports]\nr2 = 1\nr3 = 0\ncall 51\nexit', [spec('ports', 'devmap')], [out]);
+    lab.map('ports').set(1, { ifindex: 'eth1', bpf_prog: 'out' });
+    const { fate, verdicts } = lab.run(benchPacket());
+    expect({ fate, verdicts: verdicts.map(({ program, verdict }) => [program, verdict]) }).toEqual({ fate: 'dropped', verdicts: [['case', 'XDP_REDIRECT'], ['out', 'XDP_DROP']] });
+  });
+
   test.each(['wasm', 'kernel'] as const)('%s: a tail call goes to the program in the slot', (engine) => {
     const next = programSpec('r0 = 3\nexit', 'xdp', 'next');
     const lab = xdpLab(engine, 'r2 = map[programs]\nr3 = 2\ncall 12\nr0 = 1\nexit', [spec('programs', 'prog_array', { valueBytes: 4 })], [next]);
