@@ -57,7 +57,7 @@ const WIDTHS = { 1: 'u8', 2: 'u16', 4: 'u32', 8: 'u64' } as const;
 
 const kernelAnswer: Answer = ({ type, attach }, offset, bytes, write) => {
   const place = `*(${WIDTHS[bytes]} *)(r1 +${offset})`;
-  const log = refusalLog(`r2 = 0\n${write ? `${place} = r2` : `r2 = ${place}`}\nr0 = r7\nexit`, type, attach);
+  const log = refusalLog(`r2 = 0\n${write ? `${place} = r2` : `r2 = ${place}`}\nr0 = r7\nexit`, type, attach === undefined ? {} : { attach });
   if (log.includes(`invalid bpf_context access off=${offset} size=${bytes}`)) return undefined;
   if (!log.includes('R7 !read_ok')) throw new Error(log);
   return write ? 'scalar' : KINDS[/ R2(?:_w)?=([a-z_]+)/.exec(/^1: .*$/m.exec(log)![0])![1]!];
