@@ -7,7 +7,7 @@ import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import type { ProgramType } from '../bpf/spec.ts';
 import { ENGINES } from '../engine/index.ts';
 import { UNRUNNABLE } from '../engine/kernel/kernel-engine.ts';
-import { HELPER_NAMES, helpersOf } from '../helpers/index.ts';
+import { HELPER_NAMES, helpersOf, prototypeOf } from '../helpers/index.ts';
 import { HOOKS } from '../hooks/index.ts';
 import { MAP_TYPES } from '../maps/index.ts';
 import { DROP_REASONS } from '../pipeline/outcome.ts';
@@ -39,7 +39,7 @@ export function supportedMarkdown(): string {
     '## Helpers',
     rows(
       ['helper', 'number', ...LISTED_TYPES],
-      HELPER_NAMES.flatMap((name, id) => (id === 0 ? [] : [[`bpf_${name}`, String(id), ...LISTED_TYPES.map((type) => helperCell(type, name, id))]])),
+      HELPER_NAMES.flatMap((name, id) => (id === 0 ? [] : [[`bpf_${name}`, String(id), ...LISTED_TYPES.map((type) => helperCell(type, id))]])),
     ),
     'A dash: Linux does not offer it to that program type. A program that calls what is not here is refused by name.',
     '## Instructions',
@@ -55,19 +55,10 @@ export function supportedMarkdown(): string {
     .concat('\n');
 }
 
-/** Helpers of every program type that are not here, and those of TC alone (bpf_base_func_proto, tc_cls_act_func_proto of Linux 6.18). */
-const MISSING_EVERYWHERE = new Set([
-  'per_cpu_ptr', 'this_cpu_ptr', 'kptr_xchg', 'dynptr_from_mem', 'dynptr_read', 'dynptr_write', 'dynptr_data', 'ringbuf_reserve_dynptr',
-  'ringbuf_submit_dynptr', 'ringbuf_discard_dynptr', 'user_ringbuf_drain', 'strtol', 'strtoul', 'probe_read_kernel', 'probe_read_kernel_str',
-  'probe_read_user', 'probe_read_user_str', 'get_current_task', 'get_current_task_btf', 'task_pt_regs', 'snprintf_btf', 'cgrp_storage_get',
-  'cgrp_storage_delete', 'skc_to_tcp_sock', 'skc_to_tcp6_sock', 'skc_to_tcp_timewait_sock', 'skc_to_tcp_request_sock', 'skc_to_udp6_sock',
-  'skc_to_unix_sock', 'skc_to_mptcp_sock',
-]);
-const MISSING_AT_TC = new Set(['sk_storage_get', 'sk_storage_delete', 'sk_fullsock', 'tcp_sock', 'get_listener_sock', 'skb_get_xfrm_state', 'skb_under_cgroup', 'get_socket_uid']);
-
-function helperCell(type: ProgramType, name: string, id: number): string {
+function helperCell(type: ProgramType, id: number): string {
   if (helpersOf(type).has(id)) return 'yes';
-  return MISSING_EVERYWHERE.has(name) || (type === 'sched_cls' && MISSING_AT_TC.has(name)) ? '**no**' : '–';
+  const prototype = prototypeOf(id, type);
+  return prototype === undefined || prototype.mightSleep === true ? '–' : '**no**';
 }
 
 function rows(head: readonly string[], body: readonly (readonly string[])[]): string {
