@@ -8,7 +8,7 @@ import { FIXED_MAPS } from './fixed-maps.ts';
 import { generateProgram } from './generate.ts';
 import { KernelVerdicts } from './kernel-verdicts.ts';
 import { mutateProgram } from './mutate.ts';
-import { findVerifier } from './our-verdict.ts';
+import { ourVerifier } from './our-verdict.ts';
 import { Random } from './random.ts';
 
 const SEED = 6180;
@@ -18,10 +18,10 @@ describe.skipIf(whyNoKernel !== undefined)(kernelTitle('Linux and our verifier')
   let kernel: KernelVerdicts | undefined;
   afterAll(() => kernel?.close());
 
-  test(`agree on ${2 * PROGRAMS} programs of seed ${SEED}`, { timeout: 120_000 }, async () => {
+  test(`agree on ${2 * PROGRAMS} programs of seed ${SEED}`, { timeout: 120_000 }, () => {
     kernel = new KernelVerdicts(FIXED_MAPS.values());
     const mismatches: Mismatch[] = [];
-    const agreement = new Agreement(kernel, await findVerifier(), FIXED_MAPS, new Executions(kernel.maps), (mismatch) => mismatches.push(mismatch));
+    const agreement = new Agreement(kernel, ourVerifier, FIXED_MAPS, new Executions(kernel.maps), (mismatch) => mismatches.push(mismatch));
     for (let index = 0; index < PROGRAMS; index++) {
       const { spec, steady } = generateProgram(SEED, index);
       const random = new Random(SEED, index);

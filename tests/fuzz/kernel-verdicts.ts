@@ -155,5 +155,5 @@ export function functionStarts(instructions: readonly Instruction[]): number[] {
 }
 
 function lastLine(log: string): string {
-  return log.trimEnd().split('\n').findLast((line) => line.trim() !== '' && !/^(processed \d+ insns|verification time|stack depth)/.test(line))?.trim() ?? '';
+  return log.trimEnd().split('\n').findLast((line) => line.trim() !== '' && !/^(processed \d+ insns|verification time|stack depth|(old|cur) state:)/.test(line))?.trim() ?? '';
 }
