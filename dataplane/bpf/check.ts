@@ -37,6 +37,19 @@ const FRAME_POINTER: Register = 10;
 /** What is checked of a ProgramSpec. Unresolved references may stand in code that never runs. */
 export type CheckedProgram = Pick<ProgramSpec, 'name' | 'instructions' | 'unresolved'>;
 
+/** What is wrong with a program's structure. */
+export class StructureError extends XdplabError {
+  readonly slot: number;
+  /** As Linux spells it. */
+  readonly terse: string;
+
+  constructor(message: string, slot: number, terse: string) {
+    super('ERR_PROGRAM', message);
+    this.slot = slot;
+    this.terse = terse;
+  }
+}
+
 /** Checks `program` and returns its functions in order, the entry function first. Throws ERR_PROGRAM. */
 export function checkProgram(program: CheckedProgram, options: CheckOptions): readonly FunctionRange[] {
   return new Check(program, options).run();
@@ -70,10 +83,11 @@ class Check {
     return this.#functions;
   }
 
-  #fail(slot: number, problem: string): never {
+  /** `terse`: Linux's words. */
+  #fail(slot: number, problem: string, terse = problem): never {
     const instruction = this.#instructions[slot]!;
     const text = instruction.kind === 'upper' ? 'second slot of a 64-bit immediate load' : disassembleInstruction(instruction, slot, this.#names);
-    throw new XdplabError('ERR_PROGRAM', `${this.#program}: instruction ${slot} (${text}): ${problem}`);
+    throw new StructureError(`${this.#program}: instruction ${slot} (${text}): ${problem}`, slot, terse);
   }
 
   #checkOperands(slot: number, instruction: Instruction): void {
@@ -81,17 +95,17 @@ class Check {
       this.#fail(slot, 'writes r10, but the frame pointer is read only; copy it to another register first');
     }
     if (instruction.kind === 'load_packet' && !this.#options.packetLoads) {
-      this.#fail(slot, 'packet loads of classic BPF need an skb; in an XDP program compare with data_end and load');
+      this.#fail(slot, 'packet loads of classic BPF need an skb; in an XDP program compare with data_end and load', 'BPF_LD_[ABS|IND] instructions not allowed for this program type');
     }
     switch (instruction.kind) {
       case 'alu': {
         const { op, width, source } = instruction;
         if (source.kind === 'register') return;
         if ((op === 'div' || op === 'mod' || op === 'sdiv' || op === 'smod') && source.value === 0) {
-          this.#fail(slot, 'division by the constant 0, which Linux refuses; divide by a register or leave it out');
+          this.#fail(slot, 'division by the constant 0, which Linux refuses; divide by a register or leave it out', 'div by zero');
         }
         if ((op === 'lsh' || op === 'rsh' || op === 'arsh') && (source.value < 0 || source.value >= width)) {
-          this.#fail(slot, `shift by ${source.value}, which Linux refuses; a ${width}-bit operand shifts by 0 to ${width - 1}`);
+          this.#fail(slot, `shift by ${source.value}, which Linux refuses; a ${width}-bit operand shifts by 0 to ${width - 1}`, `invalid shift ${source.value}`);
         }
         return;
       }
@@ -139,10 +153,10 @@ class Check {
 
   #checkLanding(slot: number, target: number, start: number, end: number, verb: string): void {
     if (target < start || target >= end) {
-      this.#fail(slot, `${verb} slot ${target}, which is outside of ${verb === 'calls' ? 'the program' : 'its function'} (slots ${start} to ${end - 1})`);
+      this.#fail(slot, `${verb} slot ${target}, which is outside of ${verb === 'calls' ? 'the program' : 'its function'} (slots ${start} to ${end - 1})`, `jump out of range from insn ${slot} to ${target}`);
     }
     if (this.#instructions[target]!.kind === 'upper') {
-      this.#fail(slot, `${verb} slot ${target}, which is the second slot of a 64-bit immediate load`);
+      this.#fail(slot, `${verb} slot ${target}, which is the second slot of a 64-bit immediate load`, `jump into the middle of ldimm64 insn ${target - 1}`);
     }
   }
 
@@ -164,7 +178,7 @@ class Check {
         reach(target);
       }
       if (instruction.kind === 'exit' || instruction.kind === 'jump') continue;
-      if (slot + 1 === end) this.#fail(slot, 'the function ends here without exit or jump; the next instruction would belong to no function or another');
+      if (slot + 1 === end) this.#fail(slot, 'the function ends here without exit or jump; the next instruction would belong to no function or another', 'last insn is not an exit or jmp');
       reach(slot + 1);
     }
     const unreached = reached.indexOf(0);
@@ -172,7 +186,7 @@ class Check {
   }
 
   #failUnreachable(slot: number): never {
-    this.#fail(slot, 'cannot be reached; Linux refuses programs with such instructions');
+    this.#fail(slot, 'cannot be reached; Linux refuses programs with such instructions', `unreachable insn ${slot}`);
   }
 
   /** Callbacks run below the function that passes them on, so their addresses count as calls as far as depth goes. */
@@ -194,7 +208,7 @@ class Check {
         if (open.has(callee)) {
           // A timer callback may arm its timer again: it does not run below itself.
           if (instruction.kind === 'load_imm64') continue;
-          this.#fail(slot, `recursion: the function at slot ${callee} is already running; Linux has no recursion, use a loop`);
+          this.#fail(slot, `recursion: the function at slot ${callee} is already running; Linux has no recursion, use a loop`, `recursive call from insn ${slot}`);
         }
         const depth = open.size < MAX_FRAMES ? depthOf(callee) : 1;
         if (open.size + depth > MAX_FRAMES) this.#fail(slot, `call stack of ${open.size + depth} frames is too deep; Linux allows ${MAX_FRAMES}`);

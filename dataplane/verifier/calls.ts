@@ -43,8 +43,9 @@ export function call(walk: Walk, target: CallTarget): number {
 
 function callHelper(walk: Walk, id: number): void {
   const prototype = prototypeOf(id, walk.type);
-  if (prototype === undefined) return refuse('EINVAL', id > LAST_HELPER || id === 0 ? `invalid func ${helperName(id)}` : `program of this type cannot use helper ${helperName(id)}`);
+  if (prototype === undefined) return refuse('EINVAL', id > LAST_HELPER ? `invalid func unknown#${id}` : id === 0 ? 'program of this type cannot use helper bpf_unspec#0' : `program of this type cannot use helper ${helperName(id)}`);
   if (prototype.gplOnly === true && !isGplCompatible(walk.spec.license)) refuse('EINVAL', 'cannot call GPL-restricted function from non-GPL compatible program');
+  if (prototype.mightSleep === true) refuse('EINVAL', 'helper call might sleep in a non-sleepable prog');
   const facts = noFacts();
   checkArguments(walk, prototype, facts);
   if (facts.fills !== undefined) for (let byte = 0; byte < facts.fills.bytes; byte++) storeByte(walk, facts.fills.register, byte);

@@ -6,7 +6,7 @@ import { contextAccess, type ContextAccess } from '../hooks/context-access.ts';
 import { MAP_FLAG } from '../maps/map-check.ts';
 import { specialFields } from '../maps/special-fields.ts';
 import { refuse } from './refusal.ts';
-import { constantRegister, isPacketPointer, pointer, scalarRegister, typeText, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
+import { constantRegister, pointer, scalarRegister, typeText, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
 import { coerceToBytes, isConstant, signedOfBytes, signExtend, unknownOfBytes } from './scalar.ts';
 import { checkStackBounds, readStack, tnumText, writeStack } from './stack.ts';
 import type { Walk } from './walk.ts';
@@ -19,6 +19,9 @@ interface Stored {
   readonly immediate?: number;
 }
 
+/** NET_IP_ALIGN where unaligned access is slow: packets are taken to begin 2 bytes behind a multiple of 4. */
+const ETHERNET_ALIGNMENT = 2;
+
 /** The constant and variable parts as text: `off 0+-8+2`. */
 function alignmentText(register: RegisterState, offset: number): string {
   return `${tnumText(register.scalar)}+${register.offset}+${offset}`;
@@ -28,10 +31,11 @@ function alignmentText(register: RegisterState, offset: number): string {
 function checkAlignment(register: RegisterState, offset: number, bytes: number, strict: boolean): void {
   if (register.type !== 'fp' && !strict) return;
   const { value, mask } = register.scalar;
-  const place = BigInt(register.offset + offset) + value;
+  const place = BigInt(register.offset + offset + (register.type === 'pkt' || register.type === 'pkt_meta' ? ETHERNET_ALIGNMENT : 0)) + value;
   if (((place | mask) & BigInt(bytes - 1)) === 0n) return;
-  const what: Partial<Record<RegisterState['type'], string>> = { fp: 'stack ', map_value: 'value ', ctx: 'context ' };
-  refuse('EACCES', `misaligned ${what[register.type] ?? ''}access off ${alignmentText(register, offset)} size ${bytes}`);
+  const what: Partial<Record<RegisterState['type'], string>> = { fp: 'stack ', map_value: 'value ', ctx: 'context ', pkt: 'packet ', pkt_meta: 'packet ' };
+  const packet = register.type === 'pkt' || register.type === 'pkt_meta' ? `${ETHERNET_ALIGNMENT}+` : '';
+  refuse('EACCES', `misaligned ${what[register.type] ?? ''}access off ${packet}${alignmentText(register, offset)} size ${bytes}`);
 }
 
 const unsignedHint = (number: number): string => `R${number} min value is negative, either use unsigned index or do a if (index >=0) check.`;
@@ -153,11 +157,20 @@ function read(walk: Walk, number: Register, register: RegisterState, offset: num
 
 const fromMemory = (bytes: AccessBytes, signed: boolean): RegisterState => (bytes === 8 ? UNKNOWN_SCALAR : scalarRegister(signed ? signedOfBytes(bytes) : unknownOfBytes(bytes)));
 
-/** struct bpf_sock: 4-byte fields, narrow loads of most; sizes beyond are tcp_sock's. */
+/** Places in struct bpf_sock and struct bpf_tcp_sock (include/uapi/linux/bpf.h). */
+const SOCK = { type: 8, src_ip4: 24, dst_port: 48, bytes: 80 } as const;
+const SOCK_WHOLE_FIELDS: ReadonlySet<number> = new Set([0, 16, 20]);
+const TCP_SOCK = { bytes_received: 80, bytes_acked: 88, bytes: 112 } as const;
+
+/** Whole fields; of most of struct bpf_sock also parts. What is not known of every socket is not readable through sock_common. */
 function socketAccess({ type }: RegisterState, offset: number, bytes: number): boolean {
   if (offset < 0 || offset % bytes !== 0) return false;
-  if (type === 'tcp_sock') return offset + bytes <= 104 + 8;
-  return offset + bytes <= 80 && bytes <= 4;
+  if (type === 'tcp_sock') return offset < TCP_SOCK.bytes && bytes === (offset === TCP_SOCK.bytes_received || offset === TCP_SOCK.bytes_acked ? 8 : 4);
+  if (offset >= SOCK.bytes || bytes === 8 || (type === 'sock_common' && offset >= SOCK.type && offset < SOCK.src_ip4)) return false;
+  if (SOCK_WHOLE_FIELDS.has(offset & ~3)) return bytes === 4;
+  // A port of 16 bits, and padding that old programs read with it.
+  if (offset >= SOCK.dst_port && offset < SOCK.dst_port + 4) return offset === SOCK.dst_port || bytes < 4 && offset < SOCK.dst_port + 2;
+  return true;
 }
 
 /** The kernel's struct behind a map, which BTF lets programs read. */
@@ -253,22 +266,20 @@ function write(walk: Walk, number: Register, register: RegisterState, offset: nu
   }
 }
 
-/** Atomic operations: on memory that is the program's, never on packets or the context. */
+/** Atomic operations: on memory that is the program's, never on packets, sockets or the context. */
 export function atomic(walk: Walk, instruction: Extract<Instruction, { kind: 'atomic' }>): void {
   const { op, bytes, dst, src, offset, fetch } = instruction;
   const address = op === 'load_acquire' ? src : dst;
-  if (op !== 'load_acquire') {
-    const operand = walk.read(src);
-    walk.read(dst);
-    if (op === 'cmpxchg') {
-      if (walk.isSecret(walk.read(0))) refuse('EACCES', 'R0 leaks addr into mem');
-    }
-    if (op !== 'store_release' && walk.isSecret(operand)) refuse('EACCES', `R${src} leaks addr into mem`);
-  }
+  const modifies = op !== 'load_acquire' && op !== 'store_release';
+  if (modifies && bytes < 4) refuse('EINVAL', 'invalid atomic operand size');
+  if (op !== 'load_acquire') walk.read(src);
   const register = walk.read(address);
-  if (!atomicPlace(register)) {
-    const verb = op === 'load_acquire' ? 'loads from' : 'stores into';
-    refuse('EACCES', `BPF_ATOMIC ${verb} R${address} ${typeText(register)} is not allowed`);
+  if (op === 'cmpxchg' && walk.isSecret(walk.read(0))) refuse('EACCES', 'R0 leaks addr into mem');
+  if (modifies && walk.isSecret(walk.read(src))) refuse('EACCES', `R${src} leaks addr into mem`);
+  if (!modifies || !NO_ATOMICS.has(register.type)) checkAlignment(register, offset, bytes, true);
+  if (NO_ATOMICS.has(register.type)) refuse('EACCES', `BPF_ATOMIC ${op === 'load_acquire' ? 'loads from' : 'stores into'} R${address} ${typeText(register)} is not allowed`);
+  if (modifies && !isStackConstant(register)) {
+    refuse('EACCES', `variable offset stack pointer cannot be passed into helper function; var_off=${tnumText(register.scalar)} off=${offset} size=${bytes}`);
   }
   if (op === 'load_acquire') {
     walk.set(dst, loadFrom(walk, src, offset, bytes, false));
@@ -278,7 +289,6 @@ export function atomic(walk: Walk, instruction: Extract<Instruction, { kind: 'at
     storeTo(walk, dst, offset, bytes, { kind: 'register', register: src });
     return;
   }
-  checkAlignment(register, offset, bytes, true);
   loadFrom(walk, dst, offset, bytes, false);
   write(walk, dst, walk.read(dst), offset, bytes, undefined, {});
   walk.liveness.write(undefined);
@@ -286,7 +296,5 @@ export function atomic(walk: Walk, instruction: Extract<Instruction, { kind: 'at
   else if (fetch) walk.set(src, fromMemory(bytes, false));
 }
 
-function atomicPlace(register: RegisterState): boolean {
-  if (register.type === 'ctx' || isPacketPointer(register) || register.type === 'flow_keys' || register.type === 'sock' || register.type === 'sock_common' || register.type === 'tcp_sock') return false;
-  return true;
-}
+const NO_ATOMICS: ReadonlySet<RegisterState['type']> = new Set(['ctx', 'pkt', 'pkt_meta', 'flow_keys', 'sock', 'sock_common', 'tcp_sock']);
+const isStackConstant = (register: RegisterState): boolean => register.type !== 'fp' || isConstant(register.scalar);

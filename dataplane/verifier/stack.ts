@@ -36,7 +36,7 @@ export function checkStackBounds(number: number, register: RegisterState, offset
   const [least, most] = [base + Number(scalar.smin), base + Number(scalar.smax)];
   const below = least < -MAX_STACK_BYTES || least >= 0;
   if (!below && most + bytes <= 0) return;
-  const place = constantPlace ? `off=${least}` : `var_off=${tnumText(scalar)} off=${offset}`;
+  const place = constantPlace ? `off=${least}` : `var_off=${tnumText(scalar)} off=${base}`;
   refuse(below ? 'EACCES' : 'EINVAL', `invalid${constantPlace ? '' : ' variable-offset'}${kind} stack R${number} ${place} size=${bytes}`);
 }
 

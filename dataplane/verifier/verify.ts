@@ -5,7 +5,7 @@
  * Paths are followed depth first. Where paths meet, states are kept, and a path ends where an earlier state covers its
  * own (compare.ts). Global functions are verified by themselves, each from what its BTF says of its arguments.
  */
-import { checkProgram, type FunctionRange } from '../bpf/check.ts';
+import { checkProgram, StructureError, type FunctionRange } from '../bpf/check.ts';
 import type { Btf } from '../bpf/btf.ts';
 import type { Instruction } from '../bpf/isa.ts';
 import { jumpTarget } from '../bpf/isa.ts';
@@ -24,8 +24,7 @@ import { enterGlobal, parametersOf } from './global-function.ts';
 import { atomic, loadFrom, storeTo } from './memory.ts';
 import { Precision } from './precision.ts';
 import { Refused, refuse, type RefusalErrno } from './refusal.ts';
-import { constantRegister, NOT_INITIALISED, pointer, scalarRegister, withFacts, type RegisterState } from './register.ts';
-import { unknownOfBytes } from './scalar.ts';
+import { constantRegister, NOT_INITIALISED, pointer, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
 import { changeRegisters, EMPTY_SLOT, Frame, isSpilled, State } from './state.ts';
 import { StackLiveness } from './stack-liveness.ts';
 import { checkStackDepth } from './subprograms.ts';
@@ -66,6 +65,8 @@ export interface VerifierReport {
   readonly reached: Uint8Array;
 }
 
+/** Types whose programs may have LD_ABS and LD_IND. */
+const PACKET_LOADS: ReadonlySet<ProgramType> = new Set(['socket_filter', 'sched_cls', 'sched_act']);
 const MAX_PROCESSED = 1_000_000;
 const MAX_PENDING = 8192;
 const MAX_HISTORY = 40;
@@ -94,6 +95,7 @@ class Verifier {
   readonly #options: VerifyOptions;
   readonly #reached: Uint8Array;
   #walk: Walk | undefined;
+  #structureAt = 0;
   #flow!: ControlFlow;
   #pending: Pending[] = [];
   /** By slot: states kept there. */
@@ -145,7 +147,7 @@ class Verifier {
 
   #refusal({ errno, message }: Refused): Refusal {
     const walk = this.#walk;
-    if (walk?.state === undefined) return { slot: 0, errno, message, path: [], registers: [] };
+    if (walk?.state === undefined) return { slot: this.#structureAt, errno, message, path: [], registers: [] };
     return { slot: walk.at, errno, message, path: this.#path(walk), registers: walk.frame?.registers.slice() ?? [] };
   }
 
@@ -173,9 +175,12 @@ class Verifier {
 
   #checkStructure(): readonly FunctionRange[] {
     try {
-      return checkProgram(this.#spec, { isHelper: () => true, packetLoads: this.#type !== 'xdp', verified: true, helperName: (id) => HELPER_NAMES[id] });
+      return checkProgram(this.#spec, { isHelper: () => true, packetLoads: PACKET_LOADS.has(this.#type), verified: true, helperName: (id) => HELPER_NAMES[id] });
     } catch (error) {
-      if (error instanceof XdplabError && error.code === 'ERR_PROGRAM') return refuse('EINVAL', error.message);
+      if (error instanceof StructureError) {
+        this.#structureAt = error.slot;
+        return refuse('EINVAL', error.terse);
+      }
       throw error;
     }
   }
@@ -190,7 +195,7 @@ class Verifier {
     });
     const helper = (id: number): { changesPacket?: true; callsCallback?: boolean; args?: number } | undefined => {
       const prototype = prototypeOf(id, this.#type);
-      return prototype === undefined ? undefined : { ...(prototype.changesPacket === true ? { changesPacket: true as const } : {}), callsCallback: callsBack(id), args: prototype.args.length };
+      return prototype === undefined ? undefined : { ...(prototype.changesPacket === true ? { changesPacket: true as const } : {}), callsCallback: callsBack(id), args: prototype.args.filter((kind) => kind !== 'unchecked').length };
     };
     this.#flow = analyseControlFlow(instructions, ranges, helper);
     const policy: Policy = { mayLeakPointers: this.#options.unprivileged !== true };
@@ -387,13 +392,20 @@ class Verifier {
     return map;
   }
 
-  #packetLoad(walk: Walk, { bytes, index }: Extract<Instruction, { kind: 'load_packet' }>): void {
-    if (index !== undefined) walk.read(index);
+  /** A packet that is too short ends the function, with 0. */
+  #packetLoad(walk: Walk, { index }: Extract<Instruction, { kind: 'load_packet' }>): void {
+    if (walk.read(6).type !== 'ctx') refuse('EINVAL', 'at the time of BPF_LD_ABS|IND R6 != pointer to skb');
     checkResources(walk, 'BPF_LD_[ABS|IND]');
-    if (walk.read(6).type !== 'ctx') refuse('EINVAL', "at the time of BPF_LD_ABS|IND R6 != pointer to skb");
+    if (index !== undefined) walk.read(index);
+    const { frame, state } = walk;
+    if (state.frames.length > 1 && frame.callback === undefined) {
+      const short = walk.push(frame.callSite + 1);
+      short.frames.pop();
+      short.current.registers[0] = UNKNOWN_SCALAR;
+    }
     const { registers } = walk.frame;
     for (let number = 0; number <= 5; number++) registers[number] = NOT_INITIALISED;
-    registers[0] = bytes === 4 ? scalarRegister(unknownOfBytes(4)) : scalarRegister(unknownOfBytes(bytes));
+    registers[0] = UNKNOWN_SCALAR;
   }
 
   /** Whether an earlier state covers this one; keeps it for later ones where that may help. */
