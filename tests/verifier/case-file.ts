@@ -66,7 +66,7 @@ function parseCase(paragraph: readonly string[], line: number, file: string): Ve
   if (asmAt < 0) fail('no "-- asm" in this case');
   const sentence = paragraph.slice(0, head).filter((each) => !each.startsWith('#')).join(' ');
   if (sentence === '') fail('a case begins with a sentence');
-  const settings = new Map(paragraph.slice(head, asmAt).map((each) => /^-- (type|license) (\S+)$/.exec(each)?.slice(1) as [string, string] | undefined ?? fail(`cannot read "${each}"`)));
+  const settings = new Map(paragraph.slice(head, asmAt).map((each) => /^-- (type|license) (.+)$/.exec(each)?.slice(1) as [string, string] | undefined ?? fail(`cannot read "${each}"`)));
   const type = (settings.get('type') ?? 'xdp') as ProgramType;
   if (!PROGRAM_TYPES.includes(type)) fail(`type ${type}, expected one of ${PROGRAM_TYPES.join(', ')}`);
   const textEnd = answerAt < 0 ? paragraph.length : answerAt;

@@ -34,6 +34,17 @@ const timed = { btf: CASE_BTF, keyTypeId: TYPE.u32, valueTypeId: TYPE.timed };
 const CONSTANTS = Uint8Array.from([5, 0, 0, 0, 1, 0, 0, 0, 255, 255, 255, 255, 16, 0, 0, 0]);
 
 const OWN_MAPS: readonly MapSpec[] = [
+  map('hash4', 'hash', 4, 64, 8),
+  map('hash16', 'hash', 16, 24, 8),
+  map('array', 'array', 4, 48, 4),
+  map('array_odd', 'array', 4, 13, 3),
+  map('one', 'array', 4, 128, 1),
+  map('percpu', 'percpu_array', 4, 16, 4),
+  map('percpu_hash', 'percpu_hash', 8, 32, 8),
+  map('lru', 'lru_hash', 8, 40, 64),
+  map('queue', 'queue', 0, 16, 16),
+  map('ringbuf', 'ringbuf', 0, 0, 4096),
+  map('programs', 'prog_array', 4, 4, 4),
   map('hash8', 'hash', 8, 8, 16),
   map('array_ro', 'array', 4, 16, 1, { flags: MAP_FLAG.RDONLY_PROG, contents: CONSTANTS, frozen: true }),
   map('array_readable', 'array', 4, 16, 4, { flags: MAP_FLAG.RDONLY_PROG }),
@@ -58,5 +69,5 @@ const OWN_MAPS: readonly MapSpec[] = [
   map('timed_hash', 'hash', 4, 24, 4, timed),
 ];
 
-/** Those of the random programs too, so that a program on which answers differ becomes a case as it is. */
+/** Those of the random programs too, so that a program on which answers differ becomes a case as it is. Of one name, ours. */
 export const CASE_MAPS: ReadonlyMap<string, MapSpec> = new Map([...FIXED_MAPS.values(), ...OWN_MAPS].map((spec) => [spec.name, spec]));

@@ -1,4 +1,9 @@
-/** What the running Linux answers to a case. Maps are made when first named, and programs closed at once, at the pace that closeProgram keeps. */
+/**
+ * What the running Linux answers to a case. Maps are made when first named, and programs closed at once, at the pace that
+ * closeProgram keeps. The log has no walk in it (LOG_LEVEL.statistics): that of a long program would not fit, and answer
+ * ENOSPC. A program array is made anew for each case: it takes the type of the first program that names it.
+ */
+import { BPF_MAP_TYPE } from '../../dataplane/bpf/map-type.ts';
 import { createKernelMap, type KernelMap } from '../../dataplane/engine/kernel/kernel-map.ts';
 import { LOG_LEVEL, loadKernelProgram } from '../../dataplane/engine/kernel/kernel-program.ts';
 import { BtfImage } from '../../dataplane/engine/kernel/btf-image.ts';
@@ -9,6 +14,18 @@ import { programOf, type VerifierCase } from './case-file.ts';
 import { CASE_MAPS } from './case-maps.ts';
 
 const ONLY_KEY = new Uint8Array(4);
+
+/** Statistics, and the registers that are shown of a loop without an end: what they say changes with the kernel. */
+const NO_REASON = /^(processed \d+ insns|verification time|stack depth|cur state:|old state:)/;
+
+/** The branch that closes such a loop stands in front of what is wrong, where precision was followed back from it. */
+const CLOSING_BRANCH = /^\d+: \([0-9a-f]{2}\) .* (?=infinite loop detected)/;
+
+/** The last line that says why. */
+function reasonIn(log: string): string {
+  const lines = log.split('\n').map((line) => line.trim());
+  return (lines.findLast((line) => line !== '' && !NO_REASON.test(line)) ?? '').replace(CLOSING_BRANCH, '');
+}
 
 export class KernelAnswers {
   readonly #linux = openLinux();
@@ -27,8 +44,13 @@ export class KernelAnswers {
       return 'accepted';
     } catch (error) {
       if (!(error instanceof KernelRefusal) || error.code !== 'ERR_PROGRAM') throw error;
-      const reason = /Linux refuses it: (.*) \(.+\)$/s.exec(error.message)?.[1] ?? '';
-      return `refused ${error.errno}: ${reason}`;
+      return `refused ${error.errno}: ${reasonIn(error.log)}`;
+    } finally {
+      for (const [name, map] of this.#maps) {
+        if (map.spec.type !== BPF_MAP_TYPE.prog_array) continue;
+        map.close();
+        this.#maps.delete(name);
+      }
     }
   }
 
@@ -38,7 +60,7 @@ export class KernelAnswers {
   }
 
   #load(spec: ProgramSpec, btf?: { readonly image: BtfImage; readonly fd: number }): void {
-    loadKernelProgram(this.#linux, spec, { type: spec.type!, map: (name) => this.#map(name).fd, logLevel: LOG_LEVEL.path, ...(btf === undefined ? {} : { btf }) }).close();
+    loadKernelProgram(this.#linux, spec, { type: spec.type!, map: (name) => this.#map(name).fd, logLevel: LOG_LEVEL.statistics, ...(btf === undefined ? {} : { btf }) }).close();
   }
 
   #map(name: string): KernelMap {
