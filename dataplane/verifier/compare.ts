@@ -14,36 +14,45 @@ import { ALL_SPILL, BYTE, isSpilled, kindAt, type Frame, type StackSlot, type St
 
 export type Exactness = 'used' | 'range' | 'exact';
 
-/** The pairs of ids found so far; small, so a list. */
+/** The pairs of ids found so far; few, so a list. One for all comparisons, which allocate nothing. */
 class Correspondence {
   readonly #old: number[] = [];
   readonly #current: number[] = [];
+  #count = 0;
   #fresh = -1;
+
+  reset(): this {
+    this.#count = 0;
+    this.#fresh = -1;
+    return this;
+  }
 
   /** Both none, or the same pair as before, or a new pair of ids that are in no other. */
   ids(old: number, current: number): boolean {
     if ((old === 0) !== (current === 0)) return false;
     if (old === 0) return true;
-    for (let index = 0; index < this.#old.length; index++) {
+    for (let index = 0; index < this.#count; index++) {
       if (this.#old[index] === old) return this.#current[index] === current;
       if (this.#current[index] === current) return false;
     }
-    this.#old.push(old);
-    this.#current.push(current);
+    this.#old[this.#count] = old;
+    this.#current[this.#count++] = current;
     return true;
   }
 
-  /** A scalar that has no relatives may take the place of one that has none either; ids that are alone count as none. */
+  /** Of scalars: what has no relatives may become related, not the other way round. */
   scalarIds(old: number, current: number): boolean {
     return old === 0 ? true : this.ids(old, current === 0 ? this.#fresh-- : current);
   }
 }
 
+const correspondence = new Correspondence();
+
 /** `live`: by frame, the registers that are read again. */
 export function coveredBy(old: State, current: State, exactness: Exactness, live: (frame: number) => number): boolean {
   if (old.frames.length !== current.frames.length) return false;
   if ((old.lock === undefined) !== (current.lock === undefined) || old.references.length !== current.references.length) return false;
-  const ids = new Correspondence();
+  const ids = correspondence.reset();
   for (let index = 0; index < old.references.length; index++) if (!ids.ids(old.references[index]!.id, current.references[index]!.id)) return false;
   if (old.lock !== undefined && (old.lock.map !== current.lock!.map || !ids.ids(old.lock.id, current.lock!.id))) return false;
   for (let index = 0; index < old.frames.length; index++) {
@@ -117,12 +126,11 @@ function stackCovered(old: Frame, current: Frame, exactness: Exactness, ids: Cor
   for (let index = 0; index < old.stack.length; index++) {
     const before = old.stack[index]!;
     const now = current.stack[index];
-    if (before === now && !isSpilled(before)) continue;
+    if ((before.kinds === 0 && exactness !== 'exact') || (before === now && (!isSpilled(before) || (exactness === 'used' && before.spilled.type === 'scalar' && old.preciseSlots?.has(index) !== true)))) continue;
     const precise = old.preciseSlots?.has(index) === true;
     if (exactness === 'exact') {
       if (now === undefined || before.kinds !== now.kinds) return false;
     }
-    if (before.kinds === 0) continue;
     const scalarBefore = asScalar(before);
     // Bytes that nobody tracked cover whatever is there, also in a frame whose stack is not that deep yet.
     if (scalarBefore === UNKNOWN_SCALAR && exactness !== 'exact') continue;

@@ -48,10 +48,19 @@ function mixed(r: M): void {
   if (r.s32min === r.s32max) { /* covered by tnum */ }
 }
 function tnumIntersect(av: bigint, am: bigint, bv: bigint, bm: bigint): [bigint, bigint] { const m = am & bm; return [u64((av | bv) & ~m), m]; }
+function bitLength(value: bigint): number {
+  const high = Number(value >> 32n);
+  return high === 0 ? 32 - Math.clz32(Number(value)) : 64 - Math.clz32(high);
+}
+
+/** Lowest bits that differ between two bounds, all ones. */
+const LOW_BITS: readonly bigint[] = Array.from({ length: 65 }, (_, bits) => (1n << BigInt(bits)) - 1n);
+
 function tnumRange(min: bigint, max: bigint): [bigint, bigint] {
-  const chi = min ^ max; let bits = 0n; for (let c = chi; c !== 0n; c >>= 1n) bits++;
-  if (bits > 63n) return [0n, U64];
-  const delta = (1n << bits) - 1n; return [u64(min & ~delta), delta];
+  const bits = bitLength(u64(min ^ max));
+  if (bits > 63) return [0n, U64];
+  const delta = LOW_BITS[bits]!;
+  return [u64(min & ~delta), delta];
 }
 function boundTnum(r: M): void {
   const [rv, rm] = tnumRange(r.umin, r.umax); const [v, m] = tnumIntersect(r.value, r.mask, rv, rm);
@@ -60,7 +69,12 @@ function boundTnum(r: M): void {
 }
 function same(a: M, b: Scalar): boolean { return a.value === b.value && a.mask === b.mask && a.smin === b.smin && a.smax === b.smax && a.umin === b.umin && a.umax === b.umax && a.s32min === b.s32min && a.s32max === b.s32max && a.u32min === b.u32min && a.u32max === b.u32max; }
 export function sync(given: Scalar): Scalar {
-  const r: M = { ...given };
+  // Nothing to deduce about a number that is known, as long as its bounds allow it.
+  if (given.mask === 0n && contains(given, given.value)) {
+    const known = constant(given.value);
+    return same(known, given) ? given : known;
+  }
+  const r: M = { value: given.value, mask: given.mask, smin: given.smin, smax: given.smax, umin: given.umin, umax: given.umax, s32min: given.s32min, s32max: given.s32max, u32min: given.u32min, u32max: given.u32max };
   fromTnum(r); for (let i = 0; i < 3; i++) { deduce32(r); deduce64(r); mixed(r); } boundTnum(r); fromTnum(r);
   return same(r, given) ? given : r;
 }

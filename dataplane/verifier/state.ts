@@ -50,20 +50,19 @@ export class Frame {
   preciseRegisters = 0;
   preciseSlots: Set<number> | undefined;
 
-  constructor(subprogram: number, callSite: number, callback?: CallbackContext) {
+  constructor(subprogram: number, callSite: number, callback?: CallbackContext, registers: RegisterState[] = Array.from({ length: 11 }, () => NOT_INITIALISED)) {
     this.subprogram = subprogram;
     this.callSite = callSite;
     this.callback = callback;
-    this.registers = Array.from({ length: 11 }, () => NOT_INITIALISED);
+    this.registers = registers;
   }
 
   copy(): Frame {
-    const copy = new Frame(this.subprogram, this.callSite, this.callback);
-    copy.registers = this.registers.slice();
+    const copy = new Frame(this.subprogram, this.callSite, this.callback, this.registers.slice());
     copy.stack = this.stack.slice();
     copy.callbackDepth = this.callbackDepth;
     copy.preciseRegisters = this.preciseRegisters;
-    copy.preciseSlots = this.preciseSlots && new Set(this.preciseSlots);
+    copy.preciseSlots = this.preciseSlots === undefined ? undefined : new Set(this.preciseSlots);
     return copy;
   }
 }
