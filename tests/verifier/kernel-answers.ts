@@ -21,10 +21,13 @@ const NO_REASON = /^(processed \d+ insns|verification time|stack depth|cur state
 /** The branch that closes such a loop stands in front of what is wrong, where precision was followed back from it. */
 const CLOSING_BRANCH = /^\d+: \([0-9a-f]{2}\) .* (?=infinite loop detected)/;
 
+/** Of a message that Linux does not end with a newline. */
+const UNBROKEN = /verification time \d+ usec$/;
+
 /** The last line that says why. */
 function reasonIn(log: string): string {
   const lines = log.split('\n').map((line) => line.trim());
-  return (lines.findLast((line) => line !== '' && !NO_REASON.test(line)) ?? '').replace(CLOSING_BRANCH, '');
+  return (lines.findLast((line) => line !== '' && !NO_REASON.test(line)) ?? '').replace(CLOSING_BRANCH, '').replace(UNBROKEN, '');
 }
 
 export class KernelAnswers {
