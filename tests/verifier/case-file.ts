@@ -4,6 +4,7 @@
  *   # a remark, between cases
  *   a write past the end of the stack is refused
  *   -- type sched_cls                            xdp, where it is not said
+ *   -- attach xdp_devmap                         as bpftool spells it, where it matters
  *   -- license Proprietary                       GPL, where it is not said
  *   -- asm
  *   *(u64 *)(r10 -520) = 0                       as assemble.ts reads it
@@ -26,6 +27,7 @@ import { HELPER_NAMES } from '../../dataplane/helpers/index.ts';
 export interface VerifierCase {
   readonly sentence: string;
   readonly type: ProgramType;
+  readonly attach: string | undefined;
   readonly license: string;
   readonly asm: string;
   /** Undefined until it is recorded. */
@@ -66,12 +68,13 @@ function parseCase(paragraph: readonly string[], line: number, file: string): Ve
   if (asmAt < 0) fail('no "-- asm" in this case');
   const sentence = paragraph.slice(0, head).filter((each) => !each.startsWith('#')).join(' ');
   if (sentence === '') fail('a case begins with a sentence');
-  const settings = new Map(paragraph.slice(head, asmAt).map((each) => /^-- (type|license) (.+)$/.exec(each)?.slice(1) as [string, string] | undefined ?? fail(`cannot read "${each}"`)));
+  const settings = new Map(paragraph.slice(head, asmAt).map((each) => /^-- (type|attach|license) (.+)$/.exec(each)?.slice(1) as [string, string] | undefined ?? fail(`cannot read "${each}"`)));
   const type = (settings.get('type') ?? 'xdp') as ProgramType;
   if (!PROGRAM_TYPES.includes(type)) fail(`type ${type}, expected one of ${PROGRAM_TYPES.join(', ')}`);
   const textEnd = answerAt < 0 ? paragraph.length : answerAt;
   return {
     sentence, type, line,
+    attach: settings.get('attach'),
     license: settings.get('license') ?? 'GPL',
     asm: paragraph.slice(asmAt + 1, textEnd).join('\n'),
     answer: answerAt < 0 ? undefined : paragraph.slice(answerAt + 1).join('\n'),
@@ -79,13 +82,13 @@ function parseCase(paragraph: readonly string[], line: number, file: string): Ve
   };
 }
 
-export function programOf({ asm, type, license }: VerifierCase): ProgramSpec {
+export function programOf({ asm, type, attach, license }: VerifierCase): ProgramSpec {
   const expanded = asm.split('\n').flatMap((line) => {
     const [, count, repeated] = /^\s*\[(\d+)\] (.*)$/.exec(line) ?? [];
     return count === undefined ? [line] : Array.from({ length: Number(count) }, () => repeated!);
   });
   const { instructions } = assemble(expanded.join('\n'), { helper: (name) => (HELPER_NAMES.includes(name) ? HELPER_NAMES.indexOf(name) : undefined) });
-  return { name: 'case', section: type, type, frags: false, instructions, functions: functionsOf(instructions), lines: [], license };
+  return { name: 'case', section: type, type, frags: false, ...(attach === undefined ? {} : { attach }), instructions, functions: functionsOf(instructions), lines: [], license };
 }
 
 /** The first, and every one that is called or passed as a callback. */

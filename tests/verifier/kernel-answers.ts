@@ -1,7 +1,6 @@
 /**
  * What the running Linux answers to a case. Maps are made when first named, and programs closed at once, at the pace that
- * closeProgram keeps. The log has no walk in it (LOG_LEVEL.statistics): that of a long program would not fit, and answer
- * ENOSPC. A program array is made anew for each case: it takes the type of the first program that names it.
+ * closeProgram keeps. A program array is made anew for each case: it takes the type of the first program that names it.
  */
 import { BPF_MAP_TYPE } from '../../dataplane/bpf/map-type.ts';
 import { createKernelMap, type KernelMap } from '../../dataplane/engine/kernel/kernel-map.ts';
@@ -24,10 +23,17 @@ const CLOSING_BRANCH = /^\d+: \([0-9a-f]{2}\) .* (?=infinite loop detected)/;
 /** Of a message that Linux does not end with a newline. */
 const UNBROKEN = /verification time \d+ usec$/;
 
+const TOO_LARGE = /^BPF program is too large/;
+
 /** The last line that says why. */
 function reasonIn(log: string): string {
   const lines = log.split('\n').map((line) => line.trim());
   return (lines.findLast((line) => line !== '' && !NO_REASON.test(line)) ?? '').replace(CLOSING_BRANCH, '').replace(UNBROKEN, '');
+}
+
+/** Callbacks need function information, and so do tail calls in subprograms. */
+function needsTypes({ functions, instructions }: ProgramSpec): boolean {
+  return functions.length > 1 || instructions.some((each) => each.kind === 'load_imm64' && each.value.kind === 'function');
 }
 
 export class KernelAnswers {
@@ -38,8 +44,7 @@ export class KernelAnswers {
   answer(of: VerifierCase): string {
     const spec = programOf(of);
     try {
-      // Callbacks need function information, and so do tail calls in subprograms.
-      if (spec.functions.length === 1) this.#load(spec);
+      if (!needsTypes(spec)) this.#load(spec);
       else {
         const image = new BtfImage(undefined, [spec]);
         loadBtf(this.#linux, image, 'case', (fd) => this.#load(spec, { image, fd }));
@@ -47,7 +52,10 @@ export class KernelAnswers {
       return 'accepted';
     } catch (error) {
       if (!(error instanceof KernelRefusal) || error.code !== 'ERR_PROGRAM') throw error;
-      return `refused ${error.errno}: ${reasonIn(error.log)}`;
+      const reason = reasonIn(error.log);
+      // Of a program that is too large the log, for which it is loaded again, is too large as well; that is ENOSPC.
+      const errno = TOO_LARGE.test(reason) ? 'E2BIG' : error.errno;
+      return `refused ${errno}: ${reason}`;
     } finally {
       for (const [name, map] of this.#maps) {
         if (map.spec.type !== BPF_MAP_TYPE.prog_array) continue;
