@@ -154,6 +154,8 @@ export function functionStarts(instructions: readonly Instruction[]): number[] {
   return [...starts].filter((slot) => slot >= 0 && slot < instructions.length).toSorted((a, b) => a - b);
 }
 
+/** Some messages of Linux lack an end of line, or follow an instruction that lacks one. */
 function lastLine(log: string): string {
-  return log.trimEnd().split('\n').findLast((line) => line.trim() !== '' && !/^(processed \d+ insns|verification time|stack depth|(old|cur) state:)/.test(line))?.trim() ?? '';
+  const line = log.trimEnd().split('\n').findLast((each) => each.trim() !== '' && !/^(processed \d+ insns|verification time|stack depth|(old|cur) state:)/.test(each));
+  return (line ?? '').replace(/processed \d+ insns \(limit.*$/, '').replace(/^\d+: \([0-9a-f]{2}\) .*goto pc[+-]\d+ /, '').trim();
 }
