@@ -173,12 +173,9 @@ function checkSize(walk: Walk, number: Register, register: RegisterState, zeroAl
 function fill(walk: Walk, number: Register, bytes: number, facts: CallFacts, zeroAllowed = false): void {
   const register = walk.get(number);
   if (register.type === 'fp' && isConstant(register.scalar)) {
-    if (bytes === 0) {
-      if (!zeroAllowed) refuse('EACCES', 'invalid zero-sized read');
-      return;
-    }
+    if (bytes === 0 && !zeroAllowed) refuse('EACCES', 'invalid zero-sized read');
     checkStackBounds(number, register, 0, bytes, 'write');
-    facts.fills = { register: number, bytes };
+    if (bytes > 0) facts.fills = { register: number, bytes };
     return;
   }
   checkHelperMemory(walk, number, bytes, 'write', zeroAllowed);
@@ -208,10 +205,7 @@ export function checkHelperMemory(walk: Walk, number: Register, bytes: number, a
       checkRegion(number, register, 0, bytes, register.bytes, zeroAllowed);
       return;
     case 'fp': {
-      if (bytes === 0) {
-        if (zeroAllowed) return;
-        refuse('EACCES', 'invalid zero-sized read');
-      }
+      if (bytes === 0 && !zeroAllowed) refuse('EACCES', 'invalid zero-sized read');
       checkStackBounds(number, register, 0, bytes, access);
       if (!isConstant(register.scalar) && !walk.policy.mayLeakPointers) refuse('EACCES', `R${number} variable offset stack access prohibited for !root`);
       const least = register.offset + Number(register.scalar.smin);

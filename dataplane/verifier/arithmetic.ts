@@ -16,6 +16,7 @@ export function alu(walk: Walk, instruction: Extract<Instruction, { kind: 'alu' 
     move(walk, instruction);
     return;
   }
+  if (source.kind === 'immediate') checkImmediate(op, width, source.value);
   const operand = source.kind === 'register' ? walk.read(source.register) : constantRegister(BigInt(source.value));
   const left = walk.read(dst);
   if (dst === 10) refuse('EACCES', 'frame pointer is read only');
@@ -25,7 +26,7 @@ export function alu(walk: Walk, instruction: Extract<Instruction, { kind: 'alu' 
   }
   const { mayLeakPointers } = walk.policy;
   if (isPointer(left) && isPointer(operand)) {
-    if (op !== 'sub' || !mayLeakPointers) refuse('EACCES', `R${dst} pointer ${ALU_TEXT[op]} pointer prohibited`);
+    if (op !== 'sub' || !mayLeakPointers) refuse('EACCES', `R${dst} pointer ${operatorText(op)} pointer prohibited`);
     walk.set(dst, UNKNOWN_SCALAR);
     return;
   }
@@ -37,6 +38,17 @@ export function alu(walk: Walk, instruction: Extract<Instruction, { kind: 'alu' 
   if (source.kind === 'register') walk.precision.markRegister(walk.state, source.register);
   walk.set(dst, movePointer(walk, dst, op, width, left, operand, true));
 }
+
+const DIVIDES: ReadonlySet<AluOp> = new Set(['div', 'sdiv', 'mod', 'smod']);
+const SHIFTS: ReadonlySet<AluOp> = new Set(['lsh', 'rsh', 'arsh']);
+
+function checkImmediate(op: AluOp, width: 32 | 64, value: number): void {
+  if (DIVIDES.has(op) && value === 0) refuse('EINVAL', 'div by zero');
+  if (SHIFTS.has(op) && (value < 0 || value >= width)) refuse('EINVAL', `invalid shift ${value}`);
+}
+
+/** The log names signed division as it names division. */
+const operatorText = (op: AluOp): string => ALU_TEXT[op === 'sdiv' ? 'div' : op === 'smod' ? 'mod' : op];
 
 function scalars(left: RegisterState, right: RegisterState, { op, width }: Extract<Instruction, { kind: 'alu' }>): RegisterState {
   const scalar = aluScalar(op, width, left.scalar, right.scalar);
@@ -145,7 +157,7 @@ function movePointer(walk: Walk, dst: Register, op: AluOp, width: 32 | 64, base:
     case 'xor':
       return refuse('EACCES', `R${dst} bitwise operator ${ALU_TEXT[op]} on pointer prohibited`);
     default:
-      return refuse('EACCES', `R${dst} pointer arithmetic with ${ALU_TEXT[op]} operator prohibited`);
+      return refuse('EACCES', `R${dst} pointer arithmetic with ${operatorText(op)} operator prohibited`);
   }
   checkSane(moved, typeText(base));
   return moved;

@@ -31,7 +31,7 @@ export function call(walk: Walk, target: CallTarget): number {
   switch (target.kind) {
     case 'helper':
       callHelper(walk, target.id);
-      return walk.at + 1;
+      return target.id === HELPER.tail_call && walk.state.frames.length > 1 && walk.frame.callback === undefined ? tailCallReturns(walk) : walk.at + 1;
     case 'subprogram':
       return callSubprogram(walk, walk.subprogramAt.get(target.slot)!);
     case 'kfunc':
@@ -58,8 +58,18 @@ function callHelper(walk: Walk, id: number): void {
   const { registers } = walk.frame;
   for (const number of CALLER_SAVED) registers[number] = NOT_INITIALISED;
   registers[0] = result;
+  if (id === HELPER.tail_call && facts.map?.type !== BPF_MAP_TYPE.prog_array) refuse('EINVAL', 'expected prog array map for tail call');
   if (facts.map !== undefined && !mapAllows(facts.map.type, id)) refuse('EINVAL', `cannot pass map_type ${facts.map.type} into func ${helperName(id)}`);
-  if (prototype.changesPacket === true) walk.forgetPackets();
+  // Where a tail call fails, nothing has happened; where it succeeds, nothing follows.
+  if (prototype.changesPacket === true && id !== HELPER.tail_call) walk.forgetPackets();
+}
+
+/** Where a tail call in a function succeeds, the program called there ends by returning to the function's caller. */
+function tailCallReturns(walk: Walk): number {
+  walk.push(walk.at + 1);
+  walk.forgetPackets();
+  walk.frame.registers[0] = UNKNOWN_SCALAR;
+  return leaveFunction(walk);
 }
 
 const GPL_LICENSES = new Set(['GPL', 'GPL v2', 'GPL and additional rights', 'Dual BSD/GPL', 'Dual MIT/GPL', 'Dual MPL/GPL']);

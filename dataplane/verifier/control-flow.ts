@@ -53,6 +53,16 @@ export function analyseControlFlow(instructions: readonly Instruction[], functio
   for (let more = true; more; ) { more = false; for (let s = n - 1; s >= 0; s--) { const i = instructions[s]!; if (i.kind === 'upper') continue; let out = 0; for (const t of successors(instructions, s)) out |= live[t] ?? 0; const [u, d] = use(i); const v = (out & ~d) | u; if (v !== live[s]) { live[s] = v; more = true; } } }
   // back edges: everything between target and source is one loop
   let c = 0; for (let s = 0; s < n; s++) for (const t of successors(instructions, s)) if (t <= s) { c++; for (let k = t; k <= s; k++) scc[k] ||= c; }
-  for (const { start, end } of functions) for (let s = start; s < end; s++) { const i = instructions[s]!; if (i.kind === 'call' && i.target.kind === 'helper' && helper(i.target.id)?.changesPacket) cp.add(start); }
+  for (let more = true; more; ) {
+    more = false;
+    for (const { start, end } of functions) {
+      if (cp.has(start)) continue;
+      const changes = instructions.slice(start, end).some((i) => i.kind === 'call' && (i.target.kind === 'helper' ? helper(i.target.id)?.changesPacket === true : i.target.kind === 'subprogram' && cp.has(i.target.slot)));
+      if (changes) {
+        cp.add(start);
+        more = true;
+      }
+    }
+  }
   return { points, liveRegisters: live, scc, changesPacket: cp };
 }

@@ -289,11 +289,11 @@ export function atomic(walk: Walk, instruction: Extract<Instruction, { kind: 'at
     storeTo(walk, dst, offset, bytes, { kind: 'register', register: src });
     return;
   }
-  loadFrom(walk, dst, offset, bytes, false);
-  write(walk, dst, walk.read(dst), offset, bytes, undefined, {});
+  const old = loadFrom(walk, dst, offset, bytes, false);
+  write(walk, dst, register, offset, bytes, undefined, {});
   walk.liveness.write(undefined);
-  if (op === 'cmpxchg') walk.set(0, fromMemory(bytes, false));
-  else if (fetch) walk.set(src, fromMemory(bytes, false));
+  if (op === 'cmpxchg') walk.set(0, old);
+  else if (fetch) walk.set(src, old);
 }
 
 const NO_ATOMICS: ReadonlySet<RegisterState['type']> = new Set(['ctx', 'pkt', 'pkt_meta', 'flow_keys', 'sock', 'sock_common', 'tcp_sock']);

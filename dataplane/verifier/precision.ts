@@ -154,8 +154,12 @@ export class Precision {
           return;
         }
         if (trace.has(instruction.dst)) return UNTRACEABLE;
-        if (instruction.op === 'cmpxchg') trace.drop(0);
-        else if (instruction.fetch) trace.drop(instruction.src);
+        const fetched = instruction.op === 'cmpxchg' ? 0 : instruction.fetch ? instruction.src : undefined;
+        if (fetched !== undefined && trace.has(fetched)) {
+          trace.drop(fetched);
+          if (step?.stack !== undefined) trace.slots[step.stack.frame]!.add(step.stack.slot);
+          return;
+        }
         if (instruction.op === 'store_release' && step?.stack !== undefined && trace.slots[step.stack.frame]!.delete(step.stack.slot)) trace.add(instruction.src);
         return;
       }
