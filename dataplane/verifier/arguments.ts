@@ -1,10 +1,10 @@
 /** What a helper's arguments have to be: one row for each kind of argument (Linux: check_func_arg). */
-import type { Register } from '../bpf/isa.ts';
+import type { AccessBytes, Register } from '../bpf/isa.ts';
 import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import type { MapSpec } from '../bpf/spec.ts';
 import type { ArgumentKind, HelperPrototype } from '../helpers/helper.ts';
 import { specialFields } from '../maps/special-fields.ts';
-import { checkMapRights, checkMapValue, checkPacketRange, checkRegion, checkUnmodified, mayWritePacket } from './memory.ts';
+import { checkAlignment, checkMapRights, checkMapValue, checkPacketRange, checkRegion, checkUnmodified, mayWritePacket } from './memory.ts';
 import { refuse } from './refusal.ts';
 import { isKnownZero, isPacketPointer, typeText, type RegisterState, type RegisterType } from './register.ts';
 import { isConstant } from './scalar.ts';
@@ -133,6 +133,7 @@ function checkArgument(walk: Walk, prototype: HelperPrototype, index: number, fa
   if (bytes === undefined) return;
   if (kind.endsWith('_out')) fill(walk, number, bytes, facts);
   else checkHelperMemory(walk, number, bytes, kind.includes('inout') ? 'write' : 'read', false);
+  if (kind === 'long_out' || kind === 'int_inout') checkAlignment(register, 0, bytes as AccessBytes, true);
 }
 
 /** The map; behind a timer, it has to be the one that the timer is in. */
@@ -149,7 +150,7 @@ function checkType(number: Register, register: RegisterState, types: readonly st
   refuse('EACCES', `R${number} type=${typeText(register)} expected=${types.join(', ')}`);
 }
 
-const MOVED_ALLOWED: ReadonlySet<RegisterType> = new Set(['fp', 'pkt', 'pkt_meta', 'map_key', 'map_value', 'mem', 'func', 'scalar']);
+const MOVED_ALLOWED: ReadonlySet<RegisterType> = new Set(['fp', 'pkt', 'pkt_meta', 'map_key', 'map_value', 'mem', 'scalar']);
 
 function checkOffset(register: RegisterState, number: Register): void {
   if (MOVED_ALLOWED.has(register.type)) return;

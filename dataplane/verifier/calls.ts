@@ -7,14 +7,14 @@ import { checkArguments, noFacts, release, spinLock, type CallFacts } from './ar
 import { coveredRange, invalidScalar } from './exit.ts';
 import { refuse } from './refusal.ts';
 import { checkGlobalCall } from './global-function.ts';
-import { NOT_INITIALISED, pointer, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
+import { isKnownZero, NOT_INITIALISED, pointer, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
 import { changeRegisters, Frame, type CallbackContext, type State } from './state.ts';
 import { programsOnlyRead, storeByte } from './memory.ts';
 import type { Subprogram, Walk } from './walk.ts';
 
 const MAX_FRAMES = 8;
 const CALLER_SAVED: readonly Register[] = [0, 1, 2, 3, 4, 5];
-const HELPER = { map_lookup_elem: 1, tail_call: 12, spin_lock: 93, spin_unlock: 94, ringbuf_reserve: 131, for_each_map_elem: 164, timer_set_callback: 170, loop: 181 } as const;
+const HELPER = { map_lookup_elem: 1, tail_call: 12, spin_lock: 93, get_local_storage: 81, spin_unlock: 94, ringbuf_reserve: 131, for_each_map_elem: 164, timer_set_callback: 170, loop: 181 } as const;
 /** enum bpf_func_id is closed: what is newer is a kernel function. */
 const LAST_HELPER = 211;
 const WRITES_MAP: ReadonlySet<number> = new Set([2, 3, 87, 88]);
@@ -51,6 +51,8 @@ function callHelper(walk: Walk, id: number): void {
   if (facts.fills !== undefined) for (let byte = 0; byte < facts.fills.bytes; byte++) storeByte(walk, facts.fills.register, byte);
   if (id === HELPER.spin_lock || id === HELPER.spin_unlock) spinLock(walk, 1, id === HELPER.spin_lock);
   if (prototype.releases !== undefined) releaseArgument(walk, prototype, id);
+  if (id === HELPER.get_local_storage && !isKnownZero(walk.get(2))) refuse('EINVAL', "get_local_storage() doesn't support non-zero flags");
+  if (id === HELPER.for_each_map_elem && !ITERABLE.has(facts.map!.type)) refuse('ENOTSUPP', 'callback function not allowed for map');
   if (id === HELPER.tail_call) checkResources(walk, 'tail_call');
   if (facts.callback !== undefined) enterCallback(walk, id, facts);
   if (facts.map !== undefined && WRITES_MAP.has(id) && programsOnlyRead(facts.map)) refuse('EACCES', 'write into map forbidden');
@@ -90,6 +92,8 @@ export function checkResources(walk: Walk, what: string): void {
   if (lock !== undefined) refuse('EINVAL', `${what} cannot be used inside bpf_spin_lock-ed region`);
 }
 
+/** Types that bpf_for_each_map_elem walks over. */
+const ITERABLE: ReadonlySet<number> = new Set((['hash', 'percpu_hash', 'lru_hash', 'lru_percpu_hash', 'array', 'percpu_array'] as const).map((type) => BPF_MAP_TYPE[type]));
 /** Types whose lookups cannot fail for an index that exists. */
 const ELIDES_NULL: ReadonlySet<number> = new Set([BPF_MAP_TYPE.array, BPF_MAP_TYPE.percpu_array]);
 

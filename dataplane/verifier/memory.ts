@@ -28,7 +28,7 @@ function alignmentText(register: RegisterState, offset: number): string {
 }
 
 /** That the access begins at a multiple of its size: of the stack always, of packets nowhere on machines like x86-64. */
-function checkAlignment(register: RegisterState, offset: number, bytes: number, strict: boolean): void {
+export function checkAlignment(register: RegisterState, offset: number, bytes: number, strict: boolean): void {
   if (register.type !== 'fp' && !strict) return;
   const { value, mask } = register.scalar;
   const place = BigInt(register.offset + offset + (register.type === 'pkt' || register.type === 'pkt_meta' ? ETHERNET_ALIGNMENT : 0)) + value;

@@ -209,6 +209,7 @@ class Verifier {
     walk.liveness = new StackLiveness(walk, (slot) => this.#callsBack(slot));
     walk.push = (at) => this.#push(walk, walk.state.copy(), at);
     walk.pushAsynchronous = (callback, context) => {
+      walk.asynchronous.add(callback.index);
       const state = new State();
       const frame = new Frame(callback.index, -1, context);
       frame.registers[10] = pointer('fp');
@@ -487,7 +488,7 @@ class Verifier {
 
   #checkStackDepth(walk: Walk): void {
     const { instructions } = this.#spec;
-    const error = checkStackDepth({ instructions, functions: walk.subprograms, stackBytes: walk.stackBytes }).error;
+    const error = checkStackDepth({ instructions, functions: walk.subprograms, stackBytes: walk.stackBytes, asynchronous: walk.asynchronous }).error;
     if (error !== undefined) refuse('EACCES', error);
   }
 }

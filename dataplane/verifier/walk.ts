@@ -42,6 +42,8 @@ export class Walk {
   /** Starts of functions that may move packets; functions verified by themselves that were called. */
   changesPacket: ReadonlySet<number> = new Set();
   readonly calledGlobals = new Set<number>();
+  /** Callbacks that run later. */
+  readonly asynchronous = new Set<number>();
   /** Slot of the instruction being verified, and of the one before on this path. */
   at = 0;
   previous = 0;
