@@ -6,6 +6,7 @@
  *   -- type sched_cls                            xdp, where it is not said
  *   -- attach xdp_devmap                         as bpftool spells it, where it matters
  *   -- license Proprietary                       GPL, where it is not said
+ *   -- without CAP_PERFMON                       loaded by whom it may not tell secrets
  *   -- asm
  *   *(u64 *)(r10 -520) = 0                       as assemble.ts reads it
  *   [3] r0 += 1                                  three times the same
@@ -29,6 +30,8 @@ export interface VerifierCase {
   readonly type: ProgramType;
   readonly attach: string | undefined;
   readonly license: string;
+  /** Whoever loads it has neither CAP_PERFMON nor CAP_SYS_ADMIN. */
+  readonly unprivileged: boolean;
   readonly asm: string;
   /** Undefined until it is recorded. */
   readonly answer: string | undefined;
@@ -68,7 +71,7 @@ function parseCase(paragraph: readonly string[], line: number, file: string): Ve
   if (asmAt < 0) fail('no "-- asm" in this case');
   const sentence = paragraph.slice(0, head).filter((each) => !each.startsWith('#')).join(' ');
   if (sentence === '') fail('a case begins with a sentence');
-  const settings = new Map(paragraph.slice(head, asmAt).map((each) => /^-- (type|attach|license) (.+)$/.exec(each)?.slice(1) as [string, string] | undefined ?? fail(`cannot read "${each}"`)));
+  const settings = new Map(paragraph.slice(head, asmAt).map((each) => /^-- (type|attach|license|without) (.+)$/.exec(each)?.slice(1) as [string, string] | undefined ?? fail(`cannot read "${each}"`)));
   const type = (settings.get('type') ?? 'xdp') as ProgramType;
   if (!PROGRAM_TYPES.includes(type)) fail(`type ${type}, expected one of ${PROGRAM_TYPES.join(', ')}`);
   const textEnd = answerAt < 0 ? paragraph.length : answerAt;
@@ -76,6 +79,7 @@ function parseCase(paragraph: readonly string[], line: number, file: string): Ve
     sentence, type, line,
     attach: settings.get('attach'),
     license: settings.get('license') ?? 'GPL',
+    unprivileged: settings.get('without') === 'CAP_PERFMON',
     asm: paragraph.slice(asmAt + 1, textEnd).join('\n'),
     answer: answerAt < 0 ? undefined : paragraph.slice(answerAt + 1).join('\n'),
     text: paragraph.slice(0, textEnd),

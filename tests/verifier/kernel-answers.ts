@@ -2,6 +2,7 @@
  * What the running Linux answers to a case. Maps are made when first named, and programs closed at once, at the pace that
  * closeProgram keeps. A program array is made anew for each case: it takes the type of the first program that names it.
  */
+import { readFileSync } from 'node:fs';
 import { BPF_MAP_TYPE } from '../../dataplane/bpf/map-type.ts';
 import { createKernelMap, type KernelMap } from '../../dataplane/engine/kernel/kernel-map.ts';
 import { LOG_LEVEL, loadKernelProgram } from '../../dataplane/engine/kernel/kernel-program.ts';
@@ -13,6 +14,7 @@ import { programOf, type VerifierCase } from './case-file.ts';
 import { CASE_MAPS } from './case-maps.ts';
 
 const ONLY_KEY = new Uint8Array(4);
+const CAP = { SYS_ADMIN: 21n, PERFMON: 38n } as const;
 
 /** Statistics, and the registers that are shown of a loop without an end: what they say changes with the kernel. */
 const NO_REASON = /^(processed \d+ insns|verification time|stack depth|cur state:|old state:)/;
@@ -29,6 +31,12 @@ const TOO_LARGE = /^BPF program is too large/;
 function reasonIn(log: string): string {
   const lines = log.split('\n').map((line) => line.trim());
   return (lines.findLast((line) => line !== '' && !NO_REASON.test(line)) ?? '').replace(CLOSING_BRANCH, '').replace(UNBROKEN, '');
+}
+
+/** What this process may not do decides which cases it can ask. */
+export function isUnprivileged(): boolean {
+  const effective = BigInt(`0x${/^CapEff:\s*(\S+)/m.exec(readFileSync('/proc/self/status', 'latin1'))![1]}`);
+  return ((effective >> CAP.PERFMON) & 1n) === 0n && ((effective >> CAP.SYS_ADMIN) & 1n) === 0n;
 }
 
 /** Callbacks need function information, and so do tail calls in subprograms. */

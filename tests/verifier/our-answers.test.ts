@@ -6,7 +6,7 @@ import { CASE_MAPS } from './case-maps.ts';
 
 describe.each(CASE_FILES)('%s', (file) => {
   test.each(readCases(file))('$sentence', (each) => {
-    const { accepted, refusal } = verifyProgram(programOf(each), { maps: CASE_MAPS });
+    const { accepted, refusal } = verifyProgram(programOf(each), { maps: CASE_MAPS, unprivileged: each.unprivileged });
     expect(accepted ? 'accepted' : `refused ${refusal!.errno}: ${refusal!.message}`).toBe(each.answer);
   });
 });
