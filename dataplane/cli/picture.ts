@@ -115,7 +115,7 @@ function eventSection(events: PictureInput['events']): string[] {
 
 /** Fewer run while JavaScript is still being compiled. */
 const FEW_PACKETS = 100_000;
-const NOT_VERIFIED = 'Programs were checked in structure, not verified: one that Linux would refuse may run here.';
+const NOT_VERIFIED = 'Programs were checked in structure only; xdplab verify says whether Linux would load them.';
 
 function speedLine({ packets, elapsedNs, interrupted }: ReplayResult): string {
   const stopped = interrupted ? paint('yellow', 'interrupted: ') : '';

@@ -1,0 +1,30 @@
+/** `xdplab verify`: accepted or refused, why, and what to change. */
+import { expect, test } from 'vitest';
+import { whyNoLinux } from '../../dataplane/engine/kernel/linux.ts';
+import { object, xdplab } from './run-cli.ts';
+
+test('accepted programs are named with what it took to verify them', async () => {
+  const { status, stdout, stderr } = await xdplab(['verify', object('flow_counter.bpf.o')]);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  expect(stdout).toMatch(/^flow_counter {2}accepted {2}[\d,]+ instructions processed, [\d,]+ states, stack \d+, /);
+});
+
+test('the same as JSON', async () => {
+  const { stdout } = await xdplab(['verify', '--json', object('flow_counter.bpf.o:flow_counter')]);
+  expect(JSON.parse(stdout)).toMatchObject({ object: 'flow_counter.bpf.o', programs: [{ name: 'flow_counter', accepted: true, instructionsProcessed: expect.any(Number) as unknown }] });
+});
+
+test('a refusal exits with 3 and says the line of C and what to try', async () => {
+  const { status, stdout } = await xdplab(['verify', '--unprivileged', object('flow_counter.bpf.o')]);
+  expect(status).toBe(3);
+  expect(stdout).toMatch(/^flow_counter {2}refused/);
+  expect(stdout).toMatch(/instruction \d+: /);
+});
+
+const noLinux = whyNoLinux();
+test.skipIf(noLinux !== undefined)(`the kernel's answer stands next to ours${noLinux === undefined ? '' : ` (skipped: ${noLinux})`}`, async () => {
+  const { status, stdout } = await xdplab(['verify', '--kernel', object('flow_counter.bpf.o')]);
+  expect(status).toBe(0);
+  expect(stdout).toMatch(/kernel {4}accepted {2}[\d,]+ instructions processed/);
+  expect(stdout).not.toMatch(/not the same answer/);
+});
