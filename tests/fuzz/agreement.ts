@@ -4,6 +4,7 @@ import type { MapSpec, ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import type { KernelProgram } from '../../dataplane/engine/kernel/kernel-program.ts';
 import { XdplabError } from '../../dataplane/errors.ts';
 import type { Executions } from './executions.ts';
+import { withZeroedStack } from './edit.ts';
 import { FIXED_MAPS } from './fixed-maps.ts';
 import { KernelStuck, type KernelVerdicts } from './kernel-verdicts.ts';
 import { minimise } from './minimise.ts';
@@ -82,7 +83,10 @@ export class Agreement {
       const reason = classOf(this.#kernel.reason(spec));
       this.#report(cell, reason, spec, (candidate) => this.#accepts(candidate) && !this.#kernel.verdict(candidate).accepted && classOf(this.#kernel.reason(candidate)) === reason);
     }
-    if (cell === 'both accept' && (steady || this.#isSteady(spec))) this.#run(spec, kernel.program!, random);
+    if (cell === 'both accept') {
+      if (steady) this.#run(spec, kernel.program!, random);
+      else this.#runZeroed(spec, random);
+    }
     return kernel.accepted;
   }
 
@@ -94,13 +98,20 @@ export class Agreement {
     this.otherRefusals.set(key, (this.otherRefusals.get(key) ?? 0) + 1);
   }
 
-  /** Without rights, a program may neither show addresses nor read what others left on the stack: its answers can be compared. */
+  /** Without rights, a program may not show addresses: its answers can be compared. */
   #isSteady(spec: ProgramSpec): boolean {
     try {
       return spec.instructions.every(isSteadyInstruction) && this.#verify(spec, { maps: this.#maps, unprivileged: true }).accepted;
     } catch {
       return false;
     }
+  }
+
+  #runZeroed(spec: ProgramSpec, random: Random): void {
+    const zeroed = withZeroedStack(spec);
+    if (!this.#isSteady(zeroed)) return;
+    const { program } = this.#kernel.verdict(zeroed);
+    if (program !== undefined) this.#run(zeroed, program, random);
   }
 
   #run(spec: ProgramSpec, program: KernelProgram, random: Random): void {
@@ -113,15 +124,16 @@ export class Agreement {
     if (seen >= MINIMISED_A_GROUP) return;
     const run = (candidate: ProgramSpec): string | undefined => {
       this.#kernel.rest();
-      const verdict = this.#kernel.verdict(candidate);
-      return verdict.program === undefined ? undefined : this.#difference(candidate, verdict.program, seed);
+      const zeroed = withZeroedStack(candidate);
+      if (!encodable(zeroed) || !this.#isSteady(zeroed)) return undefined;
+      const verdict = this.#kernel.verdict(zeroed);
+      return verdict.program === undefined ? undefined : this.#difference(zeroed, verdict.program, seed);
     };
     const shows = (candidate: ProgramSpec): boolean => {
-      if (!encodable(candidate) || !this.#isSteady(candidate)) return false;
       const found = run(candidate);
       return found !== undefined && groupOf(found) === group;
     };
-    const small = this.#isSteady(spec) ? minimise(spec, shows, { mostTries: MINIMISING_TRIES }) : spec;
+    const small = shows(spec) ? withZeroedStack(minimise(spec, shows, { mostTries: MINIMISING_TRIES })) : spec;
     this.#told({ kind: 'another answer', group, spec: small, linux: 'accepted', ours: (small === spec ? undefined : run(small)) ?? difference });
   }
 

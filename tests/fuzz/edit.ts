@@ -39,6 +39,27 @@ export function insertAt(spec: ProgramSpec, slot: number, added: readonly Instru
   return { ...spec, instructions: [...instructions.slice(0, slot), ...added, ...instructions.slice(slot)], functions: spec.functions.map((each) => ({ ...each, slot: moved[each.slot]! })), lines: [] };
 }
 
+/** Every function begins with writing 0 to all of the stack that it uses, as far as its constants say, so that nobody reads what others left there. */
+export function withZeroedStack(spec: ProgramSpec): ProgramSpec {
+  return functionRanges(spec.functions, spec.instructions.length)
+    .toReversed()
+    .reduce((zeroed, { start, end }) => {
+      const deepest = Math.min(0, ...spec.instructions.slice(start, end).map(depth));
+      const stores = Array.from({ length: Math.ceil(-deepest / 8) }, (_, at): Instruction => ({ kind: 'store', bytes: 8, dst: 10, offset: -8 * (at + 1), source: { kind: 'immediate', value: 0 } }));
+      return insertAt(zeroed, start, stores);
+    }, spec);
+}
+
+const MOST_STACK_BYTES = 512;
+
+function depth(instruction: Instruction): number {
+  const offset =
+    instruction.kind === 'alu' && instruction.op === 'add' && instruction.source.kind === 'immediate' ? instruction.source.value
+    : instruction.kind === 'load' || instruction.kind === 'store' || instruction.kind === 'atomic' ? instruction.offset
+    : 0;
+  return offset >= -MOST_STACK_BYTES ? offset : 0;
+}
+
 function aimed(instruction: Instruction, slot: number, moved: readonly number[], place = moved[slot]!): Instruction {
   const to = (target: number): number => moved[Math.max(0, Math.min(moved.length - 1, target))]!;
   switch (instruction.kind) {
