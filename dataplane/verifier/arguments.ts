@@ -175,7 +175,7 @@ function fill(walk: Walk, number: Register, bytes: number, facts: CallFacts, zer
   const register = walk.get(number);
   if (register.type === 'fp' && isConstant(register.scalar)) {
     if (bytes === 0 && !zeroAllowed) refuse('EACCES', 'invalid zero-sized read');
-    checkStackBounds(number, register, 0, bytes, 'write');
+    checkStackBounds(walk, number, register, 0, bytes, 'write');
     if (bytes > 0) facts.fills = { register: number, bytes };
     return;
   }
@@ -207,7 +207,7 @@ export function checkHelperMemory(walk: Walk, number: Register, bytes: number, a
       return;
     case 'fp': {
       if (bytes === 0 && !zeroAllowed) refuse('EACCES', 'invalid zero-sized read');
-      checkStackBounds(number, register, 0, bytes, access);
+      checkStackBounds(walk, number, register, 0, bytes, access);
       if (!isConstant(register.scalar) && !walk.policy.mayLeakPointers) refuse('EACCES', `R${number} variable offset stack access prohibited for !root`);
       const least = register.offset + Number(register.scalar.smin);
       const end = register.offset + Number(register.scalar.smax) + bytes;

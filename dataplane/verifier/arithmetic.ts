@@ -5,6 +5,7 @@ import { MAX_VARIABLE_OFFSET } from './memory.ts';
 import { refuse } from './refusal.ts';
 import { constantRegister, isPacketPointer, isPointer, scalarRegister, typeText, UNKNOWN_SCALAR, fitsBits, withFacts, type RegisterState } from './register.ts';
 import { alu as aluScalar, byteSwap, isConstant, negate, signExtend, zeroExtend32, type Scalar } from './scalar.ts';
+import { MAX_STACK_BYTES, tnumText } from './stack.ts';
 import type { Walk } from './walk.ts';
 
 const S64_MIN = -(1n << 63n);
@@ -160,7 +161,20 @@ function movePointer(walk: Walk, dst: Register, op: AluOp, width: 32 | 64, base:
       return refuse('EACCES', `R${dst} pointer arithmetic with ${operatorText(op)} operator prohibited`);
   }
   checkSane(moved, typeText(base));
+  if (!mayLeakPointers) checkSpeculation(dst, moved);
   return moved;
+}
+
+/** Where a processor runs ahead with a wrong guess, a pointer must stay inside its object: it may not even be formed elsewhere. */
+function checkSpeculation(dst: Register, { type, offset, scalar, map }: RegisterState): void {
+  const at = offset + Number(BigInt.asIntN(64, scalar.value));
+  if (type === 'fp') {
+    if (!isConstant(scalar)) refuse('EACCES', `R${dst} variable stack access prohibited for !root, var_off=${tnumText(scalar)} off=${at}`);
+    if (at >= 0 || at < -MAX_STACK_BYTES) refuse('EACCES', `R${dst} stack pointer arithmetic goes out of range, prohibited for !root; off=${at}`);
+  }
+  if (type === 'map_value' && (BigInt(offset) + scalar.smin < 0n || BigInt(offset) + scalar.umax >= BigInt(map!.valueBytes))) {
+    refuse('EACCES', `R${dst} pointer arithmetic of map value goes out of range, prohibited for !root`);
+  }
 }
 
 /** Far from where an offset could wrap around (check_reg_sane_offset). */

@@ -17,6 +17,8 @@ const CALLER_SAVED: readonly Register[] = [0, 1, 2, 3, 4, 5];
 const HELPER = { map_lookup_elem: 1, tail_call: 12, spin_lock: 93, get_local_storage: 81, spin_unlock: 94, ringbuf_reserve: 131, for_each_map_elem: 164, timer_set_callback: 170, loop: 181 } as const;
 /** enum bpf_func_id is closed: what is newer is a kernel function. */
 const LAST_HELPER = 211;
+/** Helpers that show the kernel's memory, or write where everybody reads: CAP_PERFMON. */
+const SEES_KERNEL: ReadonlySet<number> = new Set([6, 35, 112, 113, 114, 115, 149, 158, 165, 175, 177]);
 const WRITES_MAP: ReadonlySet<number> = new Set([2, 3, 87, 88]);
 const SYNCHRONOUS_CALLBACKS: ReadonlySet<number> = new Set([HELPER.for_each_map_elem, HELPER.loop]);
 
@@ -44,6 +46,7 @@ export function call(walk: Walk, target: CallTarget): number {
 function callHelper(walk: Walk, id: number): void {
   const prototype = prototypeOf(id, walk.type);
   if (prototype === undefined) return refuse('EINVAL', id > LAST_HELPER ? `invalid func unknown#${id}` : id === 0 ? 'program of this type cannot use helper bpf_unspec#0' : `program of this type cannot use helper ${helperName(id)}`);
+  if (!walk.policy.mayLeakPointers && SEES_KERNEL.has(id)) refuse('EINVAL', `program of this type cannot use helper ${helperName(id)}`);
   if (prototype.gplOnly === true && !isGplCompatible(walk.spec.license)) refuse('EINVAL', 'cannot call GPL-restricted function from non-GPL compatible program');
   if (prototype.mightSleep === true) refuse('EINVAL', 'helper call might sleep in a non-sleepable prog');
   const facts = noFacts();

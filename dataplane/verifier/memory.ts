@@ -117,7 +117,7 @@ function read(walk: Walk, number: Register, register: RegisterState, offset: num
   switch (register.type) {
     case 'fp':
       checkAlignment(register, offset, bytes, true);
-      checkStackBounds(number, register, offset, bytes, 'read');
+      checkStackBounds(walk, number, register, offset, bytes, 'read');
       return readStack(walk, register, offset, bytes);
     case 'ctx': {
       checkUnmodified(register, number);
@@ -226,7 +226,7 @@ function write(walk: Walk, number: Register, register: RegisterState, offset: nu
   switch (register.type) {
     case 'fp':
       checkAlignment(register, offset, bytes, true);
-      checkStackBounds(number, register, offset, bytes, 'write');
+      checkStackBounds(walk, number, register, offset, bytes, 'write');
       writeStack(walk, register, offset, bytes, value, stored.register, stored.immediate);
       return;
     case 'ctx': {
@@ -290,6 +290,7 @@ export function atomic(walk: Walk, instruction: Extract<Instruction, { kind: 'at
     return;
   }
   const old = loadFrom(walk, dst, offset, bytes, false);
+  if (register.type === 'fp' && !fetch && walk.isSecret(old)) refuse('EACCES', `leaking pointer from stack off ${register.offset + offset}`);
   write(walk, dst, register, offset, bytes, undefined, {});
   walk.liveness.write(undefined);
   if (op === 'cmpxchg') walk.set(0, old);

@@ -27,14 +27,16 @@ function growTo(walk: Walk, frame: Frame, offset: number): void {
 export type StackAccess = 'read' | 'write';
 
 /** That all bytes an access may touch are in the frame. */
-export function checkStackBounds(number: number, register: RegisterState, offset: number, bytes: number, access: StackAccess): void {
+export function checkStackBounds(walk: Walk, number: number, register: RegisterState, offset: number, bytes: number, access: StackAccess): void {
   const kind = access === 'read' ? ' read from' : ' write to';
   const { scalar } = register;
   const base = register.offset + offset;
   const constantPlace = isConstant(scalar);
   if (!constantPlace && (scalar.smax >= 1n << 29n || scalar.smin <= -(1n << 29n))) refuse('EACCES', `invalid unbounded variable-offset${kind} stack R${number}`);
   const [least, most] = [base + Number(scalar.smin), base + Number(scalar.smax)];
-  const below = least < -MAX_STACK_BYTES || least >= 0;
+  // Whoever may not see what others left behind reads only where something was written.
+  const lowest = access === 'read' && !walk.policy.mayLeakPointers ? -SLOT_BYTES * frameOf(walk, register).stack.length : -MAX_STACK_BYTES;
+  const below = least < lowest || least >= 0;
   if (!below && most + bytes <= 0) return;
   const place = constantPlace ? `off=${least}` : `var_off=${tnumText(scalar)} off=${base}`;
   refuse(below ? 'EACCES' : 'EINVAL', `invalid${constantPlace ? '' : ' variable-offset'}${kind} stack R${number} ${place} size=${bytes}`);
@@ -65,15 +67,15 @@ function writeAt(walk: Walk, frame: Frame, frameNumber: number, offset: number, 
       spilled = walk.withSharedId(value);
       if (spilled !== value && valueNumber !== undefined) walk.frame.registers[valueNumber] = spilled;
     } else if (spilled.id !== 0) spilled = withFacts(spilled, { id: 0, delta: false, offset: 0 });
-    spill(walk, frame, slot, before, spilled, bytes);
+    spill(frame, slot, before, spilled, bytes);
     walk.remember({ stack: { frame: frameNumber, slot } });
   } else if (value === undefined && immediate !== undefined && aligned) {
-    spill(walk, frame, slot, before, constantRegister(BigInt(immediate)), bytes);
+    spill(frame, slot, before, constantRegister(BigInt(immediate)), bytes);
     walk.remember({ stack: { frame: frameNumber, slot } });
   } else if (value !== undefined && value.type !== 'scalar' && value.type !== '?') {
     if (bytes !== SLOT_BYTES) refuse('EACCES', 'invalid size of register spill');
     if (frame !== walk.frame && value.type === 'fp') refuse('EINVAL', 'cannot spill pointers to stack into stack frame of the caller');
-    spill(walk, frame, slot, before, value, bytes);
+    spill(frame, slot, before, value, bytes);
     walk.remember({ stack: { frame: frameNumber, slot } });
   } else {
     const zero = value === undefined ? immediate === 0 : isKnownZero(value);
@@ -96,12 +98,12 @@ function scrub({ kinds }: StackSlot): number {
   return scrubbed;
 }
 
-function spill(walk: Walk, frame: Frame, slot: number, before: StackSlot, spilled: RegisterState, bytes: number): void {
+function spill(frame: Frame, slot: number, before: StackSlot, spilled: RegisterState, bytes: number): void {
   let { kinds } = before;
   for (let byte = SLOT_BYTES - 1; byte >= SLOT_BYTES - bytes; byte--) kinds = withKind(kinds, byte, BYTE.spill);
   for (let byte = SLOT_BYTES - bytes - 1; byte >= 0; byte--) {
     const kind = (kinds >>> (4 * byte)) & 0xf;
-    if (kind === BYTE.zero || (kind === BYTE.invalid && walk.policy.mayLeakPointers)) continue;
+    if (kind === BYTE.zero || kind === BYTE.invalid) continue;
     kinds = withKind(kinds, byte, BYTE.misc);
   }
   setSlot(frame, slot, { kinds, spilled });
@@ -220,6 +222,6 @@ export function checkStackBytes(walk: Walk, frame: Frame, pointer: RegisterState
     }
     if (kind === BYTE.invalid && walk.policy.mayLeakPointers) continue;
     const where = isConstant(pointer.scalar) ? `off ${least}+${at - least}` : `var_off ${tnumText(pointer.scalar)}+${at - least}`;
-    refuse('EACCES', `invalid${number === undefined ? '' : ' indirect'} read from stack${number === undefined ? '' : ` R${number}`} ${where} size ${bytes}`);
+    refuse('EACCES', `invalid read from stack${number === undefined ? '' : ` R${number}`} ${where} size ${bytes}`);
   }
 }
