@@ -56,7 +56,7 @@ function chosen(spec: CollectionSpec, object: string, name: string | undefined):
 }
 
 function verifyOne(spec: CollectionSpec, program: ProgramSpec, flags: VerifyFlags): Verified {
-  const report = verifyProgram(program, { maps: spec.maps, btf: spec.btf, ...(flags.type === undefined ? {} : { type: flags.type }), ...(flags.unprivileged ? { unprivileged: true } : {}) });
+  const report = verifyProgram(program, { maps: spec.maps, btf: spec.btf, ...(flags.type === undefined ? {} : { type: flags.type }), ...(flags.unprivileged ? { unprivileged: true } : {}), ...(flags.kernel ? { cpus: openLinux().possibleCpus } : {}) });
   return {
     program,
     report,

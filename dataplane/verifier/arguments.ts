@@ -127,7 +127,10 @@ function checkArgument(walk: Walk, prototype: HelperPrototype, index: number, fa
   if (releases && register.type !== 'fp' && register.offset !== 0) refuse('EINVAL', `R${number} must have zero offset when passed to release func or trusted arg to kfunc`);
   checkOffset(register, number);
   if (releases && register.reference === 0) refuse('EINVAL', `R${number} must be referenced when passed to release function`);
-  if (register.reference !== 0) facts.reference = register.reference;
+  if (register.reference !== 0) {
+    if (facts.reference !== 0) refuse('EACCES', `more than one arg with ref_obj_id R${number} ${register.reference} ${facts.reference}`);
+    facts.reference = register.reference;
+  }
   rule.check?.(walk, number, register, facts);
   const bytes = prototype.sizes?.[index];
   if (bytes === undefined) return;

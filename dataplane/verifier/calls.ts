@@ -7,14 +7,15 @@ import { checkArguments, noFacts, release, spinLock, type CallFacts } from './ar
 import { coveredRange, invalidScalar } from './exit.ts';
 import { refuse } from './refusal.ts';
 import { checkGlobalCall } from './global-function.ts';
-import { isKnownZero, NOT_INITIALISED, pointer, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
+import { isKnownZero, NOT_INITIALISED, pointer, scalarRegister, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
+import { constant, refine, UNKNOWN, type Scalar } from './scalar.ts';
 import { changeRegisters, Frame, type CallbackContext, type State } from './state.ts';
 import { programsOnlyRead, storeByte } from './memory.ts';
 import type { Subprogram, Walk } from './walk.ts';
 
 const MAX_FRAMES = 8;
 const CALLER_SAVED: readonly Register[] = [0, 1, 2, 3, 4, 5];
-const HELPER = { map_lookup_elem: 1, tail_call: 12, spin_lock: 93, get_local_storage: 81, spin_unlock: 94, ringbuf_reserve: 131, for_each_map_elem: 164, timer_set_callback: 170, loop: 181 } as const;
+const HELPER = { map_lookup_elem: 1, get_smp_processor_id: 8, tail_call: 12, spin_lock: 93, get_local_storage: 81, spin_unlock: 94, ringbuf_reserve: 131, for_each_map_elem: 164, timer_set_callback: 170, loop: 181 } as const;
 /** enum bpf_func_id is closed: what is newer is a kernel function. */
 const LAST_HELPER = 211;
 /** Helpers that show the kernel's memory, or write where everybody reads: CAP_PERFMON. */
@@ -56,7 +57,8 @@ function callHelper(walk: Walk, id: number): void {
   if (prototype.releases !== undefined) releaseArgument(walk, prototype, id);
   if (id === HELPER.get_local_storage && !isKnownZero(walk.get(2))) refuse('EINVAL', "get_local_storage() doesn't support non-zero flags");
   if (id === HELPER.for_each_map_elem && !ITERABLE.has(facts.map!.type)) refuse('ENOTSUPP', 'callback function not allowed for map');
-  if (id === HELPER.tail_call) checkResources(walk, 'tail_call');
+  // A function's caller still holds what it holds when a tail call has come back to it.
+  if (id === HELPER.tail_call && (walk.state.frames.length === 1 || walk.frame.callback !== undefined)) checkResources(walk, 'tail_call');
   if (facts.callback !== undefined) enterCallback(walk, id, facts);
   if (facts.map !== undefined && WRITES_MAP.has(id) && programsOnlyRead(facts.map)) refuse('EACCES', 'write into map forbidden');
   const result = resultOf(walk, prototype, facts, id);
@@ -94,6 +96,8 @@ export function checkResources(walk: Walk, what: string): void {
   if (first !== undefined) refuse('EINVAL', `${what} would lead to reference leak`);
   if (lock !== undefined) refuse('EINVAL', `${what} cannot be used inside bpf_spin_lock-ed region`);
 }
+
+const below = (limit: number): Scalar => refine('jlt', 64, true, UNKNOWN, constant(BigInt(limit)))[0];
 
 /** Types that bpf_for_each_map_elem walks over. */
 const ITERABLE: ReadonlySet<number> = new Set((['hash', 'percpu_hash', 'lru_hash', 'lru_percpu_hash', 'array', 'percpu_array'] as const).map((type) => BPF_MAP_TYPE[type]));
@@ -142,7 +146,7 @@ function resultOf(walk: Walk, prototype: HelperPrototype, facts: CallFacts, id: 
     case 'int':
     case 'u32':
     case 'u64':
-      return UNKNOWN_SCALAR;
+      return id === HELPER.get_smp_processor_id && walk.cpus !== undefined ? scalarRegister(below(walk.cpus)) : UNKNOWN_SCALAR;
     default:
       return prototype.returns satisfies never;
   }

@@ -37,6 +37,8 @@ export interface VerifyOptions {
   readonly btf?: Btf | undefined;
   /** Where the section does not say it. */
   readonly type?: ProgramType;
+  /** CPUs of the machine that will run it; bounds what bpf_get_smp_processor_id answers. Unknown unless said. */
+  readonly cpus?: number;
   /** Without CAP_PERFMON: pointers stay secret. */
   readonly unprivileged?: boolean;
 }
@@ -199,7 +201,7 @@ class Verifier {
     };
     this.#flow = analyseControlFlow(instructions, ranges, helper);
     const policy: Policy = { mayLeakPointers: this.#options.unprivileged !== true };
-    const walk = new Walk(this.#spec, this.#type, this.#options.maps, subprograms, policy);
+    const walk = new Walk(this.#spec, this.#type, this.#options.maps, subprograms, policy, this.#options.cpus);
     walk.changesPacket = this.#flow.changesPacket;
     walk.precision = new Precision({
       instructions,
@@ -489,7 +491,7 @@ class Verifier {
   #checkStackDepth(walk: Walk): void {
     const { instructions } = this.#spec;
     const error = checkStackDepth({ instructions, functions: walk.subprograms, stackBytes: walk.stackBytes, asynchronous: walk.asynchronous }).error;
-    if (error !== undefined) refuse('EACCES', error);
+    if (error !== undefined) refuse(error.startsWith('the call stack') ? 'E2BIG' : 'EACCES', error);
   }
 }
 

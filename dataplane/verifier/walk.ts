@@ -32,6 +32,8 @@ export class Walk {
   readonly type: ProgramType;
   readonly maps: ReadonlyMap<string, MapSpec>;
   readonly policy: Policy;
+  /** How many CPUs there are, where that is known. */
+  readonly cpus: number | undefined;
   readonly subprograms: readonly Subprogram[];
   readonly subprogramAt: ReadonlyMap<number, Subprogram>;
   /** Deepest stack use of each subprogram in bytes. */
@@ -53,7 +55,7 @@ export class Walk {
   #ids = 0;
   #historyAt: { readonly state: State; readonly index: number } | undefined;
 
-  constructor(spec: ProgramSpec, type: ProgramType, maps: ReadonlyMap<string, MapSpec>, subprograms: readonly Subprogram[], policy: Policy) {
+  constructor(spec: ProgramSpec, type: ProgramType, maps: ReadonlyMap<string, MapSpec>, subprograms: readonly Subprogram[], policy: Policy, cpus: number | undefined) {
     this.spec = spec;
     this.type = type;
     this.maps = maps;
@@ -61,6 +63,7 @@ export class Walk {
     this.subprogramAt = new Map(subprograms.map((one) => [one.start, one]));
     this.stackBytes = subprograms.map(() => 0);
     this.policy = policy;
+    this.cpus = cpus;
   }
 
   get frame(): Frame {

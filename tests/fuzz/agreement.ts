@@ -1,4 +1,5 @@
 /** One program asked of Linux and of our verifier, and counted. */
+import { openLinux } from '../../dataplane/engine/kernel/linux.ts';
 import type { Instruction } from '../../dataplane/bpf/isa.ts';
 import type { MapSpec, ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import type { KernelProgram } from '../../dataplane/engine/kernel/kernel-program.ts';
@@ -101,7 +102,7 @@ export class Agreement {
   /** Without rights, a program may not show addresses: its answers can be compared. */
   #isSteady(spec: ProgramSpec): boolean {
     try {
-      return spec.instructions.every(isSteadyInstruction) && this.#verify(spec, { maps: this.#maps, unprivileged: true }).accepted;
+      return spec.instructions.every(isSteadyInstruction) && this.#verify(spec, { maps: this.#maps, cpus: openLinux().possibleCpus, unprivileged: true }).accepted;
     } catch {
       return false;
     }
@@ -180,7 +181,7 @@ export class Agreement {
 
   #ours(spec: ProgramSpec): OurVerdict | Error {
     try {
-      return this.#verify(spec, { maps: this.#maps });
+      return this.#verify(spec, { maps: this.#maps, cpus: openLinux().possibleCpus });
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
     }

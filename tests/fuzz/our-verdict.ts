@@ -8,6 +8,6 @@ export interface OurVerdict {
   readonly refusal?: { readonly slot: number; readonly errno: string; readonly message: string };
 }
 
-export type Verify = (spec: ProgramSpec, options: { readonly maps: ReadonlyMap<string, MapSpec>; readonly unprivileged?: boolean }) => OurVerdict;
+export type Verify = (spec: ProgramSpec, options: { readonly maps: ReadonlyMap<string, MapSpec>; readonly cpus?: number; readonly unprivileged?: boolean }) => OurVerdict;
 
 export const ourVerifier: Verify = verifyProgram;

@@ -1,0 +1,102 @@
+/**
+ * The domain of numbers is sound: whatever values of the operands give is among what the operator says. Operands are
+ * made the way programs make them, by comparisons, and each comes with a number that is in it.
+ */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { ALU_OPS, BRANCH_OPS } from '../../dataplane/bpf/isa.ts';
+import { ALU32, ALU64, BRANCH32, BRANCH64, swapBytes } from '../../dataplane/engine/interpreter-arithmetic.ts';
+import { alu, branchTaken, byteSwap, coerceToBytes, constant, contains, refine, scalarsEqual, signExtend, sync, UNKNOWN, zeroExtend32, type Scalar } from '../../dataplane/verifier/scalar.ts';
+
+const WIDTHS = [32, 64] as const;
+const EDGES = [0n, 1n, 2n, 7n, 8n, 0x7fn, 0x80n, 0xffn, 0x7fff_ffffn, 0x8000_0000n, 0xffff_ffffn, 0x1_0000_0000n, (1n << 63n) - 1n, 1n << 63n, (1n << 64n) - 1n, (1n << 64n) - 2n];
+const number = fc.oneof(fc.constantFrom(...EDGES), fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }), fc.bigInt({ min: 0n, max: 300n }));
+
+function compare(op: (typeof BRANCH_OPS)[number], width: 32 | 64, a: bigint, b: bigint): boolean {
+  return width === 64 ? BRANCH64[op](a, b) : BRANCH32[op](Number(a & 0xffff_ffffn), Number(b & 0xffff_ffffn));
+}
+
+interface Known {
+  readonly scalar: Scalar;
+  readonly value: bigint;
+}
+
+/** A number, and what some comparisons with constants and a mask say of it. */
+const known: fc.Arbitrary<Known> = fc
+  .tuple(number, fc.option(number), fc.array(fc.tuple(fc.constantFrom(...BRANCH_OPS), fc.constantFrom(...WIDTHS), number), { maxLength: 3 }))
+  .map(([start, mask, comparisons]) => {
+    const value = mask === null ? start : start & mask;
+    let scalar = mask === null ? UNKNOWN : alu('and', 64, UNKNOWN, constant(mask));
+    for (const [op, width, other] of comparisons) {
+      if (branchTaken(op, width, scalar, constant(other)) !== undefined) continue;
+      [scalar] = refine(op, width, compare(op, width, value, other), scalar, constant(other));
+    }
+    return { scalar, value };
+  });
+
+function sound(scalar: Scalar, value: bigint): void {
+  if (!contains(scalar, value)) expect.fail(`${value} is not in ${JSON.stringify(scalar, (_, each: unknown) => (typeof each === 'bigint' ? each.toString() : each))}`);
+}
+
+test('what comparisons say of a number holds for the number', () => {
+  fc.assert(fc.property(known, ({ scalar, value }) => sound(scalar, value)), { numRuns: 3000 });
+});
+
+describe.each(WIDTHS)('%s bits', (width) => {
+  test.each(ALU_OPS)('%s', (op) => {
+    fc.assert(
+      fc.property(known, known, (a, b) => {
+        const result = width === 64 ? BigInt.asUintN(64, ALU64[op](a.value, b.value)) : BigInt(ALU32[op](Number(a.value & 0xffff_ffffn), Number(b.value & 0xffff_ffffn)) >>> 0);
+        sound(alu(op, width, a.scalar, b.scalar), result);
+      }),
+      { numRuns: 1500 },
+    );
+  });
+
+  test.each(BRANCH_OPS)('a branch by %s is decided only where it always goes that way, and says what is true', (op) => {
+    fc.assert(
+      fc.property(known, known, (a, b) => {
+        const taken = compare(op, width, a.value, b.value);
+        expect(branchTaken(op, width, a.scalar, b.scalar) ?? taken).toBe(taken);
+        const [left, right] = refine(op, width, taken, a.scalar, b.scalar);
+        sound(left, a.value);
+        sound(right, b.value);
+      }),
+      { numRuns: 1500 },
+    );
+  });
+
+  test('sign extension', () => {
+    fc.assert(fc.property(known, fc.constantFrom(8, 16, 32), ({ scalar, value }, bits) => sound(signExtend(width, bits as 8, scalar), BigInt.asUintN(width, BigInt.asIntN(bits, value)))), { numRuns: 1500 });
+  });
+});
+
+test('narrowing', () => {
+  fc.assert(
+    fc.property(known, fc.constantFrom(1, 2, 4, 8), ({ scalar, value }, bytes) => {
+      sound(coerceToBytes(scalar, bytes as 1), BigInt.asUintN(8 * bytes, value));
+      sound(zeroExtend32(scalar), value & 0xffff_ffffn);
+    }),
+    { numRuns: 1500 },
+  );
+});
+
+test('byte swaps', () => {
+  fc.assert(
+    fc.property(known, fc.constantFrom(16, 32, 64), fc.constantFrom('le', 'be', 'bswap'), ({ scalar, value }, bits, op) => {
+      sound(byteSwap(op as 'le', bits as 16, scalar), op === 'le' ? BigInt.asUintN(bits, value) : swapBytes(value, bits as 16));
+    }),
+    { numRuns: 1500 },
+  );
+});
+
+test('deducing bounds from bounds loses no value, and is done after a few times', () => {
+  fc.assert(
+    fc.property(known, ({ scalar, value }) => {
+      const once = sync(scalar);
+      sound(once, value);
+      expect(scalarsEqual(sync(sync(once)), sync(sync(sync(once))))).toBe(true);
+    }),
+    { numRuns: 1500 },
+  );
+});
