@@ -4,7 +4,8 @@ import { ALU_TEXT } from '../bpf/syntax.ts';
 import { MAX_VARIABLE_OFFSET } from './memory.ts';
 import { refuse } from './refusal.ts';
 import { constantRegister, isPacketPointer, isPointer, scalarRegister, typeText, UNKNOWN_SCALAR, fitsBits, withFacts, type RegisterState } from './register.ts';
-import { alu as aluScalar, byteSwap, isConstant, negate, signExtend, zeroExtend32, type Scalar } from './scalar.ts';
+import { isConstant, zeroExtend32, type Scalar } from './scalar.ts';
+import { alu as aluScalar, byteSwap, negate, signExtend } from './scalar-arithmetic.ts';
 import { MAX_STACK_BYTES, tnumText } from './stack.ts';
 import type { Walk } from './walk.ts';
 

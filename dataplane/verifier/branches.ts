@@ -5,7 +5,9 @@ import { isMapOfMaps } from '../bpf/map-type.ts';
 import { hasSpinLock } from '../maps/special-fields.ts';
 import { refuse } from './refusal.ts';
 import { AT_PACKET_END, BEYOND_PACKET_END, constantRegister, isPacketOrEnd, isPointer, withFacts, type RegisterState } from './register.ts';
-import { alu, branchTaken, constant, isConstant, isSubregConstant, refine } from './scalar.ts';
+import { constant, isConstant, isSubregConstant } from './scalar.ts';
+import { alu } from './scalar-arithmetic.ts';
+import { branchTaken, refine } from './scalar-branch.ts';
 import { changeRegisters, isSpilledScalar, type Place, type State } from './state.ts';
 import type { Walk } from './walk.ts';
 

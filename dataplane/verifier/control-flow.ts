@@ -1,16 +1,27 @@
 /**
- * Facts about the instruction graph, found before any path is walked (Linux: check_cfg, compute_live_registers,
- * compute_scc): where states are compared, which registers are read again, and which instructions are in loops.
+ * Facts about the instruction graph, found before any path is walked (Linux 6.18: check_cfg, compute_live_registers,
+ * compute_scc): where states are compared, which registers are read again, which instructions are in loops, and which
+ * functions may move packets. All but the last look at one function at a time: a call is one instruction.
  */
 import type { FunctionRange } from '../bpf/check.ts';
-import { jumpTarget, type Instruction } from '../bpf/isa.ts';
+import { jumpTarget, type Instruction, type Operand, type Register } from '../bpf/isa.ts';
+
+/** Bits of `ControlFlow.points`. */
+export const POINT = {
+  /** States are compared here. */
+  prune: 1,
+  /** How a path came here is remembered. */
+  jump: 2,
+  /** A state is always kept here: what calls back has to meet itself. */
+  force: 4,
+} as const;
 
 export interface ControlFlow {
-  /** By slot: 1 states are compared here, 2 the way here is remembered, 4 a state is always kept here. */
+  /** By slot: POINT, or-ed. */
   readonly points: Uint8Array;
-  /** By slot: registers whose value is read before it is replaced, a bit each. */
+  /** By slot: bit r is set when register r of r0..r9 may be read before it is replaced, from before the instruction on. */
   readonly liveRegisters: Uint16Array;
-  /** By slot: number of the loop it is in (strongly connected component), 0 for none. */
+  /** By slot: number of the loop it is in (strongly connected component), 0 for none. Numbered as Linux does. */
   readonly scc: Uint32Array;
   /** Starts of functions that may move packets, by themselves or by what they call. */
   readonly changesPacket: ReadonlySet<number>;
@@ -18,51 +29,236 @@ export interface ControlFlow {
 
 export interface HelperFacts {
   readonly changesPacket?: true;
+  /** Runs a callback before it returns. */
   readonly callsCallback?: boolean;
+  /** How many registers it is passed, where its prototype is known. */
   readonly args?: number;
 }
-const PRUNE = 1, JUMP = 2, FORCE = 4;
 
-export function successors(instructions: readonly Instruction[], slot: number): number[] {
-  const i = instructions[slot]!;
-  switch (i.kind) {
-    case 'exit': return [];
-    case 'jump': return [jumpTarget(slot, i.offset)];
-    case 'branch': return [slot + 1, jumpTarget(slot, i.offset)];
-    case 'load_imm64': return [slot + 2];
-    default: return [slot + 1];
+export type HelperFactsOf = (id: number) => HelperFacts | undefined;
+
+/** Its callback runs later, as a path of its own. */
+const TIMER_SET_CALLBACK = 170;
+const MAX_ARGUMENTS = 5;
+/** r0..r9: r10 is always alive, so nobody asks. */
+const ALL_REGISTERS = 0x3ff;
+const R0 = 1;
+/** r0..r5. */
+const CALLER_SAVED = 0x3f;
+const NONE = -1;
+
+export function analyseControlFlow(instructions: readonly Instruction[], functions: readonly FunctionRange[], helper: HelperFactsOf): ControlFlow {
+  return {
+    points: findPoints(instructions, helper),
+    liveRegisters: findLiveRegisters(instructions, helper),
+    scc: findLoops(instructions),
+    changesPacket: findPacketChanges(instructions, functions, helper),
+  };
+}
+
+/** The slot after the instruction, or none where control does not fall through. */
+function fallThrough(instruction: Instruction, slot: number): number {
+  switch (instruction.kind) {
+    case 'exit':
+    case 'jump':
+    case 'upper':
+      return NONE;
+    case 'load_imm64':
+      return slot + 2;
+    default:
+      return slot + 1;
   }
 }
-export function analyseControlFlow(instructions: readonly Instruction[], functions: readonly FunctionRange[], helper: (id: number) => HelperFacts | undefined): ControlFlow {
-  const n = instructions.length; const points = new Uint8Array(n); const live = new Uint16Array(n); const scc = new Uint32Array(n);
-  const cp = new Set<number>();
-  for (let s = 0; s < n; s++) { const i = instructions[s]!;
-    if (i.kind === 'branch') { points[s]! |= PRUNE; const t = jumpTarget(s, i.offset); points[t]! |= PRUNE | JUMP; points[s + 1]! |= 0; }
-    if (i.kind === 'jump') points[jumpTarget(s, i.offset)]! |= PRUNE | JUMP;
-    if (i.kind === 'call') { if (i.target.kind === 'subprogram') { points[s + 1]! |= PRUNE | JUMP; points[i.target.slot]! |= JUMP; } if (i.target.kind === 'helper') { const h = helper(i.target.id); if (h?.callsCallback) { points[s]! |= PRUNE | JUMP | FORCE; points[s + 1]! |= JUMP; } } }
-    if (i.kind === 'load_imm64' && i.value.kind === 'function') points[i.value.slot]! |= JUMP;
+
+/** The slot it jumps to within its function, or none. */
+function jumpsTo(instruction: Instruction, slot: number): number {
+  return instruction.kind === 'jump' || instruction.kind === 'branch' ? jumpTarget(slot, instruction.offset) : NONE;
+}
+
+/** The function it calls, or whose address it takes for someone who does. */
+function referencedFunction(instruction: Instruction): number {
+  if (instruction.kind === 'call' && instruction.target.kind === 'subprogram') return instruction.target.slot;
+  return instruction.kind === 'load_imm64' && instruction.value.kind === 'function' ? instruction.value.slot : NONE;
+}
+
+function findPoints(instructions: readonly Instruction[], helper: HelperFactsOf): Uint8Array {
+  const points = new Uint8Array(instructions.length);
+  /** In code that never ends properly there may be no such slot. */
+  const mark = (slot: number, bits: number): void => {
+    if (slot < points.length) points[slot]! |= bits;
+  };
+  for (const [slot, instruction] of instructions.entries()) {
+    const callee = referencedFunction(instruction);
+    if (instruction.kind === 'branch') mark(slot, POINT.prune);
+    const target = jumpsTo(instruction, slot);
+    if (target !== NONE) mark(target, POINT.prune | POINT.jump);
+    // Paths come back from calls, and from callbacks to whoever took their address.
+    if (instruction.kind === 'call' || callee !== NONE) mark(fallThrough(instruction, slot), POINT.prune | POINT.jump);
+    if (callee !== NONE) {
+      mark(slot, POINT.prune);
+      mark(callee, POINT.prune | POINT.jump);
+    }
+    if (instruction.kind === 'call' && instruction.target.kind === 'helper') {
+      const { id } = instruction.target;
+      if (helper(id)?.callsCallback === true) mark(slot, POINT.prune | POINT.jump | POINT.force);
+      // Else a loop that sets it would begin the callback's path anew each time around.
+      if (id === TIMER_SET_CALLBACK) mark(slot, POINT.prune);
+    }
   }
-  const use = (i: Instruction): [number, number] => { // use, def
-    const b = (r: number): number => 1 << r; const src = (o: { kind: string; register?: number }): number => (o.kind === 'register' ? b(o.register!) : 0);
-    switch (i.kind) {
-      case 'alu': return [(i.op === 'mov' ? 0 : b(i.dst)) | src(i.source), b(i.dst)]; case 'neg': case 'endian': return [b(i.dst), b(i.dst)]; case 'movsx': return [b(i.src), b(i.dst)];
-      case 'load_imm64': return [0, b(i.dst)]; case 'load': return [b(i.src), b(i.dst)]; case 'store': return [b(i.dst) | src(i.source), 0];
-      case 'atomic': return [b(i.dst) | b(i.src) | (i.op === 'cmpxchg' ? 1 : 0), 0];
-      case 'load_packet': return [b(6) | (i.index === undefined ? 0 : b(i.index)), 0b111111]; case 'branch': return [b(i.dst) | src(i.source), 0];
-      case 'call': { const a = i.target.kind === 'helper' ? helper(i.target.id)?.args ?? 5 : 5; return [((1 << a) - 1) << 1, 0b111111]; } case 'exit': return [1, 0]; default: return [0, 0]; } };
-  for (let more = true; more; ) { more = false; for (let s = n - 1; s >= 0; s--) { const i = instructions[s]!; if (i.kind === 'upper') continue; let out = 0; for (const t of successors(instructions, s)) out |= live[t] ?? 0; const [u, d] = use(i); const v = (out & ~d) | u; if (v !== live[s]) { live[s] = v; more = true; } } }
-  // back edges: everything between target and source is one loop
-  let c = 0; for (let s = 0; s < n; s++) for (const t of successors(instructions, s)) if (t <= s) { c++; for (let k = t; k <= s; k++) scc[k] ||= c; }
-  for (let more = true; more; ) {
-    more = false;
-    for (const { start, end } of functions) {
-      if (cp.has(start)) continue;
-      const changes = instructions.slice(start, end).some((i) => i.kind === 'call' && (i.target.kind === 'helper' ? helper(i.target.id)?.changesPacket === true : i.target.kind === 'subprogram' && cp.has(i.target.slot)));
-      if (changes) {
-        cp.add(start);
-        more = true;
+  return points;
+}
+
+const bit = (register: Register): number => (1 << register) & ALL_REGISTERS;
+const sourceBit = (source: Operand): number => (source.kind === 'register' ? bit(source.register) : 0);
+
+function registersRead(instruction: Instruction, helper: HelperFactsOf): number {
+  switch (instruction.kind) {
+    case 'alu':
+      return (instruction.op === 'mov' ? 0 : bit(instruction.dst)) | sourceBit(instruction.source);
+    case 'neg':
+    case 'endian':
+      return bit(instruction.dst);
+    case 'movsx':
+    case 'load':
+      return bit(instruction.src);
+    case 'store':
+    case 'branch':
+      return bit(instruction.dst) | sourceBit(instruction.source);
+    case 'atomic':
+      if (instruction.op === 'load_acquire') return bit(instruction.src);
+      return bit(instruction.dst) | bit(instruction.src) | (instruction.op === 'cmpxchg' ? R0 : 0);
+    case 'load_packet':
+      // Linux leaves it at that for classic BPF.
+      return ALL_REGISTERS;
+    case 'call':
+      return argumentRegisters(instruction.target.kind === 'helper' ? (helper(instruction.target.id)?.args ?? MAX_ARGUMENTS) : MAX_ARGUMENTS);
+    case 'exit':
+      return R0;
+    case 'load_imm64':
+    case 'upper':
+    case 'jump':
+      return 0;
+    default:
+      return instruction satisfies never;
+  }
+}
+
+/** r1 to r`count`. */
+function argumentRegisters(count: number): number {
+  return ((1 << count) - 1) << 1;
+}
+
+function registersReplaced(instruction: Instruction): number {
+  switch (instruction.kind) {
+    case 'alu':
+    case 'neg':
+    case 'endian':
+    case 'movsx':
+    case 'load':
+    case 'load_imm64':
+      return bit(instruction.dst);
+    case 'atomic':
+      if (instruction.op === 'load_acquire') return bit(instruction.dst);
+      if (instruction.op === 'cmpxchg') return R0;
+      return instruction.fetch ? bit(instruction.src) : 0;
+    case 'call':
+      return CALLER_SAVED;
+    case 'load_packet':
+    case 'store':
+    case 'branch':
+    case 'jump':
+    case 'exit':
+    case 'upper':
+      return 0;
+    default:
+      return instruction satisfies never;
+  }
+}
+
+/** Backwards until nothing changes: twice, and once more for every loop within a loop. */
+function findLiveRegisters(instructions: readonly Instruction[], helper: HelperFactsOf): Uint16Array {
+  const read = Uint16Array.from(instructions, (each) => registersRead(each, helper));
+  const kept = Uint16Array.from(instructions, (each) => ~registersReplaced(each) & ALL_REGISTERS);
+  const live = new Uint16Array(instructions.length);
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (let slot = instructions.length - 1; slot >= 0; slot--) {
+      const instruction = instructions[slot]!;
+      const after = (live[fallThrough(instruction, slot)] ?? 0) | (live[jumpsTo(instruction, slot)] ?? 0);
+      const before = read[slot]! | (after & kept[slot]!);
+      if (before !== live[slot]) {
+        live[slot] = before;
+        changed = true;
       }
     }
   }
-  return { points, liveRegisters: live, scc, changesPacket: cp };
+  return live;
+}
+
+/**
+ * Tarjan's algorithm with a stack of its own, since programs have up to a million instructions. A component gets a
+ * number when it is a loop: more than one instruction, or one that jumps to itself.
+ */
+function findLoops(instructions: readonly Instruction[]): Uint32Array {
+  const count = instructions.length;
+  const DONE = 0xffff_ffff;
+  const scc = new Uint32Array(count);
+  /** When it was first met, from 1; and the earliest instruction that is reached from it and is not done. */
+  const met = new Uint32Array(count);
+  const earliest = new Uint32Array(count);
+  /** Of an instruction whose edges are being followed: how many were. */
+  const followed = new Uint8Array(count);
+  const path: number[] = [];
+  const open: number[] = [];
+  let clock = 0;
+  let loops = 0;
+  const enter = (slot: number): void => {
+    met[slot] = earliest[slot] = ++clock;
+    path.push(slot);
+    open.push(slot);
+  };
+  for (let root = 0; root < count; root++) {
+    if (met[root] !== 0) continue;
+    enter(root);
+    while (path.length > 0) {
+      const slot = path[path.length - 1]!;
+      const edge = followed[slot]!;
+      if (edge < 2) {
+        followed[slot] = edge + 1;
+        const next = edge === 0 ? fallThrough(instructions[slot]!, slot) : jumpsTo(instructions[slot]!, slot);
+        if (next === NONE) continue;
+        if (met[next] === 0) enter(next);
+        else if (earliest[next]! < earliest[slot]!) earliest[slot] = earliest[next]!;
+        continue;
+      }
+      path.pop();
+      const caller = path[path.length - 1];
+      if (caller !== undefined && earliest[slot]! < earliest[caller]!) earliest[caller] = earliest[slot]!;
+      if (earliest[slot] !== met[slot]) continue;
+      const isLoop = open[open.length - 1] !== slot || jumpsTo(instructions[slot]!, slot) === slot;
+      if (isLoop) loops++;
+      for (let member = NONE; member !== slot; ) {
+        member = open.pop()!;
+        scc[member] = isLoop ? loops : 0;
+        earliest[member] = DONE;
+      }
+    }
+  }
+  return scc;
+}
+
+/** Callbacks count as called by whoever takes their address. */
+function findPacketChanges(instructions: readonly Instruction[], functions: readonly FunctionRange[], helper: HelperFactsOf): ReadonlySet<number> {
+  const changing = new Set<number>();
+  const callers = new Map<number, number[]>(functions.map(({ start }) => [start, []]));
+  for (const { start, end } of functions) {
+    for (let slot = start; slot < end; slot++) {
+      const instruction = instructions[slot]!;
+      callers.get(referencedFunction(instruction))?.push(start);
+      if (instruction.kind === 'call' && instruction.target.kind === 'helper' && helper(instruction.target.id)?.changesPacket === true) changing.add(start);
+    }
+  }
+  // What is added on the way is visited as well.
+  for (const start of changing) for (const caller of callers.get(start)!) changing.add(caller);
+  return changing;
 }

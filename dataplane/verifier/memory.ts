@@ -7,7 +7,8 @@ import { MAP_FLAG } from '../maps/map-check.ts';
 import { specialFields } from '../maps/special-fields.ts';
 import { refuse } from './refusal.ts';
 import { constantRegister, pointer, scalarRegister, typeText, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
-import { coerceToBytes, isConstant, signedOfBytes, signExtend, unknownOfBytes } from './scalar.ts';
+import { coerceToBytes, isConstant, signedOfBytes, unknownOfBytes } from './scalar.ts';
+import { signExtend } from './scalar-arithmetic.ts';
 import { checkStackBounds, readStack, tnumText, writeStack } from './stack.ts';
 import type { Walk } from './walk.ts';
 

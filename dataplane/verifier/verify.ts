@@ -434,7 +434,7 @@ class Verifier {
         }
         if (!covered && !force && this.#jumps - this.#jumpsAtState < 20 && this.#processed - this.#processedAtState < 100) add = false;
       } else {
-        loop = this.#openLoops.has(this.#flow.scc[at]!) && this.#flow.scc[at] !== 0;
+        loop = this.#openLoops.size > 0 && this.#loopsOf(old).some((number) => this.#openLoops.has(number));
         if (!loop && !old.cleaned) this.#clean(walk, old);
         covered = coveredBy(old, state, loop ? 'range' : 'used', live);
       }
@@ -464,10 +464,13 @@ class Verifier {
 
   /** All loops that this path is in came back before everything about them was known. */
   #openLoop(state: State): void {
-    for (let parent: State | undefined = state; parent !== undefined; parent = parent.parent) {
-      const scc = this.#flow.scc[parent.at]!;
-      if (scc !== 0) this.#openLoops.add(scc);
-    }
+    for (let one: State | undefined = state; one !== undefined; one = one.parent) for (const number of this.#loopsOf(one)) this.#openLoops.add(number);
+  }
+
+  /** Loops that a state is in, by where it is and by where its functions were called. */
+  #loopsOf({ frames, at }: State): number[] {
+    const { scc } = this.#flow;
+    return frames.map((_, index) => scc[index === frames.length - 1 ? at : frames[index + 1]!.callSite]!).filter((number) => number !== 0);
   }
 
   #keep(walk: Walk, kept: State[]): void {

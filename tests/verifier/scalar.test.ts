@@ -6,7 +6,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ALU_OPS, BRANCH_OPS } from '../../dataplane/bpf/isa.ts';
 import { ALU32, ALU64, BRANCH32, BRANCH64, swapBytes } from '../../dataplane/engine/interpreter-arithmetic.ts';
-import { alu, branchTaken, byteSwap, coerceToBytes, constant, contains, refine, scalarsEqual, signExtend, sync, UNKNOWN, zeroExtend32, type Scalar } from '../../dataplane/verifier/scalar.ts';
+import { coerceToBytes, constant, contains, scalarsEqual, sync, UNKNOWN, zeroExtend32, type Scalar } from '../../dataplane/verifier/scalar.ts';
+import { alu, byteSwap, signExtend } from '../../dataplane/verifier/scalar-arithmetic.ts';
+import { branchTaken, refine } from '../../dataplane/verifier/scalar-branch.ts';
 
 const WIDTHS = [32, 64] as const;
 const EDGES = [0n, 1n, 2n, 7n, 8n, 0x7fn, 0x80n, 0xffn, 0x7fff_ffffn, 0x8000_0000n, 0xffff_ffffn, 0x1_0000_0000n, (1n << 63n) - 1n, 1n << 63n, (1n << 64n) - 1n, (1n << 64n) - 2n];
