@@ -116,6 +116,12 @@ function deduce32(r: Draft): void {
   if (r.s32min >>> 0 <= r.s32max >>> 0) {
     r.u32min = Math.max(r.u32min, r.s32min >>> 0);
     r.u32max = Math.min(r.u32max, r.s32max >>> 0);
+  } else if (r.u32max < r.s32min >>> 0) {
+    r.s32min = Math.max(r.s32min, 0);
+    r.u32max = Math.min(r.u32max, r.s32max >>> 0);
+  } else if (r.s32max >>> 0 < r.u32min) {
+    r.s32max = Math.min(r.s32max, -1);
+    r.u32min = Math.max(r.u32min, r.s32min >>> 0);
   }
 }
 /** Signed and unsigned bounds from each other: as they are where they do not cross the sign, and cut where both cross it on one side. */
