@@ -75,8 +75,8 @@ function jumpsTo(instruction: Instruction, slot: number): number {
   return instruction.kind === 'jump' || instruction.kind === 'branch' ? jumpTarget(slot, instruction.offset) : NONE;
 }
 
-/** The function it calls, or whose address it takes for someone who does. */
-function referencedFunction(instruction: Instruction): number {
+/** Start of the function it calls, or whose address it takes for someone who does; -1 for none. */
+export function referencedFunction(instruction: Instruction): number {
   if (instruction.kind === 'call' && instruction.target.kind === 'subprogram') return instruction.target.slot;
   return instruction.kind === 'load_imm64' && instruction.value.kind === 'function' ? instruction.value.slot : NONE;
 }

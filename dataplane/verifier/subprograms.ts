@@ -1,50 +1,106 @@
-/** How deep a program's stack gets, all its functions together (Linux: check_max_stack_depth). */
+/**
+ * How deep a program's stack gets, all its functions together (Linux 6.18: check_max_stack_depth). Every chain of calls
+ * counts, also one that no path went: what paths say is only how much of its own frame each function uses.
+ *
+ *   main ─ 48 ─► parse ─ 16 ─► hash        a chain's depth is the sum of its frames, each rounded up
+ *     └───────── 48 ─► callback            a callback runs below whoever takes its address
+ *   timer callback                         except one that runs later, on a stack of its own
+ */
+import type { FunctionRange } from '../bpf/check.ts';
 import type { Instruction } from '../bpf/isa.ts';
+import { MAX_FRAMES } from '../machine/cpu.ts';
+import { referencedFunction } from './control-flow.ts';
 
 export interface StackDepthInput {
   readonly instructions: readonly Instruction[];
-  readonly functions: readonly { readonly start: number; readonly end: number }[];
+  /** In order, the entry function first. */
+  readonly functions: readonly FunctionRange[];
   /** Of each function, the deepest byte it touched. */
   readonly stackBytes: readonly number[];
-  /** Functions that run later, on a stack of their own: timers. */
+  /** Functions that run later, by their number: callbacks of timers. */
   readonly asynchronous: ReadonlySet<number>;
 }
 
-const MAX_STACK_BYTES = 512;
-const MAX_FRAMES = 8;
-/** What may lie below a function that makes a tail call, which starts over with a whole frame. */
-const MAX_BELOW_TAIL_CALL_BYTES = 256;
-const TAIL_CALL = 12;
-/** The JIT of x86-64 aligns frames so. */
-const FRAME_ALIGNMENT = 16;
-
-export function checkStackDepth({ instructions, functions, stackBytes, asynchronous }: StackDepthInput): { readonly error?: string; readonly depth: number } {
-  const indexAt = new Map(functions.map(({ start }, index) => [start, index]));
-  let error: string | undefined;
-  let deepest = 0;
-  const enter = (index: number, before: number, frames: number): void => {
-    const { start, end } = functions[index]!;
-    const tailCalls = index > 0 && instructions.slice(start, end).some((one) => one.kind === 'call' && one.target.kind === 'helper' && one.target.id === TAIL_CALL);
-    if (tailCalls && before >= MAX_BELOW_TAIL_CALL_BYTES) error ??= `tail_calls are not allowed when call stack of previous frames is ${before} bytes. Too large`;
-    const depth = before + Math.ceil(stackBytes[index]! / FRAME_ALIGNMENT) * FRAME_ALIGNMENT;
-    deepest = Math.max(deepest, depth);
-    if (depth > MAX_STACK_BYTES) error ??= `combined stack size of ${frames} calls is ${depth}. Too large`;
-    if (frames > MAX_FRAMES) error ??= `the call stack of ${frames} frames is too deep !`;
-    if (error !== undefined) return;
-    for (let slot = start; slot < end; slot++) {
-      const instruction = instructions[slot]!;
-      const callee = calleeOf(instruction);
-      const called = callee === undefined ? undefined : indexAt.get(callee);
-      if (called !== undefined && !asynchronous.has(called)) enter(called, depth, frames + 1);
-    }
-  };
-  enter(0, 0, 1);
-  for (const index of asynchronous) enter(index, 0, 1);
-  return { ...(error === undefined ? {} : { error }), depth: deepest };
+export interface StackDepth {
+  /** As Linux spells it. */
+  readonly error?: string;
+  /** In bytes, of the deepest chain that was met. */
+  readonly depth: number;
 }
 
-/** The function that runs below the one with this instruction: called, or passed to a helper that calls it. */
-function calleeOf(instruction: Instruction): number | undefined {
-  if (instruction.kind === 'call' && instruction.target.kind === 'subprogram') return instruction.target.slot;
-  return instruction.kind === 'load_imm64' && instruction.value.kind === 'function' ? instruction.value.slot : undefined;
+const MAX_STACK_BYTES = 512;
+/** What may lie below a function that makes a tail call, which begins a whole stack anew, up to 33 times. */
+const TAIL_CALL_LIMIT_BYTES = 256;
+const TAIL_CALL = 12;
+/** As the JIT of x86-64 aligns frames. */
+const FRAME_ALIGNMENT = 16;
+
+export function checkStackDepth(input: StackDepthInput): StackDepth {
+  return new DepthCheck(input).run();
+}
+
+interface Callee {
+  readonly index: number;
+  /** By a call, rather than by taking its address. */
+  readonly called: boolean;
+}
+
+interface FunctionFacts {
+  readonly frameBytes: number;
+  readonly tailCalls: boolean;
+  /** In the order of instructions. */
+  readonly callees: readonly Callee[];
+}
+
+class DepthCheck {
+  readonly #functions: readonly FunctionFacts[];
+  readonly #asynchronous: ReadonlySet<number>;
+  /** What was entered at which depth: a function that many call is followed once for each. */
+  readonly #entered = new Set<string>();
+  #deepest = 0;
+
+  constructor({ instructions, functions, stackBytes, asynchronous }: StackDepthInput) {
+    const indexAt = new Map(functions.map(({ start }, index) => [start, index]));
+    this.#asynchronous = asynchronous;
+    this.#functions = functions.map(({ start, end }, index) => {
+      const callees: Callee[] = [];
+      let tailCalls = false;
+      for (let slot = start; slot < end; slot++) {
+        const instruction = instructions[slot]!;
+        const callee = indexAt.get(referencedFunction(instruction));
+        if (callee !== undefined) callees.push({ index: callee, called: instruction.kind === 'call' });
+        if (instruction.kind === 'call' && instruction.target.kind === 'helper' && instruction.target.id === TAIL_CALL) tailCalls = true;
+      }
+      return { frameBytes: Math.ceil(stackBytes[index]! / FRAME_ALIGNMENT) * FRAME_ALIGNMENT, tailCalls, callees };
+    });
+  }
+
+  /** Linux begins with the last function, so that its error is the one that is told. */
+  run(): StackDepth {
+    for (let index = this.#functions.length - 1; index >= 0; index--) {
+      if (index !== 0 && !this.#asynchronous.has(index)) continue;
+      const error = this.#enter(index, 0, 1);
+      if (error !== undefined) return { error, depth: this.#deepest };
+    }
+    return { depth: this.#deepest };
+  }
+
+  /** `frames` counts this one. */
+  #enter(index: number, below: number, frames: number): string | undefined {
+    const key = `${index} ${below} ${frames}`;
+    if (this.#entered.has(key)) return undefined;
+    this.#entered.add(key);
+    const { frameBytes, tailCalls, callees } = this.#functions[index]!;
+    if (index !== 0 && tailCalls && below >= TAIL_CALL_LIMIT_BYTES) return `tail_calls are not allowed when call stack of previous frames is ${below} bytes. Too large`;
+    const depth = below + frameBytes;
+    this.#deepest = Math.max(this.#deepest, depth);
+    if (depth > MAX_STACK_BYTES) return `combined stack size of ${frames} calls is ${depth}. Too large`;
+    for (const { index: callee, called } of callees) {
+      if (this.#asynchronous.has(callee) && !called) continue;
+      if (frames === MAX_FRAMES) return `the call stack of ${frames} frames is too deep !`;
+      const error = this.#enter(callee, depth, frames + 1);
+      if (error !== undefined) return error;
+    }
+    return undefined;
+  }
 }
