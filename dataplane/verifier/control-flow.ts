@@ -51,7 +51,7 @@ export function analyseControlFlow(instructions: readonly Instruction[], functio
   return {
     points: findPoints(instructions, helper),
     liveRegisters: findLiveRegisters(instructions, helper),
-    scc: findLoops(instructions),
+    scc: withCallbackLoops(findLoops(instructions), instructions, helper),
     changesPacket: findPacketChanges(instructions, functions, helper),
   };
 }
@@ -261,4 +261,14 @@ function findPacketChanges(instructions: readonly Instruction[], functions: read
   // What is added on the way is visited as well.
   for (const start of changing) for (const caller of callers.get(start)!) changing.add(caller);
   return changing;
+}
+
+/** A call that runs a callback is a loop by itself: the callback comes back to it. */
+function withCallbackLoops(scc: Uint32Array, instructions: readonly Instruction[], helper: Parameters<typeof analyseControlFlow>[2]): Uint32Array {
+  let loops = scc.reduce((most, number) => Math.max(most, number), 0);
+  for (const [slot, instruction] of instructions.entries()) {
+    if (scc[slot] !== 0 || instruction.kind !== 'call' || instruction.target.kind !== 'helper') continue;
+    if (helper(instruction.target.id)?.callsCallback === true) scc[slot] = ++loops;
+  }
+  return scc;
 }
