@@ -126,6 +126,9 @@ describe('loops are numbered', () => {
   test('those behind come first', () => {
     expect(numbers('a: if r1 != 0x0 goto a\nb: if r1 != 0x1 goto b\nr0 = 0\nexit')).toEqual([2, 1, 0, 0]);
   });
+  test('of those behind the two ways of a branch, the one that is fallen through to comes first', () => {
+    expect(numbers('if r1 == 0x7 goto other\na: if r1 != 0x0 goto a\nr0 = 0\nexit\nother: if r1 != 0x1 goto other\nr0 = 0\nexit')).toEqual([0, 1, 0, 0, 2, 0, 0]);
+  });
   test('what stands between the two ends of a loop, and leaves it, is in none', () => {
     expect(numbers('top: if r1 == 0x0 goto stay\nr0 = 0\nexit\nstay: r1 += -1\ngoto top')).toEqual([1, 0, 0, 1, 1]);
   });
