@@ -1,6 +1,7 @@
 /** Branches on numbers: which way they go, and what each way says of the operands. */
 import type { BranchOp } from '../bpf/isa.ts';
-import { big, resetIfBroken, s64, scalarsEqual, small, sync, tnumIntersect, U32, u64, U64, type Draft, type Scalar } from './scalar.ts';
+import { big, draft, forgetLow, forgetWhole, resetIfBroken, s64, scalarsEqual, small, sync, U32, U64, type Draft, type Scalar } from './scalar.ts';
+import { tnumIntersect, tnumWithLow } from './tnum.ts';
 
 const SIGNED: ReadonlySet<BranchOp> = new Set(['jsgt', 'jsge', 'jslt', 'jsle']);
 interface V {
@@ -15,6 +16,18 @@ const range = (op: BranchOp, width: 32 | 64, s: Scalar): V =>
     : width === 64
       ? { lo: s.umin, hi: s.umax }
       : { lo: BigInt(s.u32min), hi: BigInt(s.u32max) };
+const apart = (x: V, y: V): boolean => x.lo > y.hi || x.hi < y.lo;
+/** Whether the numbers, or their low halves, are equal: known bits decide, and bounds; for the whole those of the low half too. */
+function areEqual(width: 32 | 64, a: Scalar, b: Scalar): boolean | undefined {
+  const w = width === 64 ? U64 : U32;
+  const differ = (a.value ^ b.value) & w;
+  if (((a.mask | b.mask) & w) === 0n) return differ === 0n;
+  if ((differ & ~(a.mask | b.mask)) !== 0n) return false;
+  for (const op of ['jgt', 'jsgt'] as const) {
+    if (apart(range(op, width, a), range(op, width, b)) || apart(range(op, 32, a), range(op, 32, b))) return false;
+  }
+  return undefined;
+}
 /** Which way a branch goes, where that is certain. */
 export function branchTaken(op: BranchOp, width: 32 | 64, a: Scalar, b: Scalar): boolean | undefined {
   const w = width === 64 ? U64 : U32;
@@ -22,19 +35,15 @@ export function branchTaken(op: BranchOp, width: 32 | 64, a: Scalar, b: Scalar):
   switch (op) {
     case 'jeq':
     case 'jne': {
-      const conflict = ((a.value ^ b.value) & ~(a.mask | b.mask) & w) !== 0n;
-      const sx = range('jsgt', width, a),
-        sy = range('jsgt', width, b);
-      const ac = (a.mask & w) === 0n,
-        bc = (b.mask & w) === 0n;
-      const eq = ac && bc ? (a.value & w) === (b.value & w) : conflict || x.lo > y.hi || x.hi < y.lo || sx.lo > sy.hi || sx.hi < sy.lo ? false : undefined;
-      return eq === undefined ? undefined : op === 'jeq' ? eq : !eq;
+      const equal = areEqual(width, a, b);
+      return equal === undefined ? undefined : op === 'jeq' ? equal : !equal;
     }
-    case 'jset':
-      if ((b.mask & w) !== 0n) return undefined;
-      if ((a.value & b.value & w) !== 0n) return true;
-      if (((a.value | a.mask) & b.value & w) === 0n) return false;
-      return undefined;
+    case 'jset': {
+      const [c, r] = (b.mask & w) === 0n ? [b, a] : [a, b];
+      if ((c.mask & w) !== 0n) return undefined;
+      if ((r.value & c.value & w) !== 0n) return true;
+      return ((r.value | r.mask) & c.value & w) === 0n ? false : undefined;
+    }
     case 'jgt':
     case 'jsgt':
       return x.lo > y.hi ? true : x.hi <= y.lo ? false : undefined;
@@ -65,8 +74,8 @@ const NOT: Record<BranchOp, BranchOp | 'nset'> = {
 /** What a branch that was taken, or was not, says of both operands (reg_set_min_max). */
 export function refine(op0: BranchOp, width: 32 | 64, taken: boolean, a0: Scalar, b0: Scalar): readonly [Scalar, Scalar] {
   const op = taken ? op0 : NOT[op0];
-  const a: Draft = { ...a0 },
-    b: Draft = { ...b0 };
+  const a = draft(a0),
+    b = draft(b0);
   const w = width === 64 ? U64 : U32;
   const cut = (r: Draft, o: 'u' | 's', lo: bigint, hi: bigint): void => {
     if (o === 'u') {
@@ -104,16 +113,11 @@ export function refine(op0: BranchOp, width: 32 | 64, taken: boolean, a0: Scalar
         cut(a, o, lo, hi);
         cut(b, o, lo, hi);
       }
-      if (width === 64) {
-        const [v, m] = tnumIntersect(a.value, a.mask, b.value, b.mask);
-        a.value = b.value = v;
-        a.mask = b.mask = m;
-      } else {
-        const [v, m] = tnumIntersect(a.value & U32, a.mask & U32, b.value & U32, b.mask & U32);
-        for (const r of [a, b]) {
-          r.value = u64((r.value & ~U32) | (v & U32));
-          r.mask = (r.mask & ~U32) | (m & U32);
-        }
+      const both = tnumIntersect(a, b);
+      for (const r of [a, b]) {
+        const { value, mask } = width === 64 ? both : tnumWithLow(r, both);
+        r.value = value;
+        r.mask = mask;
       }
       break;
     }
@@ -154,6 +158,8 @@ export function refine(op0: BranchOp, width: 32 | 64, taken: boolean, a0: Scalar
       const v = c.value & w;
       r.value &= ~v;
       r.mask &= ~v;
+      forgetWhole(r);
+      forgetLow(r);
       break;
     }
     case 'jle':
@@ -181,6 +187,10 @@ export function refine(op0: BranchOp, width: 32 | 64, taken: boolean, a0: Scalar
       less(b, a, 's', true);
       break;
   }
-  const fin = (r: Draft, was: Scalar): Scalar => (scalarsEqual(r, was) ? was : resetIfBroken(sync(r)));
+  // Where nothing was cut, too: what is said of a number may still say more of its other parts.
+  const fin = (r: Draft, was: Scalar): Scalar => {
+    const known = resetIfBroken(sync(r));
+    return scalarsEqual(known, was) ? was : known;
+  };
   return [fin(a, a0), fin(b, b0)];
 }

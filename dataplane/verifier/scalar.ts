@@ -7,6 +7,7 @@
  *
  * A Scalar is immutable. BigInts are cut to 64 bits by asUintN and asIntN, which V8 turns into machine integers.
  */
+import { tnumContains, tnumIntersect, tnumNext, tnumRange, tnumWithLow } from './tnum.ts';
 
 export interface Scalar {
   /** Bits that are known, and bits that are not (a tnum); unsigned 64 bits. */
@@ -62,18 +63,60 @@ export interface Draft {
 }
 export const big = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 export const small = (a: bigint, b: bigint): bigint => (a < b ? a : b);
-/** Bounds from known bits. */
-function fromTnum(r: Draft): void {
-  r.smin = big(r.smin, s64(r.value | (r.mask & (1n << 63n))));
-  r.smax = small(r.smax, s64(r.value | (r.mask & SMAX)));
-  r.umin = big(r.umin, r.value);
-  r.umax = small(r.umax, u64(r.value | r.mask));
+/** A copy to work on. */
+export function draft(a: Scalar): Draft {
+  return {
+    value: a.value,
+    mask: a.mask,
+    smin: a.smin,
+    smax: a.smax,
+    umin: a.umin,
+    umax: a.umax,
+    s32min: a.s32min,
+    s32max: a.s32max,
+    u32min: a.u32min,
+    u32max: a.u32max,
+  };
+}
+/** Forgets the bounds of the whole. */
+export function forgetWhole(r: Draft): void {
+  r.smin = SMIN;
+  r.smax = SMAX;
+  r.umin = 0n;
+  r.umax = U64;
+}
+/** Forgets the bounds of the low half. */
+export function forgetLow(r: Draft): void {
+  r.s32min = -0x8000_0000;
+  r.s32max = 0x7fff_ffff;
+  r.u32min = 0;
+  r.u32max = 0xffff_ffff;
+}
+/** Bounds of the low half from known bits. */
+export function boundsOfLowBits(r: Draft): void {
   const v = Number(r.value & U32),
     m = Number(r.mask & U32);
   r.s32min = Math.max(r.s32min, v | (m & 0x8000_0000) | 0);
   r.s32max = Math.min(r.s32max, v | (m & 0x7fff_ffff) | 0);
   r.u32min = Math.max(r.u32min, v);
   r.u32max = Math.min(r.u32max, (v | m) >>> 0);
+}
+/** Bounds from known bits. */
+export function boundsOfBits(r: Draft): void {
+  boundsOfLowBits(r);
+  r.smin = big(r.smin, s64(r.value | (r.mask & (1n << 63n))));
+  r.smax = small(r.smax, s64(r.value | (r.mask & SMAX)));
+  r.umin = big(r.umin, r.value);
+  r.umax = small(r.umax, r.value | r.mask);
+  const only = onlyMember(r);
+  if (only !== undefined) Object.assign(r, constant(only));
+}
+/** The number, where one only has the known bits and is within the bounds. Bounds that none is in may seem to hold the greatest, as in Linux. */
+function onlyMember(r: Draft): bigint | undefined {
+  const next = tnumNext(r, r.umin);
+  if ((r.umin & ~r.mask) === r.value) return next > r.umax ? r.umin : undefined;
+  if (next === (r.value | r.mask)) return next;
+  return next <= r.umax && tnumNext(r, next) > r.umax ? next : undefined;
 }
 /** Bounds of the low half from bounds of the whole, where the upper half does not change, or by one; then signed and unsigned from each other. */
 function deduce32(r: Draft): void {
@@ -117,10 +160,10 @@ function deduce32(r: Draft): void {
     r.u32min = Math.max(r.u32min, r.s32min >>> 0);
     r.u32max = Math.min(r.u32max, r.s32max >>> 0);
   } else if (r.u32max < r.s32min >>> 0) {
-    r.s32min = Math.max(r.s32min, 0);
+    r.s32min = r.u32min | 0;
     r.u32max = Math.min(r.u32max, r.s32max >>> 0);
   } else if (r.s32max >>> 0 < r.u32min) {
-    r.s32max = Math.min(r.s32max, -1);
+    r.s32max = r.u32max | 0;
     r.u32min = Math.max(r.u32min, r.s32min >>> 0);
   }
 }
@@ -134,10 +177,10 @@ function deduce64(r: Draft): void {
     r.umin = big(r.umin, u64(r.smin));
     r.umax = small(r.umax, u64(r.smax));
   } else if (r.umax < u64(r.smin)) {
-    r.smin = 0n > r.smin ? 0n : r.smin;
+    r.smin = s64(r.umin);
     r.umax = small(r.umax, u64(r.smax));
   } else if (u64(r.smax) < r.umin) {
-    r.smax = r.smax > -1n ? -1n : r.smax;
+    r.smax = s64(r.umax);
     r.umin = big(r.umin, u64(r.smin));
   }
 }
@@ -148,38 +191,18 @@ function mixed(r: Draft): void {
   r.smin = big(r.smin, s64((r.smin & ~U32) | BigInt(r.u32min)));
   r.smax = small(r.smax, s64((r.smax & ~U32) | BigInt(r.u32max)));
   if (r.s32min >= 0 && r.smin >= -0x8000_0000n && r.smax <= 0x7fff_ffffn) {
-    r.umin = BigInt(r.s32min);
-    r.umax = BigInt(r.s32max);
-    r.smin = r.umin;
-    r.smax = r.umax;
+    r.smin = BigInt(r.s32min);
+    r.smax = BigInt(r.s32max);
+    r.umin = r.smin;
+    r.umax = u64(r.smax);
   }
-}
-export function tnumIntersect(av: bigint, am: bigint, bv: bigint, bm: bigint): [bigint, bigint] {
-  const m = am & bm;
-  return [u64((av | bv) & ~m), m];
-}
-function bitLength(value: bigint): number {
-  const high = Number(value >> 32n);
-  return high === 0 ? 32 - Math.clz32(Number(value)) : 64 - Math.clz32(high);
-}
-
-/** Lowest bits that differ between two bounds, all ones. */
-const LOW_BITS: readonly bigint[] = Array.from({ length: 65 }, (_, bits) => (1n << BigInt(bits)) - 1n);
-
-function tnumRange(min: bigint, max: bigint): [bigint, bigint] {
-  const bits = bitLength(u64(min ^ max));
-  if (bits > 63) return [0n, U64];
-  const delta = LOW_BITS[bits]!;
-  return [u64(min & ~delta), delta];
 }
 /** Known bits from bounds: those in front of the first that differs. */
 function boundTnum(r: Draft): void {
-  const [rv, rm] = tnumRange(r.umin, r.umax);
-  const [v, m] = tnumIntersect(r.value, r.mask, rv, rm);
-  const [sv, sm] = tnumRange(BigInt(r.u32min), BigInt(r.u32max));
-  const [lv, lm] = tnumIntersect(v & U32, m & U32, sv, sm);
-  r.value = u64((v & ~U32) | (lv & U32));
-  r.mask = (m & ~U32) | (lm & U32);
+  const whole = tnumIntersect(r, tnumRange(r.umin, r.umax));
+  const { value, mask } = tnumWithLow(whole, tnumIntersect(whole, tnumRange(BigInt(r.u32min), BigInt(r.u32max))));
+  r.value = value;
+  r.mask = mask;
 }
 function same(a: Draft, b: Scalar): boolean {
   return (
@@ -202,34 +225,28 @@ export function sync(given: Scalar): Scalar {
     const known = constant(given.value);
     return same(known, given) ? given : known;
   }
-  const r: Draft = {
-    value: given.value,
-    mask: given.mask,
-    smin: given.smin,
-    smax: given.smax,
-    umin: given.umin,
-    umax: given.umax,
-    s32min: given.s32min,
-    s32max: given.s32max,
-    u32min: given.u32min,
-    u32max: given.u32max,
-  };
-  fromTnum(r);
+  const r = draft(given);
+  boundsOfBits(r);
   for (let i = 0; i < 3; i++) {
     deduce32(r);
     deduce64(r);
     mixed(r);
   }
   boundTnum(r);
-  fromTnum(r);
+  boundsOfBits(r);
   return same(r, given) ? given : r;
 }
-/** Whether the bounds leave no value: the path is impossible. */
+/** Whether the bounds leave no value, or not the one that the bits say: the path is impossible (reg_bounds_sanity_check). */
 export function isBroken(s: Scalar): boolean {
-  return s.umin > s.umax || s.smin > s.smax || s.u32min > s.u32max || s.s32min > s.s32max;
+  if (s.umin > s.umax || s.smin > s.smax || s.u32min > s.u32max || s.s32min > s.s32max) return true;
+  if (!isSubregConstant(s)) return false;
+  const low = Number(s.value & U32);
+  if (s.u32min !== low || s.u32max !== low || s.s32min !== (low | 0) || s.s32max !== (low | 0)) return true;
+  return isConstant(s) && (s.umin !== s.value || s.umax !== s.value || s.smin !== s64(s.value) || s.smax !== s64(s.value));
 }
+/** Linux then forgets the bounds, and goes on. */
 export function resetIfBroken(s: Scalar): Scalar {
-  return isBroken(s) ? UNKNOWN : s;
+  return isBroken(s) ? { ...UNKNOWN, value: s.value, mask: s.mask } : s;
 }
 /** A number of which only bits are known. */
 export const of = (value: bigint, mask: bigint): Scalar => sync({ ...UNKNOWN, value, mask });
@@ -241,31 +258,38 @@ export function signedOfBytes(b: 1 | 2 | 4): Scalar {
   const h = 1n << BigInt(8 * b - 1);
   return sync({ ...UNKNOWN, smin: -h, smax: h - 1n });
 }
+/** Makes the whole the low half, which is all that is then known of it. */
+export function zeroUpper(r: Draft): void {
+  r.value &= U32;
+  r.mask &= U32;
+  r.umin = BigInt(r.u32min);
+  r.umax = BigInt(r.u32max);
+  const signless = r.s32min >= 0 && r.s32max >= 0;
+  r.smin = signless ? BigInt(r.s32min) : 0n;
+  r.smax = signless ? BigInt(r.s32max) : U32;
+}
 /** The low half, zeroes above. */
 export function zeroExtend32(a: Scalar): Scalar {
-  if (a.umax <= U32) return a;
-  return sync({
-    ...UNKNOWN,
-    value: a.value & U32,
-    mask: a.mask & U32,
-    umin: BigInt(a.u32min),
-    umax: BigInt(a.u32max),
-    smin: 0n,
-    smax: U32,
-    s32min: a.s32min,
-    s32max: a.s32max,
-    u32min: a.u32min,
-    u32max: a.u32max,
-  });
+  const r = draft(a);
+  zeroUpper(r);
+  const synced = sync(r);
+  return same(synced, a) ? a : synced;
 }
 /** The low bytes, zeroes above (coerce_reg_to_size). */
 export function coerceToBytes(a: Scalar, b: 1 | 2 | 4 | 8): Scalar {
   if (b === 8) return a;
-  if (b === 4) return zeroExtend32(a);
   const mask = (1n << BigInt(8 * b)) - 1n;
-  if (a.umax <= mask) return a;
-  const high = (a.umin & ~mask) === (a.umax & ~mask);
-  return sync({ ...UNKNOWN, value: a.value & mask, mask: a.mask & mask, umin: high ? a.umin & mask : 0n, umax: high ? a.umax & mask : mask });
+  const r = draft(a);
+  r.value &= mask;
+  r.mask &= mask;
+  const high = (r.umin & ~mask) === (r.umax & ~mask);
+  r.umin = high ? r.umin & mask : 0n;
+  r.umax = high ? r.umax & mask : mask;
+  r.smin = r.umin;
+  r.smax = r.umax;
+  if (b < 4) forgetLow(r);
+  const synced = sync(r);
+  return same(synced, a) ? a : synced;
 }
 
 /** Whether all bounds of `i` lie within those of `o`. */
@@ -283,7 +307,7 @@ export function rangeWithin(o: Scalar, i: Scalar): boolean {
 }
 /** Whether all that is known of the bits of `o` is known of `i`. */
 export function tnumIn(o: Scalar, i: Scalar): boolean {
-  return (i.mask & ~o.mask) === 0n && o.value === u64(i.value & ~o.mask);
+  return tnumContains(o, i);
 }
 export function scalarsEqual(a: Scalar, b: Scalar): boolean {
   return a === b || same(a, b);

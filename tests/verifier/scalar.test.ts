@@ -6,8 +6,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ALU_OPS, BRANCH_OPS } from '../../dataplane/bpf/isa.ts';
 import { ALU32, ALU64, BRANCH32, BRANCH64, swapBytes } from '../../dataplane/engine/interpreter-arithmetic.ts';
-import { coerceToBytes, constant, contains, scalarsEqual, sync, UNKNOWN, zeroExtend32, type Scalar } from '../../dataplane/verifier/scalar.ts';
-import { alu, byteSwap, signExtend } from '../../dataplane/verifier/scalar-arithmetic.ts';
+import { coerceToBytes, constant, contains, isBroken, rangeWithin, resetIfBroken, scalarsEqual, sync, tnumIn, UNKNOWN, zeroExtend32, type Scalar } from '../../dataplane/verifier/scalar.ts';
+import { alu, apart, byteSwap, negate, signExtend } from '../../dataplane/verifier/scalar-arithmetic.ts';
 import { branchTaken, refine } from '../../dataplane/verifier/scalar-branch.ts';
 
 const WIDTHS = [32, 64] as const;
@@ -68,6 +68,10 @@ describe.each(WIDTHS)('%s bits', (width) => {
     );
   });
 
+  test('negation', () => {
+    fc.assert(fc.property(known, ({ scalar, value }) => sound(negate(width, scalar), BigInt.asUintN(width, -value))), { numRuns: 1500 });
+  });
+
   test('sign extension', () => {
     fc.assert(fc.property(known, fc.constantFrom(8, 16, 32), ({ scalar, value }, bits) => sound(signExtend(width, bits as 8, scalar), BigInt.asUintN(width, BigInt.asIntN(bits, value)))), { numRuns: 1500 });
   });
@@ -97,8 +101,78 @@ test('deducing bounds from bounds loses no value, and is done after a few times'
     fc.property(known, ({ scalar, value }) => {
       const once = sync(scalar);
       sound(once, value);
+      expect(rangeWithin(scalar, once) && tnumIn(scalar, once)).toBe(true);
       expect(scalarsEqual(sync(sync(once)), sync(sync(sync(once))))).toBe(true);
     }),
     { numRuns: 1500 },
   );
+});
+
+describe('as Linux has it', () => {
+  const between = (min: bigint, max: bigint): Scalar => sync({ ...UNKNOWN, umin: min, umax: max });
+  const low32 = zeroExtend32(UNKNOWN);
+
+  test('bounds that both wrap around stay bounds', () => {
+    expect(alu('add', 64, between((1n << 64n) - 8n, (1n << 64n) - 4n), constant(16n))).toMatchObject({ umin: 8n, umax: 12n });
+    expect(alu('sub', 64, between(4n, 8n), constant(16n))).toMatchObject({ smin: -12n, smax: -8n, umin: (1n << 64n) - 12n });
+  });
+
+  test('a shift by a register whose upper half is unknown is not followed, even in 32 bits', () => {
+    const count = alu('or', 64, alu('lsh', 64, UNKNOWN, constant(32n)), constant(3n));
+    expect(alu('lsh', 32, low32, count)).toBe(UNKNOWN);
+  });
+
+  test('a division forgets even that a 32-bit result has no upper half', () => {
+    expect(alu('div', 32, low32, constant(2n))).toBe(UNKNOWN);
+  });
+
+  test('a sign is spread by << 32 and s>> 32', () => {
+    const byte = alu('sub', 32, alu('and', 32, UNKNOWN, constant(0xffn)), constant(128n));
+    expect(alu('arsh', 64, alu('lsh', 64, byte, constant(32n)), constant(32n))).toMatchObject({ smin: -128n, smax: 127n });
+  });
+
+  test('sign extension follows bounds, not bits', () => {
+    expect(signExtend(64, 8, alu('and', 64, UNKNOWN, constant(0x80n)))).toMatchObject({ smin: -128n, smax: 127n, mask: (1n << 64n) - 1n });
+    expect(signExtend(64, 8, between(3n, 5n))).toMatchObject({ smin: 3n, smax: 5n, mask: 7n });
+  });
+
+  test('le keeps bounds, be does not', () => {
+    expect(byteSwap('le', 32, between(8n, 100n))).toMatchObject({ umin: 8n, umax: 100n });
+    expect(byteSwap('be', 16, between(8n, 100n))).toMatchObject({ umin: 0n, umax: 0x7f00n });
+  });
+
+  test('where one member of the bits is within the bounds, it is known', () => {
+    const [bit] = refine('jne', 64, true, alu('and', 64, UNKNOWN, constant(8n)), constant(0n));
+    expect(bit).toEqual(constant(8n));
+  });
+
+  test('a test of bits that fails forgets the bounds', () => {
+    const [even] = refine('jset', 64, false, between(16n, 100n), constant(1n));
+    expect(even).toMatchObject({ umin: 0n, umax: 126n });
+  });
+
+  test('a test of bits is decided with the known operand on either side', () => {
+    expect(branchTaken('jset', 64, constant(0n), UNKNOWN)).toBe(false);
+    expect(branchTaken('jset', 32, constant(4n), alu('or', 64, UNKNOWN, constant(4n)))).toBe(true);
+  });
+
+  test('low halves that differ decide that the whole is not equal', () => {
+    const [low] = refine('jlt', 32, true, UNKNOWN, constant(100n));
+    expect(branchTaken('jeq', 64, low, constant(0x1_0000_0064n))).toBe(false);
+  });
+
+  test('bounds without a number are forgotten, known bits are not', () => {
+    const broken = { ...UNKNOWN, mask: 0xffn, umin: 9n, umax: 8n };
+    expect(isBroken(broken)).toBe(true);
+    expect(resetIfBroken(broken)).toEqual({ ...UNKNOWN, mask: 0xffn });
+  });
+
+  test('AND and OR of a spread sign and a constant are looked at apart', () => {
+    const sign = alu('arsh', 64, UNKNOWN, constant(63n));
+    expect(apart('and', sign, constant(6n))).toEqual({ first: constant(-1n), later: constant(0n) });
+    expect(apart('xor', sign, constant(6n))).toBeUndefined();
+    expect(apart('or', sign, UNKNOWN)).toBeUndefined();
+    const half = apart('or', alu('arsh', 32, UNKNOWN, constant(31n)), constant(6n));
+    expect(half).toMatchObject({ first: { value: 0xffff_ffffn, mask: 0n, s32max: -1 }, later: { value: 0n, mask: 0n, u32max: 0 } });
+  });
 });
