@@ -5,7 +5,7 @@ import { MAX_VARIABLE_OFFSET } from './memory.ts';
 import { refuse } from './refusal.ts';
 import { constantRegister, isPacketPointer, isPointer, scalarRegister, typeText, UNKNOWN_SCALAR, fitsBits, withFacts, type RegisterState } from './register.ts';
 import { isConstant, zeroExtend32, type Scalar } from './scalar.ts';
-import { alu as aluScalar, byteSwap, negate, signExtend } from './scalar-arithmetic.ts';
+import { alu as aluScalar, apart, byteSwap, negate, signExtend } from './scalar-arithmetic.ts';
 import { MAX_STACK_BYTES, tnumText } from './stack.ts';
 import type { Walk } from './walk.ts';
 
@@ -23,7 +23,9 @@ export function alu(walk: Walk, instruction: Extract<Instruction, { kind: 'alu' 
   const left = walk.read(dst);
   if (dst === 10) refuse('EACCES', 'frame pointer is read only');
   if (left.type === 'scalar' && operand.type === 'scalar') {
-    walk.set(dst, scalars(left, operand, instruction));
+    const ways = apart(op, left.scalar, operand.scalar);
+    if (ways !== undefined) walk.push(walk.at).current.registers[dst] = withFacts(left, { scalar: ways.later });
+    walk.set(dst, scalars(ways === undefined ? left : withFacts(left, { scalar: ways.first }), operand, instruction));
     return;
   }
   const { mayLeakPointers } = walk.policy;
