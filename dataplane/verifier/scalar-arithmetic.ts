@@ -5,7 +5,7 @@
  */
 import type { AluOp } from '../bpf/isa.ts';
 import {
-  big, boundsOfBits, boundsOfLowBits, coerceToBytes, constant, draft, forgetLow, forgetWhole, isConstant, isSubregConstant, of, resetIfBroken, small, sync, U32, u64, U64, UNKNOWN, zeroExtend32, zeroUpper,
+  big, boundsOfBits, boundsOfLowBits, coerceToBytes, constant, draft, forgetLow, forgetWhole, isConstant, isKnown, isSubregConstant, of, resetIfBroken, small, sync, U32, u64, U64, UNKNOWN, zeroExtend32, zeroUpper,
   s64, SMAX, SMIN, type Draft, type Scalar,
 } from './scalar.ts';
 import { tnumAdd, tnumAnd, tnumArsh, tnumLow, tnumLsh, tnumMul, tnumOr, tnumRange, tnumRsh, tnumSub, tnumWithLow, tnumXor, type Tnum } from './tnum.ts';
@@ -211,10 +211,40 @@ function isFollowed(op: AluOp, width: 32 | 64, b: Scalar): boolean {
   }
 }
 
+/** What is followed, of two known numbers. */
+function ofKnown(op: AluOp, width: 32 | 64, a: bigint, b: bigint): bigint {
+  switch (op) {
+    case 'add':
+      return a + b;
+    case 'sub':
+      return a - b;
+    case 'mul':
+      return a * b;
+    case 'and':
+      return a & b;
+    case 'or':
+      return a | b;
+    case 'xor':
+      return a ^ b;
+    case 'lsh':
+      return a << b;
+    case 'rsh':
+      return (width === 64 ? a : a & U32) >> b;
+    case 'arsh':
+      return (width === 64 ? s64(a) : BigInt.asIntN(32, a)) >> b;
+    default:
+      return b;
+  }
+}
+
 /** What an operation gives; for 32 bits on the low halves, zero-extended. */
 export function alu(op: AluOp, width: 32 | 64, a: Scalar, b: Scalar): Scalar {
   if (op === 'mov') return width === 64 ? b : zeroExtend32(b);
   if (!isFollowed(op, width, b)) return UNKNOWN;
+  if (isKnown(a) && isKnown(b)) {
+    const result = ofKnown(op, width, a.value, b.value);
+    return constant(width === 64 ? result : result & U32);
+  }
   const r = draft(a);
   switch (op) {
     case 'add':

@@ -1,6 +1,6 @@
 /** Branches on numbers: which way they go, and what each way says of the operands. */
 import type { BranchOp } from '../bpf/isa.ts';
-import { big, draft, forgetLow, forgetWhole, resetIfBroken, s64, scalarsEqual, small, sync, U32, U64, type Draft, type Scalar } from './scalar.ts';
+import { big, draft, forgetLow, forgetWhole, isKnown, resetIfBroken, s64, scalarsEqual, small, sync, U32, U64, type Draft, type Scalar } from './scalar.ts';
 import { tnumIntersect, tnumWithLow } from './tnum.ts';
 
 const SIGNED: ReadonlySet<BranchOp> = new Set(['jsgt', 'jsge', 'jslt', 'jsle']);
@@ -189,6 +189,7 @@ export function refine(op0: BranchOp, width: 32 | 64, taken: boolean, a0: Scalar
   }
   // Where nothing was cut, too: what is said of a number may still say more of its other parts.
   const fin = (r: Draft, was: Scalar): Scalar => {
+    if (isKnown(was) && scalarsEqual(r, was)) return was;
     const known = resetIfBroken(sync(r));
     return scalarsEqual(known, was) ? was : known;
   };

@@ -48,6 +48,10 @@ export function constant(v: bigint): Scalar {
 }
 export const isConstant = (s: Scalar): boolean => s.mask === 0n;
 export const isSubregConstant = (s: Scalar): boolean => (s.mask & U32) === 0n;
+/** Whether bits and bounds of the whole all say the same number. */
+export function isKnown(s: Scalar): boolean {
+  return s.mask === 0n && s.umin === s.value && s.umax === s.value && s.smin === s.smax;
+}
 /** A Scalar that is being worked out. */
 export interface Draft {
   value: bigint;
@@ -113,6 +117,7 @@ export function boundsOfBits(r: Draft): void {
 }
 /** The number, where one only has the known bits and is within the bounds. Bounds that none is in may seem to hold the greatest, as in Linux. */
 function onlyMember(r: Draft): bigint | undefined {
+  if (r.umin === r.value && r.umax === (r.value | r.mask)) return undefined;
   const next = tnumNext(r, r.umin);
   if ((r.umin & ~r.mask) === r.value) return next > r.umax ? r.umin : undefined;
   if (next === (r.value | r.mask)) return next;
@@ -227,13 +232,18 @@ export function sync(given: Scalar): Scalar {
   }
   const r = draft(given);
   boundsOfBits(r);
-  for (let i = 0; i < 3; i++) {
+  let rounds = 0;
+  for (; rounds < 3; rounds++) {
+    const { smin, smax, umin, umax, s32min, s32max, u32min, u32max } = r;
     deduce32(r);
     deduce64(r);
     mixed(r);
+    // A round that says nothing new is followed by no other that does.
+    if (s32min === r.s32min && s32max === r.s32max && u32min === r.u32min && u32max === r.u32max && smin === r.smin && smax === r.smax && umin === r.umin && umax === r.umax) break;
   }
+  const { value, mask } = r;
   boundTnum(r);
-  boundsOfBits(r);
+  if (rounds > 0 || r.value !== value || r.mask !== mask) boundsOfBits(r);
   return same(r, given) ? given : r;
 }
 /** Whether the bounds leave no value, or not the one that the bits say: the path is impossible (reg_bounds_sanity_check). */
