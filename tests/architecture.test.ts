@@ -11,7 +11,7 @@ const DATAPLANE = join(ROOT, 'dataplane');
 const FLOORS = [
   ['errors.ts'],
   ['address.ts'],
-  ['machine'],
+  ['machine', 'system'],
   ['wasm', 'bpf', 'packet'],
   ['maps'],
   ['helpers'],

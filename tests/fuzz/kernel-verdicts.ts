@@ -9,7 +9,8 @@ import type { FunctionSpec, MapSpec, ProgramSpec } from '../../dataplane/bpf/spe
 import { BtfImage } from '../../dataplane/engine/kernel/btf-image.ts';
 import { createKernelMap, type KernelMap } from '../../dataplane/engine/kernel/kernel-map.ts';
 import { LOG_LEVEL, loadKernelProgram, KernelProgram } from '../../dataplane/engine/kernel/kernel-program.ts';
-import { KernelRefusal, PAGE_BYTES, errnoText, openLinux, type PinnedMemory } from '../../dataplane/engine/kernel/linux.ts';
+import { KernelRefusal, openLinux } from '../../dataplane/engine/kernel/linux.ts';
+import { errnoText, PAGE_BYTES, type PinnedMemory } from '../../dataplane/system/native.ts';
 
 export interface KernelVerdict {
   readonly accepted: boolean;

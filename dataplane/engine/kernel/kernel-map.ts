@@ -8,8 +8,9 @@ import type { MapSpec } from '../../bpf/spec.ts';
 import { MAP_TYPES } from '../../maps/index.ts';
 import { MAP_FLAG } from '../../maps/map-check.ts';
 import { roundUp, valueStride } from '../../maps/map.ts';
+import { errnoText, type PinnedMemory } from '../../system/native.ts';
 import { MAP_INFO } from './bpf-attributes.ts';
-import { errnoText, KernelRefusal, type Linux, type PinnedMemory } from './linux.ts';
+import { KernelRefusal, type Linux } from './linux.ts';
 import { RingbufReader } from './ringbuf-reader.ts';
 
 export interface KernelMapOptions {

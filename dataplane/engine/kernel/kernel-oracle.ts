@@ -19,10 +19,11 @@ import { readU32, u32Bytes } from '../../maps/slot-array.ts';
 import type { Program } from '../../program/program.ts';
 import type { TestRunInput, TestRunOutput } from '../test-run.ts';
 import { XdplabError } from '../../errors.ts';
+import { PAGE_BYTES, type PinnedMemory } from '../../system/native.ts';
 import { BtfImage } from './btf-image.ts';
 import { createKernelMap, type KernelMap } from './kernel-map.ts';
 import { loadKernelProgram, type KernelProgram } from './kernel-program.ts';
-import { openLinux, PAGE_BYTES, type Linux, type PinnedMemory } from './linux.ts';
+import { openLinux, type Linux } from './linux.ts';
 import { loadBtf } from './load-btf.ts';
 import { VIRTUAL_TIME_BYTES, VIRTUAL_TIME_MAP, withVirtualTime } from './virtual-time.ts';
 

@@ -6,10 +6,11 @@ import { constants } from 'node:os';
 import { encodeInstructions, type MapFileDescriptor } from '../../bpf/encode.ts';
 import type { ProgramSpec, ProgramType } from '../../bpf/spec.ts';
 import { SK_BUFF } from '../../packet/frame.ts';
+import { errnoText, type PinnedMemory } from '../../system/native.ts';
 import { contextKind, readContext, writeContext, type TestRunInput, type TestRunOutput } from '../test-run.ts';
 import type { BtfImage } from './btf-image.ts';
 import { PROG_INFO } from './bpf-attributes.ts';
-import { errnoText, KernelRefusal, type Linux, type PinnedMemory } from './linux.ts';
+import { KernelRefusal, type Linux } from './linux.ts';
 
 /** enum bpf_prog_type. */
 const PROGRAM_TYPE_IDS: Readonly<Record<ProgramType, number>> = { socket_filter: 1, sched_cls: 3, sched_act: 4, xdp: 6, cgroup_skb: 8 };

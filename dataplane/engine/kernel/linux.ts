@@ -6,26 +6,10 @@
  * are gone when it ends, however it ends; until then, whoever opens one closes it.
  */
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import { XdplabError } from '../../errors.ts';
+import { errnoText, KOFFI_MISSING, openNative, PAGE_BYTES, type Native, type NativeFunction, type PinnedMemory } from '../../system/native.ts';
 import { ATTRIBUTE_BYTES, readAttribute, writeAttributes, type Attributes, type CommandName, type FieldName, COMMANDS } from './bpf-attributes.ts';
-
-/** Memory at a fixed address. Views are valid until it is unmapped. */
-export interface PinnedMemory {
-  readonly address: number;
-  readonly bytes: Uint8Array;
-  readonly view: DataView;
-}
-
-type Native = (...args: number[]) => number | bigint;
-
-/** The part of koffi that is used here. */
-interface Koffi {
-  load(path: null): { func(name: string, result: string, args: readonly string[]): Native };
-  view(address: bigint, lengthBytes: number): ArrayBuffer;
-  errno(): number;
-}
 
 interface SystemCalls {
   readonly bpf: number;
@@ -40,23 +24,10 @@ const PROGRAMS_FREED_TOGETHER = 200;
 const FREEING_MS = 5;
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 const POSSIBLE_CPUS = '/sys/devices/system/cpu/possible';
-export const PAGE_BYTES = 4096;
-const PROT = { read: 1, write: 2 } as const;
-const MAP = { shared: 0x01, privateAnonymous: 0x22 } as const;
-const MAP_FAILED = -1;
 const CPU_MASK_BYTES = 128;
 const FIRST_SCRATCH_BYTES = 1 << 16;
 /** How often a call that a signal interrupted is made again. */
 const ATTEMPTS = 5;
-
-/** Kernel-internal, and seen outside all the same. */
-const ENOTSUPP = 524;
-const ERRNO_NAMES = new Map<number, string>([...Object.entries(constants.errno).map(([name, number]) => [number, name] as const).toReversed(), [ENOTSUPP, 'ENOTSUPP']]);
-
-/** Name of what a call answered: 0 or more is '', -22 is 'EINVAL'. */
-export function errnoText(result: number): string {
-  return result >= 0 ? '' : ERRNO_NAMES.get(-result) ?? `errno ${-result}`;
-}
 
 /** What the kernel refused. */
 export class KernelRefusal extends XdplabError {
@@ -76,14 +47,12 @@ export class KernelRefusal extends XdplabError {
 export class Linux {
   /** As the kernel's per-CPU values count them. */
   readonly possibleCpus = possibleCpus();
-  readonly #koffi: Koffi;
+  readonly #native: Native;
   readonly #numbers: SystemCalls;
-  readonly #syscall: Native;
-  readonly #mmap: Native;
-  readonly #munmap: Native;
-  readonly #close: Native;
-  readonly #getAffinity: Native;
-  readonly #setAffinity: Native;
+  readonly #syscall: NativeFunction;
+  readonly #close: NativeFunction;
+  readonly #getAffinity: NativeFunction;
+  readonly #setAffinity: NativeFunction;
   readonly #attributes: PinnedMemory;
   readonly #open = new Set<number>();
   #scratch: PinnedMemory | undefined;
@@ -91,13 +60,11 @@ export class Linux {
   /** The CPU that this thread stays on for now. */
   #stays: number | undefined;
 
-  constructor(koffi: Koffi, numbers: SystemCalls) {
-    const libc = koffi.load(null);
-    this.#koffi = koffi;
+  constructor(native: Native, numbers: SystemCalls) {
+    const { libc } = native;
+    this.#native = native;
     this.#numbers = numbers;
     this.#syscall = libc.func('syscall', 'long', ['long', 'int', 'uintptr_t', 'uint']);
-    this.#mmap = libc.func('mmap', 'intptr_t', ['uintptr_t', 'size_t', 'int', 'int', 'int', 'int64_t']);
-    this.#munmap = libc.func('munmap', 'int', ['uintptr_t', 'size_t']);
     this.#close = libc.func('close', 'int', ['int']);
     this.#getAffinity = libc.func('sched_getaffinity', 'int', ['int', 'size_t', 'uintptr_t']);
     this.#setAffinity = libc.func('sched_setaffinity', 'int', ['int', 'size_t', 'uintptr_t']);
@@ -114,7 +81,7 @@ export class Linux {
       writeAttributes(view, 0, command, attributes);
       const result = Number(this.#syscall(this.#numbers.bpf, number, address, sizeBytes));
       if (result >= 0) return result;
-      const errno = this.#koffi.errno();
+      const errno = this.#native.errno;
       const interrupted = errno === constants.errno.EINTR || errno === constants.errno.EAGAIN;
       if (!interrupted || attempt === ATTEMPTS) return -errno;
     }
@@ -154,17 +121,17 @@ export class Linux {
 
   /** Zeroed memory that stays until it is unmapped. */
   allocate(lengthBytes: number): PinnedMemory {
-    return this.#map(lengthBytes, PROT.read | PROT.write, MAP.privateAnonymous, -1, 0);
+    return this.#native.allocate(lengthBytes);
   }
 
   /** Memory that is shared with the kernel: the pages of a map. */
   share(fd: number, offsetBytes: number, lengthBytes: number, access: 'read' | 'write'): PinnedMemory {
-    return this.#map(lengthBytes, access === 'read' ? PROT.read : PROT.read | PROT.write, MAP.shared, fd, offsetBytes);
+    return this.#native.share(fd, offsetBytes, lengthBytes, access);
   }
 
   /** Views of it must not be used any more. */
-  unmap({ address, bytes }: PinnedMemory): void {
-    this.#munmap(address, bytes.length);
+  unmap(memory: PinnedMemory): void {
+    this.#native.unmap(memory);
   }
 
   /** Runs `action` with this thread on one CPU, so that programs find that CPU's values of per-CPU maps. */
@@ -204,14 +171,6 @@ export class Linux {
     };
   }
 
-  #map(lengthBytes: number, protection: number, flags: number, fd: number, offsetBytes: number): PinnedMemory {
-    const length = Math.ceil(lengthBytes / PAGE_BYTES) * PAGE_BYTES;
-    const address = Number(this.#mmap(0, length, protection, flags, fd, offsetBytes));
-    if (address === MAP_FAILED) throw new XdplabError('ERR_MEMORY', `mapping ${length} bytes: Linux refuses (${errnoText(-this.#koffi.errno())})`);
-    const bytes = new Uint8Array(this.#koffi.view(BigInt(address), length));
-    return { address, bytes, view: new DataView(bytes.buffer) };
-  }
-
   #closeAll(): void {
     for (const fd of this.#open) this.close(fd);
   }
@@ -239,17 +198,9 @@ export function whyNoLinux(): string | undefined {
 function tryLinux(): Linux {
   const numbers = SYSTEM_CALLS[process.arch];
   if (process.platform !== 'linux' || numbers === undefined) refuse(`it needs Linux on ${Object.keys(SYSTEM_CALLS).join(' or ')}, this is ${process.platform} on ${process.arch}`);
-  const found = new Linux(loadKoffi(), numbers);
+  const found = new Linux(openNative() ?? refuse(KOFFI_MISSING), numbers);
   probe(found);
   return found;
-}
-
-function loadKoffi(): Koffi {
-  try {
-    return createRequire(import.meta.url)('koffi') as Koffi;
-  } catch {
-    return refuse('the optional package koffi is not installed: npm install koffi@3.3.4');
-  }
 }
 
 /** Loads the smallest XDP program, which takes all the rights that larger ones take. */

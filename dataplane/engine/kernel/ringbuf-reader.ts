@@ -7,7 +7,8 @@
  *
  *   record    u32 length: BUSY bit 31, DISCARD bit 30   4 u32 the kernel's own   8 data, padded to 8
  */
-import { PAGE_BYTES, type Linux, type PinnedMemory } from './linux.ts';
+import { PAGE_BYTES, type PinnedMemory } from '../../system/native.ts';
+import type { Linux } from './linux.ts';
 
 const RECORD_HEADER_BYTES = 8;
 const BUSY = 0x8000_0000;
