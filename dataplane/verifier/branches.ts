@@ -41,7 +41,7 @@ export function branch(walk: Walk, instruction: Branch): number {
   const linked: Place[] = [];
   if (number !== undefined && right.type === 'scalar' && right.id !== 0) collect(walk.state, right.id, linked);
   if (left.type === 'scalar' && left.id !== 0) collect(walk.state, left.id, linked);
-  if (linked.length > 1) walk.remember({ linked });
+  if (linked.length > 1) walk.remember(-1, -1, linked);
   const other = walk.push(target);
 
   if (left.type === 'scalar' && right.type === 'scalar') {

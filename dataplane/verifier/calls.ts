@@ -10,6 +10,7 @@ import { checkGlobalCall } from './global-function.ts';
 import { isKnownZero, NOT_INITIALISED, pointer, scalarRegister, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
 import { constant, UNKNOWN, type Scalar } from './scalar.ts';
 import { refine } from './scalar-branch.ts';
+import { hasSlot } from './slot-set.ts';
 import { changeRegisters, Frame, type CallbackContext, type State } from './state.ts';
 import { programsOnlyRead, storeByte } from './memory.ts';
 import type { Subprogram, Walk } from './walk.ts';
@@ -255,7 +256,7 @@ function widen(walk: Walk, callSite: number): void {
     frame.stack.forEach((slot, number) => {
       const was = old.stack[number];
       if (was === undefined || slot.kinds >>> 28 !== 1 || was.kinds >>> 28 !== 1) return;
-      if (changes(was.spilled, slot.spilled) && old.preciseSlots?.has(number) !== true) frame.stack[number] = { kinds: slot.kinds, spilled: UNKNOWN_SCALAR };
+      if (changes(was.spilled, slot.spilled) && !hasSlot(old.preciseSlots, number)) frame.stack[number] = { kinds: slot.kinds, spilled: UNKNOWN_SCALAR };
     });
   }
 }

@@ -10,6 +10,7 @@
  */
 import { AT_PACKET_END, BEYOND_PACKET_END, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
 import { rangeWithin, scalarsEqual, tnumIn } from './scalar.ts';
+import { hasSlot } from './slot-set.ts';
 import { ALL_SPILL, BYTE, isSpilled, kindAt, type Frame, type StackSlot, type State } from './state.ts';
 
 export type Exactness = 'used' | 'range' | 'exact';
@@ -52,24 +53,38 @@ const correspondence = new Correspondence();
 export function coveredBy(old: State, current: State, exactness: Exactness, live: (frame: number) => number): boolean {
   if (old.frames.length !== current.frames.length) return false;
   if ((old.lock === undefined) !== (current.lock === undefined) || old.references.length !== current.references.length) return false;
+  for (let index = 0; index < old.frames.length; index++) {
+    const [before, now] = [old.frames[index]!, current.frames[index]!];
+    if (before.callSite !== now.callSite || before.subprogram !== now.subprogram || before.callbackDepth > now.callbackDepth) return false;
+  }
+  const { differedIn, differedAt } = old;
+  if (differedIn >= 0 && !placeCovered(old.frames[differedIn]!, current.frames[differedIn]!, differedAt, exactness, correspondence.reset())) return false;
   const ids = correspondence.reset();
   for (let index = 0; index < old.references.length; index++) if (!ids.ids(old.references[index]!.id, current.references[index]!.id)) return false;
   if (old.lock !== undefined && (old.lock.map !== current.lock!.map || !ids.ids(old.lock.id, current.lock!.id))) return false;
   for (let index = 0; index < old.frames.length; index++) {
-    const [before, now] = [old.frames[index]!, current.frames[index]!];
-    if (before.callSite !== now.callSite || before.subprogram !== now.subprogram) return false;
-    if (before.callbackDepth > now.callbackDepth) return false;
-    if (!framesCovered(before, now, exactness, ids, live(index))) return false;
+    const place = differsAt(old.frames[index]!, current.frames[index]!, exactness, ids, live(index));
+    if (place === undefined) continue;
+    old.differedIn = index;
+    old.differedAt = place;
+    return false;
   }
   return true;
 }
 
-function framesCovered(old: Frame, current: Frame, exactness: Exactness, ids: Correspondence, live: number): boolean {
-  for (let number = 0; number < 10; number++) {
-    if ((live & (1 << number)) === 0) continue;
-    if (!registerCovered(old.registers[number]!, current.registers[number]!, (old.preciseRegisters & (1 << number)) !== 0, exactness, ids)) return false;
-  }
-  return stackCovered(old, current, exactness, ids);
+/** Places of a frame: registers 0..9, then stack slots. */
+const FIRST_SLOT = 10;
+
+/** What is not covered, the first that is found. */
+function differsAt(old: Frame, current: Frame, exactness: Exactness, ids: Correspondence, live: number): number | undefined {
+  for (let number = 0; number < FIRST_SLOT; number++) if ((live & (1 << number)) !== 0 && !placeCovered(old, current, number, exactness, ids)) return number;
+  for (let slot = 0; slot < old.stack.length; slot++) if (!slotCovered(old, current, slot, exactness, ids)) return FIRST_SLOT + slot;
+  return undefined;
+}
+
+function placeCovered(old: Frame, current: Frame, place: number, exactness: Exactness, ids: Correspondence): boolean {
+  if (place >= FIRST_SLOT) return slotCovered(old, current, place - FIRST_SLOT, exactness, ids);
+  return registerCovered(old.registers[place]!, current.registers[place]!, (old.preciseRegisters & (1 << place)) !== 0, exactness, ids);
 }
 
 function registerCovered(old: RegisterState, current: RegisterState, precise: boolean, exactness: Exactness, ids: Correspondence): boolean {
@@ -112,40 +127,34 @@ function same(old: RegisterState, current: RegisterState, ids: Correspondence): 
   );
 }
 
+/** All bytes misc, or invalid: the bit that misc has is the only one that is set anywhere. */
+const isUntracked = (kinds: number): boolean => (kinds & ~(BYTE.misc * 0x1111_1111)) === 0;
+
 /** What a slot is when it is read whole, where that is a scalar: spilled, or of bytes that nobody tracked. */
-function asScalar(slot: StackSlot): RegisterState | undefined {
-  if (slot.kinds === ALL_SPILL) return slot.spilled.type === 'scalar' ? slot.spilled : undefined;
-  for (let byte = 0; byte < 8; byte++) {
-    const kind = kindAt(slot, byte);
-    if (kind !== BYTE.misc && kind !== BYTE.invalid) return undefined;
-  }
-  return UNKNOWN_SCALAR;
+function asScalar({ kinds, spilled }: StackSlot): RegisterState | undefined {
+  if (kinds === ALL_SPILL) return spilled.type === 'scalar' ? spilled : undefined;
+  return isUntracked(kinds) ? UNKNOWN_SCALAR : undefined;
 }
 
-function stackCovered(old: Frame, current: Frame, exactness: Exactness, ids: Correspondence): boolean {
-  for (let index = 0; index < old.stack.length; index++) {
-    const before = old.stack[index]!;
-    const now = current.stack[index];
-    if ((before.kinds === 0 && exactness !== 'exact') || (before === now && (!isSpilled(before) || (exactness === 'used' && before.spilled.type === 'scalar' && old.preciseSlots?.has(index) !== true)))) continue;
-    const precise = old.preciseSlots?.has(index) === true;
-    if (exactness === 'exact') {
-      if (now === undefined || before.kinds !== now.kinds) return false;
-    }
-    const scalarBefore = asScalar(before);
-    // Bytes that nobody tracked cover whatever is there, also in a frame whose stack is not that deep yet.
-    if (scalarBefore === UNKNOWN_SCALAR && exactness !== 'exact') continue;
-    if (now === undefined) return false;
-    const scalarNow = asScalar(now);
-    if (scalarBefore !== undefined && scalarNow !== undefined) {
-      if (!registerCovered(scalarBefore, scalarNow, precise, exactness, ids)) return false;
-      continue;
-    }
-    for (let byte = 0; byte < 8; byte++) {
-      const [was, is] = [kindAt(before, byte), kindAt(now, byte)];
-      if (was === BYTE.invalid || was === BYTE.misc) continue;
-      if (was !== is) return false;
-    }
-    if (isSpilled(before) && !registerCovered(before.spilled, now.spilled, precise, exactness, ids)) return false;
+function slotCovered(old: Frame, current: Frame, slot: number, exactness: Exactness, ids: Correspondence): boolean {
+  const before = old.stack[slot]!;
+  const now = current.stack[slot];
+  if (exactness === 'exact') {
+    if (now === undefined || before.kinds !== now.kinds) return false;
+  } else if (before.kinds === 0) return true;
+  const spilled = isSpilled(before);
+  if (before === now && !spilled) return true;
+  const scalarBefore = asScalar(before);
+  // Bytes that nobody tracked cover whatever is there, also in a frame whose stack is not that deep yet.
+  if (scalarBefore === UNKNOWN_SCALAR && exactness !== 'exact') return true;
+  if (now === undefined) return false;
+  const precise = hasSlot(old.preciseSlots, slot);
+  const scalarNow = asScalar(now);
+  if (scalarBefore !== undefined && scalarNow !== undefined) return registerCovered(scalarBefore, scalarNow, precise, exactness, ids);
+  for (let byte = 0; byte < 8; byte++) {
+    const [was, is] = [kindAt(before, byte), kindAt(now, byte)];
+    if (was === BYTE.invalid || was === BYTE.misc) continue;
+    if (was !== is) return false;
   }
-  return true;
+  return !spilled || registerCovered(before.spilled, now.spilled, precise, exactness, ids);
 }

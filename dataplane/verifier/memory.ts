@@ -7,7 +7,7 @@ import { MAP_FLAG } from '../maps/map-check.ts';
 import { specialFields } from '../maps/special-fields.ts';
 import { refuse } from './refusal.ts';
 import { constantRegister, pointer, scalarRegister, typeText, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
-import { coerceToBytes, isConstant, signedOfBytes, unknownOfBytes } from './scalar.ts';
+import { coerceToBytes, isConstant, SIGNED_OF_BYTES, UNKNOWN_OF_BYTES } from './scalar.ts';
 import { signExtend } from './scalar-arithmetic.ts';
 import { checkStackBounds, readStack, tnumText, writeStack } from './stack.ts';
 import type { Walk } from './walk.ts';
@@ -125,7 +125,7 @@ function read(walk: Walk, number: Register, register: RegisterState, offset: num
       const at = offset;
       const access = contextAccess(walk.type, at, bytes, false, walk.spec.attach);
       if (access === undefined || (signed && access.kind !== 'scalar')) refuse('EACCES', `invalid bpf_context access off=${at} size=${bytes}`);
-      if (access.kind === 'scalar') return scalarRegister(signed ? signedOfBytes(bytes as 1 | 2 | 4) : unknownOfBytes(bytes));
+      if (access.kind === 'scalar') return fromMemory(bytes, signed);
       return CONTEXT_POINTERS[access.kind](walk);
     }
     case 'map_value':
@@ -156,7 +156,9 @@ function read(walk: Walk, number: Register, register: RegisterState, offset: num
   }
 }
 
-const fromMemory = (bytes: AccessBytes, signed: boolean): RegisterState => (bytes === 8 ? UNKNOWN_SCALAR : scalarRegister(signed ? signedOfBytes(bytes) : unknownOfBytes(bytes)));
+const UNSIGNED: Readonly<Record<AccessBytes, RegisterState>> = { 1: scalarRegister(UNKNOWN_OF_BYTES[1]), 2: scalarRegister(UNKNOWN_OF_BYTES[2]), 4: scalarRegister(UNKNOWN_OF_BYTES[4]), 8: UNKNOWN_SCALAR };
+const SIGNED: Readonly<Record<AccessBytes, RegisterState>> = { 1: scalarRegister(SIGNED_OF_BYTES[1]), 2: scalarRegister(SIGNED_OF_BYTES[2]), 4: scalarRegister(SIGNED_OF_BYTES[4]), 8: UNKNOWN_SCALAR };
+const fromMemory = (bytes: AccessBytes, signed: boolean): RegisterState => (signed ? SIGNED : UNSIGNED)[bytes];
 
 /** Places in struct bpf_sock and struct bpf_tcp_sock (include/uapi/linux/bpf.h). */
 const SOCK = { type: 8, src_ip4: 24, dst_port: 48, bytes: 80 } as const;

@@ -8,27 +8,28 @@
  * by nothing. What cannot be followed marks everything: correct, and less can be pruned.
  */
 import type { Instruction } from '../bpf/isa.ts';
-import { isSpilledScalar, type Place, type State, type Step } from './state.ts';
+import { forEachSlot, hasSlot, isEmpty, NO_SLOTS, withoutSlot, withSlot, type SlotSet } from './slot-set.ts';
+import { isFirst, isSpilledScalar, type Place, type State, type Step } from './state.ts';
 
 const ARGUMENTS = 0b11_1110;
 /** Too hard to follow. */
 const UNTRACEABLE = 'untraceable';
 
+/** Registers and slots that are traced, by frame. One for all traces, which allocate little. */
 class Trace {
-  frame: number;
-  readonly registers: number[] = [];
-  readonly slots: Set<number>[] = [];
+  frame = 0;
+  readonly registers: number[] = [0, 0, 0, 0, 0, 0, 0, 0];
+  readonly slots: SlotSet[] = [NO_SLOTS, NO_SLOTS, NO_SLOTS, NO_SLOTS, NO_SLOTS, NO_SLOTS, NO_SLOTS, NO_SLOTS];
 
-  constructor(frames: number) {
+  begin(frames: number): this {
     this.frame = frames - 1;
-    for (let index = 0; index < 8; index++) {
-      this.registers.push(0);
-      this.slots.push(new Set());
-    }
+    this.registers.fill(0);
+    this.slots.fill(NO_SLOTS);
+    return this;
   }
 
   get empty(): boolean {
-    for (let index = 0; index <= this.frame; index++) if (this.registers[index] !== 0 || this.slots[index]!.size > 0) return false;
+    for (let index = 0; index <= this.frame; index++) if (this.registers[index] !== 0 || !isEmpty(this.slots[index]!)) return false;
     return true;
   }
 
@@ -40,10 +41,23 @@ class Trace {
     this.registers[frame]! |= 1 << register;
   }
 
+  addSlot(frame: number, slot: number): void {
+    this.slots[frame] = withSlot(this.slots[frame]!, slot);
+  }
+
   drop(register: number): void {
     this.registers[this.frame]! &= ~(1 << register);
   }
+
+  /** Whether it was traced. */
+  dropSlot(frame: number, slot: number): boolean {
+    const before = this.slots[frame]!;
+    this.slots[frame] = withoutSlot(before, slot);
+    return this.slots[frame] !== before;
+  }
 }
+
+const trace = new Trace();
 
 export interface ProgramView {
   readonly instructions: readonly Instruction[];
@@ -63,23 +77,22 @@ export class Precision {
   /** A decision at `state.at`, the instruction being verified, depends on the register's value. */
   markRegister(state: State, register: number): void {
     if (state.current.registers[register]!.type !== 'scalar') return;
-    const trace = new Trace(state.frames.length);
-    trace.add(register);
+    trace.begin(state.frames.length).add(register);
     this.#mark(state, trace);
   }
 
   markSlot(state: State, frame: number, slot: number): void {
-    const trace = new Trace(state.frames.length);
-    trace.slots[frame]!.add(slot);
+    trace.begin(state.frames.length).addSlot(frame, slot);
     this.#mark(state, trace);
   }
 
   /** `state` goes on as `old` did: what mattered there matters on the way here. Whether anything was marked. */
   propagate(old: State, state: State): boolean {
-    const trace = new Trace(state.frames.length);
-    for (const [index, frame] of old.frames.entries()) {
+    trace.begin(state.frames.length);
+    for (let index = 0; index < old.frames.length; index++) {
+      const frame = old.frames[index]!;
       trace.registers[index] = frame.preciseRegisters;
-      for (const slot of frame.preciseSlots ?? []) trace.slots[index]!.add(slot);
+      trace.slots[index] = frame.preciseSlots;
     }
     return trace.empty ? false : this.#mark(state, trace);
   }
@@ -91,21 +104,20 @@ export class Precision {
     let following = -1;
     let skip = true;
     while (state !== undefined) {
-      let left = state.history.length;
+      let step: Step | undefined = state.history;
       for (;;) {
         if (skip) skip = false;
-        else {
-          const step = left > 0 && state.history[left - 1]!.at === at ? state.history[left - 1] : undefined;
-          if (this.#back(at, following, step, trace) === UNTRACEABLE) {
-            markEverything(start);
-            return true;
-          }
+        else if (this.#back(at, following, step?.at === at ? step : undefined, trace) === UNTRACEABLE) {
+          markEverything(start);
+          return true;
         }
         if (trace.empty) return changed;
         following = at;
-        if (at === state.first && (left === 0 || (left === 1 && state.history[0]!.at === at))) break;
-        if (left > 0 && state.history[left - 1]!.at === at) at = state.history[--left]!.previous;
-        else at--;
+        if (isFirst(state, at, step)) break;
+        if (step?.at === at) {
+          at = step.previous;
+          step = step.earlier;
+        } else at--;
         if (at < 0) {
           markEverything(start);
           return true;
@@ -139,28 +151,28 @@ export class Precision {
       case 'load':
         if (!trace.has(instruction.dst)) return;
         trace.drop(instruction.dst);
-        if (step?.stack !== undefined) trace.slots[step.stack.frame]!.add(step.stack.slot);
+        if (hasStack(step)) trace.addSlot(step.frame, step.slot);
         return;
       case 'store':
         if (trace.has(instruction.dst)) return UNTRACEABLE;
-        if (step?.stack === undefined || !trace.slots[step.stack.frame]!.delete(step.stack.slot)) return;
+        if (!hasStack(step) || !trace.dropSlot(step.frame, step.slot)) return;
         if (instruction.source.kind === 'register') trace.add(instruction.source.register);
         return;
       case 'atomic': {
         if (instruction.op === 'load_acquire') {
           if (!trace.has(instruction.dst)) return;
           trace.drop(instruction.dst);
-          if (step?.stack !== undefined) trace.slots[step.stack.frame]!.add(step.stack.slot);
+          if (hasStack(step)) trace.addSlot(step.frame, step.slot);
           return;
         }
         if (trace.has(instruction.dst)) return UNTRACEABLE;
         const fetched = instruction.op === 'cmpxchg' ? 0 : instruction.fetch ? instruction.src : undefined;
         if (fetched !== undefined && trace.has(fetched)) {
           trace.drop(fetched);
-          if (step?.stack !== undefined) trace.slots[step.stack.frame]!.add(step.stack.slot);
+          if (hasStack(step)) trace.addSlot(step.frame, step.slot);
           return;
         }
-        if (instruction.op === 'store_release' && step?.stack !== undefined && trace.slots[step.stack.frame]!.delete(step.stack.slot)) trace.add(instruction.src);
+        if (instruction.op === 'store_release' && hasStack(step) && trace.dropSlot(step.frame, step.slot)) trace.add(instruction.src);
         return;
       }
       case 'branch':
@@ -212,17 +224,19 @@ export class Precision {
 /** Backwards out of a called function: its arguments are its caller's. A callback's are made up by the helper. */
 function leaveFrame(trace: Trace, argumentsAreCallers: boolean): void | typeof UNTRACEABLE {
   const own = trace.registers[trace.frame]!;
-  if ((own & ~ARGUMENTS) !== 0 || trace.slots[trace.frame]!.size > 0 || trace.frame === 0) return UNTRACEABLE;
+  if ((own & ~ARGUMENTS) !== 0 || !isEmpty(trace.slots[trace.frame]!) || trace.frame === 0) return UNTRACEABLE;
   trace.registers[trace.frame] = 0;
   trace.frame--;
   if (argumentsAreCallers) trace.registers[trace.frame]! |= own;
 }
 
+const hasStack = (step: Step | undefined): step is Step => step !== undefined && step.slot >= 0;
+
 function linkTogether(trace: Trace, linked: readonly Place[]): void {
-  const some = linked.some(({ frame, register, slot }) => (register === undefined ? trace.slots[frame]!.has(slot!) : (trace.registers[frame]! & (1 << register)) !== 0));
+  const some = linked.some(({ frame, register, slot }) => (register === undefined ? hasSlot(trace.slots[frame]!, slot!) : (trace.registers[frame]! & (1 << register)) !== 0));
   if (!some) return;
   for (const { frame, register, slot } of linked) {
-    if (register === undefined) trace.slots[frame]!.add(slot!);
+    if (register === undefined) trace.addSlot(frame, slot!);
     else trace.add(register, frame);
   }
 }
@@ -242,16 +256,15 @@ function markIn(state: State, trace: Trace): boolean {
     trace.registers[index] = fresh;
     frame.preciseRegisters |= fresh;
     changed ||= fresh !== 0;
-    for (const slot of trace.slots[index]!) {
+    forEachSlot(trace.slots[index]!, (slot) => {
       const known = frame.stack[slot];
-      if (known === undefined || !isSpilledScalar(known) || frame.preciseSlots?.has(slot) === true) {
-        trace.slots[index]!.delete(slot);
-        continue;
+      if (known === undefined || !isSpilledScalar(known) || hasSlot(frame.preciseSlots, slot)) {
+        trace.dropSlot(index, slot);
+        return;
       }
-      frame.preciseSlots ??= new Set();
-      frame.preciseSlots.add(slot);
+      frame.preciseSlots = withSlot(frame.preciseSlots, slot);
       changed = true;
-    }
+    });
   }
   return changed;
 }
@@ -263,7 +276,7 @@ function markEverything(from: State): void {
         if (register.type === 'scalar') frame.preciseRegisters |= 1 << number;
       });
       frame.stack.forEach((slot, number) => {
-        if (isSpilledScalar(slot)) (frame.preciseSlots ??= new Set()).add(number);
+        if (isSpilledScalar(slot)) frame.preciseSlots = withSlot(frame.preciseSlots, number);
       });
     }
   }

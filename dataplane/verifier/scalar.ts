@@ -261,13 +261,9 @@ export function resetIfBroken(s: Scalar): Scalar {
 /** A number of which only bits are known. */
 export const of = (value: bigint, mask: bigint): Scalar => sync({ ...UNKNOWN, value, mask });
 /** What a load of so many bytes gives. */
-export function unknownOfBytes(b: 1 | 2 | 4 | 8): Scalar {
-  return b === 8 ? UNKNOWN : of(0n, (1n << BigInt(8 * b)) - 1n);
-}
-export function signedOfBytes(b: 1 | 2 | 4): Scalar {
-  const h = 1n << BigInt(8 * b - 1);
-  return sync({ ...UNKNOWN, smin: -h, smax: h - 1n });
-}
+export const UNKNOWN_OF_BYTES: Readonly<Record<1 | 2 | 4 | 8, Scalar>> = { 1: of(0n, 0xffn), 2: of(0n, 0xffffn), 4: of(0n, U32), 8: UNKNOWN };
+const signed = (bits: bigint): Scalar => sync({ ...UNKNOWN, smin: -(1n << (bits - 1n)), smax: (1n << (bits - 1n)) - 1n });
+export const SIGNED_OF_BYTES: Readonly<Record<1 | 2 | 4, Scalar>> = { 1: signed(8n), 2: signed(16n), 4: signed(32n) };
 /** Makes the whole the low half, which is all that is then known of it. */
 export function zeroUpper(r: Draft): void {
   r.value &= U32;
@@ -280,6 +276,7 @@ export function zeroUpper(r: Draft): void {
 }
 /** The low half, zeroes above. */
 export function zeroExtend32(a: Scalar): Scalar {
+  if (a === UNKNOWN_OF_BYTES[1] || a === UNKNOWN_OF_BYTES[2] || a === UNKNOWN_OF_BYTES[4]) return a;
   const r = draft(a);
   zeroUpper(r);
   const synced = sync(r);
@@ -287,7 +284,7 @@ export function zeroExtend32(a: Scalar): Scalar {
 }
 /** The low bytes, zeroes above (coerce_reg_to_size). */
 export function coerceToBytes(a: Scalar, b: 1 | 2 | 4 | 8): Scalar {
-  if (b === 8) return a;
+  if (a === UNKNOWN_OF_BYTES[b] || b === 8) return a;
   const mask = (1n << BigInt(8 * b)) - 1n;
   const r = draft(a);
   r.value &= mask;

@@ -2,6 +2,7 @@
 import { refuse } from './refusal.ts';
 import { constantRegister, isKnownZero, NOT_INITIALISED, UNKNOWN_SCALAR, fitsBits, withFacts, type RegisterState } from './register.ts';
 import { isConstant, type Scalar } from './scalar.ts';
+import { withoutSlot } from './slot-set.ts';
 import { BYTE, EMPTY_SLOT, isSpilled, isSpilledScalar, kindAt, SLOT_BYTES, withKind, type ByteKind, type Frame, type StackSlot } from './state.ts';
 import type { Walk } from './walk.ts';
 
@@ -68,15 +69,15 @@ function writeAt(walk: Walk, frame: Frame, frameNumber: number, offset: number, 
       if (spilled !== value && valueNumber !== undefined) walk.frame.registers[valueNumber] = spilled;
     } else if (spilled.id !== 0) spilled = withFacts(spilled, { id: 0, delta: false, offset: 0 });
     spill(frame, slot, before, spilled, bytes);
-    walk.remember({ stack: { frame: frameNumber, slot } });
+    walk.remember(frameNumber, slot);
   } else if (value === undefined && immediate !== undefined && aligned) {
     spill(frame, slot, before, constantRegister(BigInt(immediate)), bytes);
-    walk.remember({ stack: { frame: frameNumber, slot } });
+    walk.remember(frameNumber, slot);
   } else if (value !== undefined && value.type !== 'scalar' && value.type !== '?') {
     if (bytes !== SLOT_BYTES) refuse('EACCES', 'invalid size of register spill');
     if (frame !== walk.frame && value.type === 'fp') refuse('EINVAL', 'cannot spill pointers to stack into stack frame of the caller');
     spill(frame, slot, before, value, bytes);
-    walk.remember({ stack: { frame: frameNumber, slot } });
+    walk.remember(frameNumber, slot);
   } else {
     const zero = value === undefined ? immediate === 0 : isKnownZero(value);
     if (zero && valueNumber !== undefined) walk.precision.markRegister(walk.state, valueNumber);
@@ -88,7 +89,7 @@ function writeAt(walk: Walk, frame: Frame, frameNumber: number, offset: number, 
 
 function setSlot(frame: Frame, slot: number, next: StackSlot): void {
   frame.stack[slot] = next;
-  frame.preciseSlots?.delete(slot);
+  frame.preciseSlots = withoutSlot(frame.preciseSlots, slot);
 }
 
 /** What remains of a slot whose spilled register is overwritten in part. */
@@ -151,16 +152,15 @@ export function readStack(walk: Walk, pointer: RegisterState, offset: number, by
   }
   let spilledBytes = 1;
   while (spilledBytes < SLOT_BYTES && kindAt(found, SLOT_BYTES - 1 - spilledBytes) === BYTE.spill) spilledBytes++;
-  const remember = (): void => walk.remember({ stack: { frame: pointer.frame, slot } });
   if (bytes === SLOT_BYTES && spilledBytes === SLOT_BYTES) {
     const shared = shareSlot(walk, frame, slot, found);
-    remember();
+    walk.remember(pointer.frame, slot);
     return shared;
   }
   if (found.spilled.type !== 'scalar') refuse('EACCES', 'invalid size of register fill');
   if (bytes <= spilledBytes && beginsAtSpill(at)) {
     const filled = bytes === 4 && spilledBytes === 4 && fitsBits(found.spilled, 32) ? shareSlot(walk, frame, slot, found) : found.spilled;
-    remember();
+    walk.remember(pointer.frame, slot);
     return !fitsBits(filled, 8 * bytes) && filled.id !== 0 ? withFacts(filled, { id: 0, delta: false, offset: 0 }) : filled;
   }
   let [spills, zeros] = [0, 0];
@@ -171,7 +171,7 @@ export function readStack(walk: Walk, pointer: RegisterState, offset: number, by
     else if (kind === BYTE.invalid && !walk.policy.mayLeakPointers) refuse('EACCES', `invalid read from stack off ${at}+${index} size ${bytes}`);
   }
   if (spills === bytes && isKnownZero(found.spilled)) {
-    remember();
+    walk.remember(pointer.frame, slot);
     return constantRegister(0n);
   }
   return zeros === bytes ? constantRegister(0n) : UNKNOWN_SCALAR;

@@ -8,6 +8,7 @@
  *   address   fp-8 … fp-1          kinds   0x7654_3210  (number of the byte whose kind is there)
  */
 import { NOT_INITIALISED, type RegisterState } from './register.ts';
+import { NO_SLOTS } from './slot-set.ts';
 
 export const BYTE = { invalid: 0, spill: 1, misc: 2, zero: 3 } as const;
 export type ByteKind = (typeof BYTE)[keyof typeof BYTE];
@@ -46,9 +47,9 @@ export class Frame {
   callbackDepth = 0;
   registers: RegisterState[];
   stack: StackSlot[] = [];
-  /** Bit per register, and per slot: whether a later decision depended on its value. */
+  /** Bit per register, and set of slots: whether a later decision depended on its value. */
   preciseRegisters = 0;
-  preciseSlots: Set<number> | undefined;
+  preciseSlots = NO_SLOTS;
 
   constructor(subprogram: number, callSite: number, callback?: CallbackContext, registers: RegisterState[] = Array.from({ length: 11 }, () => NOT_INITIALISED)) {
     this.subprogram = subprogram;
@@ -62,7 +63,7 @@ export class Frame {
     copy.stack = this.stack.slice();
     copy.callbackDepth = this.callbackDepth;
     copy.preciseRegisters = this.preciseRegisters;
-    copy.preciseSlots = this.preciseSlots === undefined ? undefined : new Set(this.preciseSlots);
+    copy.preciseSlots = this.preciseSlots;
     return copy;
   }
 }
@@ -74,15 +75,19 @@ export interface Place {
   readonly slot?: number;
 }
 
-/** One instruction on the way from a checkpoint, as far as it matters to backtracking. */
+/** One instruction on the way from a checkpoint, as far as it matters to backtracking; a list, whose beginning paths share. */
 export interface Step {
   readonly at: number;
   /** The instruction before. */
   readonly previous: number;
-  /** A register was spilled to, or filled from, this stack slot. */
-  readonly stack?: { readonly frame: number; readonly slot: number } | undefined;
+  /** The step before, and how many there are. */
+  readonly earlier: Step | undefined;
+  readonly count: number;
+  /** A register was spilled to, or filled from, this slot of this frame; -1 for none. */
+  readonly frame: number;
+  readonly slot: number;
   /** Scalars that the branch here narrowed together. */
-  readonly linked?: readonly Place[] | undefined;
+  readonly linked: readonly Place[] | undefined;
 }
 
 export interface Reference {
@@ -103,10 +108,14 @@ export class State {
   first = 0;
   last = -1;
   at = 0;
-  history: Step[] = [];
+  /** The last step since the checkpoint. */
+  history: Step | undefined;
   callbackUnrollDepth = 0;
   /** Slots that no path reads were emptied. */
   cleaned = false;
+  /** Where the last state that was compared with this one differed, which is where the next one will (compare.ts): frame, -1 for none, and place. */
+  differedIn = -1;
+  differedAt = 0;
   hits = 0;
   misses = 0;
 
@@ -123,7 +132,7 @@ export class State {
     copy.first = this.first;
     copy.last = this.last;
     copy.at = this.at;
-    copy.history = this.history.slice();
+    copy.history = this.history;
     copy.callbackUnrollDepth = this.callbackUnrollDepth;
     return copy;
   }
@@ -141,4 +150,9 @@ export function changeRegisters(state: State, change: (register: RegisterState) 
       if (spilled !== before.spilled) stack[slot] = { kinds: before.kinds, spilled };
     }
   }
+}
+
+/** Whether going backwards from a state's end arrived at the first instruction after its checkpoint; `step` is the newest that is left. */
+export function isFirst(state: State, at: number, step: Step | undefined): boolean {
+  return at === state.first && (step === undefined || (step.earlier === undefined && step.at === at));
 }

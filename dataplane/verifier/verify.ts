@@ -25,7 +25,8 @@ import { atomic, loadFrom, storeTo } from './memory.ts';
 import { Precision } from './precision.ts';
 import { Refused, refuse, type RefusalErrno } from './refusal.ts';
 import { constantRegister, NOT_INITIALISED, pointer, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
-import { changeRegisters, EMPTY_SLOT, Frame, isSpilled, State } from './state.ts';
+import { NO_SLOTS } from './slot-set.ts';
+import { changeRegisters, EMPTY_SLOT, Frame, isFirst, isSpilled, State, type Step } from './state.ts';
 import { StackLiveness } from './stack-liveness.ts';
 import { checkStackDepth } from './subprograms.ts';
 import { Walk, type Policy, type Subprogram } from './walk.ts';
@@ -158,15 +159,14 @@ class Verifier {
     const path: number[] = [];
     let at = walk.at;
     for (let state: State | undefined = walk.state; state !== undefined && path.length < PATH_SHOWN; state = state.parent) {
-      let left = state.history.length;
+      let step: Step | undefined = state.history;
       for (;;) {
         path.push(at);
         if (path.length >= PATH_SHOWN || at < 0) break;
-        const step = left > 0 && state.history[left - 1]!.at === at ? state.history[left - 1] : undefined;
-        if (at === state.first && (left === 0 || (left === 1 && step !== undefined))) break;
-        if (step !== undefined) {
-          left--;
+        if (isFirst(state, at, step)) break;
+        if (step?.at === at) {
           at = step.previous;
+          step = step.earlier;
         } else at--;
       }
       at = state.parent?.last ?? -1;
@@ -414,7 +414,7 @@ class Verifier {
   /** Whether an earlier state covers this one; keeps it for later ones where that may help. */
   #isCovered(walk: Walk, point: number): boolean {
     const { state, at } = walk;
-    const force = (point & POINT.force) !== 0 || state.history.length > MAX_HISTORY;
+    const force = (point & POINT.force) !== 0 || (state.history?.count ?? 0) > MAX_HISTORY;
     let add = force || (this.#jumps - this.#jumpsAtState >= 2 && this.#processed - this.#processedAtState >= 8);
     const kept = (this.#explored[at] ??= []);
     const live = (frame: number): number => this.#flow.liveRegisters[frame === state.frames.length - 1 ? at : state.frames[frame + 1]!.callSite]!;
@@ -487,7 +487,7 @@ class Verifier {
     kept.unshift(copy);
     state.parent = copy;
     state.first = at;
-    state.history = [];
+    state.history = undefined;
     walk.begin();
   }
 
@@ -518,13 +518,15 @@ function mayLoop(old: State, state: State): boolean {
 function forgetPrecision(state: State): void {
   for (const frame of state.frames) {
     frame.preciseRegisters = 0;
-    frame.preciseSlots = undefined;
+    frame.preciseSlots = NO_SLOTS;
   }
 }
 
+const seen = new Map<number, number>();
+
 /** An id that only one scalar has relates it to nothing. */
 function forgetSingleIds(state: State): void {
-  const seen = new Map<number, number>();
+  seen.clear();
   const count = (register: RegisterState): void => {
     if (register.type === 'scalar' && register.id !== 0) seen.set(register.id, (seen.get(register.id) ?? 0) + 1);
   };

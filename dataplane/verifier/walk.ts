@@ -10,7 +10,7 @@ import { refuse } from './refusal.ts';
 import { isPointer, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
 import { isConstant } from './scalar.ts';
 import type { StackLiveness } from './stack-liveness.ts';
-import { changeRegisters, type CallbackContext, type Frame, type Place, type State } from './state.ts';
+import { changeRegisters, type CallbackContext, type Frame, type Place, type State, type Step } from './state.ts';
 
 export interface Policy {
   /** CAP_PERFMON: pointers may be read as numbers, and stack bytes that nobody wrote. */
@@ -53,7 +53,9 @@ export class Walk {
   push!: (at: number) => State;
   pushAsynchronous!: (callback: Subprogram, context: CallbackContext) => State;
   #ids = 0;
-  #historyAt: { readonly state: State; readonly index: number } | undefined;
+  /** What is remembered of the current instruction, and of which state. */
+  #remembered: Step | undefined;
+  #rememberedIn: State | undefined;
 
   constructor(spec: ProgramSpec, type: ProgramType, maps: ReadonlyMap<string, MapSpec>, subprograms: readonly Subprogram[], policy: Policy, cpus: number | undefined) {
     this.spec = spec;
@@ -109,20 +111,28 @@ export class Walk {
   }
 
   /** Remembers the current instruction for backtracking; once, with all that is said about it. */
-  remember(more: { readonly stack?: { readonly frame: number; readonly slot: number }; readonly linked?: readonly Place[] } = {}): void {
-    const { history } = this.state;
-    const mark = this.#historyAt;
-    if (mark !== undefined && mark.state === this.state && mark.index === history.length - 1) {
-      history[mark.index] = { ...history[mark.index]!, ...more };
-      return;
-    }
-    history.push({ at: this.at, previous: this.previous, ...more });
-    this.#historyAt = { state: this.state, index: history.length - 1 };
+  remember(frame = -1, slot = -1, linked?: readonly Place[]): void {
+    const { state } = this;
+    const last = state.history;
+    const known = last !== undefined && last === this.#remembered && state === this.#rememberedIn ? last : undefined;
+    const earlier = known === undefined ? last : known.earlier;
+    const step: Step = {
+      at: this.at,
+      previous: this.previous,
+      earlier,
+      count: earlier === undefined ? 1 : earlier.count + 1,
+      frame: slot >= 0 || known === undefined ? frame : known.frame,
+      slot: slot >= 0 || known === undefined ? slot : known.slot,
+      linked: linked ?? known?.linked,
+    };
+    state.history = step;
+    this.#remembered = step;
+    this.#rememberedIn = state;
   }
 
   /** A new instruction begins: what was remembered before is about another one. */
   begin(): void {
-    this.#historyAt = undefined;
+    this.#remembered = undefined;
   }
 
   /** Packets may have moved: nobody knows where they are now. */
