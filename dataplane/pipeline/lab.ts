@@ -1,6 +1,6 @@
 /**
  * A lab: a machine, its devices, the objects loaded into it and the programs attached to hooks. Built by these
- * calls or from a lab file; the first packet fixes what is attached.
+ * calls or from a lab file. The first packet fixes the devices; objects and programs may come and go between packets.
  *
  *   const lab = new Lab();
  *   const eth0 = lab.addDevice({ name: 'eth0' });
@@ -11,7 +11,7 @@
  */
 import { XdplabError } from '../errors.ts';
 import { applySettings, type LoaderSettings } from '../bpf/loader-settings.ts';
-import type { CollectionSpec } from '../bpf/spec.ts';
+import type { CollectionSpec, MapSpec } from '../bpf/spec.ts';
 import { ENGINES } from '../engine/index.ts';
 import type { Engine, EngineName } from '../engine/engine.ts';
 import { hookByName, HOOKS, verdictName } from '../hooks/index.ts';
@@ -20,12 +20,12 @@ import { Machine, MOST_CPUS, type MachineOptions } from '../machine/machine.ts';
 import type { Neighbour, NetworkDevice, Route } from '../machine/network.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
 import { DESCRIPTOR, PacketBatch } from '../packet/packet-batch.ts';
-import { Collection, type PinnedMaps } from '../program/collection.ts';
+import { Collection, isDeclaredAlike, type PinnedMaps } from '../program/collection.ts';
 import type { Program } from '../program/program.ts';
 import { TypedMap } from '../program/typed-map.ts';
 import { RECORD } from './layout.ts';
 import { DROP_REASONS, FATES, type DropReason, type Fate } from './outcome.ts';
-import { orderAttachments, Pipeline, type Attachment } from './pipeline.ts';
+import { Pipeline, type Attachment, type WantedAttachment } from './pipeline.ts';
 import { readStatistics, type Statistics } from './statistics.ts';
 
 export interface LabOptions extends MachineOptions, LoaderSettings {
@@ -58,6 +58,14 @@ export interface PacketResult {
   readonly bytes: Uint8Array;
 }
 
+export interface Replacement {
+  readonly collection: Collection;
+  /** Maps with what was in them. */
+  readonly kept: readonly BpfMap[];
+  /** Maps that the old version has not, or declares otherwise. */
+  readonly fresh: readonly BpfMap[];
+}
+
 const FIRST_IFINDEX = 2;
 const DEFAULT_MTU = 1500;
 const ALL_UNKNOWN = new Uint8Array(6);
@@ -67,8 +75,10 @@ export class Lab {
   readonly machine: Machine;
   readonly engine: Engine;
   readonly #devices: NetworkDevice[] = [];
-  readonly #collections: Collection[] = [];
-  readonly #attachments: Omit<Attachment, 'index'>[] = [];
+  #collections: Collection[] = [];
+  /** Replaced ones: their programs may still be in slots of maps. */
+  readonly #retired: Collection[] = [];
+  #attachments: WantedAttachment[] = [];
   readonly #pinned: PinnedMaps = new Map();
   readonly #share: ReadonlySet<string>;
   readonly #settings: LoaderSettings;
@@ -132,20 +142,70 @@ export class Lab {
 
   /** Makes an object's maps. Its programs are compiled when they are attached. */
   load(spec: CollectionSpec, name: string): Collection {
-    this.#changing('an object');
-    const configured = applySettings(spec, this.#settings, `${name}: `);
-    const maps = new Map([...configured.maps].map(([key, map]) => [key, this.#share.has(map.name) ? ({ ...map, pinning: 'by_name' } as const) : map]));
-    const collection = new Collection(this.machine, { ...configured, maps }, { name, pinned: this.#pinned, load: (program) => this.engine.load(program) });
+    const collection = this.#collection(spec, name);
     this.#collections.push(collection);
     return collection;
   }
 
+  /**
+   * Another version of an object takes its place between two packets. Maps that both declare alike are one, with what is
+   * in them; global variables begin anew. Each attached program is replaced by the one of its name, in slots of program
+   * arrays too. Where this throws, the old one stays.
+   */
+  replace(old: Collection, spec: CollectionSpec, name: string): Replacement {
+    const collection = this.#collection(spec, name, old);
+    const successorOf = (program: Program): Program => (ownsProgram(old, program) ? collection.program(program.spec.name) : program);
+    const attachments = this.#attachments.map((attachment) => ({ ...attachment, program: successorOf(attachment.program) }));
+    attachments.forEach((attachment) => this.#checkAttachable(attachment.program, attachment));
+    this.#pipeline?.attach(attachments);
+    this.#attachments = attachments;
+    this.#collections = this.#collections.map((one) => (one === old ? collection : one));
+    this.#retired.push(old);
+    for (const map of collection.maps.values()) if (this.#isShared(map.spec)) this.#pinned.set(map.name, map);
+    for (const map of this.maps.filter(({ type }) => type.holds === 'programs')) {
+      for (const [key, value] of map.entries()) {
+        const before = old.programName(new DataView(value.buffer, value.byteOffset).getUint32(0, true));
+        if (before !== undefined && spec.programs.has(before)) map.setProgram(key, collection.program(before));
+      }
+    }
+    const declared = [...collection.maps.values()].filter((map) => map.spec.section === undefined);
+    const isKept = (map: BpfMap): boolean => old.maps.get(map.name) === map;
+    return { collection, kept: declared.filter(isKept), fresh: declared.filter((map) => !isKept(map)) };
+  }
+
+  /** Takes an object's maps away. None of its programs may be attached. */
+  unload(collection: Collection): void {
+    const user = this.#attachments.find(({ program }) => ownsProgram(collection, program));
+    if (user) throw new XdplabError('ERR_LAB', `${collection.name}: its program '${user.program.spec.name}' is attached to ${user.hook} of ${user.device.name}; detach it first`);
+    this.#collections = this.#collections.filter((one) => one !== collection);
+    this.#retired.push(collection);
+  }
+
   /** Puts the program behind those that are at the hook already. */
   attach(program: Program, options: AttachOptions): void {
-    this.#changing('a program');
     expectOneOf('hook', options.hook, HOOK_NAMES);
-    const hook = hookByName(options.hook);
     const device = options.device ?? this.#devices[0] ?? this.addDevice({ name: 'eth0' });
+    const mode = this.#checkAttachable(program, { ...options, device });
+    this.#change([...this.#attachments, { device, hook: options.hook, mode, program }]);
+  }
+
+  /** `attachment` is one of `pipeline.attached`. */
+  detach(attachment: Attachment): void {
+    const { device, hook, mode, program } = attachment;
+    const position = this.#attachments.findIndex((one) => one.device === device && one.hook === hook && one.mode === mode && one.program === program);
+    if (position < 0) throw new XdplabError('ERR_LAB', `program '${program.spec.name}': is not attached to ${hook} of ${device.name}`);
+    this.#change(this.#attachments.toSpliced(position, 1));
+  }
+
+  #change(attachments: WantedAttachment[]): void {
+    this.#pipeline?.attach(attachments);
+    this.#attachments = attachments;
+  }
+
+  /** Throws ERR_LAB where the program cannot be at the hook; answers the mode it is attached in. */
+  #checkAttachable(program: Program, options: AttachOptions & { readonly device: NetworkDevice }): string {
+    const hook = hookByName(options.hook);
+    const { device } = options;
     if (!hook.programTypes.includes(program.type)) {
       throw new XdplabError('ERR_LAB', `program '${program.spec.name}': is of type ${program.type}, but ${hook.name} of ${device.name} runs ${hook.programTypes.join(' and ')}; attach it to ${HOOKS.filter(({ programTypes }) => programTypes.includes(program.type)).map(({ name }) => name).join(' or ') || 'no hook here'}`);
     }
@@ -157,7 +217,19 @@ export class Lab {
     const mode = options.mode ?? Object.keys(hook.modes).find((name) => attach.startsWith(`${name}_`)) ?? hook.defaultMode;
     const modes = Object.keys(hook.modes).filter((name) => !hook.modes[name]!.inSlots);
     if (!modes.includes(mode)) throw new XdplabError('ERR_LAB', `program '${program.spec.name}': mode '${mode}' at ${hook.name}, expected ${modes.join(' or ')}`);
-    this.#attachments.push({ device, hook: options.hook, mode, program });
+    return mode;
+  }
+
+  #isShared({ name, pinning }: MapSpec): boolean {
+    return pinning === 'by_name' || this.#share.has(name);
+  }
+
+  /** `old`: an object whose maps are taken over where both declare them alike. */
+  #collection(spec: CollectionSpec, name: string, old?: Collection): Collection {
+    const configured = applySettings(spec, this.#settings, `${name}: `);
+    const pinned = old === undefined ? this.#pinned : new Map([...this.#pinned, ...[...configured.maps.values()].flatMap((map) => reusable(old, map))]);
+    const maps = new Map([...configured.maps].map(([key, map]) => [key, this.#isShared(map) || (old !== undefined && pinned.has(map.name)) ? ({ ...map, pinning: 'by_name' } as const) : map]));
+    return new Collection(this.machine, { ...configured, maps }, { name, pinned, load: (program) => this.engine.load(program) });
   }
 
   /** The map of that name, as JavaScript values. Of an object's data sections: `.bss` or `object.bss`; of one of several objects: `object.bpf.o:map`. */
@@ -180,18 +252,17 @@ export class Lab {
     return new TypedMap(map, {
       map: (inner) => this.map(inner).map,
       program: (wanted) => this.#programNamed(wanted, map).id,
-      programName: (id) => this.#collections.map((collection) => collection.programName(id)).find((known) => known !== undefined),
+      programName: (id) => this.#programById(id)?.spec.name,
       device: (wanted) => this.device(wanted).ifindex,
       deviceName: (ifindex) => this.#devices.find((device) => device.ifindex === ifindex)?.name,
     });
   }
 
-  /** What carries packets; made when first asked for, and then nothing more can be attached. */
+  /** What carries packets; made when first asked for, and then devices are fixed. */
   get pipeline(): Pipeline {
     if (this.#pipeline === undefined) {
       if (this.#devices.length === 0) this.addDevice({ name: 'eth0' });
-      const attachments = orderAttachments(this.#devices, this.#attachments);
-      this.#pipeline = new Pipeline(this.machine, this.#devices, attachments, (id) => this.#programById(id));
+      this.#pipeline = new Pipeline(this.machine, this.#devices, this.#attachments, (id) => this.#programById(id));
     }
     return this.#pipeline;
   }
@@ -254,7 +325,7 @@ export class Lab {
   }
 
   #programById(id: number): Program | undefined {
-    for (const collection of this.#collections) {
+    for (const collection of [...this.#collections, ...this.#retired]) {
       const name = collection.programName(id);
       if (name !== undefined) return collection.program(name);
     }
@@ -270,8 +341,18 @@ export class Lab {
   }
 
   #changing(what: string): void {
-    if (this.#pipeline) throw new XdplabError('ERR_LAB', `${what} cannot be added once packets have run; build the lab first`);
+    if (this.#pipeline) throw new XdplabError('ERR_LAB', `${what} cannot be added once packets have run; build the lab with it`);
   }
+}
+
+function ownsProgram(collection: Collection, program: Program): boolean {
+  return collection.programName(program.id) !== undefined;
+}
+
+/** The map that `declared` may go on with. */
+function reusable(old: Collection, declared: MapSpec): [string, BpfMap][] {
+  const map = old.maps.get(declared.name);
+  return map !== undefined && declared.section === undefined && isDeclaredAlike(map.spec, declared) ? [[declared.name, map]] : [];
 }
 
 /** Not everybody who calls this has a compiler that knows the names. */

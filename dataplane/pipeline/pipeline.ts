@@ -1,6 +1,6 @@
 /**
- * Devices with programs attached to their hooks, and the packet loop that runs over them. Built once; what is
- * attached is fixed from then on, map contents are not: programs in slots of maps are added when they first run.
+ * Devices with programs attached to their hooks, and the packet loop that runs over them. Devices are fixed; between
+ * two calls of `run` other programs may be attached. Programs in slots of maps are added when they first run.
  */
 import { FAULT, CPU_BLOCK } from '../machine/cpu.ts';
 import type { Machine } from '../machine/machine.ts';
@@ -24,6 +24,7 @@ import { IN_SLOT_HOOK } from './loop/in-slot.ts';
 import { emitPacketLoop, type PacketLoop } from './packet-loop.ts';
 
 export interface Attachment {
+  /** Its place in `Pipeline.attachments`, which verdict records hold. Never used again for another. */
   readonly index: number;
   readonly device: NetworkDevice;
   readonly hook: HookName;
@@ -42,6 +43,10 @@ const ARENA_BYTES = 4 << 20;
 /** Room for the records of as many packets as run between two looks at them, and of a few that meet every program. */
 const RECORDS_BYTES = 1 << 17;
 const MOST_RECORDS_PACKETS = 4;
+/** Programs that may be attached to a hook later, where fewer are at first: as libxdp's dispatcher takes, and a few more. */
+const ROOM_IN_CHAIN = 16;
+/** Records have 16 bits for the index. */
+const MOST_ATTACHMENTS = 1 << 16;
 export const MAX_INTERFACES = 1024;
 
 const FAULT_REASON: Readonly<Record<number, DropReason>> = {
@@ -55,9 +60,13 @@ const FAULT_REASON: Readonly<Record<number, DropReason>> = {
 export class Pipeline {
   readonly machine: Machine;
   readonly devices: readonly NetworkDevice[];
-  readonly #attachments: Attachment[];
+  readonly #attachments: Attachment[] = [];
+  readonly #chains: (readonly Attachment[])[] = [];
+  /** Of each hook of each device what runs now, empty ones left out. */
+  #attached: readonly (readonly Attachment[])[] = [];
   /** By index of the attachment: its record. */
-  readonly #attachmentRecords: number[];
+  readonly #attachmentRecords: number[] = [];
+  readonly #longestChain: number;
   readonly #programById: (id: number) => Program | undefined;
   readonly #outcomes = new Map<VerdictMode, number>();
   readonly #cells: number;
@@ -68,19 +77,17 @@ export class Pipeline {
   readonly #loop: PacketLoop;
 
   /** `programById` finds programs that are in slots of maps. */
-  constructor(machine: Machine, devices: readonly NetworkDevice[], attachments: readonly Attachment[], programById: (id: number) => Program | undefined) {
+  constructor(machine: Machine, devices: readonly NetworkDevice[], attachments: readonly WantedAttachment[], programById: (id: number) => Program | undefined) {
     this.machine = machine;
     this.devices = devices;
-    this.#attachments = [...attachments];
     this.#programById = programById;
     const { memory } = machine;
     this.#cells = memory.allocate(LOOP.size, 64, 'packet loop');
     this.#deviceTable = memory.allocate(devices.length * DEVICE.size, 64, 'devices');
-    const attachmentTable = memory.allocate(attachments.length * ATTACHMENT.size, 64, 'attachments');
-    this.#attachmentRecords = attachments.map(({ index }) => attachmentTable + index * ATTACHMENT.size);
     this.#interfaces = memory.allocate(MAX_INTERFACES * 4, 64, 'capture interfaces');
     this.#arena = memory.allocate(ARENA_BYTES, 4096, 'frames');
-    const recordBytesPerPacket = RECORD.size * (MAX_CHAINS * longestChain(attachments) + MAX_IN_SLOTS);
+    this.#longestChain = Math.max(ROOM_IN_CHAIN, longestChain(chainsOf(devices, attachments)));
+    const recordBytesPerPacket = RECORD.size * (MAX_CHAINS * this.#longestChain + MAX_IN_SLOTS);
     this.#records = memory.region(Math.max(RECORDS_BYTES, recordBytesPerPacket * MOST_RECORDS_PACKETS), 64, 'verdict records');
     const code = emitPacketLoop({
       cpuBlock: machine.cpuBlock,
@@ -99,7 +106,8 @@ export class Pipeline {
       toeplitz: this.#allocateToeplitz(),
       instructionBudget: machine.instructionBudget,
     });
-    this.#writeTables(attachmentTable);
+    this.#writeDevices();
+    this.attach(attachments);
     const instance = new WebAssembly.Instance(compileModule(code), {
       machine: { memory: memory.wasm, programs: machine.programTable },
       loop: {
@@ -119,9 +127,44 @@ export class Pipeline {
     this.#drain();
   }
 
-  /** In the order they run; behind them programs in slots of maps, in the order they first ran. */
+  /** All that ever were, by index: first in the order they run, then those that came later and programs in slots of maps, in the order they first ran. */
   get attachments(): readonly Attachment[] {
     return this.#attachments;
+  }
+
+  /** All chains that ever were: programs that ran one after the other at a hook of a device. A program in a slot is one by itself. */
+  get chains(): readonly (readonly Attachment[])[] {
+    return this.#chains;
+  }
+
+  /** What runs from the next packet on, in that order. */
+  get attached(): readonly Attachment[] {
+    return this.#attached.flat();
+  }
+
+  /** Takes the place of all that is attached, from the next packet on. Hooks where nothing changes keep their attachments; a chain that changes is a new one, and the counters of the old one stand still. */
+  attach(wanted: readonly WantedAttachment[]): void {
+    const chains = chainsOf(this.devices, wanted);
+    if (longestChain(chains) > this.#longestChain) throw new XdplabError('ERR_LAB', `a hook has ${longestChain(chains)} programs, expected at most ${this.#longestChain} once packets have run; build the lab with them`);
+    const kept = chains.map((chain) => this.#attached.find((before) => isSameChain(before, chain)));
+    const fresh = chains.filter((_, index) => kept[index] === undefined).flat();
+    if (this.#attachments.length + fresh.length > MOST_ATTACHMENTS) throw new XdplabError('ERR_LAB', `attachments have changed too often: found ${this.#attachments.length} of them, expected at most ${MOST_ATTACHMENTS}; build the lab anew`);
+    let record = this.machine.memory.allocate(fresh.length * ATTACHMENT.size, 64, 'attachments');
+    this.#attached = chains.map((chain, index) => {
+      const same = kept[index];
+      if (same !== undefined) return same;
+      const made = chain.map((one) => {
+        const attachment = { ...one, index: this.#attachments.length };
+        this.#attachments.push(attachment);
+        this.#attachmentRecords.push(record);
+        this.#writeAttachment(attachment);
+        record += ATTACHMENT.size;
+        return attachment;
+      });
+      this.#chains.push(made);
+      return made;
+    });
+    this.#writeChains();
   }
 
   /** Packets of capture interface `index` arrive at `device`; undefined: they cannot be run, and are counted as such. */
@@ -232,6 +275,7 @@ export class Pipeline {
     const attachment = { index: this.#attachments.length, device, hook: IN_SLOT_HOOK, mode, program };
     const record = memory.allocate(ATTACHMENT.size, 64, 'attachments');
     this.#attachments.push(attachment);
+    this.#chains.push([attachment]);
     this.#attachmentRecords.push(record);
     this.#writeAttachment(attachment);
     const { view } = memory;
@@ -262,8 +306,7 @@ export class Pipeline {
     return address;
   }
 
-  #writeTables(attachmentTable: number): void {
-    for (const attachment of this.attachments) this.#writeAttachment(attachment);
+  #writeDevices(): void {
     const { memory } = this.machine;
     const { view } = memory;
     this.devices.forEach((device, position) => {
@@ -275,11 +318,19 @@ export class Pipeline {
       memory.bytes(base + DEVICE.mac, 6).set(device.mac);
       const knowsOwn = device.mac.some((byte) => byte !== 0);
       view.setUint32(base + DEVICE.flags, (device.up ? DEVICE_FLAG.up : 0) | (knowsOwn ? DEVICE_FLAG.knowsOwn : 0), true);
+    });
+  }
+
+  /** The records of a chain are one behind the other. */
+  #writeChains(): void {
+    const { view } = this.machine.memory;
+    this.devices.forEach((device, position) => {
+      const base = this.#deviceTable + position * DEVICE.size;
       for (const [hook, field] of [['xdp', DEVICE.xdp], ['tc-ingress', DEVICE.tcIngress], ['tc-egress', DEVICE.tcEgress]] as const) {
-        const chain = this.attachments.filter((attachment) => attachment.device === device && attachment.hook === hook);
-        const first = chain[0]?.index ?? 0;
-        view.setUint32(base + field, attachmentTable + first * ATTACHMENT.size, true);
-        view.setUint32(base + field + 4, attachmentTable + (first + chain.length) * ATTACHMENT.size, true);
+        const chain = this.#attached.find(([first]) => first!.device === device && first!.hook === hook) ?? [];
+        const begin = chain.length === 0 ? 0 : this.#attachmentRecords[chain[0]!.index]!;
+        view.setUint32(base + field, begin, true);
+        view.setUint32(base + field + 4, begin + chain.length * ATTACHMENT.size, true);
       }
     });
   }
@@ -307,24 +358,25 @@ export class Pipeline {
   }
 }
 
-/** Attachments in the order they run: device by device, hook by hook, a hook's modes in the hook's order. */
-export function orderAttachments(devices: readonly NetworkDevice[], wanted: readonly Omit<Attachment, 'index'>[]): Attachment[] {
-  const rank = ({ device, hook, mode }: Omit<Attachment, 'index'>): [number, number, number] => [
-    devices.indexOf(device),
-    HOOK_NAMES.indexOf(hook),
-    Object.keys(hookByName(hook).modes).indexOf(mode),
-  ];
-  return wanted
-    .map((attachment) => ({ attachment, rank: rank(attachment) }))
-    .toSorted((a, b) => a.rank[0] - b.rank[0] || a.rank[1] - b.rank[1] || a.rank[2] - b.rank[2])
-    .map(({ attachment }, index) => ({ ...attachment, index }));
+export type WantedAttachment = Omit<Attachment, 'index'>;
+
+/** Chains in the order they run: device by device, hook by hook, a hook's modes in the hook's order. */
+function chainsOf(devices: readonly NetworkDevice[], wanted: readonly WantedAttachment[]): WantedAttachment[][] {
+  const modeRank = ({ hook, mode }: WantedAttachment): number => Object.keys(hookByName(hook).modes).indexOf(mode);
+  return devices
+    .flatMap((device) => HOOK_NAMES.map((hook) => wanted.filter((one) => one.device === device && one.hook === hook).toSorted((a, b) => modeRank(a) - modeRank(b))))
+    .filter(({ length }) => length > 0);
 }
 
-/** Programs in the longest chain of any hook. */
-function longestChain(attachments: readonly Attachment[]): number {
-  const lengths = new Map<string, number>();
-  for (const { device, hook } of attachments) lengths.set(`${device.ifindex} ${hook}`, (lengths.get(`${device.ifindex} ${hook}`) ?? 0) + 1);
-  return Math.max(0, ...lengths.values());
+function longestChain(chains: readonly (readonly WantedAttachment[])[]): number {
+  return Math.max(0, ...chains.map(({ length }) => length));
+}
+
+function isSameChain(before: readonly Attachment[], chain: readonly WantedAttachment[]): boolean {
+  return before.length === chain.length && before.every(({ device, hook, mode, program }, index) => {
+    const one = chain[index]!;
+    return one.device === device && one.hook === hook && one.mode === mode && one.program === program;
+  });
 }
 
 /** Programs trap and run out of memory's bounds; anything else is a mistake of ours. */

@@ -20,6 +20,8 @@ export interface ProgramStatistics {
   /** It is in slots of such a map: the device is the one it sends to or, in a cpumap, where packets came in. */
   readonly slots?: string;
   readonly program: string;
+  /** Indexes of its attachments: each change of a hook gives its programs new ones. */
+  readonly attachments: readonly number[];
   readonly packets: number;
   readonly bytes: number;
   readonly verdicts: readonly VerdictCount[];
@@ -27,7 +29,7 @@ export interface ProgramStatistics {
   readonly faults: number;
 }
 
-/** A hook of a device as a whole: what its chain of programs decided, or those in slots of a kind of map. */
+/** A hook of a device as a whole: what its chains of programs decided, or those in slots of a kind of map. */
 export interface HookStatistics {
   readonly device: string;
   readonly hook: HookName;
@@ -66,7 +68,7 @@ export function readStatistics(pipeline: Pipeline): Statistics {
     packets: pipeline.counter(LOOP.fatePackets, index),
     bytes: pipeline.counter(LOOP.fateBytes, index),
   })).filter(({ packets }) => packets > 0);
-  const programs = pipeline.attachments.map((attachment) => programStatistics(pipeline, attachment));
+  const chains = pipeline.chains.map((chain) => chain.map((attachment) => programStatistics(pipeline, attachment)));
   return {
     packets: sum(fates, 'packets'),
     bytes: sum(fates, 'bytes'),
@@ -77,11 +79,11 @@ export function readStatistics(pipeline: Pipeline): Statistics {
       .toSorted((a, b) => b.packets - a.packets),
     hooks: pipeline.devices.flatMap(({ name: device }) =>
       HOOK_NAMES.flatMap((hook) => {
-        const here = programs.filter((program) => program.device === device && program.hook === hook);
-        return [...new Set([undefined, ...here.map(({ slots }) => slots)])].flatMap((slots) => hookStatistics(here.filter((program) => program.slots === slots)));
+        const here = chains.filter(([program]) => program!.device === device && program!.hook === hook);
+        return [...new Set([undefined, ...here.map(([program]) => program!.slots)])].flatMap((slots) => hookStatistics(here.filter(([program]) => program!.slots === slots)));
       }),
     ),
-    programs,
+    programs: mergedByProgram(pipeline, chains.flat()),
     devices: pipeline.devices.map((device) => ({ device: device.name, ifindex: device.ifindex, ...pipeline.deviceCounters(device) })),
   };
 }
@@ -104,6 +106,7 @@ function programStatistics(pipeline: Pipeline, attachment: Attachment): ProgramS
     mode: attachment.mode,
     ...(mode.inSlots ? { slots: attachment.mode } : {}),
     program: attachment.program.spec.name,
+    attachments: [attachment.index],
     packets: sum(verdicts, 'packets'),
     bytes: sum(verdicts, 'bytes'),
     verdicts,
@@ -111,21 +114,35 @@ function programStatistics(pipeline: Pipeline, attachment: Attachment): ProgramS
   };
 }
 
-/** A program's `next` counts for the hook only where no further program was asked. Those in slots do not ask each other. */
-function hookStatistics(chain: readonly ProgramStatistics[]): HookStatistics[] {
-  const first = chain[0];
+/** One row for all the times that a program was at a hook, in the order of the first ones. */
+function mergedByProgram({ attachments }: Pipeline, rows: readonly ProgramStatistics[]): ProgramStatistics[] {
+  const merged = new Map<string, ProgramStatistics>();
+  for (const row of rows.toSorted((a, b) => a.attachments[0]! - b.attachments[0]!)) {
+    const { device, hook, mode, program } = attachments[row.attachments[0]!]!;
+    const key = `${device.ifindex} ${hook} ${mode} ${program.id}`;
+    const before = merged.get(key);
+    merged.set(key, before === undefined ? row : { ...row, attachments: [...before.attachments, ...row.attachments], packets: before.packets + row.packets, bytes: before.bytes + row.bytes, verdicts: addVerdicts([...before.verdicts, ...row.verdicts]), faults: before.faults + row.faults });
+  }
+  return [...merged.values()];
+}
+
+/** A program's `next` counts for the hook only where no further program was asked. */
+function hookStatistics(chains: readonly (readonly ProgramStatistics[])[]): HookStatistics[] {
+  const first = chains[0]?.[0];
   if (first === undefined) return [];
-  const totals = new Map<string, VerdictCount>();
-  chain.forEach((program, position) => {
-    for (const count of program.verdicts) {
-      if ((count.outcome === 'next' || count.outcome === 'leave') && position < chain.length - 1) continue;
-      const before = totals.get(count.verdict);
-      totals.set(count.verdict, { ...count, packets: count.packets + (before?.packets ?? 0), bytes: count.bytes + (before?.bytes ?? 0) });
-    }
-  });
   const { device, hook, slots } = first;
-  const { packets, bytes } = slots === undefined ? first : { packets: sum(chain, 'packets'), bytes: sum(chain, 'bytes') };
-  return [{ device, hook, ...(slots === undefined ? {} : { slots }), packets, bytes, verdicts: [...totals.values()] }];
+  const entered = chains.map(([program]) => program!);
+  const decided = chains.flatMap((chain) => chain.flatMap(({ verdicts }, position) => verdicts.filter(({ outcome }) => (outcome !== 'next' && outcome !== 'leave') || position === chain.length - 1)));
+  return [{ device, hook, ...(slots === undefined ? {} : { slots }), packets: sum(entered, 'packets'), bytes: sum(entered, 'bytes'), verdicts: addVerdicts(decided) }];
+}
+
+function addVerdicts(counts: readonly VerdictCount[]): VerdictCount[] {
+  const totals = new Map<string, VerdictCount>();
+  for (const count of counts) {
+    const before = totals.get(count.verdict);
+    totals.set(count.verdict, { ...count, packets: count.packets + (before?.packets ?? 0), bytes: count.bytes + (before?.bytes ?? 0) });
+  }
+  return [...totals.values()];
 }
 
 function sum<K extends string>(rows: readonly Readonly<Record<K, number>>[], key: K): number {

@@ -29,6 +29,11 @@ export interface CollectionOptions {
 /** What has to agree for two declarations to be one map: libbpf's map_is_reuse_compat. */
 const PINNED_FACTS = ['type', 'keyBytes', 'valueBytes', 'maxEntries', 'flags'] as const satisfies readonly (keyof MapSpec)[];
 
+/** Whether two declarations can be one map. */
+export function isDeclaredAlike(one: MapSpec, other: MapSpec): boolean {
+  return PINNED_FACTS.every((fact) => one[fact] === other[fact]);
+}
+
 const RUNNABLE_TYPES: readonly ProgramType[] = [...new Set(HOOKS.flatMap((hook) => hook.programTypes))];
 
 export class Collection {
