@@ -121,6 +121,7 @@ const FORMS: readonly (readonly [RegExp, (match: RegExpExecArray, context: Conte
     const long = word === 'gotol';
     return { kind: 'jump', offset: relative(to!, context, long ? 32 : 16), long };
   }),
+  form(`may_goto (${TARGET})`, ([, to], context) => ({ kind: 'may_goto', offset: relative(to!, context, 16) })),
   form(String.raw`if (${REGISTER}) (\S+) (${REGISTER}|${NUMBER}) goto (${TARGET})`, ([, left, sign, right, to], context) => {
     const op = lookup(BRANCH_BY_TEXT, sign!, 'comparison');
     const width = widthOf(left!);

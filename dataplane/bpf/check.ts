@@ -11,7 +11,7 @@
 import { XdplabError } from '../errors.ts';
 import { MAX_FRAMES } from '../machine/cpu.ts';
 import { disassembleInstruction, type Names } from './disassemble.ts';
-import { jumpTarget, type Instruction, type Register } from './isa.ts';
+import { isJump, jumpTarget, type Instruction, type Register } from './isa.ts';
 import type { ProgramSpec } from './spec.ts';
 
 /** Slots `start` to `end`, exclusive. */
@@ -172,7 +172,7 @@ class Check {
     reached[0] = 1;
     for (let slot = pending.pop(); slot !== undefined; slot = pending.pop()) {
       const instruction = this.#instructions[slot]!;
-      if (instruction.kind === 'jump' || instruction.kind === 'branch') {
+      if (isJump(instruction)) {
         const target = jumpTarget(slot, instruction.offset);
         this.#checkLanding(slot, target, start, end, 'jumps to');
         reach(target);

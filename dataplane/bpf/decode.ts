@@ -142,6 +142,7 @@ ROWS[CLASS.jmp32 | opcode.JA] = {
   zero: ['dst', 'src', 'offset'],
   read: (slot) => ({ kind: 'jump', offset: slot.immediate, long: true }),
 };
+ROWS[CLASS.jmp | opcode.JCOND] = { zero: ['dst', 'src', 'immediate'], read: (slot) => ({ kind: 'may_goto', offset: slot.offset }) };
 ROWS[CLASS.jmp | opcode.CALL] = { zero: ['dst'], read: (slot) => ({ kind: 'call', target: callTarget(slot) }) };
 ROWS[CLASS.jmp | opcode.EXIT] = { zero: ['dst', 'src', 'offset', 'immediate'], read: () => ({ kind: 'exit' }) };
 
@@ -299,8 +300,7 @@ function decodeSlot(view: DataView, index: number, count: number): Instruction {
   const registers = view.getUint8(at + 1);
   const row = ROWS[code];
   if (row === undefined) {
-    const known = code === (CLASS.jmp | opcode.JCOND) ? 'opcode 0xe5 (may_goto) is not supported' : `unknown opcode ${hex(code)}`;
-    throw new Malformed(`${known}; compile with clang -target bpf -mcpu=v4 or lower`);
+    throw new Malformed(`unknown opcode ${hex(code)}; compile with clang -target bpf -mcpu=v4 or lower`);
   }
   const slot: Slot = {
     index,

@@ -70,6 +70,8 @@ export function disassembleInstruction(instruction: Instruction, slot: number, n
       const right = source.kind === 'register' ? register(source.register, width) : `0x${(source.value >>> 0).toString(16)}`;
       return `if ${register(instruction.dst, width)} ${BRANCH_TEXT[instruction.op]} ${right} goto pc${signed(instruction.offset)}`;
     }
+    case 'may_goto':
+      return `may_goto pc${signed(instruction.offset)}`;
     case 'call':
       return `call ${callTarget(instruction.target, slot, names)}`;
     case 'exit':

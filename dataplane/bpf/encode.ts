@@ -99,6 +99,8 @@ function encode(instruction: Exclude<Instruction, { kind: 'upper' }>, slot: numb
         offset: instruction.offset,
         ...sourceFields(instruction.source),
       };
+    case 'may_goto':
+      return { opcode: CLASS.jmp | opcode.JCOND, offset: instruction.offset };
     case 'call':
       return { opcode: CLASS.jmp | opcode.CALL, src: opcode.CALL_SOURCE[instruction.target.kind], ...callFields(instruction.target, slot) };
     case 'exit':

@@ -69,8 +69,20 @@ export type Instruction =
   /** `long` is gotol: a 32-bit offset. */
   | { readonly kind: 'jump'; readonly offset: number; readonly long: boolean }
   | { readonly kind: 'branch'; readonly op: BranchOp; readonly width: OperandWidth; readonly dst: Register; readonly source: Operand; readonly offset: number }
+  /** Goes on, until the function has done so MAY_GOTO_LIMIT times; from then on it jumps. */
+  | { readonly kind: 'may_goto'; readonly offset: number }
   | { readonly kind: 'call'; readonly target: CallTarget }
   | { readonly kind: 'exit' };
+
+/** BPF_MAX_LOOPS: how often the may_gotos of one function go on, from when it is entered. Where Linux measures time instead, that is a quarter of a second. */
+export const MAY_GOTO_LIMIT = 1 << 23;
+
+/** Instructions that jump within their function. All but `jump` may also go on. */
+export type Jump = Extract<Instruction, { kind: 'jump' | 'branch' | 'may_goto' }>;
+
+export function isJump(instruction: Instruction): instruction is Jump {
+  return instruction.kind === 'jump' || instruction.kind === 'branch' || instruction.kind === 'may_goto';
+}
 
 /** The slot a jump or branch at `slot` goes to. */
 export function jumpTarget(slot: number, offset: number): number {

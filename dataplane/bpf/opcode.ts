@@ -59,7 +59,7 @@ export const BRANCH_CODE: Readonly<Record<BranchOp, number>> = {
 export const JA = 0x00;
 export const CALL = 0x80;
 export const EXIT = 0x90;
-/** may_goto. */
+/** may_goto, whose source register field is 0 (BPF_MAY_GOTO). */
 export const JCOND = 0xe0;
 
 export const FETCH = 0x01;

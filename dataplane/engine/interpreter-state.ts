@@ -10,7 +10,7 @@
  * Two views of the same bytes: 64-bit operations use BigInts, while 32-bit operations, addresses and arguments of
  * helpers, which are most of what a program does, are plain numbers.
  */
-import type { AccessBytes, Register } from '../bpf/isa.ts';
+import { MAY_GOTO_LIMIT, type AccessBytes, type Register } from '../bpf/isa.ts';
 import { CPU_BLOCK, FAULT, type Fault } from '../machine/cpu.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { MachineMemory } from '../machine/memory.ts';
@@ -29,6 +29,8 @@ export class InterpreterState {
   readonly u64 = new BigUint64Array(11);
   readonly u32 = new Uint32Array(this.u64.buffer);
   readonly i32 = new Int32Array(this.u64.buffer);
+  /** How often the may_gotos of the running function go on from now. */
+  goesOn = MAY_GOTO_LIMIT;
   readonly machine: Machine;
   readonly #memory: MachineMemory;
 

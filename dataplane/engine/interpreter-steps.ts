@@ -72,6 +72,8 @@ export function compileStep(instruction: Instruction, slot: number, state: Inter
       return jumper(slot, instruction.offset, state);
     case 'branch':
       return branch(instruction, slot, state);
+    case 'may_goto':
+      return mayGoto(slot, instruction.offset, state);
     case 'call':
       return control.call(instruction.target, next);
     case 'exit':
@@ -219,6 +221,17 @@ function jumper(slot: number, offset: number, state: InterpreterState): Step {
   return () => {
     state.spend(cost);
     return target;
+  };
+}
+
+/** The count is the running function's. */
+function mayGoto(slot: number, offset: number, state: InterpreterState): Step {
+  const next = slot + 1;
+  const jump = jumper(slot, offset, state);
+  return () => {
+    if (state.goesOn === 0) return jump();
+    state.goesOn--;
+    return next;
   };
 }
 

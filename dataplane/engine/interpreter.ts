@@ -7,7 +7,7 @@
  *   - what a function leaves in r1 to r5 is gone: after a call they are what they were before it
  *   - registers and stack of a function are zero where nothing has been written
  */
-import type { CallTarget, Immediate64 } from '../bpf/isa.ts';
+import { MAY_GOTO_LIMIT, type CallTarget, type Immediate64 } from '../bpf/isa.ts';
 import { bindHelper, helpersOf } from '../helpers/index.ts';
 import type { Helper, HelperFunction } from '../helpers/helper.ts';
 import { ARGUMENT_KINDS } from '../helpers/helper.ts';
@@ -93,17 +93,20 @@ export class Interpreter implements Engine {
     this.#state.zero(bottom, FRAME_BYTES);
     this.#state.u64.fill(0n);
     this.#state.setLow(10, framePointer);
+    this.#state.goesOn = MAY_GOTO_LIMIT;
   }
 
   /** Runs the function at `slot` in a frame below the running one; all registers but r0 are restored. */
   #callFunction(loaded: Loaded, slot: number, args: (registers: BigUint64Array) => void): bigint {
     const { u64 } = this.#state;
     const saved = u64.slice();
+    const { goesOn } = this.#state;
     this.#openFrame(this.#state.low(10) - FRAME_BYTES);
     args(saved);
     this.#runFunction(loaded, slot);
     const result = u64[0]!;
     u64.set(saved);
+    this.#state.goesOn = goesOn;
     return result;
   }
 

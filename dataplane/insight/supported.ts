@@ -2,7 +2,7 @@
  * What is supported, as Markdown made from the tables that the engines run by, so that it cannot be out of date:
  * docs/SUPPORTED.md is this text. What Linux has and we do not is listed too.
  */
-import { ALU_OPS, ATOMIC_OPS, BRANCH_OPS } from '../bpf/isa.ts';
+import { ALU_OPS, ATOMIC_OPS, BRANCH_OPS, MAY_GOTO_LIMIT } from '../bpf/isa.ts';
 import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import type { ProgramType } from '../bpf/spec.ts';
 import { ENGINES } from '../engine/index.ts';
@@ -43,7 +43,7 @@ export function supportedMarkdown(): string {
     ),
     'A dash: Linux does not offer it to that program type. A program that calls what is not here is refused by name.',
     '## Instructions',
-    `All of RFC 9669: ${ALU_OPS.length} arithmetic operations (${ALU_OPS.join(', ')}) in 32 and 64 bits, negation, byte swaps, sign-extending moves and loads; ${BRANCH_OPS.length} conditional jumps (${BRANCH_OPS.join(', ')}) in 32 and 64 bits, goto and gotol; atomics (${ATOMIC_OPS.join(', ')}) of 4 and 8 bytes; LD_ABS and LD_IND; calls of helpers, subprograms and callbacks; tail calls.`,
+    `All of RFC 9669: ${ALU_OPS.length} arithmetic operations (${ALU_OPS.join(', ')}) in 32 and 64 bits, negation, byte swaps, sign-extending moves and loads; ${BRANCH_OPS.length} conditional jumps (${BRANCH_OPS.join(', ')}) in 32 and 64 bits, goto and gotol; may_goto, which goes on ${MAY_GOTO_LIMIT.toLocaleString('en')} times in each function and then jumps; atomics (${ATOMIC_OPS.join(', ')}) of 4 and 8 bytes; LD_ABS and LD_IND; calls of helpers, subprograms and callbacks; tail calls.`,
     'Not supported: kernel functions (kfuncs), arenas, and instructions of conformance group `callx`.',
     '## Drop reasons',
     rows(

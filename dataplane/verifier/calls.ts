@@ -10,10 +10,10 @@ import { checkGlobalCall } from './global-function.ts';
 import { isKnownZero, NOT_INITIALISED, pointer, scalarRegister, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
 import { constant, UNKNOWN, type Scalar } from './scalar.ts';
 import { refine } from './scalar-branch.ts';
-import { hasSlot } from './slot-set.ts';
 import { changeRegisters, Frame, type CallbackContext, type State } from './state.ts';
 import { programsOnlyRead, storeByte } from './memory.ts';
 import type { Subprogram, Walk } from './walk.ts';
+import { keptBefore, widen } from './widen.ts';
 
 const MAX_FRAMES = 8;
 const CALLER_SAVED: readonly Register[] = [0, 1, 2, 3, 4, 5];
@@ -235,35 +235,8 @@ export function leaveFunction(walk: Walk): number {
   }
   state.frames.pop();
   if (callback === undefined) return frame.callSite + 1;
-  widen(walk, frame.callSite);
+  // Numbers that the callback changes are unknown from here on where nothing depended on them.
+  const before = keptBefore(state.parent, frame.callSite, state);
+  if (before !== undefined) widen(before, state);
   return frame.callSite;
 }
-
-/**
- * A callback came back to the helper that calls it. Numbers that it changes, and that nothing depended on, are taken
- * for unknown from here on, so that the visits converge.
- */
-function widen(walk: Walk, callSite: number): void {
-  const { state } = walk;
-  let before = state.parent;
-  while (before !== undefined && !(before.at === callSite && sameCalls(before, state))) before = before.parent;
-  if (before === undefined) return;
-  for (const [index, frame] of state.frames.entries()) {
-    const old = before.frames[index]!;
-    frame.registers.forEach((register, number) => {
-      if (number < 10 && changes(old.registers[number]!, register) && (old.preciseRegisters & (1 << number)) === 0) frame.registers[number] = UNKNOWN_SCALAR;
-    });
-    frame.stack.forEach((slot, number) => {
-      const was = old.stack[number];
-      if (was === undefined || slot.kinds >>> 28 !== 1 || was.kinds >>> 28 !== 1) return;
-      if (changes(was.spilled, slot.spilled) && !hasSlot(old.preciseSlots, number)) frame.stack[number] = { kinds: slot.kinds, spilled: UNKNOWN_SCALAR };
-    });
-  }
-}
-
-const changes = (old: RegisterState, now: RegisterState): boolean => old.type === 'scalar' && now.type === 'scalar' && old.scalar !== now.scalar;
-
-function sameCalls(one: State, other: State): boolean {
-  return one.frames.length === other.frames.length && one.frames.every((frame, index) => frame.callSite === other.frames[index]!.callSite);
-}
-

@@ -16,7 +16,7 @@ import { ALL_SPILL, BYTE, isSpilled, kindAt, type Frame, type StackSlot, type St
 export type Exactness = 'used' | 'range' | 'exact';
 
 /** The pairs of ids found so far; few, so a list. One for all comparisons, which allocate nothing. */
-class Correspondence {
+export class Correspondence {
   readonly #old: number[] = [];
   readonly #current: number[] = [];
   #count = 0;

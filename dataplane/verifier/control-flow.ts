@@ -4,7 +4,7 @@
  * functions may move packets. All but the last look at one function at a time: a call is one instruction.
  */
 import type { FunctionRange } from '../bpf/check.ts';
-import { jumpTarget, type Instruction, type Operand, type Register } from '../bpf/isa.ts';
+import { isJump, jumpTarget, type Instruction, type Operand, type Register } from '../bpf/isa.ts';
 
 /** Bits of `ControlFlow.points`. */
 export const POINT = {
@@ -72,7 +72,7 @@ function fallThrough(instruction: Instruction, slot: number): number {
 
 /** The slot it jumps to within its function, or none. */
 function jumpsTo(instruction: Instruction, slot: number): number {
-  return instruction.kind === 'jump' || instruction.kind === 'branch' ? jumpTarget(slot, instruction.offset) : NONE;
+  return isJump(instruction) ? jumpTarget(slot, instruction.offset) : NONE;
 }
 
 /** Start of the function it calls, or whose address it takes for someone who does; -1 for none. */
@@ -90,6 +90,7 @@ function findPoints(instructions: readonly Instruction[], helper: HelperFactsOf)
   for (const [slot, instruction] of instructions.entries()) {
     const callee = referencedFunction(instruction);
     if (instruction.kind === 'branch') mark(slot, POINT.prune);
+    if (instruction.kind === 'may_goto') mark(slot, POINT.prune | POINT.force);
     const target = jumpsTo(instruction, slot);
     if (target !== NONE) mark(target, POINT.prune | POINT.jump);
     // Paths come back from calls, and from callbacks to whoever took their address.
@@ -137,6 +138,7 @@ function registersRead(instruction: Instruction, helper: HelperFactsOf): number 
     case 'load_imm64':
     case 'upper':
     case 'jump':
+    case 'may_goto':
       return 0;
     default:
       return instruction satisfies never;
@@ -167,6 +169,7 @@ function registersReplaced(instruction: Instruction): number {
     case 'store':
     case 'branch':
     case 'jump':
+    case 'may_goto':
     case 'exit':
     case 'upper':
       return 0;

@@ -97,6 +97,11 @@ export class Precision {
     return trace.empty ? false : this.#mark(state, trace);
   }
 
+  /** Everything matters on the way to `state`. */
+  markAll(state: State): void {
+    markEverything(state);
+  }
+
   #mark(start: State, trace: Trace): boolean {
     let changed = false;
     let state: State | undefined = start;

@@ -177,6 +177,7 @@ function following(instruction: Instruction, slot: number): readonly number[] {
     case 'jump':
       return [jumpTarget(slot, instruction.offset)];
     case 'branch':
+    case 'may_goto':
       return [slot + 1, jumpTarget(slot, instruction.offset)];
     case 'load_imm64':
       return [slot + 2];

@@ -111,6 +111,8 @@ export class State {
   /** The last step since the checkpoint. */
   history: Step | undefined;
   callbackUnrollDepth = 0;
+  /** How often may_gotos went on along this path. */
+  mayGotoDepth = 0;
   /** Slots that no path reads were emptied. */
   cleaned = false;
   /** Where the last state that was compared with this one differed, which is where the next one will (compare.ts): frame, -1 for none, and place. */
@@ -134,6 +136,7 @@ export class State {
     copy.at = this.at;
     copy.history = this.history;
     copy.callbackUnrollDepth = this.callbackUnrollDepth;
+    copy.mayGotoDepth = this.mayGotoDepth;
     return copy;
   }
 }

@@ -22,6 +22,7 @@ import { analyseControlFlow, type ControlFlow } from './control-flow.ts';
 import { checkResult } from './exit.ts';
 import { enterGlobal, parametersOf } from './global-function.ts';
 import { atomic, loadFrom, storeTo } from './memory.ts';
+import { LoopVisits } from './loop-visits.ts';
 import { Precision } from './precision.ts';
 import { Refused, refuse, type RefusalErrno } from './refusal.ts';
 import { constantRegister, NOT_INITIALISED, pointer, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
@@ -30,6 +31,7 @@ import { changeRegisters, EMPTY_SLOT, Frame, isFirst, isSpilled, State, type Ste
 import { StackLiveness } from './stack-liveness.ts';
 import { checkStackDepth } from './subprograms.ts';
 import { Walk, type Policy, type Subprogram } from './walk.ts';
+import { mayGoto } from './widen.ts';
 
 export interface VerifyOptions {
   /** By the names that instructions use. */
@@ -110,8 +112,7 @@ class Verifier {
   #states = 0;
   #kept = 0;
   #peak = 0;
-  /** Loops that came back to a state whose paths were not finished: what mattered there is not all known. */
-  readonly #openLoops = new Set<number>();
+  #loops!: LoopVisits;
 
   constructor(spec: ProgramSpec, type: ProgramType, options: VerifyOptions) {
     this.#spec = spec;
@@ -208,8 +209,9 @@ class Verifier {
       isGlobal: (slot) => walk.subprogramAt.get(slot)?.global === true,
       callsBack: (slot) => this.#callsBack(slot),
     });
+    this.#loops = new LoopVisits(this.#flow.scc, walk.precision);
     walk.liveness = new StackLiveness(walk, (slot) => this.#callsBack(slot));
-    walk.push = (at) => this.#push(walk, walk.state.copy(), at);
+    walk.push = (at, errno) => this.#push(walk, walk.state.copy(), at, errno);
     walk.pushAsynchronous = (callback, context) => {
       walk.asynchronous.add(callback.index);
       const state = new State();
@@ -227,8 +229,8 @@ class Verifier {
     return instruction?.kind === 'call' && instruction.target.kind === 'helper' && callsBack(instruction.target.id);
   }
 
-  #push(walk: Walk, state: State, at: number): State {
-    if (this.#pending.length >= MAX_PENDING) refuse('EFAULT', `The sequence of ${MAX_PENDING + 1} jumps is too complex.`);
+  #push(walk: Walk, state: State, at: number, errno: RefusalErrno = 'EFAULT'): State {
+    if (this.#pending.length >= MAX_PENDING) refuse(errno, `The sequence of ${MAX_PENDING + 1} jumps is too complex.`);
     this.#pending.push({ state, at, previous: walk.at });
     if (state.parent !== undefined) state.parent.branches++;
     return state;
@@ -250,7 +252,7 @@ class Verifier {
     walk.previous = -1;
     for (;;) {
       this.#followPath(walk);
-      finished(walk.state);
+      this.#finished(walk.state);
       const next = this.#pending.pop();
       if (next === undefined) return;
       walk.state = next.state;
@@ -321,6 +323,9 @@ class Verifier {
       case 'branch':
         this.#jumps++;
         return branch(walk, instruction);
+      case 'may_goto':
+        this.#jumps++;
+        return mayGoto(walk, instruction.offset);
       case 'call':
         this.#jumps++;
         return call(walk, instruction.target);
@@ -419,22 +424,22 @@ class Verifier {
     const kept = (this.#explored[at] ??= []);
     const live = (frame: number): number => this.#flow.liveRegisters[frame === state.frames.length - 1 ? at : state.frames[frame + 1]!.callSite]!;
     const callsBackHere = this.#callsBack(at);
+    const mayGoHere = this.#spec.instructions[at]!.kind === 'may_goto';
     for (let index = 0; index < kept.length; ) {
       const old = kept[index]!;
       let covered = false;
       let loop = false;
       if (old.branches > 0) {
-        if (callsBackHere) {
-          if (coveredBy(old, state, 'range', live)) {
-            covered = true;
-            loop = true;
-          }
-        } else if (mayLoop(old, state) && coveredBy(old, state, 'exact', live) && old.callbackUnrollDepth === state.callbackUnrollDepth) {
+        const comesBack = callsBackHere || (mayGoHere && old.mayGotoDepth !== state.mayGotoDepth);
+        if (comesBack && coveredBy(old, state, 'range', live)) {
+          covered = true;
+          loop = true;
+        } else if (!callsBackHere && old.callbackUnrollDepth === state.callbackUnrollDepth && old.mayGotoDepth === state.mayGotoDepth && mayLoop(old, state) && coveredBy(old, state, 'exact', live)) {
           refuse('EINVAL', `infinite loop detected at insn ${at}`);
         }
         if (!covered && !force && this.#jumps - this.#jumpsAtState < 20 && this.#processed - this.#processedAtState < 100) add = false;
       } else {
-        loop = this.#openLoops.size > 0 && this.#loopsOf(old).some((number) => this.#openLoops.has(number));
+        loop = this.#loops.isOpen(old);
         if (!loop && !old.cleaned) this.#clean(walk, old);
         covered = coveredBy(old, state, loop ? 'range' : 'used', live);
       }
@@ -442,7 +447,7 @@ class Verifier {
         old.hits++;
         if ((point & POINT.jump) !== 0) walk.remember();
         walk.precision.propagate(old, state);
-        if (loop) this.#openLoop(state);
+        if (loop) this.#loops.comeBack(old, state);
         return true;
       }
       if (add) old.misses++;
@@ -462,17 +467,6 @@ class Verifier {
     walk.liveness.forEachDead(old, old.at, (frame, slot) => void (old.frames[frame]!.stack[slot] = EMPTY_SLOT));
   }
 
-  /** All loops that this path is in came back before everything about them was known. */
-  #openLoop(state: State): void {
-    for (let one: State | undefined = state; one !== undefined; one = one.parent) for (const number of this.#loopsOf(one)) this.#openLoops.add(number);
-  }
-
-  /** Loops that a state is in, by where it is and by where its functions were called. */
-  #loopsOf({ frames, at }: State): number[] {
-    const { scc } = this.#flow;
-    return frames.map((_, index) => scc[index === frames.length - 1 ? at : frames[index + 1]!.callSite]!).filter((number) => number !== 0);
-  }
-
   #keep(walk: Walk, kept: State[]): void {
     const { state, at } = walk;
     this.#states++;
@@ -485,23 +479,25 @@ class Verifier {
     copy.at = at;
     copy.last = walk.previous;
     kept.unshift(copy);
+    this.#loops.enter(copy);
     state.parent = copy;
     state.first = at;
     state.history = undefined;
     walk.begin();
   }
 
+  /** One path less begins at each checkpoint behind it. */
+  #finished(state: State): void {
+    for (let parent = state.parent; parent !== undefined; parent = parent.parent) {
+      if (--parent.branches > 0) return;
+      this.#loops.leave(parent);
+    }
+  }
+
   #checkStackDepth(walk: Walk): void {
     const { instructions } = this.#spec;
     const error = checkStackDepth({ instructions, functions: walk.subprograms, stackBytes: walk.stackBytes, asynchronous: walk.asynchronous }).error;
     if (error !== undefined) refuse(error.startsWith('the call stack') ? 'E2BIG' : 'EACCES', error);
-  }
-}
-
-/** One path less begins at each checkpoint behind it. */
-function finished(state: State): void {
-  for (let parent = state.parent; parent !== undefined; parent = parent.parent) {
-    if (--parent.branches > 0) return;
   }
 }
 

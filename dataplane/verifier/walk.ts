@@ -6,7 +6,7 @@ import type { Instruction, Register } from '../bpf/isa.ts';
 import type { MapSpec, ProgramSpec, ProgramType } from '../bpf/spec.ts';
 import type { Parameter } from './global-function.ts';
 import type { Precision } from './precision.ts';
-import { refuse } from './refusal.ts';
+import { refuse, type RefusalErrno } from './refusal.ts';
 import { isPointer, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
 import { isConstant } from './scalar.ts';
 import type { StackLiveness } from './stack-liveness.ts';
@@ -49,8 +49,8 @@ export class Walk {
   /** Slot of the instruction being verified, and of the one before on this path. */
   at = 0;
   previous = 0;
-  /** Paths to follow later. */
-  push!: (at: number) => State;
+  /** Paths to follow later. `errno`: what Linux answers where they are too many. */
+  push!: (at: number, errno?: RefusalErrno) => State;
   pushAsynchronous!: (callback: Subprogram, context: CallbackContext) => State;
   #ids = 0;
   /** What is remembered of the current instruction, and of which state. */

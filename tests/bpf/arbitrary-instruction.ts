@@ -81,6 +81,7 @@ const flowInstruction: fc.Arbitrary<Instruction> = fc.oneof(
   fc.record({ kind: fc.constant('jump' as const), offset, long: fc.constant(false) }),
   fc.record({ kind: fc.constant('jump' as const), offset: immediate, long: fc.constant(true) }),
   { weight: 4, arbitrary: branchInstruction },
+  fc.record({ kind: fc.constant('may_goto' as const), offset }),
   fc.record({ kind: fc.constant('call' as const), target: fc.record({ kind: fc.constant('helper' as const), id: immediate }) }),
   fc.record({ kind: fc.constant('call' as const), target: fc.record({ kind: fc.constant('subprogram' as const), slot: fc.integer({ min: 0, max: 1000 }) }) }),
   fc.record({ kind: fc.constant('call' as const), target: fc.record({ kind: fc.constant('kfunc' as const), btfId: immediate, module: offset }) }),

@@ -1,6 +1,7 @@
 /** The suite that every engine runs: the case table, and what needs maps, helpers or several programs. */
 import { describe, expect, test } from 'vitest';
 import { assemble } from '../../dataplane/bpf/assemble.ts';
+import { MAY_GOTO_LIMIT } from '../../dataplane/bpf/isa.ts';
 import type { MapSpec } from '../../dataplane/bpf/spec.ts';
 import type { EngineFactory } from '../../dataplane/engine/engine.ts';
 import { CPU_BLOCK, FRAME_BYTES, MAX_TAIL_CALLS } from '../../dataplane/machine/cpu.ts';
@@ -85,6 +86,12 @@ export function describeEngine(name: string, factory: EngineFactory, differences
         expect(bench.run(program, Uint8Array.of(1))).toEqual({ fault: 'budget' });
         expect(bench.run(program, Uint8Array.of(2))).toBe(0n);
       });
+    });
+
+    test('may_goto ends loops that would not end; every function has a count of its own', () => {
+      const patient = new BenchMachine(factory, { instructionBudget: 1 << 27 });
+      const program = patient.load('r6 = 0\nagain: may_goto end\nr6 += 1\ngoto again\nend: may_goto two\ntwo: call f\nr0 += r6\nexit\nf: r0 = 0\nonce: may_goto out\nr0 += 1\nif r0 != 3 goto once\nout: exit');
+      expect(patient.run(program)).toBe(BigInt(MAY_GOTO_LIMIT) + 3n);
     });
 
     describe('maps', () => {

@@ -9,7 +9,7 @@
  * program's budget; a call charges 1. That depends on slots alone, so every engine stops a program at the same place.
  */
 import type { Instruction } from '../../bpf/isa.ts';
-import { jumpTarget } from '../../bpf/isa.ts';
+import { isJump, jumpTarget } from '../../bpf/isa.ts';
 
 export interface Edge {
   readonly target: Block;
@@ -19,7 +19,7 @@ export interface Edge {
 
 export type Exit =
   | { readonly kind: 'goto'; readonly to: Edge }
-  /** The branch instruction is the block's last. */
+  /** The block's last instruction decides: a branch or a may_goto. */
   | { readonly kind: 'branch'; readonly taken: Edge; readonly fallthrough: Edge }
   /** The last instruction ends the function. */
   | { readonly kind: 'end' }
@@ -67,7 +67,7 @@ function leadersOf(instructions: readonly Instruction[], start: number): { leade
       if (instruction === undefined) throw new RangeError(`control flow leaves the program at slot ${slot}`);
       reached[slot] = 1;
       if (instruction.kind === 'exit') break;
-      if (instruction.kind === 'jump' || instruction.kind === 'branch') {
+      if (isJump(instruction)) {
         const target = jumpTarget(slot, instruction.offset);
         leaders[target] = 1;
         pending.push(target);
@@ -92,7 +92,7 @@ export function buildBlocks(instructions: readonly Instruction[], start: number)
     for (;;) {
       const instruction = instructions[last]!;
       const next = last + (instruction.kind === 'load_imm64' ? 2 : 1);
-      const leaves = instruction.kind === 'exit' || instruction.kind === 'jump' || instruction.kind === 'branch';
+      const leaves = instruction.kind === 'exit' || isJump(instruction);
       if (leaves || leaders[next] === 1) {
         last = next;
         break;
@@ -118,6 +118,7 @@ function exitOf(instructions: readonly Instruction[], block: Block, at: Readonly
     case 'jump':
       return { kind: 'goto', to: edge(jumpTarget(slot, last.offset)) };
     case 'branch':
+    case 'may_goto':
       return { kind: 'branch', taken: edge(jumpTarget(slot, last.offset)), fallthrough: { target: at.get(block.end)!, charge: 0 } };
     default:
       return { kind: 'goto', to: { target: at.get(block.end)!, charge: 0 } };

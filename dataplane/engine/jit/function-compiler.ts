@@ -9,7 +9,7 @@
  * Addresses are the low 32 bits of register + offset, as WebAssembly adds: an offset that is not negative is left to
  * the access, which faults instead of wrapping past 4 GiB.
  */
-import type { Instruction, Operand, Register } from '../../bpf/isa.ts';
+import { MAY_GOTO_LIMIT, type Instruction, type Operand, type Register } from '../../bpf/isa.ts';
 import { CPU_BLOCK, FAULT, FRAME_BYTES, type Fault } from '../../machine/cpu.ts';
 import { call, i32, i64, memory, select, type I32, type I64 } from '../../wasm/expression.ts';
 import type { FunctionBuilder, Label, Local } from '../../wasm/function-builder.ts';
@@ -62,6 +62,8 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   /** Where the function goes when its budget is spent: its end, out of the way of what runs. */
   #spent: Label | undefined;
   #index: Local<'i32'> | undefined;
+  /** How often the function's may_gotos go on from now; below 0 they jump. */
+  #goesOn: Local<'i32'> | undefined;
 
   /** `context` is the parameter of the entry function. */
   constructor(program: ProgramModule, f: FunctionBuilder<'i64'>, start: number, context: Local<'i32'> | undefined) {
@@ -86,6 +88,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     const { stack, ordered, tree, regions } = this.#plan;
     for (const range of stack.uninitialised) this.#clear(range);
     for (let region = 0; region < regions; region++) this.#selectors.push(f.local('i32', `selector${region}`));
+    if (ordered.some(({ start, end }) => end > start && this.#instructions[end - 1]!.kind === 'may_goto')) f.set((this.#goesOn = f.local('i32', 'goes_on')), i32.const(MAY_GOTO_LIMIT));
     const loops = ordered.some(({ exit }) => exitEdges(exit).some((edge) => edge.charge > 0));
     this.#spent = loops ? f.open('block') : undefined;
     emitStructured(f, ordered, tree, this);
@@ -139,7 +142,8 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   }
 
   condition(block: Block, whenTaken: boolean): I32 {
-    const branch = this.#instructions[block.end - 1] as Of<'branch'>;
+    const branch = this.#instructions[block.end - 1] as Of<'branch' | 'may_goto'>;
+    if (branch.kind === 'may_goto') return whenTaken ? i32.ltS(this.#goesOn!, i32.const(0)) : i32.geS(this.#goesOn!, i32.const(0));
     return branchCondition(branch.op, branch.width, this.value(branch.dst), this.#operand(branch.source), whenTaken);
   }
 
@@ -222,6 +226,9 @@ class FunctionCompiler implements BlockEmitter, CallSite {
         return 0;
       case 'exit':
         f.return(this.value(0).wide);
+        return 0;
+      case 'may_goto':
+        f.set(this.#goesOn!, i32.sub(this.#goesOn!, i32.const(1)));
         return 0;
       case 'upper':
       case 'jump':

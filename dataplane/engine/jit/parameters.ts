@@ -46,6 +46,7 @@ function effect(instruction: Instruction, calls: (call: Extract<Instruction, { k
       return { reads: bit(0), writes: 0 };
     case 'upper':
     case 'jump':
+    case 'may_goto':
       return { reads: 0, writes: 0 };
   }
 }

@@ -141,6 +141,7 @@ export function transfer(instruction: Instruction, registers: State, surrounding
     case 'upper':
     case 'jump':
     case 'branch':
+    case 'may_goto':
     case 'exit':
       break;
   }
@@ -263,8 +264,8 @@ export function analyseValues(instructions: readonly Instruction[], entry: Block
     copyState(known.get(block)!, registers);
     for (let slot = block.start; slot < block.end; slot++) transfer(instructions[slot]!, registers, surroundings);
     const { exit } = block;
-    if (exit.kind === 'branch') {
-      const branch = instructions[block.end - 1] as Extract<Instruction, { kind: 'branch' }>;
+    const branch = instructions[block.end - 1];
+    if (exit.kind === 'branch' && branch?.kind === 'branch') {
       const decided = outcome(branch, registers);
       if (decided === undefined) settled.delete(block);
       else settled.set(block, decided);

@@ -10,7 +10,7 @@
  *   36 u32 given     1 where a next hop was given
  *   40 u8[20] hop    struct bpf_redir_neigh
  */
-import { jumpTarget } from '../../bpf/isa.ts';
+import { isJump, jumpTarget } from '../../bpf/isa.ts';
 import type { ProgramSpec } from '../../bpf/spec.ts';
 import { XdplabError } from '../../errors.ts';
 import { replaceCalls, type Replacement } from './replace-calls.ts';
@@ -68,11 +68,11 @@ const NEXT_HOP = [
 
 /** The map that was put into r1 before the call, where straight-line code that nothing jumps into says it. */
 function mapOfCall({ instructions }: ProgramSpec, call: number): string | undefined {
-  const entered = new Set(instructions.flatMap((each, slot) => (each.kind === 'jump' || each.kind === 'branch' ? [jumpTarget(slot, each.offset)] : [])));
+  const entered = new Set(instructions.flatMap((each, slot) => (isJump(each) ? [jumpTarget(slot, each.offset)] : [])));
   for (let slot = call - 1; slot >= 0 && !entered.has(slot + 1); slot--) {
     const instruction = instructions[slot]!;
     if (instruction.kind === 'load_imm64' && instruction.dst === 1) return instruction.value.kind === 'map' ? instruction.value.map : undefined;
-    const leaves = instruction.kind === 'jump' || instruction.kind === 'branch' || instruction.kind === 'call' || instruction.kind === 'exit';
+    const leaves = isJump(instruction) || instruction.kind === 'call' || instruction.kind === 'exit';
     if (leaves || ('dst' in instruction && instruction.dst === 1)) return undefined;
   }
   return undefined;
