@@ -2,7 +2,6 @@
  * Replays a capture through a lab: reads batches, keeps the pace that was asked for, and tells observers what became
  * of the packets. The packets before any damage are replayed; the damage is in the result.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { XdplabError } from '../errors.ts';
 import { LINK_TYPE_ETHERNET, type CaptureInterface, type CaptureReader } from '../packet/capture-reader.ts';
 import { openCapture } from '../packet/open-capture.ts';
@@ -10,10 +9,9 @@ import { DESCRIPTOR, PacketBatch } from '../packet/packet-batch.ts';
 import type { Region } from '../machine/memory.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import type { Lab } from './lab.ts';
+import { Pacer, type Pace } from './pace.ts';
 import type { BatchObserver } from './pipeline.ts';
-
-/** `top`: as fast as it goes. `factor`: time runs that many times as fast as in the capture. */
-export type Pace = { readonly kind: 'top' } | { readonly kind: 'factor'; readonly factor: number } | { readonly kind: 'rate'; readonly packetsPerSecond: number };
+import { ReplayControl } from './replay-control.ts';
 
 export interface ReplayOptions {
   readonly reader?: 'native' | 'pcap-parser';
@@ -22,6 +20,8 @@ export interface ReplayOptions {
   /** How often to replay the capture; each round's timestamps follow on the one before. 1 unless said. */
   readonly loops?: number;
   readonly pace?: Pace;
+  /** To pause, seek or change the pace meanwhile; it says the pace then. */
+  readonly control?: ReplayControl;
   readonly observer?: BatchObserver;
   /** Called when the capture describes an interface, before its first packet runs. */
   readonly onInterface?: (index: number, device: NetworkDevice | undefined, description: CaptureInterface) => void;
@@ -32,7 +32,16 @@ export interface ReplayOptions {
 }
 
 export interface ReplayProgress {
+  /** That ran. */
   readonly packets: number;
+  /** Of the packets as the capture holds them, up to the last whole batch. */
+  readonly bytes: number;
+  /** Place in the capture of the last packet that ran, from 1. */
+  readonly place: number;
+  /** From 1. */
+  readonly round: number;
+  /** Time spent in the packet loop. */
+  readonly busyNs: number;
   readonly bytesRead: number;
   readonly totalBytes: number | undefined;
 }
@@ -53,13 +62,10 @@ export interface ReplayResult {
 
 const BATCH_PACKETS = 256;
 const WINDOW_BYTES = 1 << 20;
-const NS_PER_SECOND = 1e9;
-/** Timers are good to about a millisecond: packets due within it go together. */
-const SLACK_NS = 1e6;
-/** The most that a timer can wait is 2^31 ms. */
-const LONGEST_SLEEP_MS = 1 << 30;
 /** Signals and timers are seen only where the replay lets go of the thread: this often. */
 const BREATHE_EVERY_MS = 20;
+/** Where the capture begins anew, or is gone back in: a typical gap between two packets. */
+const GAP_NS = 1000n;
 
 export async function replay(lab: Lab, path: string, options: ReplayOptions = {}): Promise<ReplayResult> {
   const loops = options.loops ?? 1;
@@ -70,7 +76,7 @@ export async function replay(lab: Lab, path: string, options: ReplayOptions = {}
   void lab.pipeline;
   const begun = performance.now();
   for (let round = 1; ; round++) {
-    await run.round(reader);
+    reader = await run.round(path, reader);
     await reader.close();
     await run.breathe();
     if (round === loops || run.finished || reader.damage) break;
@@ -90,10 +96,10 @@ export async function replay(lab: Lab, path: string, options: ReplayOptions = {}
   };
 }
 
-function capturedBytes(batch: PacketBatch): number {
+function capturedBytes(batch: PacketBatch, first: number): number {
   const { u32 } = batch.memory;
   let bytes = 0;
-  for (let index = 0; index < batch.count; index++) bytes += u32[(batch.descriptor(index) + DESCRIPTOR.captured) >>> 2]!;
+  for (let index = first; index < batch.count; index++) bytes += u32[(batch.descriptor(index) + DESCRIPTOR.captured) >>> 2]!;
   return bytes;
 }
 
@@ -107,11 +113,21 @@ class Replay {
   bytes = 0;
   readonly #lab: Lab;
   readonly #options: ReplayOptions;
+  readonly #control: ReplayControl;
   readonly #batch: PacketBatch;
   readonly #window: Region;
-  readonly #pace: Pacer;
+  #pace: Pacer;
   #breatheAtMs = performance.now() + BREATHE_EVERY_MS;
   #interfaces = 0;
+  /** Ends the waiting when something changes. */
+  #waiting = new AbortController();
+  #round = 1;
+  #busyMs = 0;
+  /** Place in the capture of the last packet that ran or was skipped. */
+  #place = 0;
+  /** Packets before this place are skipped. */
+  #from = 1;
+  #sought = false;
   /** What is added to numbers and timestamps of later rounds. */
   #packetsBefore = 0;
   #shiftNs = 0n;
@@ -123,7 +139,10 @@ class Replay {
     this.#options = options;
     this.#batch = new PacketBatch(lab.machine.memory, BATCH_PACKETS);
     this.#window = lab.machine.memory.region(WINDOW_BYTES, 4096, 'capture window');
-    this.#pace = new Pacer(options.pace ?? { kind: 'top' });
+    this.#control = options.control ?? new ReplayControl({ pace: options.pace ?? { kind: 'top' } });
+    this.#pace = new Pacer(this.#control.pace);
+    this.#control.onChange = () => this.#look();
+    options.signal?.addEventListener('abort', () => this.#look(), { once: true });
   }
 
   get finished(): boolean {
@@ -151,50 +170,103 @@ class Replay {
   }
 
   nextRound(): void {
-    // The next round begins a typical gap after the last packet, so that time never stands still or goes back.
+    // So that time never stands still or goes back.
     const span = this.#lastNs - (this.#firstNs ?? 0n);
-    this.#shiftNs += span + 1000n;
-    this.#packetsBefore = this.packets;
+    this.#shiftNs += span + GAP_NS;
+    this.#packetsBefore += this.#place;
+    this.#place = 0;
+    this.#from = 1;
+    this.#round++;
   }
 
-  async round(reader: CaptureReader): Promise<void> {
-    const { observer, limit } = this.#options;
-    const { pipeline } = this.#lab;
+  /** Answers the reader that is open at the end: another one where there was a seek. */
+  async round(path: string, first: CaptureReader): Promise<CaptureReader> {
+    const { observer } = this.#options;
     const batch = this.#batch;
+    let reader = first;
     while (!this.finished) {
+      await this.#whilePaused();
+      const place = this.#control.takePlace();
+      if (place !== undefined) {
+        reader = await this.#reopen(path, reader, place);
+        continue;
+      }
       const read = reader.read(batch);
       const count = typeof read === 'number' ? read : await this.#waitFor(read, reader);
       if (count === 0) break;
       while (this.#interfaces < reader.interfaces.length) this.#describe(reader, this.#interfaces++);
-      if (limit !== undefined) batch.count = Math.min(count, limit - this.packets);
-      this.#shift(batch);
-      if (this.#pace.immediate) pipeline.run(batch, observer);
-      else await this.#paced(batch, reader);
-      this.packets += batch.count;
-      this.bytes += capturedBytes(batch);
-      this.#report(reader, this.packets);
+      const begin = Math.max(0, Math.min(count, this.#from - 1 - this.#place));
+      this.#place += begin;
+      if (begin < count) await this.#run(batch, begin, reader, observer);
       await this.breathe();
     }
+    return reader;
   }
 
-  async #paced(batch: PacketBatch, reader: CaptureReader): Promise<void> {
-    const { count } = batch;
-    const { observer, signal } = this.#options;
-    batch.count = 0;
-    while (batch.count < count) {
+  async #run(batch: PacketBatch, begin: number, reader: CaptureReader, observer: BatchObserver | undefined): Promise<void> {
+    const { limit } = this.#options;
+    const count = limit === undefined ? batch.count : Math.min(batch.count, begin + limit - this.packets);
+    this.#shift(batch, begin);
+    const [packetsBefore, placeBefore] = [this.packets - begin, this.#place - begin];
+    batch.count = begin;
+    while (batch.count < count && !this.#isLeaving) {
       const first = batch.count;
-      await this.#pace.waitFor(this.packets + first, batch.timestampNs(first), signal);
-      if (signal?.aborted === true) return;
-      let end = first + 1;
-      while (end < count && this.#pace.isDue(this.packets + end, batch.timestampNs(end))) end++;
+      let end = count;
+      if (!this.#pace.immediate) {
+        const { signal } = this.#waiting;
+        await this.#pace.waitFor(packetsBefore + first, batch.timestampNs(first), signal);
+        if (signal.aborted) {
+          await this.#whilePaused();
+          continue;
+        }
+        end = first + 1;
+        while (end < count && this.#pace.isDue(packetsBefore + end, batch.timestampNs(end))) end++;
+      }
       batch.count = end;
+      const begun = performance.now();
+      // Asked for each time: what is attached may have changed meanwhile.
       this.#lab.pipeline.run(batch, observer, first);
-      this.#report(reader, this.packets + end);
+      this.#busyMs += performance.now() - begun;
+      this.packets = packetsBefore + end;
+      this.#place = placeBefore + end;
+      if (end === count) this.bytes += capturedBytes(batch, begin);
+      this.#report(reader);
+    }
+    if (batch.count < count) this.bytes += capturedBytes(batch, begin);
+  }
+
+  /** Whether the rest of the batch is not wanted any more. */
+  get #isLeaving(): boolean {
+    return this.#options.signal?.aborted === true || this.#control.seeking;
+  }
+
+  /** Something was changed: whoever waits shall look at it. Time begins anew, with whatever packet comes next. */
+  #look(): void {
+    this.#waiting.abort();
+    this.#waiting = new AbortController();
+    this.#pace = new Pacer(this.#control.pace);
+  }
+
+  async #whilePaused(): Promise<void> {
+    while (this.#control.paused && !this.#isLeaving) {
+      const { signal } = this.#waiting;
+      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
     }
   }
 
-  #report({ bytesRead, totalBytes }: CaptureReader, packets: number): void {
-    this.#options.onProgress?.({ packets, bytesRead, totalBytes });
+  async #reopen(path: string, reader: CaptureReader, place: number): Promise<CaptureReader> {
+    await reader.close();
+    this.#from = place;
+    this.#place = 0;
+    this.#sought = true;
+    const opened = await this.open(path);
+    this.#report(opened);
+    return opened;
+  }
+
+  #report({ bytesRead, totalBytes }: CaptureReader): void {
+    const { packets, bytes } = this;
+    this.#options.onProgress?.({ packets, bytes, place: Math.max(this.#place, this.#from - 1), round: this.#round, busyNs: this.#busyMs * 1e6, bytesRead, totalBytes });
   }
 
   /** Closing the reader is what ends its wait for bytes. */
@@ -216,9 +288,13 @@ class Replay {
     this.#options.onInterface?.(index, device, description);
   }
 
-  #shift(batch: PacketBatch): void {
-    this.#firstNs ??= batch.timestampNs(0);
-    if (this.#shiftNs !== 0n) {
+  /** Numbers and times go on from round to round. After a seek backwards only time does. */
+  #shift(batch: PacketBatch, begin: number): void {
+    const first = batch.timestampNs(begin);
+    if (this.#firstNs === undefined) this.#firstNs = first;
+    else if (this.#sought) this.#goOnAfterLast(first);
+    this.#sought = false;
+    if (this.#shiftNs !== 0n || this.#packetsBefore !== 0) {
       const { u64 } = batch.memory;
       for (let index = 0; index < batch.count; index++) {
         const at = batch.descriptor(index) >>> 3;
@@ -228,55 +304,9 @@ class Replay {
     }
     this.#lastNs = batch.timestampNs(batch.count - 1) - this.#shiftNs;
   }
-}
 
-/** When packets are due: by their timestamps, or at a rate. */
-class Pacer {
-  readonly immediate: boolean;
-  readonly #pace: Pace;
-  #startedMs: number | undefined;
-  #firstNs = 0n;
-
-  constructor(pace: Pace) {
-    this.#pace = pace;
-    this.immediate = pace.kind === 'top';
+  #goOnAfterLast(timestampNs: bigint): void {
+    const shiftNs = this.#lastNs + this.#shiftNs + GAP_NS - timestampNs;
+    if (shiftNs > this.#shiftNs) this.#shiftNs = shiftNs;
   }
-
-  /** Returns early when the signal aborts. */
-  async waitFor(number: number, timestampNs: bigint, signal: AbortSignal | undefined): Promise<void> {
-    if (this.#startedMs === undefined) {
-      this.#startedMs = performance.now();
-      this.#firstNs = timestampNs;
-    }
-    while (signal?.aborted !== true && !this.isDue(number, timestampNs)) {
-      const waitMs = (this.#dueNs(number, timestampNs) - this.#elapsedNs()) / 1e6;
-      await sleep(Math.min(waitMs, LONGEST_SLEEP_MS), undefined, signal === undefined ? {} : { signal }).catch((error: unknown) => {
-        if (signal?.aborted !== true) throw error;
-      });
-    }
-  }
-
-  isDue(number: number, timestampNs: bigint): boolean {
-    return this.#dueNs(number, timestampNs) <= this.#elapsedNs() + SLACK_NS;
-  }
-
-  #elapsedNs(): number {
-    return (performance.now() - this.#startedMs!) * 1e6;
-  }
-
-  #dueNs(number: number, timestampNs: bigint): number {
-    if (this.#pace.kind === 'rate') return (number * NS_PER_SECOND) / this.#pace.packetsPerSecond;
-    if (this.#pace.kind === 'factor') return Number(timestampNs - this.#firstNs) / this.#pace.factor;
-    return 0;
-  }
-}
-
-/** `top`, `original`, `2x`, `10000pps`. Throws ERR_USAGE. */
-export function parsePace(text: string): Pace {
-  if (text === 'top') return { kind: 'top' };
-  if (text === 'original') return { kind: 'factor', factor: 1 };
-  const match = /^(\d+(?:\.\d+)?)(x|pps)$/.exec(text);
-  const amount = Number(match?.[1]);
-  if (!match || !(amount > 0)) throw new XdplabError('ERR_USAGE', `--speed ${text}: expected top, original, <n>x or <n>pps with n above 0`);
-  return match[2] === 'x' ? { kind: 'factor', factor: amount } : { kind: 'rate', packetsPerSecond: amount };
 }
