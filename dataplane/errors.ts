@@ -23,6 +23,8 @@ export const EXIT_STATUS = {
   ERR_UNSUPPORTED: 1,
   /** The operating system does not let this process do it. */
   ERR_PRIVILEGE: 5,
+  /** A network interface is not there, or does not give what is asked of it. */
+  ERR_DEVICE: 5,
   /** Ctrl-C before there was anything to show for it. */
   ERR_INTERRUPTED: 130,
 } as const satisfies Record<`ERR_${string}`, number>;

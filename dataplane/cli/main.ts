@@ -7,6 +7,7 @@ import { Command, CommanderError } from 'commander';
 import { readFileSync } from 'node:fs';
 import { XdplabError } from '../errors.ts';
 import { addDump } from './dump.ts';
+import { addLive } from './live.ts';
 import { addMap } from './map.ts';
 import { addReplay } from './replay.ts';
 import { addShow } from './show.ts';
@@ -46,11 +47,11 @@ for (const stream of [process.stdout, process.stderr]) {
 }
 
 const program = new Command('xdplab')
-  .description('Run compiled XDP and TC programs over captures, outside the kernel')
+  .description('Run compiled XDP and TC programs over captures and live interfaces, outside the kernel')
   .version(version())
   .exitOverride()
   .configureOutput({ outputError: (text) => complain(usageLine(text)) });
-for (const add of [addReplay, addVerify, addShow, addDump, addMap, addSupported]) add(program);
+for (const add of [addReplay, addLive, addVerify, addShow, addDump, addMap, addSupported]) add(program);
 
 try {
   await program.parseAsync();

@@ -1,7 +1,8 @@
-/** The picture of a replay: what each hook decided, where packets went, why some were lost, what the maps say, how fast it was. */
+/** The picture of a run: what each hook decided, where packets went, why some were lost, what the maps say, how fast it was. */
 import type { HighlightTable } from '../insight/highlights.ts';
 import type { Outcome } from '../hooks/hook.ts';
 import { jsonText } from '../pipeline/json-text.ts';
+import type { Accounting } from '../pipeline/accounting.ts';
 import type { ReplayResult } from '../pipeline/replay.ts';
 import type { Statistics, VerdictCount } from '../pipeline/statistics.ts';
 import { bar, bytes, count, duration, paint, percent, rate, safe, type Style } from './terminal.ts';
@@ -21,25 +22,33 @@ const OUTCOME_STYLE: Readonly<Record<Outcome, Style>> = {
 };
 
 export interface PictureInput {
-  readonly capture: string;
-  readonly engine: string;
-  /** What the engine has to say about its results. */
-  readonly remarks?: readonly string[];
-  readonly result: ReplayResult;
+  /** What was run. */
+  readonly head: string;
+  /** What came of it: how fast it was, remarks. */
+  readonly foot: readonly string[];
   readonly statistics: Statistics;
   readonly highlights: readonly HighlightTable[];
   readonly events: readonly { readonly source: string; readonly count: number }[];
 }
 
 export function drawPicture(input: PictureInput): string {
-  const { capture, engine, result, statistics } = input;
-  const packed = result.compression === 'none' ? '' : `, ${result.compression}`;
-  const head = `${paint('bold', safe(capture))}  ${result.format}${packed}, ${count(statistics.packets)} packets, ${bytes(result.bytes)}, engine ${engine}`;
-  const sections = [[head], ...hookSections(statistics), fateSection(statistics), reasonSection(statistics), ...input.highlights.map(highlightSection), eventSection(input.events), [speedLine(result), ...(statistics.programs.length > 0 ? (input.remarks ?? [NOT_VERIFIED]).map((line) => paint('dim', safe(line))) : [])]];
+  const { head, foot, statistics } = input;
+  const sections = [[head], ...hookSections(statistics), fateSection(statistics), reasonSection(statistics), ...input.highlights.map(highlightSection), eventSection(input.events), foot];
   return sections
     .filter((lines) => lines.length > 0)
     .map((lines) => lines.join('\n'))
     .join('\n\n');
+}
+
+/** The capture, and what it holds. */
+export function captureLine(capture: string, engine: string, { format, compression, bytes: size }: ReplayResult, { packets }: Statistics): string {
+  const packed = compression === 'none' ? '' : `, ${compression}`;
+  return `${paint('bold', safe(capture))}  ${format}${packed}, ${count(packets)} packets, ${bytes(size)}, engine ${engine}`;
+}
+
+/** What the engine has to say about its results. */
+export function remarkLines({ programs }: Statistics, remarks: readonly string[] = [NOT_VERIFIED]): string[] {
+  return programs.length > 0 ? remarks.map((line) => paint('dim', safe(line))) : [];
 }
 
 function hookSections({ hooks, programs }: Statistics): string[][] {
@@ -113,11 +122,26 @@ function eventSection(events: PictureInput['events']): string[] {
   return [heading('Sent to user space', ''), ...events.map(({ source, count: amount }) => `  ${safe(source)}: ${count(amount)} records`)];
 }
 
+/** Where every packet of live interfaces is. */
+export function accountingLine({ received, ringDrops, rejected, inFlight, verdicts }: Accounting): string {
+  const judged = Object.values(verdicts).reduce((sum, packets) => sum + packets, 0);
+  return `received ${count(received)} = judged ${count(judged)} + rejected ${count(rejected)} + dropped for want of room ${count(ringDrops)} + in flight ${count(inFlight)}`;
+}
+
+export function accountingLines(accounting: Accounting, knowsLosses: boolean): string[] {
+  return [
+    heading('Every packet accounted for', ''),
+    `  ${accountingLine(accounting)}`,
+    ...(accounting.ringDrops === 0 ? [] : ['  more room: --buffer; less work: a filter, or programs that do less']),
+    ...(knowsLosses ? [] : ['  what the system lost before that is not known']),
+  ];
+}
+
 /** Fewer run while JavaScript is still being compiled. */
 const FEW_PACKETS = 100_000;
 const NOT_VERIFIED = 'Programs were checked in structure only; xdplab verify says whether Linux would load them.';
 
-function speedLine({ packets, elapsedNs, interrupted }: ReplayResult): string {
+export function speedLine({ packets, elapsedNs, interrupted }: ReplayResult): string {
   const stopped = interrupted ? paint('yellow', 'interrupted: ') : '';
   if (packets === 0) return `${stopped}nothing was replayed`;
   return `${stopped}${paint('bold', `${rate(packets / (elapsedNs / 1e9))} packets/s`)}, ${perPacket(elapsedNs / packets)} a packet, ${duration(elapsedNs)} in all (reading and every program${packets < FEW_PACKETS ? '; too few to say how fast: npm run bench does' : ''})`;
@@ -128,7 +152,7 @@ function perPacket(ns: number): string {
   return ns < 1e5 ? `${ns.toFixed(0)} ns` : duration(ns);
 }
 
-function heading(title: string, note: string): string {
+export function heading(title: string, note: string): string {
   return note === '' ? paint('bold', title) : `${paint('bold', title)}  ${paint('dim', note)}`;
 }
 

@@ -1,11 +1,12 @@
 /**
- * What `xdplab replay` writes besides its summary: a capture, logs of verdicts and of events, the contents of maps.
+ * What `xdplab replay` and `xdplab live` write besides their summary: a capture, logs of verdicts and of events, the contents of maps.
  *
  * Invariant: a file is created before the first packet runs, so that a bad path is known at once, and is complete
  * after `close`, however the replay ended.
  */
 import { mkdirSync, statSync, type Stats } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
 import { XdplabError } from '../errors.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import { fileError } from '../packet/byte-source.ts';
@@ -27,6 +28,15 @@ export interface OutputFlags {
   readonly json?: true;
 }
 
+export function addOutputOptions(command: Command): Command {
+  return command
+    .option('--out <file>', 'write every packet as it left, with its verdicts (.pcapng, .pcap, either with .gz; - for standard output)')
+    .option('--verdicts <file>', 'write a JSON line for every packet (- for standard output)')
+    .option('--events <file>', 'write a JSON line for everything programs sent: ring buffers, perf events, trace_printk (- for standard output)')
+    .option('--maps-out <folder>', 'write the contents of every map, a JSON file each')
+    .option('--json', 'print the summary as JSON');
+}
+
 const STANDARD_STREAM = '-';
 
 /** The options that write where `-` may stand. */
@@ -38,13 +48,13 @@ export function ownsStandardOutput(flags: OutputFlags): boolean {
 }
 
 /** Throws ERR_USAGE where two would write to one place, or one over the capture; ERR_FILE where there is no capture. */
-export function checkTargets(capture: string, flags: OutputFlags): void {
+export function checkTargets(capture: string | undefined, flags: OutputFlags): void {
   const toStandardOutput = [...STREAMS.filter((name) => flags[name] === STANDARD_STREAM).map((name) => `--${name} -`), ...(flags.json ? ['--json'] : [])];
   if (toStandardOutput.length > 1) {
     throw new XdplabError('ERR_USAGE', `${toStandardOutput.join(' and ')} both write to standard output; give one of them a file`);
   }
   const taken = new Map<string, string>();
-  if (capture !== STANDARD_STREAM) taken.set(identity(capture, statusOf(capture) ?? missing(capture)), 'the capture itself');
+  if (capture !== undefined && capture !== STANDARD_STREAM) taken.set(identity(capture, statusOf(capture) ?? missing(capture)), 'the capture itself');
   for (const name of STREAMS) {
     const path = flags[name];
     if (path === undefined || path === STANDARD_STREAM) continue;
@@ -97,10 +107,10 @@ export class ReplayOutputs {
     this.observer = first === undefined || others.length === 0 ? first : { finished: (...args) => observers.forEach((each) => each.finished(...args)) };
   }
 
-  /** The capture describes an interface of its own. */
-  addInterface(index: number, device: NetworkDevice | undefined, description: CaptureInterface): void {
+  /** An interface of the input, before its first packet. One that is no device has to be described. */
+  addInterface(index: number, device: NetworkDevice | undefined, description?: CaptureInterface): void {
     this.#devices[index] = device;
-    if (device === undefined) this.#capture?.addForeign(index, description);
+    if (device === undefined && description !== undefined) this.#capture?.addForeign(index, description);
   }
 
   /** Lets others see what was written so far. */

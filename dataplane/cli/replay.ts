@@ -9,9 +9,9 @@ import { parsePace, type Pace } from '../pipeline/pace.ts';
 import { replay, type ReplayResult } from '../pipeline/replay.ts';
 import type { Statistics } from '../pipeline/statistics.ts';
 import { addLabOptions, labSources, wholeNumber, type LabFlags } from './lab-options.ts';
-import { drawPicture } from './picture.ts';
+import { captureLine, drawPicture, remarkLines, speedLine } from './picture.ts';
 import { ProgressLine } from './progress.ts';
-import { checkTargets, ownsStandardOutput, ReplayOutputs, type OutputFlags } from './replay-outputs.ts';
+import { addOutputOptions, checkTargets, ownsStandardOutput, ReplayOutputs, type OutputFlags } from './replay-outputs.ts';
 import { print, printJson } from './terminal.ts';
 
 interface ReplayFlags extends LabFlags, OutputFlags {
@@ -32,13 +32,8 @@ export function addReplay(program: Command): void {
     .option('--limit <n>', 'stop after this many packets', wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .option('--loop <n>', 'replay the capture this many times', wholeNumber(1, Number.MAX_SAFE_INTEGER), 1)
     .option('--speed <pace>', 'top, original, <n>x or <n>pps', 'top')
-    .addOption(new Option('--reader <name>', 'what reads the capture').choices(['native', 'pcap-parser']).default('native'))
-    .option('--out <file>', 'write every packet as it left, with its verdicts (.pcapng, .pcap, either with .gz; - for standard output)')
-    .option('--verdicts <file>', 'write a JSON line for every packet (- for standard output)')
-    .option('--events <file>', 'write a JSON line for everything programs sent: ring buffers, perf events, trace_printk (- for standard output)')
-    .option('--maps-out <folder>', 'write the contents of every map, a JSON file each')
-    .option('--json', 'print the summary as JSON')
-    .action(runReplay);
+    .addOption(new Option('--reader <name>', 'what reads the capture').choices(['native', 'pcap-parser']).default('native'));
+  addOutputOptions(command).action(runReplay);
 }
 
 async function runReplay(capture: string, flags: ReplayFlags): Promise<void> {
@@ -103,7 +98,9 @@ function summarize(
     const { damage, ...facts } = result;
     printJson({ capture, engine, ...(remarks === undefined ? {} : { remarks }), replay: { ...facts, ...(damage === undefined ? {} : { damage: damage.message }) }, statistics, maps, events });
   } else {
-    print(drawPicture({ capture, engine, ...(remarks === undefined ? {} : { remarks }), result, statistics, highlights: maps, events }), ownsStandardOutput(flags) ? process.stderr : process.stdout);
+    const head = captureLine(capture, engine, result, statistics);
+    const foot = [speedLine(result), ...remarkLines(statistics, remarks)];
+    print(drawPicture({ head, foot, statistics, highlights: maps, events }), ownsStandardOutput(flags) ? process.stderr : process.stdout);
   }
 }
 

@@ -11,7 +11,7 @@ import type { EngineName } from '../engine/engine.ts';
 import type { HookName } from '../hooks/hook.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import type { Collection } from '../program/collection.ts';
-import { Lab } from './lab.ts';
+import { Lab, type DeviceOptions } from './lab.ts';
 import { parseLabFile, splitProgram, type Highlight, type LabDescription, type ProgramChoice } from './lab-file.ts';
 import { parseYaml } from './yaml.ts';
 
@@ -29,6 +29,8 @@ export interface LabSources {
   readonly btf?: string;
   readonly seed?: number;
   readonly cpus?: number;
+  /** Devices where the lab file has none; one called eth0 unless said. */
+  readonly devices?: readonly DeviceOptions[];
 }
 
 export interface OpenedLab {
@@ -60,7 +62,7 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
   for (const { programs: _programs, peer, ...device } of description.devices) {
     lab.addDevice({ ...device, ...(peer === undefined ? {} : { peer: peerIfindex(description, peer, `${file}: device '${device.name}'`) }) });
   }
-  if (lab.devices.length === 0) lab.addDevice({ name: 'eth0' });
+  if (lab.devices.length === 0) for (const device of sources.devices ?? [{ name: 'eth0' }]) lab.addDevice(device);
   for (const { name, programs } of description.devices) {
     for (const choice of programs) await objects.attach({ ...choice, object: resolve(folder, choice.object) }, lab.device(name));
   }

@@ -1,0 +1,70 @@
+/**
+ * Filters of packet sockets: classic BPF programs (`struct sock_filter`, Documentation/networking/filter.rst) that
+ * answer how many bytes of a packet to keep. tcpdump's expressions are compiled by the system's libpcap.
+ */
+import { XdplabError } from '../errors.ts';
+import { openNative, type Native, type NativeLibrary } from '../system/native.ts';
+
+/** Longer than any packet. */
+export const SNAP_EVERYTHING = 262_144;
+const INSTRUCTION_BYTES = 8;
+const BPF_RET_K = 0x06;
+const DLT_EN10MB = 1;
+const LIBRARIES = process.platform === 'darwin' ? ['libpcap.A.dylib'] : ['libpcap.so.0.8', 'libpcap.so.1', 'libpcap.so'];
+/** Of struct bpf_program: u32 instructions, and their address behind it. */
+const PROGRAM = { length: 0, instructions: 8, sizeBytes: 16 } as const;
+const PCAP_NETMASK_UNKNOWN = 0xffff_ffff;
+
+/** Keeps the first bytes of every packet. */
+export function keepAll(snapLength: number): Uint8Array {
+  const program = new DataView(new ArrayBuffer(INSTRUCTION_BYTES));
+  program.setUint16(0, BPF_RET_K, true);
+  program.setUint32(4, snapLength, true);
+  return new Uint8Array(program.buffer);
+}
+
+/** Keeps no packet. */
+export const NOTHING: Uint8Array = keepAll(0);
+
+/** Why there are no filter expressions here; undefined where there are. */
+export function whyNoFilters(): string | undefined {
+  const native = openNative();
+  return native !== undefined && libpcap(native) !== undefined ? undefined : 'filter expressions are compiled by libpcap, which is not installed: apt install libpcap0.8 (or libpcap from your system)';
+}
+
+/** Compiles a tcpdump expression. Throws ERR_USAGE with libpcap's words where it is none, ERR_UNSUPPORTED where there is no libpcap. */
+export function packetFilter(expression: string, snapLength: number): Uint8Array {
+  // The kernel keeps VLAN tags beside the packets that it shows to a filter; libpcap compiles for bytes.
+  if (/\bvlan\b/i.test(expression)) throw new XdplabError('ERR_USAGE', `filter '${expression}': the kernel takes VLAN tags off before a filter sees a packet, so 'vlan' would match none; leave it out and let the program look at the tag`);
+  const native = openNative();
+  const library = native === undefined ? undefined : libpcap(native);
+  if (native === undefined || library === undefined) throw new XdplabError('ERR_UNSUPPORTED', `filter '${expression}': ${whyNoFilters()}`);
+  return compile(native, library, expression, snapLength);
+}
+
+function libpcap(native: Native): NativeLibrary | undefined {
+  for (const name of LIBRARIES) {
+    const library = native.library(name);
+    if (library !== undefined) return library;
+  }
+  return undefined;
+}
+
+function compile(native: Native, library: NativeLibrary, expression: string, snapLength: number): Uint8Array {
+  const handle = library.func('pcap_open_dead', 'uintptr_t', ['int', 'int'])(DLT_EN10MB, snapLength);
+  const program = native.allocate(PROGRAM.sizeBytes);
+  try {
+    const compiled = library.func('pcap_compile', 'int', ['uintptr_t', 'uintptr_t', 'string', 'int', 'uint32_t'])(Number(handle), program.address, expression, 1, PCAP_NETMASK_UNKNOWN);
+    if (Number(compiled) < 0) {
+      const message = library.func('pcap_geterr', 'string', ['uintptr_t'])(Number(handle)) as unknown as string;
+      throw new XdplabError('ERR_USAGE', `filter '${expression}': ${message}; man pcap-filter says what there is`);
+    }
+    const length = program.view.getUint32(PROGRAM.length, true) * INSTRUCTION_BYTES;
+    const instructions = native.at(Number(program.view.getBigUint64(PROGRAM.instructions, true)), length).slice();
+    library.func('pcap_freecode', 'void', ['uintptr_t'])(program.address);
+    return instructions;
+  } finally {
+    native.unmap(program);
+    library.func('pcap_close', 'void', ['uintptr_t'])(Number(handle));
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * A packet socket of Linux (man 7 packet, include/uapi/linux/if_packet.h): the system calls around AF_PACKET, through
+ * the C library. It sees every packet of one interface; `bind` begins that, so that what is set up before holds for
+ * the first packet too.
+ */
+import { constants } from 'node:os';
+import { XdplabError } from '../errors.ts';
+import { errnoText, KOFFI_MISSING, openNative, type Native, type NativeFunction, type PinnedMemory } from '../system/native.ts';
+import type { LiveInterface } from './device.ts';
+
+const AF_PACKET = 17;
+const SOCK_RAW = 3;
+const ETH_P_ALL = 3;
+const SOL_SOCKET = 1;
+const SOL_PACKET = 263;
+const SO_ERROR = 4;
+const SO_ATTACH_FILTER = 26;
+const PACKET_ADD_MEMBERSHIP = 1;
+const PACKET_MR_PROMISC = 1;
+const ADDRESS_BYTES = 20;
+const FILTER_INSTRUCTION_BYTES = 8;
+const SCRATCH_BYTES = 4096;
+/** Where in the scratch memory the instructions of a filter go, behind struct sock_fprog. */
+const FILTER_AT = 16;
+const LONGEST_FILTER_BYTES = SCRATCH_BYTES * 16;
+
+/** Socket options of SOL_PACKET. */
+export const PACKET_OPTION = { rxRing: 5, statistics: 6, version: 10, fanout: 18, qdiscBypass: 20, ignoreOutgoing: 23 } as const;
+
+/** The calls, bound once for all sockets. */
+class PacketCalls {
+  readonly native: Native;
+  readonly socket: NativeFunction;
+  readonly bind: NativeFunction;
+  readonly setsockopt: NativeFunction;
+  readonly getsockopt: NativeFunction;
+  readonly sendmmsg: NativeFunction;
+  readonly close: NativeFunction;
+  readonly scratch: PinnedMemory;
+
+  constructor(native: Native) {
+    const { libc } = native;
+    this.native = native;
+    this.socket = libc.func('socket', 'int', ['int', 'int', 'int']);
+    this.bind = libc.func('bind', 'int', ['int', 'uintptr_t', 'uint']);
+    this.setsockopt = libc.func('setsockopt', 'int', ['int', 'int', 'int', 'uintptr_t', 'uint']);
+    this.getsockopt = libc.func('getsockopt', 'int', ['int', 'int', 'int', 'uintptr_t', 'uintptr_t']);
+    this.sendmmsg = libc.func('sendmmsg', 'int', ['int', 'uintptr_t', 'uint', 'int']);
+    this.close = libc.func('close', 'int', ['int']);
+    this.scratch = native.allocate(LONGEST_FILTER_BYTES);
+  }
+}
+
+let calls: PacketCalls | undefined;
+
+/** Why there are no packet sockets in this process; undefined where there are. */
+export function whyNoPacketSockets(): string | undefined {
+  if (process.platform !== 'linux') return `it needs Linux, this is ${process.platform}`;
+  if (openNative() === undefined) return KOFFI_MISSING;
+  try {
+    new PacketSocket().close();
+    return undefined;
+  } catch (error) {
+    if (error instanceof XdplabError) return error.message;
+    throw error;
+  }
+}
+
+export class PacketSocket {
+  readonly fd: number;
+  readonly #calls: PacketCalls;
+
+  /** Throws ERR_PRIVILEGE without CAP_NET_RAW. It sees nothing yet. */
+  constructor() {
+    const native = process.platform === 'linux' ? openNative() : undefined;
+    if (native === undefined) throw new XdplabError('ERR_PRIVILEGE', `packet sockets: ${process.platform === 'linux' ? KOFFI_MISSING : 'they need Linux'}`);
+    this.#calls = calls ??= new PacketCalls(native);
+    this.fd = Number(this.#calls.socket(AF_PACKET, SOCK_RAW, 0));
+    if (this.fd >= 0) return;
+    const { errno } = native;
+    if (errno === constants.errno.EPERM || errno === constants.errno.EACCES) {
+      throw new XdplabError('ERR_PRIVILEGE', 'packet sockets are not allowed: this process lacks CAP_NET_RAW; run as root, or give node the capability: sudo setcap cap_net_raw=eip "$(readlink -f "$(command -v node)")"');
+    }
+    throw new XdplabError('ERR_PRIVILEGE', `packet sockets: Linux refuses (${errnoText(-errno)})`);
+  }
+
+  get native(): Native {
+    return this.#calls.native;
+  }
+
+  /** The sendmmsg() system call: messages sent, or negative errno. */
+  sendMessages(headers: number, count: number): number {
+    const sent = Number(this.#calls.sendmmsg(this.fd, headers, count, 0));
+    return sent >= 0 ? sent : -this.native.errno;
+  }
+
+  /** Sets an option of SOL_PACKET to words of 32 bits. */
+  set(option: number, what: string, ...words: readonly number[]): void {
+    const { view } = this.#calls.scratch;
+    words.forEach((word, index) => view.setUint32(4 * index, word, true));
+    this.#set(SOL_PACKET, option, 4 * words.length, what);
+  }
+
+  /** Reads an option of SOL_PACKET that is words of 32 bits. */
+  get(option: number, words: number, what: string): Uint32Array {
+    return this.#get(SOL_PACKET, option, words, what);
+  }
+
+  /** Nothing that the interface has only by mistake: packets for other hosts, until this socket is closed. */
+  beginPromiscuous({ ifindex }: LiveInterface): void {
+    this.set(PACKET_ADD_MEMBERSHIP, 'promiscuous mode', ifindex, PACKET_MR_PROMISC, 0, 0);
+  }
+
+  /** A classic BPF program of `struct sock_filter`s: it answers how many bytes of a packet to keep, 0 for none. */
+  setFilter(program: Uint8Array): void {
+    const { bytes, view, address } = this.#calls.scratch;
+    if (FILTER_AT + program.length > bytes.length) throw new XdplabError('ERR_USAGE', `filter: found ${program.length / FILTER_INSTRUCTION_BYTES} instructions, expected at most ${(bytes.length - FILTER_AT) / FILTER_INSTRUCTION_BYTES}; make it shorter`);
+    view.setUint16(0, program.length / FILTER_INSTRUCTION_BYTES, true);
+    view.setBigUint64(8, BigInt(address + FILTER_AT), true);
+    bytes.set(program, FILTER_AT);
+    this.#set(SOL_SOCKET, SO_ATTACH_FILTER, FILTER_AT, 'filter');
+  }
+
+  /** From now on packets of the interface come in. `receive` false: it only sends. */
+  bind({ name, ifindex }: LiveInterface, receive: boolean): void {
+    const { bytes, view, address } = this.#calls.scratch;
+    bytes.fill(0, 0, ADDRESS_BYTES);
+    view.setUint16(0, AF_PACKET, true);
+    view.setUint16(2, receive ? ETH_P_ALL : 0);
+    view.setInt32(4, ifindex, true);
+    if (Number(this.#calls.bind(this.fd, address, ADDRESS_BYTES)) < 0) this.#fail(name);
+  }
+
+  /** The errno of what went wrong since it was last asked, 0 if nothing did: ENETDOWN when the interface went down or away. */
+  error(): number {
+    return this.#get(SOL_SOCKET, SO_ERROR, 1, 'error')[0]!;
+  }
+
+  close(): void {
+    this.#calls.close(this.fd);
+  }
+
+  #set(level: number, option: number, lengthBytes: number, what: string): void {
+    if (Number(this.#calls.setsockopt(this.fd, level, option, this.#calls.scratch.address, lengthBytes)) < 0) this.#fail(what);
+  }
+
+  #get(level: number, option: number, words: number, what: string): Uint32Array {
+    const { view, address } = this.#calls.scratch;
+    const length = 4 * words;
+    view.setUint32(0, length, true);
+    if (Number(this.#calls.getsockopt(this.fd, level, option, address + 8, address)) < 0) this.#fail(what);
+    return Uint32Array.from({ length: words }, (_, index) => view.getUint32(8 + 4 * index, true));
+  }
+
+  #fail(what: string): never {
+    const { errno } = this.native;
+    throw new XdplabError('ERR_DEVICE', `${what}: Linux refuses it to a packet socket (${errnoText(-errno)})`);
+  }
+}

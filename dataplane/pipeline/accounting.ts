@@ -1,0 +1,39 @@
+/**
+ * Where every packet of live interfaces is. The identity holds to the packet:
+ *
+ *   received = ringDrops + rejected + sum of verdicts + inFlight
+ *
+ * `received` and `ringDrops` are what the system counted, verdicts what the packet loop counted; what is in flight came
+ * in and has not been judged. Once nothing comes in and everything was read, nothing is.
+ */
+import type { SourceCounts } from '../devices/device.ts';
+import { LOOP } from './layout.ts';
+import { FATES, type Fate } from './outcome.ts';
+import type { Pipeline } from './pipeline.ts';
+
+export interface Accounting {
+  readonly received: number;
+  /** Dropped for want of room before they could be read. */
+  readonly ringDrops: number;
+  /** Could not be run. */
+  readonly rejected: number;
+  readonly inFlight: number;
+  /** How the others ended. */
+  readonly verdicts: Readonly<Partial<Record<Fate, number>>>;
+}
+
+export function readAccounting(pipeline: Pipeline, sources: readonly { counts(): SourceCounts }[]): Accounting {
+  const verdicts: Partial<Record<Fate, number>> = {};
+  let judged = 0;
+  let rejected = 0;
+  FATES.forEach((fate, index) => {
+    const packets = pipeline.counter(LOOP.fatePackets, index);
+    judged += packets;
+    if (fate === 'rejected') rejected = packets;
+    else if (packets > 0) verdicts[fate] = packets;
+  });
+  const counts = sources.map((source) => source.counts());
+  const received = counts.reduce((sum, each) => sum + each.received, 0);
+  const ringDrops = counts.reduce((sum, each) => sum + each.ringDrops, 0);
+  return { received, ringDrops, rejected, inFlight: received - ringDrops - judged, verdicts };
+}

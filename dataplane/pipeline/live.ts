@@ -1,0 +1,179 @@
+/**
+ * Runs the packets of live interfaces through a lab, as they come in: what replay.ts is for captures. The clock is the
+ * packets' own. Nothing is sent, and nothing of the interface is changed, unless an observer does.
+ *
+ *   const source = await BACKENDS[0].open(liveInterface('eth0'), { memory: lab.machine.memory });
+ *   const { accounting } = await live(lab, [source], { signal, onSnapshot: show });
+ *   source.close();
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { PacketSource } from '../devices/device.ts';
+import type { XdplabError } from '../errors.ts';
+import type { NetworkDevice } from '../machine/network.ts';
+import { DESCRIPTOR, PacketBatch } from '../packet/packet-batch.ts';
+import { readAccounting, type Accounting } from './accounting.ts';
+import type { Lab } from './lab.ts';
+import type { BatchObserver } from './pipeline.ts';
+
+export interface LiveOptions {
+  /** Packets to judge at most; all that come in unless said. */
+  readonly count?: number;
+  /** Time after which nothing more is taken in. */
+  readonly durationMs?: number;
+  readonly observer?: BatchObserver;
+  /** Called before any packet runs, for every source; the device is the lab's one of the interface's name, else its next. */
+  readonly onInterface?: (index: number, device: NetworkDevice, source: PacketSource) => void;
+  /** Called when the packets of a batch have run, and when there was nothing to run: whoever gathers packets sends them on. */
+  readonly onPause?: () => void;
+  /** How often `onSnapshot` is called. */
+  readonly snapshotMs?: number;
+  readonly onSnapshot?: (snapshot: LiveSnapshot) => void;
+  /** Nothing more is taken in; what has come in is still judged. */
+  readonly signal?: AbortSignal;
+}
+
+export interface LiveSnapshot {
+  /** Judged so far. */
+  readonly packets: number;
+  /** Of the packets as they came in. */
+  readonly bytes: number;
+  readonly elapsedNs: number;
+  readonly accounting: Accounting;
+}
+
+export interface LiveResult extends LiveSnapshot {
+  readonly interrupted: boolean;
+  /** Why nothing came in any more. */
+  readonly failure?: XdplabError;
+}
+
+const BATCH_PACKETS = 256;
+/** Timers and signals are seen only where the run lets go of the thread: this often. */
+const BREATHE_EVERY_MS = 20;
+/** How often an idle interface is asked whether it is still there. */
+const FAILURE_EVERY_MS = 500;
+/** How long the system may take to hand over the last packets. */
+const PATIENCE_MS = 1000;
+
+export async function live(lab: Lab, sources: readonly PacketSource[], options: LiveOptions = {}): Promise<LiveResult> {
+  const run = new LiveRun(lab, sources, options);
+  await run.untilEnd();
+  if (!run.hasCounted) await run.drain();
+  return { ...run.snapshot(), interrupted: options.signal?.aborted === true, ...(run.failure === undefined ? {} : { failure: run.failure }) };
+}
+
+/** Which device packets of an interface arrive at: the one of its name, else the one at its place among the lab's. */
+export function deviceOf(lab: Lab, name: string, place: number): NetworkDevice | undefined {
+  return lab.devices.find((device) => device.name === name) ?? lab.devices[place];
+}
+
+class LiveRun {
+  failure: XdplabError | undefined;
+  readonly #lab: Lab;
+  readonly #sources: readonly PacketSource[];
+  readonly #options: LiveOptions;
+  readonly #batch: PacketBatch;
+  readonly #waitMs: number;
+  readonly #startedMs: number;
+  #packets = 0;
+  #bytes = 0;
+  #breatheAtMs = 0;
+  #snapshotAtMs: number;
+  #failureAtMs: number;
+
+  constructor(lab: Lab, sources: readonly PacketSource[], options: LiveOptions) {
+    this.#lab = lab;
+    this.#sources = sources;
+    this.#options = options;
+    this.#batch = new PacketBatch(lab.machine.memory, BATCH_PACKETS);
+    this.#waitMs = Math.min(...sources.map(({ waitMs }) => waitMs));
+    sources.forEach((source, index) => {
+      const device = deviceOf(lab, source.interface.name, index) ?? lab.devices[0]!;
+      lab.pipeline.setInterface(index, device);
+      options.onInterface?.(index, device, source);
+    });
+    this.#startedMs = performance.now();
+    this.#snapshotAtMs = this.#startedMs + (options.snapshotMs ?? Infinity);
+    this.#failureAtMs = this.#startedMs + FAILURE_EVERY_MS;
+  }
+
+  get hasCounted(): boolean {
+    return this.#packets >= (this.#options.count ?? Infinity);
+  }
+
+  snapshot(): LiveSnapshot {
+    return { packets: this.#packets, bytes: this.#bytes, elapsedNs: (performance.now() - this.#startedMs) * 1e6, accounting: readAccounting(this.#lab.pipeline, this.#sources) };
+  }
+
+  /** Until the count is reached, the time is over, the signal aborts or an interface fails. */
+  async untilEnd(): Promise<void> {
+    const { durationMs = Infinity, signal } = this.#options;
+    const endMs = this.#startedMs + durationMs;
+    while (!this.hasCounted && this.failure === undefined && signal?.aborted !== true) {
+      const ran = this.#runWaiting();
+      const now = performance.now();
+      if (now >= endMs) return;
+      if (now >= this.#snapshotAtMs) this.#tellSnapshot(now);
+      if (ran === 0) await this.#wait(now, endMs);
+      else if (now >= this.#breatheAtMs) {
+        await new Promise(setImmediate);
+        this.#breatheAtMs = performance.now() + BREATHE_EVERY_MS;
+      }
+    }
+  }
+
+  /** Judges what has come in, after which nothing does. */
+  async drain(): Promise<void> {
+    for (const source of this.#sources) source.stop();
+    let giveUpMs = performance.now() + PATIENCE_MS;
+    while (!this.hasCounted && performance.now() < giveUpMs) {
+      if (this.#runWaiting() > 0) {
+        giveUpMs = performance.now() + PATIENCE_MS;
+      } else {
+        if (readAccounting(this.#lab.pipeline, this.#sources).inFlight === 0) return;
+        await sleep(this.#waitMs);
+      }
+    }
+  }
+
+  /** A batch of each source, where there is one; how many packets ran. */
+  #runWaiting(): number {
+    const { count = Infinity, observer, onPause } = this.#options;
+    const batch = this.#batch;
+    let ran = 0;
+    for (const source of this.#sources) {
+      const got = Math.min(source.read(batch), count - this.#packets);
+      if (got === 0) continue;
+      batch.count = got;
+      this.#number(batch);
+      this.#lab.pipeline.run(batch, observer);
+      ran += got;
+    }
+    onPause?.();
+    return ran;
+  }
+
+  #number({ memory, count, region }: PacketBatch): void {
+    const { u32 } = memory;
+    let at = region.address >>> 2;
+    for (let index = 0; index < count; index++, at += DESCRIPTOR.size / 4) {
+      const number = ++this.#packets;
+      u32[at + DESCRIPTOR.number / 4] = number;
+      u32[at + DESCRIPTOR.number / 4 + 1] = number / 4_294_967_296;
+      this.#bytes += u32[at + DESCRIPTOR.captured / 4]!;
+    }
+  }
+
+  #tellSnapshot(now: number): void {
+    this.#options.onSnapshot?.(this.snapshot());
+    this.#snapshotAtMs = now + this.#options.snapshotMs!;
+  }
+
+  async #wait(now: number, endMs: number): Promise<void> {
+    if (now >= this.#failureAtMs) {
+      this.#failureAtMs = now + FAILURE_EVERY_MS;
+      this.failure = this.#sources.map((source) => source.failure()).find((failure) => failure !== undefined);
+    }
+    await sleep(Math.max(1, Math.min(this.#waitMs, endMs - now)));
+  }
+}

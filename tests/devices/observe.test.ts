@@ -1,0 +1,156 @@
+/** `xdplab live` in observe mode, on interfaces of the test's own: what comes in is judged, counted and kept, and nothing is sent. */
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { whyNoFilters } from '../../dataplane/devices/packet-filter.ts';
+import { openCaptureWriter } from '../../dataplane/packet/capture-writer.ts';
+import { ethernet } from '../../dataplane/packet/ethernet.ts';
+import { ipv4 } from '../../dataplane/packet/ipv4.ts';
+import { NO_VERDICT } from '../../dataplane/packet/packet-batch.ts';
+import { udp } from '../../dataplane/packet/udp.ts';
+import { vlan } from '../../dataplane/packet/vlan.ts';
+import { object, replaySummary, Scratch, trace, xdplab } from '../cli/run-cli.ts';
+import { readCapture } from '../packet/crafted-capture.ts';
+import { holds, Namespace, namespaceTitle, whyNoNamespaces, type LiveSummary } from './veth-pair.ts';
+
+const NOBODY = 65_534;
+const FIREWALL = object('xdp_firewall.bpf.o');
+const scratch = new Scratch();
+afterAll(() => scratch.remove());
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+const udpTo = (destinationPort: number, length = 18): Uint8Array =>
+  ethernet({ source: '02:00:00:00:00:0a', destination: '02:00:00:00:00:0b' }, ipv4({ source: '10.0.0.1', destination: '10.0.0.2' }, udp({ sourcePort: 4000, destinationPort }, new Uint8Array(length))));
+
+/** A capture file with these packets. */
+function captureOf(name: string, packets: readonly Uint8Array[]): string {
+  const path = scratch.at(name);
+  const writer = openCaptureWriter(path);
+  writer.addInterface({ name: 'eth0' });
+  for (const bytes of packets) writer.write(0, 0, 0, bytes.length, bytes, 0, bytes.length, NO_VERDICT, NO_VERDICT);
+  writer.close();
+  return path;
+}
+
+describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'), () => {
+  let here: Namespace;
+  beforeEach(() => {
+    here = new Namespace();
+    here.pair('near', 'far');
+  });
+  afterEach(() => here.remove());
+
+  /** Runs `xdplab live near … --json` while the far end sends the capture. */
+  async function observe(capture: string, args: readonly string[], loop = 1): Promise<LiveSummary> {
+    const command = await here.live('near', '--json', ...args);
+    await here.send('far', capture, loop);
+    const { status, stdout, stderr } = await command.interrupt();
+    if (status !== 0) throw new Error(stderr);
+    return JSON.parse(stdout) as LiveSummary;
+  }
+
+  test('is judged as a replay of the same packets is', async () => {
+    const { accounting, statistics } = await observe(trace('mixed.pcap'), ['--xdp', FIREWALL]);
+    const replayed = await replaySummary([trace('mixed.pcap'), '--xdp', FIREWALL]);
+    expect(statistics.programs.map(({ program, verdicts }) => ({ program, verdicts }))).toEqual(replayed.statistics.programs.map(({ program, verdicts }) => ({ program, verdicts })));
+    expect(accounting).toMatchObject({ received: 1000, ringDrops: 0, rejected: 0, inFlight: 0 });
+    expect(holds(accounting)).toBe(true);
+  });
+
+  test('is kept whole, with times of its own, and with VLAN tags where they were', async () => {
+    const tagged = (id: number): Uint8Array => ethernet({ source: '02:00:00:00:00:0a', destination: '02:00:00:00:00:0b' }, vlan({ id, priority: 5 }, ipv4({ source: '10.0.0.1', destination: '10.0.0.2' }, udp({ sourcePort: 1, destinationPort: 2 }, new Uint8Array(30)))));
+    const packets = [udpTo(1), tagged(7), udpTo(2, 1400), tagged(4094)];
+    const out = scratch.at('left.pcapng');
+    const before = BigInt(Date.now()) * 1_000_000n;
+    await observe(captureOf('tagged.pcap', packets), ['--out', out]);
+    const read = await readCapture(out);
+    expect(read.packets.map(({ bytes, wire }) => [hex(bytes), wire])).toEqual(packets.map((bytes) => [hex(bytes), bytes.length]));
+    const times = read.packets.map(({ timestampNs }) => timestampNs);
+    expect(times.every((time, index) => time >= (times[index - 1] ?? before - 1_000_000n))).toBe(true);
+    expect(times.at(-1)).toBeLessThanOrEqual(BigInt(Date.now() + 1) * 1_000_000n);
+  });
+
+  test('sends nothing', async () => {
+    await observe(trace('mixed.pcap'), ['--xdp', FIREWALL, '--promiscuous']);
+    const [link] = JSON.parse(here.ip('-s', '-j', 'link', 'show', 'near')) as { stats64: { tx: { packets: number }; rx: { packets: number } } }[];
+    expect(link!.stats64).toMatchObject({ tx: { packets: 0 }, rx: { packets: 1000 } });
+  });
+
+  test('gives only so much of each packet as --snaplen says', async () => {
+    const { statistics, accounting } = await observe(captureOf('lengths.pcap', [udpTo(1, 100), udpTo(1, 22), udpTo(1, 23)]), ['--snaplen', '64']);
+    expect({ truncated: statistics.truncated, received: accounting.received }).toEqual({ truncated: 2, received: 3 });
+  });
+
+  test('is left after --count packets, and what is left over is in flight', async () => {
+    const command = await here.live('near', '--json', '--count', '100');
+    await here.send('far', trace('mixed.pcap'));
+    const { status, stdout } = await command.finished;
+    const { live, accounting } = JSON.parse(stdout) as LiveSummary;
+    expect({ status, packets: live.packets, interrupted: live.interrupted }).toEqual({ status: 0, packets: 100, interrupted: false });
+    expect(holds(accounting)).toBe(true);
+  });
+
+  test('is left after --duration', async () => {
+    const { status, stdout } = await here.refused('near', '--json', '--duration', '0.2');
+    expect({ status, packets: (JSON.parse(stdout) as LiveSummary).live.packets }).toEqual({ status: 0, packets: 0 });
+  });
+
+  test('tells of what was lost for want of room, and of what is in flight, to the packet, while more than twice as much comes in as can be judged', async () => {
+    // The interpreter takes some 6 µs for a packet of each firewall, and the sender 3 µs.
+    const command = await here.live('near', '--json', '--every', '0.1', '--xdp', FIREWALL, '--xdp', FIREWALL, '--engine', 'interpreter', '--buffer', '2');
+    const sending = here.send('far', trace('mixed.pcap'), 200);
+    const snapshots: LiveSummary[] = [await command.nextSnapshot()];
+    let sent: number | undefined;
+    void sending.then((packets) => (sent = packets));
+    while (sent === undefined) snapshots.push(await command.nextSnapshot());
+    const { stdout } = await command.interrupt();
+    const summary = JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as LiveSummary;
+    expect(snapshots.every(({ accounting }) => holds(accounting))).toBe(true);
+    expect(snapshots.some(({ accounting }) => accounting.inFlight > 0)).toBe(true);
+    expect(holds(summary.accounting)).toBe(true);
+    expect(summary.accounting.ringDrops).toBeGreaterThan(0);
+    expect(summary.accounting).toMatchObject({ received: sent, inFlight: 0 });
+  }, 60_000);
+
+  test.skipIf(whyNoFilters() !== undefined)(`gives only what a filter matches (${whyNoFilters() ?? 'libpcap is there'})`, async () => {
+    const { accounting } = await observe(captureOf('ports.pcap', [udpTo(53), udpTo(54), udpTo(53), udpTo(80)]), ['udp', 'port', '53']);
+    expect(accounting.received).toBe(2);
+  });
+
+  test.skipIf(whyNoFilters() !== undefined)('says in libpcap\'s words what is wrong with a filter', async () => {
+    const { status, stderr } = await here.refused('near', 'udp', 'prot', '53');
+    expect({ status, stderr }).toEqual({ status: 2, stderr: "xdplab: filter 'udp prot 53': can't parse filter expression: syntax error; man pcap-filter says what there is\n" });
+    expect((await here.refused('near', 'vlan', '7')).stderr).toMatch(/^xdplab: filter 'vlan 7': the kernel takes VLAN tags off [^\n]+\n$/);
+  });
+
+  test('that goes down ends the run, with what was counted until then', async () => {
+    const command = await here.live('near', '--json');
+    await here.send('far', trace('mixed.pcap'));
+    here.ip('link', 'set', 'near', 'down');
+    const { status, stdout, stderr } = await command.finished;
+    expect({ status, stderr: stderr.split('\n').at(-2) }).toEqual({ status: 5, stderr: 'xdplab: near: it went down or away while packets were read (ENETDOWN)' });
+    expect((JSON.parse(stdout) as LiveSummary).accounting).toMatchObject({ received: 1000, inFlight: 0 });
+  });
+
+  test('that is down, or no interface, is refused in one line', async () => {
+    here.ip('link', 'set', 'near', 'down');
+    expect(await here.refused('near')).toMatchObject({ status: 5, stderr: 'xdplab: near: it is down; ip link set near up\n' });
+    expect((await here.refused('nowhere')).stderr).toMatch(/^xdplab: interface 'nowhere': there is none of that name, expected one of [^\n]*near[^\n]*\n$/);
+  });
+});
+
+test.skipIf(process.platform !== 'linux' || process.getuid?.() !== 0)('a user who may not capture gets one line that names the capability, and status 5', async () => {
+  const { status, stdout, stderr } = await xdplab(['live', 'lo'], { uid: NOBODY });
+  expect({ status, stdout }).toEqual({ status: 5, stdout: '' });
+  expect(stderr).toMatch(/^xdplab: no packets can be had here: af_packet: packet sockets are not allowed: this process lacks CAP_NET_RAW; [^\n]+\n$/);
+});
+
+test('the list has interfaces, and why a way to get packets is missing', async () => {
+  const { status, stdout } = await xdplab(['live', '--list', '--json']);
+  const { interfaces, backends } = JSON.parse(stdout) as { interfaces: readonly { name: string }[]; backends: readonly { name: string; missing?: string }[] };
+  expect(status).toBe(0);
+  expect(interfaces.length).toBeGreaterThan(0);
+  expect(backends.map(({ name }) => name)).toContain('af_packet');
+});
+
+test('without an interface, the command says how to find one', async () => {
+  expect(await xdplab(['live'])).toMatchObject({ status: 2, stderr: 'xdplab: live: which interface? Give its name; xdplab live --list shows them\n' });
+});
