@@ -20,6 +20,7 @@ const FLOORS = [
   ['verifier', 'engine', 'devices'],
   ['pipeline'],
   ['insight'],
+  ['server'],
   ['index.ts', 'cli'],
 ] as const;
 

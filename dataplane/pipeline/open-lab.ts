@@ -31,6 +31,8 @@ export interface LabSources {
   readonly cpus?: number;
   /** Devices where the lab file has none; one called eth0 unless said. */
   readonly devices?: readonly DeviceOptions[];
+  /** How files are read, by the paths that the lab file and these sources name; from the disk unless said. */
+  readonly read?: (path: string) => Promise<Uint8Array>;
 }
 
 export interface OpenedLab {
@@ -39,13 +41,15 @@ export interface OpenedLab {
   readonly highlights: readonly Highlight[];
   /** The struct that a map's records are, by map name. */
   readonly events: LabDescription['events'];
+  /** By absolute path. */
+  readonly objects: ReadonlyMap<string, Collection>;
 }
 
 const NOTHING: LabDescription = { share: [], constants: {}, maxEntries: {}, show: [], events: new Map(), devices: [], routes: [], neighbours: [], maps: new Map() };
 
 export async function openLab(sources: LabSources): Promise<OpenedLab> {
-  const { file } = sources;
-  const description = file === undefined ? NOTHING : parseLabFile(await readText(file), file);
+  const { file, read = readBytes } = sources;
+  const description = file === undefined ? NOTHING : parseLabFile(textOf(await read(file), file), file);
   const cpus = sources.cpus ?? description.cpus;
   const seed = sources.seed ?? description.seed;
   const lab = new Lab({
@@ -72,8 +76,15 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
   for (const { device, ...route } of description.routes) lab.addRoute({ ...route, ifindex: device === undefined ? 0 : lab.device(device).ifindex });
   for (const { device, ...neighbour } of description.neighbours) lab.addNeighbour({ ...neighbour, ifindex: lab.device(device).ifindex });
   for (const [name, contents] of description.maps) lab.map(name).fill(contents, `${file}: maps.${name}`);
-  for (const { map, file: from } of sources.contents ?? []) lab.map(map).fill(parseYaml(await readText(from), from, 'ERR_VALUE'), from);
-  return { lab, highlights: description.show, events: description.events };
+  for (const { map, file: from } of sources.contents ?? []) lab.map(map).fill(parseYaml(textOf(await read(from), from), from, 'ERR_VALUE'), from);
+  return { lab, highlights: description.show, events: description.events, objects: objects.loaded };
+}
+
+/** The paths of the objects that these sources name, as `OpenedLab.objects` calls them. */
+export function objectPaths({ file, programs = [] }: LabSources, description?: LabDescription): readonly string[] {
+  const folder = file === undefined ? '.' : dirname(file);
+  const named = (description?.devices ?? []).flatMap((device) => device.programs.map(({ object }) => resolve(folder, object)));
+  return [...new Set([...named, ...programs.map(({ program }) => resolve(splitProgram(program).object))])];
 }
 
 /** Settings say what every object has of a name; some object must have it. */
@@ -100,12 +111,14 @@ class Objects {
   readonly #lab: Lab;
   readonly #type: ProgramType | undefined;
   readonly #btf: string | undefined;
-  readonly #loaded = new Map<string, Collection>();
+  readonly #read: (path: string) => Promise<Uint8Array>;
+  readonly loaded = new Map<string, Collection>();
 
-  constructor(lab: Lab, { type, btf }: LabSources) {
+  constructor(lab: Lab, { type, btf, read = readBytes }: LabSources) {
     this.#lab = lab;
     this.#type = type;
     this.#btf = btf;
+    this.#read = read;
   }
 
   async attach(choice: ProgramChoice, device: NetworkDevice): Promise<void> {
@@ -116,27 +129,36 @@ class Objects {
 
   async #load(file: string, type: ProgramType | undefined): Promise<Collection> {
     const path = resolve(file);
-    const found = this.#loaded.get(path);
+    const found = this.loaded.get(path);
     if (found) return found;
     const name = basename(file);
-    const spec = await readObject(file, { ...(type === undefined ? {} : { type }), ...(this.#btf === undefined ? {} : { btf: this.#btf }) });
+    const spec = parseObject(await this.#read(file), name, { ...(type === undefined ? {} : { type }), ...(this.#btf === undefined ? {} : { btf: this.#btf }) });
     const collection = this.#lab.load(spec, name);
-    this.#loaded.set(path, collection);
+    this.loaded.set(path, collection);
     return collection;
   }
 }
 
-/** The Spec of an object file; `btf` names the file that CO-RE relocations are resolved against. */
-export async function readObject(file: string, { type, btf }: { readonly type?: ProgramType; readonly btf?: string } = {}): Promise<CollectionSpec> {
+export interface ObjectOptions {
+  readonly type?: ProgramType;
+  /** The file that CO-RE relocations are resolved against. */
+  readonly btf?: string;
+}
+
+/** The Spec of an object file. */
+export async function readObject(file: string, options: ObjectOptions = {}): Promise<CollectionSpec> {
+  return parseObject(await readBytes(file), basename(file), options);
+}
+
+export function parseObject(bytes: Uint8Array, name: string, { type, btf }: ObjectOptions = {}): CollectionSpec {
   const kernelBtf = btf === undefined ? defaultKernelBtf : (): Btf => readBtfFile(btf);
-  return loadObject(await readBytes(file), { name: basename(file), kernelBtf, ...(type === undefined ? {} : { type }) });
+  return loadObject(bytes, { name, kernelBtf, ...(type === undefined ? {} : { type }) });
 }
 
 /** People write no longer files, and JavaScript holds no text that is much longer. */
 const LONGEST_TEXT_BYTES = 256 << 20;
 
-async function readText(file: string): Promise<string> {
-  const bytes = await readBytes(file);
+function textOf(bytes: Uint8Array, file: string): string {
   if (bytes.length > LONGEST_TEXT_BYTES) throw new XdplabError('ERR_FILE', `${file}: found ${bytes.length} bytes, expected at most ${LONGEST_TEXT_BYTES} of YAML or JSON`);
   return new TextDecoder().decode(bytes);
 }

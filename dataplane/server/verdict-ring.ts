@@ -1,0 +1,283 @@
+/**
+ * The newest verdicts of a lab, in memory that its thread writes and the server's thread reads. Nobody waits for
+ * anybody: the writer overwrites what is oldest, and a reader finds out afterwards what it has missed.
+ *
+ *   header   i64 claimed     records before it may be written right now
+ *            i64 head        records before it are there; the sequence number of the next one
+ *            i64 floor       records before it are of an earlier lab
+ *            i64 packetHead  bytes ever written to `packets`
+ *            i32 snap        most bytes of a packet that a reader wants, before and after; 0: nobody wants packets
+ *            i32 attachments that the newest record may name
+ *   records  32 bytes each, as the packet loop wrote them (pipeline/layout.ts), at sequence number modulo capacity
+ *   links    u32 each: where the record's packet begins in `packets`, in units of 16 bytes
+ *   packets  an entry for each packet that had records while somebody wanted packets, none across the end:
+ *             0 f64 first record   sequence number
+ *             8 u32 records
+ *            12 u16 fate, 14 u16 reason
+ *            16 u32 wire, 20 u32 captured, 24 u32 left, 28 u32 leftIfindex
+ *            32 u32 beforeBytes, 36 u32 afterBytes, 40 f64 place, as packetHead counts
+ *            48 bytes before, bytes after
+ *
+ * A reader copies first and then looks at `claimed`: what lies before claimed - capacity was overwritten meanwhile.
+ */
+import { DESCRIPTOR, type PacketBatch } from '../packet/packet-batch.ts';
+import { RECORD } from '../pipeline/layout.ts';
+import type { BatchObserver, Pipeline } from '../pipeline/pipeline.ts';
+
+export interface VerdictRingBuffers {
+  readonly header: SharedArrayBuffer;
+  readonly records: SharedArrayBuffer;
+  readonly links: SharedArrayBuffer;
+  readonly packets: SharedArrayBuffer;
+}
+
+const CLAIMED = 0;
+const HEAD = 1;
+const FLOOR = 2;
+const PACKET_HEAD = 3;
+/** In 32-bit words. */
+const SNAP = 8;
+const ATTACHMENTS = 9;
+const HEADER_BYTES = 64;
+
+const ENTRY = { first: 0, records: 8, fate: 12, reason: 14, wire: 16, captured: 20, left: 24, leftIfindex: 28, beforeBytes: 32, afterBytes: 36, place: 40, size: 48 } as const;
+const UNIT = 16;
+const LINK_BYTES = 4;
+
+export const RING_RECORDS = 1 << 20;
+const PACKETS_BYTES = 1 << 25;
+/** Longest part of a packet that is kept, of each of before and after. */
+export const MOST_SNAP_BYTES = 2048;
+
+export function createVerdictRing(records = RING_RECORDS, packetsBytes = PACKETS_BYTES): VerdictRingBuffers {
+  return { header: new SharedArrayBuffer(HEADER_BYTES), records: new SharedArrayBuffer(records * RECORD.size), links: new SharedArrayBuffer(records * LINK_BYTES), packets: new SharedArrayBuffer(packetsBytes) };
+}
+
+/** Writes what a pipeline's packet loop leaves behind; allocates a few views per batch and nothing per packet. */
+export class VerdictRingWriter implements BatchObserver {
+  /** Called before records are there that name attachments which nobody was told of. */
+  onAttachments: () => void = () => {};
+  readonly #pipeline: Pipeline;
+  readonly #header: BigInt64Array;
+  readonly #words: Int32Array;
+  readonly #records: Uint8Array;
+  readonly #links: Uint32Array;
+  readonly #packets: Uint8Array;
+  readonly #view: DataView;
+  readonly #capacity: number;
+  #head: number;
+  #packetHead: number;
+  #attachments = -1;
+
+  constructor(buffers: VerdictRingBuffers, pipeline: Pipeline) {
+    this.#pipeline = pipeline;
+    this.#header = new BigInt64Array(buffers.header);
+    this.#words = new Int32Array(buffers.header);
+    this.#records = new Uint8Array(buffers.records);
+    this.#links = new Uint32Array(buffers.links);
+    this.#packets = new Uint8Array(buffers.packets);
+    this.#view = new DataView(buffers.packets);
+    this.#capacity = this.#links.length;
+    this.#head = Number(Atomics.load(this.#header, HEAD));
+    this.#packetHead = Number(Atomics.load(this.#header, PACKET_HEAD));
+  }
+
+  finished(batch: PacketBatch, first: number, count: number, records: DataView, recordCount: number): void {
+    if (recordCount === 0) return;
+    const { length } = this.#pipeline.attachments;
+    if (length !== this.#attachments) this.#tellAttachments(length);
+    const from = this.#head;
+    // A stretch is never longer than the ring (pipeline.ts, RECORDS_BYTES).
+    this.#head += recordCount;
+    Atomics.store(this.#header, CLAIMED, BigInt(this.#head));
+    const snap = Atomics.load(this.#words, SNAP);
+    if (snap > 0) this.#keepPackets(batch, first, count, records, recordCount, from, snap);
+    this.#keepRecords(new Uint8Array(records.buffer, records.byteOffset, recordCount * RECORD.size), from);
+    Atomics.store(this.#header, HEAD, BigInt(this.#head));
+  }
+
+  #tellAttachments(count: number): void {
+    this.#attachments = count;
+    Atomics.store(this.#words, ATTACHMENTS, count);
+    this.onAttachments();
+  }
+
+  #keepRecords(bytes: Uint8Array, from: number): void {
+    const at = (from % this.#capacity) * RECORD.size;
+    const untilEnd = this.#records.length - at;
+    if (bytes.length <= untilEnd) {
+      this.#records.set(bytes, at);
+    } else {
+      this.#records.set(bytes.subarray(0, untilEnd), at);
+      this.#records.set(bytes.subarray(untilEnd), 0);
+    }
+  }
+
+  #keepPackets(batch: PacketBatch, first: number, count: number, records: DataView, recordCount: number, from: number, snap: number): void {
+    const { u32 } = batch.memory;
+    let record = 0;
+    for (let index = first; index < first + count && record < recordCount; index++) {
+      const low = u32[(batch.descriptor(index) + DESCRIPTOR.number) >>> 2]!;
+      const begin = record;
+      // Packets of one batch differ in the lower half of their numbers.
+      while (record < recordCount && records.getUint32(record * RECORD.size, true) === low) record++;
+      if (record === begin) continue;
+      const link = this.#keepPacket(batch, batch.descriptor(index) >>> 2, from + begin, record - begin, snap);
+      for (let one = begin; one < record; one++) this.#links[(from + one) % this.#capacity] = link;
+    }
+  }
+
+  #keepPacket({ memory }: PacketBatch, at: number, firstRecord: number, records: number, snap: number): number {
+    const { u8, u32 } = memory;
+    const before = u32[at + DESCRIPTOR.address / 4]!;
+    const captured = u32[at + DESCRIPTOR.captured / 4]!;
+    const after = u32[at + DESCRIPTOR.leftAddress / 4]!;
+    const left = u32[at + DESCRIPTOR.leftLength / 4]!;
+    const beforeBytes = Math.min(captured, snap);
+    const afterBytes = Math.min(left, snap);
+    const bytes = roundUp(ENTRY.size + beforeBytes + afterBytes);
+    let position = this.#packetHead % this.#packets.length;
+    if (position + bytes > this.#packets.length) {
+      this.#packetHead += this.#packets.length - position;
+      position = 0;
+    }
+    const place = this.#packetHead;
+    this.#packetHead = place + bytes;
+    Atomics.store(this.#header, PACKET_HEAD, BigInt(this.#packetHead));
+    const view = this.#view;
+    const outcome = u32[at + DESCRIPTOR.outcome / 4]!;
+    view.setFloat64(position + ENTRY.first, firstRecord, true);
+    view.setUint32(position + ENTRY.records, records, true);
+    view.setUint16(position + ENTRY.fate, outcome & 0xffff, true);
+    view.setUint16(position + ENTRY.reason, outcome >>> 16, true);
+    view.setUint32(position + ENTRY.wire, u32[at + DESCRIPTOR.wire / 4]!, true);
+    view.setUint32(position + ENTRY.captured, captured, true);
+    view.setUint32(position + ENTRY.left, left, true);
+    view.setUint32(position + ENTRY.leftIfindex, u32[at + DESCRIPTOR.leftIfindex / 4]!, true);
+    view.setUint32(position + ENTRY.beforeBytes, beforeBytes, true);
+    view.setUint32(position + ENTRY.afterBytes, afterBytes, true);
+    view.setFloat64(position + ENTRY.place, place, true);
+    this.#packets.set(u8.subarray(before, before + beforeBytes), position + ENTRY.size);
+    this.#packets.set(u8.subarray(after, after + afterBytes), position + ENTRY.size + beforeBytes);
+    return position / UNIT;
+  }
+}
+
+/** A packet as the ring keeps it: a copy. */
+export interface KeptPacket {
+  /** Sequence number of its first record. */
+  readonly first: number;
+  readonly records: number;
+  readonly fate: number;
+  readonly reason: number;
+  readonly wire: number;
+  readonly captured: number;
+  readonly left: number;
+  readonly leftIfindex: number;
+  readonly before: Uint8Array;
+  readonly after: Uint8Array;
+}
+
+/** A stretch of records: a copy. `from` to `end` are sequence numbers, and what is missing before `from` was overwritten. */
+export interface RecordStretch {
+  readonly from: number;
+  readonly end: number;
+  /** Room that was asked for, then the records. */
+  readonly bytes: Buffer;
+}
+
+export class VerdictRing {
+  readonly buffers: VerdictRingBuffers;
+  readonly capacity: number;
+  readonly #header: BigInt64Array;
+  readonly #words: Int32Array;
+  readonly #records: Uint8Array;
+  readonly #links: Uint32Array;
+  readonly #packets: Uint8Array;
+  readonly #view: DataView;
+
+  constructor(buffers: VerdictRingBuffers = createVerdictRing()) {
+    this.buffers = buffers;
+    this.#header = new BigInt64Array(buffers.header);
+    this.#words = new Int32Array(buffers.header);
+    this.#records = new Uint8Array(buffers.records);
+    this.#links = new Uint32Array(buffers.links);
+    this.#packets = new Uint8Array(buffers.packets);
+    this.#view = new DataView(buffers.packets);
+    this.capacity = this.#links.length;
+  }
+
+  /** The sequence number of the next record that will be there. */
+  get head(): number {
+    return Number(Atomics.load(this.#header, HEAD));
+  }
+
+  /** The oldest record that is still there. */
+  get oldest(): number {
+    return Math.max(Number(Atomics.load(this.#header, FLOOR)), Number(Atomics.load(this.#header, CLAIMED)) - this.capacity, 0);
+  }
+
+  /** How many attachments the records that are there may name. */
+  get attachments(): number {
+    return Atomics.load(this.#words, ATTACHMENTS);
+  }
+
+  set snap(bytes: number) {
+    Atomics.store(this.#words, SNAP, Math.min(bytes, MOST_SNAP_BYTES));
+  }
+
+  /** Another lab is going to write: what is there belongs to nobody any more. */
+  clear(): void {
+    const head = Atomics.load(this.#header, HEAD);
+    Atomics.store(this.#header, CLAIMED, head);
+    Atomics.store(this.#header, FLOOR, head);
+    Atomics.store(this.#words, ATTACHMENTS, 0);
+  }
+
+  /** At most `most` records from `wanted` on, or from the oldest that is there, behind `roomBytes` for the caller's own use. */
+  read(wanted: number, most: number, roomBytes = 0): RecordStretch {
+    const from = Math.max(wanted, this.oldest);
+    const end = Math.max(from, Math.min(from + most, this.head));
+    // Not zeroed: all of it is written to.
+    const bytes = Buffer.allocUnsafeSlow(roomBytes + (end - from) * RECORD.size);
+    const records = bytes.subarray(roomBytes);
+    const at = (from % this.capacity) * RECORD.size;
+    const untilEnd = Math.min(records.length, this.#records.length - at);
+    records.set(this.#records.subarray(at, at + untilEnd));
+    if (untilEnd < records.length) records.set(this.#records.subarray(0, records.length - untilEnd), untilEnd);
+    const whole = Math.min(Math.max(from, this.oldest), end);
+    return { from: whole, end, bytes: bytes.subarray((whole - from) * RECORD.size) };
+  }
+
+  /** The packet of a record, undefined where nobody wanted packets when it ran, or where it was overwritten. */
+  packet(sequence: number): KeptPacket | undefined {
+    const position = this.#links[sequence % this.capacity]! * UNIT;
+    const view = this.#view;
+    if (position + ENTRY.size > view.byteLength) return undefined;
+    const first = view.getFloat64(position + ENTRY.first, true);
+    const records = view.getUint32(position + ENTRY.records, true);
+    const place = view.getFloat64(position + ENTRY.place, true);
+    const beforeBytes = view.getUint32(position + ENTRY.beforeBytes, true);
+    const afterBytes = view.getUint32(position + ENTRY.afterBytes, true);
+    if (beforeBytes > MOST_SNAP_BYTES || afterBytes > MOST_SNAP_BYTES || !(sequence >= first && sequence < first + records)) return undefined;
+    const bytes = position + ENTRY.size;
+    const kept = {
+      first,
+      records,
+      fate: view.getUint16(position + ENTRY.fate, true),
+      reason: view.getUint16(position + ENTRY.reason, true),
+      wire: view.getUint32(position + ENTRY.wire, true),
+      captured: view.getUint32(position + ENTRY.captured, true),
+      left: view.getUint32(position + ENTRY.left, true),
+      leftIfindex: view.getUint32(position + ENTRY.leftIfindex, true),
+      before: this.#packets.slice(bytes, bytes + beforeBytes),
+      after: this.#packets.slice(bytes + beforeBytes, bytes + beforeBytes + afterBytes),
+    };
+    // Nothing was written over it while it was copied.
+    return Number(Atomics.load(this.#header, PACKET_HEAD)) - place <= view.byteLength ? kept : undefined;
+  }
+}
+
+function roundUp(bytes: number): number {
+  return Math.ceil(bytes / UNIT) * UNIT;
+}

@@ -1,0 +1,163 @@
+/**
+ * One client's view of the verdict ring: a place in it, a filter, a sample, and the account of what became of every
+ * verdict since the subscription began. Makes messages; knows nothing of sockets.
+ *
+ * Invariant: produced = sent + skipped + dropped, after every call of `take`.
+ */
+import { RECORD, VERDICT_SLOTS } from '../pipeline/layout.ts';
+import type { LabNames } from './lab-names.ts';
+import { binaryVerdicts, jsonVerdicts, type SelectedVerdicts } from './verdict-message.ts';
+import { FRAME_HEADER, packetBytes } from './verdict-decoder.ts';
+import { VerdictFilter, type FilterDescription } from './verdict-filter.ts';
+import { MOST_SNAP_BYTES, type KeptPacket, type VerdictRing } from './verdict-ring.ts';
+
+export type Encoding = 'binary' | 'json';
+
+export interface VerdictRequest {
+  readonly filter?: FilterDescription;
+  /** `oneOf`: packets 1, 1 + n, …; `perSecond`: so many of every verdict of every program. */
+  readonly sample?: { readonly oneOf?: number; readonly perSecond?: number };
+  readonly packet?: { readonly snap: number };
+  readonly from?: 'now' | 'oldest' | number;
+}
+
+export interface Account {
+  /** Sequence number behind the last that was looked at. */
+  readonly next: number;
+  readonly produced: number;
+  readonly sent: number;
+  readonly skipped: number;
+  readonly dropped: number;
+}
+
+/** Records that are looked at for one message: in binary, 64 KiB. */
+const STRETCH_RECORDS = 2048;
+const MESSAGE_BYTES = 1 << 16;
+const TWO_32 = 4_294_967_296;
+
+export class VerdictSubscription {
+  /** Where it begins. */
+  readonly from: number;
+  /** Bytes of each packet that the ring has to keep for it, before and after. */
+  readonly snapBytes: number;
+  readonly #ring: VerdictRing;
+  readonly #encoding: Encoding;
+  readonly #wantsPackets: boolean;
+  readonly #oneOf: number;
+  readonly #perSecond: number;
+  #filter: VerdictFilter;
+  #cursor: number;
+  #sent = 0;
+  #skipped = 0;
+  #dropped = 0;
+  /** By attachment and verdict: how many were sent in `#second`. */
+  #sentThisSecond = new Uint32Array(0);
+  #second = -1;
+  #packet: KeptPacket | undefined;
+
+  constructor(ring: VerdictRing, names: LabNames, encoding: Encoding, { filter = {}, sample = {}, packet, from = 'now' }: VerdictRequest) {
+    this.#ring = ring;
+    this.#encoding = encoding;
+    this.#filter = new VerdictFilter(filter, names);
+    this.#wantsPackets = packet !== undefined;
+    this.#oneOf = sample.oneOf ?? 1;
+    this.#perSecond = sample.perSecond ?? Number.POSITIVE_INFINITY;
+    this.snapBytes = Math.max(Math.min(packet?.snap ?? 0, MOST_SNAP_BYTES), this.#filter.snapBytes);
+    const places = { now: ring.head, oldest: ring.oldest };
+    this.from = typeof from === 'number' ? Math.min(from, ring.head) : places[from];
+    this.#cursor = this.from;
+  }
+
+  get account(): Account {
+    return { next: this.#cursor, produced: this.#cursor - this.from, sent: this.#sent, skipped: this.#skipped, dropped: this.#dropped };
+  }
+
+  /**
+   * Looks at the next stretch of the ring. A message, undefined where nothing of it is wanted; `done`: there is nothing
+   * more to look at now.
+   */
+  take(names: LabNames, nowMs: number): { readonly message: Buffer | string | undefined; readonly done: boolean } {
+    // Records that name attachments of which we have not been told wait until we are.
+    if (this.#ring.attachments > names.attachments.length) return { message: undefined, done: true };
+    this.#filter = this.#filter.forNames(names);
+    const { from, end, bytes } = this.#ring.read(this.#cursor, STRETCH_RECORDS, FRAME_HEADER.size);
+    this.#dropped += from - this.#cursor;
+    this.#cursor = from;
+    if (end === from) return { message: undefined, done: true };
+    const selected = this.#select(bytes, from, end, nowMs);
+    this.#sent += selected.sequences.length;
+    this.#skipped += selected.end - from - selected.sequences.length;
+    this.#cursor = selected.end;
+    const message = selected.sequences.length === 0 ? undefined : this.#encode(selected, names);
+    return { message, done: selected.end === this.#ring.head };
+  }
+
+  /** A message that only says the account. */
+  accountMessage(names: LabNames): Buffer | string {
+    return this.#encode({ bytes: Buffer.alloc(FRAME_HEADER.size), sequences: [], packets: [], end: this.#cursor }, names);
+  }
+
+  #encode(selected: SelectedVerdicts, names: LabNames): Buffer | string {
+    return this.#encoding === 'binary' ? binaryVerdicts(selected, this.account, this.#wantsPackets) : jsonVerdicts(selected, this.account, names, this.#wantsPackets);
+  }
+
+  /** Moves the records that are wanted together, in the buffer that they are in. */
+  #select(bytes: Buffer, from: number, end: number, nowMs: number): SelectedVerdicts {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const sequences: number[] = [];
+    const packets: KeptPacket[] = [];
+    const needsPacket = this.snapBytes > 0;
+    let size = FRAME_HEADER.size;
+    let sequence = from;
+    for (; sequence < end && size < MESSAGE_BYTES + FRAME_HEADER.size; sequence++) {
+      const at = FRAME_HEADER.size + (sequence - from) * RECORD.size;
+      if (!this.#filter.fits(view, at) || !this.#isInPacketSample(view, at)) continue;
+      let packet: KeptPacket | undefined;
+      if (needsPacket) {
+        packet = this.#packetOf(sequence);
+        if (this.#filter.snapBytes > 0 && !this.#filter.fitsPacket(packet)) continue;
+      }
+      if (!this.#isInRate(view, at, nowMs)) continue;
+      const to = FRAME_HEADER.size + sequences.length * RECORD.size;
+      if (to !== at) bytes.copyWithin(to, at, at + RECORD.size);
+      sequences.push(sequence);
+      size += RECORD.size;
+      if (packet !== undefined && this.#wantsPackets && packets.at(-1) !== packet) {
+        packets.push(packet);
+        size += packetBytes(packet.before.length, packet.after.length);
+      }
+    }
+    return { bytes: bytes.subarray(0, FRAME_HEADER.size + sequences.length * RECORD.size), sequences, packets, end: sequence };
+  }
+
+  #packetOf(sequence: number): KeptPacket | undefined {
+    const last = this.#packet;
+    if (last !== undefined && sequence >= last.first && sequence < last.first + last.records) return last;
+    return (this.#packet = this.#ring.packet(sequence));
+  }
+
+  #isInPacketSample(view: DataView, at: number): boolean {
+    if (this.#oneOf === 1) return true;
+    const number = view.getUint32(at + RECORD.number, true) + view.getUint32(at + RECORD.number + 4, true) * TWO_32;
+    return (number - 1) % this.#oneOf === 0;
+  }
+
+  #isInRate(view: DataView, at: number, nowMs: number): boolean {
+    if (this.#perSecond === Number.POSITIVE_INFINITY) return true;
+    const second = Math.floor(nowMs / 1000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#sentThisSecond.fill(0);
+    }
+    const slot = Math.max(0, Math.min(view.getInt32(at + RECORD.verdict, true) + 1, VERDICT_SLOTS - 1));
+    const index = view.getUint16(at + RECORD.attachment, true) * VERDICT_SLOTS + slot;
+    if (index >= this.#sentThisSecond.length) {
+      const longer = new Uint32Array(index + VERDICT_SLOTS);
+      longer.set(this.#sentThisSecond);
+      this.#sentThisSecond = longer;
+    }
+    if (this.#sentThisSecond[index]! >= this.#perSecond) return false;
+    this.#sentThisSecond[index]!++;
+    return true;
+  }
+}
