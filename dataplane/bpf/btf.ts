@@ -116,6 +116,11 @@ export class Btf {
     return new Btf(where, view, strings, scanTypes(view, start, end, strings.lengthBytes, fail), placements);
   }
 
+  /** As they were parsed. Borrowed. */
+  get bytes(): Uint8Array {
+    return new Uint8Array(this.#view.buffer, this.#view.byteOffset, this.#view.byteLength);
+  }
+
   fail(id: number, problem: string): never {
     throw new XdplabError('ERR_BTF', `${this.where}: BTF type ${id}: ${problem}`);
   }

@@ -10,6 +10,7 @@ import { Machine } from '../machine/machine.ts';
 import { splitProgram } from '../pipeline/lab-file.ts';
 import { readObject } from '../pipeline/open-lab.ts';
 import { Collection } from '../program/collection.ts';
+import { unverified } from '../program/program.ts';
 import { XdplabError } from '../errors.ts';
 import { paint, print, safe } from './terminal.ts';
 
@@ -42,7 +43,7 @@ export function addDump(program: Command): void {
 async function wat(spec: CollectionSpec, object: string, name: string | undefined): Promise<string> {
   const machine = new Machine();
   const engine = createWasmEngine(machine);
-  const collection = new Collection(machine, spec, { name: object, pinned: new Map(), load: (program) => engine.load(program) });
+  const collection = new Collection(machine, spec, { name: object, pinned: new Map(), admit: unverified, load: (program) => engine.load(program) });
   return (await engine.wat(collection.program(name))).trimEnd();
 }
 

@@ -1,4 +1,6 @@
 /** The options that say what lab to run: shared by every command that runs packets. */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { PROGRAM_TYPES, type ProgramType } from '../bpf/spec.ts';
 import type { EngineName } from '../engine/engine.ts';
@@ -6,6 +8,7 @@ import { ENGINES } from '../engine/index.ts';
 import type { HookName } from '../hooks/hook.ts';
 import { MOST_CPUS } from '../machine/machine.ts';
 import type { LabSources } from '../pipeline/open-lab.ts';
+import { ProofFolder } from '../verifier/proofs.ts';
 
 export interface LabFlags {
   readonly lab?: string;
@@ -18,6 +21,7 @@ export interface LabFlags {
   readonly btf?: string;
   readonly seed?: number;
   readonly cpus?: number;
+  readonly verify: boolean;
 }
 
 export function addLabOptions(command: Command): Command {
@@ -31,7 +35,8 @@ export function addLabOptions(command: Command): Command {
     .addOption(new Option('--type <type>', 'program type where the section does not say it').choices(PROGRAM_TYPES))
     .option('--btf <file>', "BTF that CO-RE relocations are resolved against (the running kernel's, else a bundled one)")
     .option('--seed <n>', 'seed of bpf_get_prandom_u32', wholeNumber(0, 0xffff_ffff))
-    .option('--cpus <n>', 'possible CPUs, for the layout of per-CPU maps', wholeNumber(1, MOST_CPUS));
+    .option('--cpus <n>', 'possible CPUs, for the layout of per-CPU maps', wholeNumber(1, MOST_CPUS))
+    .option('--no-verify', 'run the programs without asking whether Linux would load them');
 }
 
 export function labSources(flags: LabFlags): LabSources {
@@ -47,6 +52,8 @@ export function labSources(flags: LabFlags): LabSources {
     ...(flags.seed === undefined ? {} : { seed: flags.seed }),
     ...(flags.cpus === undefined ? {} : { cpus: flags.cpus }),
     engine: flags.engine,
+    verify: flags.verify,
+    proofs: new ProofFolder(join(process.env.XDG_CACHE_HOME || process.env.LOCALAPPDATA || join(homedir(), '.cache'), 'xdplab', 'proofs')),
     contents: flags.map,
     programs: hooks.flatMap(([hook, programs]) => programs.map((program) => ({ hook, program }))),
   };

@@ -127,7 +127,8 @@ function tellSnapshot({ packets, bytes: size, elapsedNs, accounting }: LiveSnaps
 }
 
 function summarize(source: PacketSource, flags: LiveFlags, { lab, highlights }: OpenedLab, outputs: ReplayOutputs, result: LiveResult): void {
-  const { name: engine, remarks } = lab.engine;
+  const { remarks, verified } = lab;
+  const engine = lab.engine.name;
   const { backend, knowsLosses } = source;
   const { name } = source.interface;
   const statistics = lab.statistics();
@@ -135,7 +136,7 @@ function summarize(source: PacketSource, flags: LiveFlags, { lab, highlights }: 
   const events = outputs.events.counts;
   const { accounting, failure, ...facts } = result;
   if (flags.json) {
-    const summary = { interface: name, mode: 'observe', backend, engine, ...(remarks === undefined ? {} : { remarks }), live: { ...facts, knowsLosses, ...(failure === undefined ? {} : { failure: failure.message }) }, accounting, statistics, maps, events };
+    const summary = { interface: name, mode: 'observe', backend, engine, verified, ...(remarks.length === 0 ? {} : { remarks }), live: { ...facts, knowsLosses, ...(failure === undefined ? {} : { failure: failure.message }) }, accounting, statistics, maps, events };
     if (flags.every === undefined) printJson(summary);
     else print(jsonText(summary));
     return;

@@ -47,7 +47,7 @@ export function captureLine(capture: string, engine: string, { format, compressi
 }
 
 /** What the engine has to say about its results. */
-export function remarkLines({ programs }: Statistics, remarks: readonly string[] = [NOT_VERIFIED]): string[] {
+export function remarkLines({ programs }: Statistics, remarks: readonly string[]): string[] {
   return programs.length > 0 ? remarks.map((line) => paint('dim', safe(line))) : [];
 }
 
@@ -139,7 +139,6 @@ export function accountingLines(accounting: Accounting, knowsLosses: boolean): s
 
 /** Fewer run while JavaScript is still being compiled. */
 const FEW_PACKETS = 100_000;
-const NOT_VERIFIED = 'Programs were checked in structure only; xdplab verify says whether Linux would load them.';
 
 export function speedLine({ packets, elapsedNs, interrupted }: ReplayResult): string {
   const stopped = interrupted ? paint('yellow', 'interrupted: ') : '';

@@ -91,12 +91,13 @@ function summarize(
   result: ReplayResult,
   statistics: Statistics,
 ): void {
-  const { name: engine, remarks } = lab.engine;
+  const { remarks, verified } = lab;
+  const engine = lab.engine.name;
   const maps = highlightTables(lab, highlights);
   const events = outputs.events.counts;
   if (flags.json) {
     const { damage, ...facts } = result;
-    printJson({ capture, engine, ...(remarks === undefined ? {} : { remarks }), replay: { ...facts, ...(damage === undefined ? {} : { damage: damage.message }) }, statistics, maps, events });
+    printJson({ capture, engine, verified, ...(remarks.length === 0 ? {} : { remarks }), replay: { ...facts, ...(damage === undefined ? {} : { damage: damage.message }) }, statistics, maps, events });
   } else {
     const head = captureLine(capture, engine, result, statistics);
     const foot = [speedLine(result), ...remarkLines(statistics, remarks)];

@@ -7,14 +7,16 @@
  * after writing CPU_BLOCK.fault where it knows why.
  */
 import type { Machine } from '../machine/machine.ts';
-import type { Program } from '../program/program.ts';
+import type { VerifiedProgram } from '../program/program.ts';
 
 export type EngineName = 'wasm' | 'interpreter' | 'kernel';
 
 export interface Engine {
   readonly name: EngineName;
   /** Compiles `program` and puts its entry function at machine.programTable[program.id]. */
-  load(program: Program): void;
+  load(program: VerifiedProgram): void;
+  /** Linux runs the programs, and refuses what it does not take: nobody else has to. */
+  readonly verifies?: true;
   /** What whoever reads its results has to know, each in a line. */
   readonly remarks?: readonly string[];
   /** Gives back what is not this process's memory. Nothing can run afterwards. */

@@ -23,7 +23,8 @@ export class CaptureOutput implements BatchObserver {
   constructor(pipeline: Pipeline, path: string, ofInterface: (index: number) => number) {
     this.#writer = openCaptureWriter(path);
     this.#ofInterface = ofInterface;
-    for (const { name, ifindex } of pipeline.devices) this.#byIfindex.set(ifindex, this.#writer.addInterface({ name, comment: `ifindex ${ifindex}` }));
+    const unproven = pipeline.attachments.some(({ program }) => program.proof === 'none') ? ', programs not verified' : '';
+    for (const { name, ifindex } of pipeline.devices) this.#byIfindex.set(ifindex, this.#writer.addInterface({ name, comment: `ifindex ${ifindex}${unproven}` }));
   }
 
   /** Interface `index` of the input is no device: its packets are kept as they are. */

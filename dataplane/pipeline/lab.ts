@@ -21,8 +21,10 @@ import type { Neighbour, NetworkDevice, Route } from '../machine/network.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
 import { DESCRIPTOR, PacketBatch } from '../packet/packet-batch.ts';
 import { Collection, isDeclaredAlike, type PinnedMaps } from '../program/collection.ts';
-import type { Program } from '../program/program.ts';
+import { unverified, type Program, type VerifiedProgram } from '../program/program.ts';
 import { TypedMap } from '../program/typed-map.ts';
+import { admit } from '../verifier/admit.ts';
+import { ProofMemory, type Proofs } from '../verifier/proofs.ts';
 import { RECORD } from './layout.ts';
 import { DROP_REASONS, FATES, type DropReason, type Fate } from './outcome.ts';
 import { Pipeline, type Attachment, type WantedAttachment } from './pipeline.ts';
@@ -33,6 +35,10 @@ export interface LabOptions extends MachineOptions, LoaderSettings {
   readonly engine?: EngineName;
   /** Maps of these names are one map for all objects, as if they were pinned by name. */
   readonly share?: readonly string[];
+  /** `false` runs programs that nobody has proven: what they do wrong stops a packet, not the lab. */
+  readonly verify?: boolean;
+  /** What was proven before; what this process has proven unless said. */
+  readonly proofs?: Proofs;
 }
 
 /** What a device is made of; everything but the name has a default. */
@@ -70,6 +76,8 @@ const FIRST_IFINDEX = 2;
 const DEFAULT_MTU = 1500;
 const ALL_UNKNOWN = new Uint8Array(6);
 const ONE_PACKET_BYTES = 1 << 18;
+const NOT_VERIFIED = 'Programs were not verified, as you wished; xdplab verify says whether Linux would load them.';
+const provenHere = new ProofMemory();
 
 export class Lab {
   readonly machine: Machine;
@@ -82,6 +90,8 @@ export class Lab {
   readonly #pinned: PinnedMaps = new Map();
   readonly #share: ReadonlySet<string>;
   readonly #settings: LoaderSettings;
+  readonly #verify: boolean;
+  readonly #proofs: Proofs;
   #pipeline: Pipeline | undefined;
   #single: { readonly batch: PacketBatch; readonly window: number } | undefined;
 
@@ -93,6 +103,18 @@ export class Lab {
     this.engine = ENGINES[engine](this.machine);
     this.#share = new Set(options.share);
     this.#settings = options;
+    this.#verify = options.verify ?? true;
+    this.#proofs = options.proofs ?? provenHere;
+  }
+
+  /** Whether all programs are ones that Linux would load. */
+  get verified(): boolean {
+    return this.#verify;
+  }
+
+  /** What whoever reads the results has to know, each in a line. */
+  get remarks(): readonly string[] {
+    return [...(this.engine.remarks ?? []), ...(this.#verify ? [] : [NOT_VERIFIED])];
   }
 
   get devices(): readonly NetworkDevice[] {
@@ -154,7 +176,7 @@ export class Lab {
    */
   replace(old: Collection, spec: CollectionSpec, name: string): Replacement {
     const collection = this.#collection(spec, name, old);
-    const successorOf = (program: Program): Program => (ownsProgram(old, program) ? collection.program(program.spec.name) : program);
+    const successorOf = (program: VerifiedProgram): VerifiedProgram => (ownsProgram(old, program) ? collection.program(program.spec.name) : program);
     const attachments = this.#attachments.map((attachment) => ({ ...attachment, program: successorOf(attachment.program) }));
     attachments.forEach((attachment) => this.#checkAttachable(attachment.program, attachment));
     this.#pipeline?.attach(attachments);
@@ -182,7 +204,7 @@ export class Lab {
   }
 
   /** Puts the program behind those that are at the hook already. */
-  attach(program: Program, options: AttachOptions): void {
+  attach(program: VerifiedProgram, options: AttachOptions): void {
     expectOneOf('hook', options.hook, HOOK_NAMES);
     const device = options.device ?? this.#devices[0] ?? this.addDevice({ name: 'eth0' });
     const mode = this.#checkAttachable(program, { ...options, device });
@@ -229,7 +251,8 @@ export class Lab {
     const configured = applySettings(spec, this.#settings, `${name}: `);
     const pinned = old === undefined ? this.#pinned : new Map([...this.#pinned, ...[...configured.maps.values()].flatMap((map) => reusable(old, map))]);
     const maps = new Map([...configured.maps].map(([key, map]) => [key, this.#isShared(map) || (old !== undefined && pinned.has(map.name)) ? ({ ...map, pinning: 'by_name' } as const) : map]));
-    return new Collection(this.machine, { ...configured, maps }, { name, pinned, load: (program) => this.engine.load(program) });
+    const declared = { ...configured, maps };
+    return new Collection(this.machine, declared, { name, pinned, admit: (program) => this.#admit(program, declared), load: (program) => this.engine.load(program) });
   }
 
   /** The map of that name, as JavaScript values. Of an object's data sections: `.bss` or `object.bss`; of one of several objects: `object.bpf.o:map`. */
@@ -298,6 +321,12 @@ export class Lab {
     this.engine.close?.();
   }
 
+  #admit(program: Program, { maps, btf }: CollectionSpec): VerifiedProgram {
+    if (!this.#verify) return unverified(program);
+    if (this.engine.verifies === true) return { ...program, proof: 'by-linux' };
+    return admit(program, { maps, btf, cpus: this.machine.cpus, proofs: this.#proofs });
+  }
+
   #result(at: number, records: DataView, recordCount: number): PacketResult {
     const { memory } = this.machine;
     const verdicts = Array.from({ length: recordCount }, (_, index) => {
@@ -324,7 +353,7 @@ export class Lab {
     return `${owner?.name ?? ''}:${map.name}`;
   }
 
-  #programById(id: number): Program | undefined {
+  #programById(id: number): VerifiedProgram | undefined {
     for (const collection of [...this.#collections, ...this.#retired]) {
       const name = collection.programName(id);
       if (name !== undefined) return collection.program(name);
@@ -333,7 +362,7 @@ export class Lab {
   }
 
   /** Of several programs of a name, the one of an object that has the map. */
-  #programNamed(name: string, map: BpfMap): Program {
+  #programNamed(name: string, map: BpfMap): VerifiedProgram {
     const owners = this.#collections.filter(({ spec }) => spec.programs.has(name));
     const owner = owners.find(({ maps }) => [...maps.values()].includes(map)) ?? owners[0];
     if (owner) return owner.program(name);

@@ -11,6 +11,7 @@ import type { EngineName } from '../engine/engine.ts';
 import type { HookName } from '../hooks/hook.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import type { Collection } from '../program/collection.ts';
+import type { Proofs } from '../verifier/proofs.ts';
 import { Lab, type DeviceOptions } from './lab.ts';
 import { parseLabFile, splitProgram, type Highlight, type LabDescription, type ProgramChoice } from './lab-file.ts';
 import { parseYaml } from './yaml.ts';
@@ -33,6 +34,10 @@ export interface LabSources {
   readonly devices?: readonly DeviceOptions[];
   /** How files are read, by the paths that the lab file and these sources name; from the disk unless said. */
   readonly read?: (path: string) => Promise<Uint8Array>;
+  /** `false` runs programs that nobody has proven. */
+  readonly verify?: boolean;
+  /** What was proven before. */
+  readonly proofs?: Proofs;
 }
 
 export interface OpenedLab {
@@ -56,6 +61,8 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
     ...(cpus === undefined ? {} : { cpus }),
     ...(seed === undefined ? {} : { seed }),
     ...(sources.engine === undefined ? {} : { engine: sources.engine }),
+    ...(sources.verify === undefined ? {} : { verify: sources.verify }),
+    ...(sources.proofs === undefined ? {} : { proofs: sources.proofs }),
     share: description.share,
     constants: description.constants,
     maxEntries: description.maxEntries,

@@ -12,7 +12,7 @@ import { hookByName } from '../hooks/index.ts';
 import { HOOK_NAMES, OUTCOMES, type HookName, type VerdictMode } from '../hooks/hook.ts';
 import { SK_BUFF, XDP_MD } from '../packet/frame.ts';
 import { DESCRIPTOR, type PacketBatch } from '../packet/packet-batch.ts';
-import type { Program } from '../program/program.ts';
+import type { VerifiedProgram } from '../program/program.ts';
 import { compileModule } from '../wasm/compile.ts';
 import { broadcastTargets } from './broadcast.ts';
 import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP, MAX_CHAINS, MAX_IN_SLOTS, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
@@ -30,7 +30,7 @@ export interface Attachment {
   readonly hook: HookName;
   /** One of the hook's modes. */
   readonly mode: string;
-  readonly program: Program;
+  readonly program: VerifiedProgram;
 }
 
 /** Looks at a stretch of finished packets. Descriptors, frames and records are borrowed: valid until it returns. */
@@ -67,7 +67,7 @@ export class Pipeline {
   /** By index of the attachment: its record. */
   readonly #attachmentRecords: number[] = [];
   readonly #longestChain: number;
-  readonly #programById: (id: number) => Program | undefined;
+  readonly #programById: (id: number) => VerifiedProgram | undefined;
   readonly #outcomes = new Map<VerdictMode, number>();
   readonly #cells: number;
   readonly #deviceTable: number;
@@ -77,7 +77,7 @@ export class Pipeline {
   readonly #loop: PacketLoop;
 
   /** `programById` finds programs that are in slots of maps. */
-  constructor(machine: Machine, devices: readonly NetworkDevice[], attachments: readonly WantedAttachment[], programById: (id: number) => Program | undefined) {
+  constructor(machine: Machine, devices: readonly NetworkDevice[], attachments: readonly WantedAttachment[], programById: (id: number) => VerifiedProgram | undefined) {
     this.machine = machine;
     this.devices = devices;
     this.#programById = programById;

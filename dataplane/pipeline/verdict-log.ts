@@ -89,7 +89,7 @@ export class VerdictLog implements BatchObserver {
   #verdictStart(index: number, code: number): string {
     const { hook, mode, program } = this.#pipeline.attachments[index]!;
     const { inSlots = false } = hookByName(hook).modes[mode]!;
-    return `{"hook":"${hook}",${inSlots ? `"mode":"${mode}",` : ''}"program":${jsonText(program.spec.name)},"verdict":"${verdictName(hookByName(hook), mode, code)}","length":`;
+    return `{"hook":"${hook}",${inSlots ? `"mode":"${mode}",` : ''}"program":${jsonText(program.spec.name)},${program.proof === 'none' ? '"verified":false,' : ''}"verdict":"${verdictName(hookByName(hook), mode, code)}","length":`;
   }
 
   #fate(u32: Uint32Array, at: number): string {

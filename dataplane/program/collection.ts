@@ -14,7 +14,7 @@ import { HOOKS } from '../hooks/index.ts';
 import type { Machine } from '../machine/machine.ts';
 import { createMap, type BpfMap } from '../maps/bpf-map.ts';
 import { mapsOf } from '../maps/map-registry.ts';
-import type { Program } from './program.ts';
+import type { Program, VerifiedProgram } from './program.ts';
 
 export type PinnedMaps = Map<string, BpfMap>;
 
@@ -22,8 +22,10 @@ export interface CollectionOptions {
   /** The object's name, for messages. */
   readonly name: string;
   readonly pinned: PinnedMaps;
-  /** Hands a linked program to the engine. */
-  readonly load: (program: Program) => void;
+  /** Verifies a linked program, or throws. */
+  readonly admit: (program: Program) => VerifiedProgram;
+  /** Hands it to the engine. */
+  readonly load: (program: VerifiedProgram) => void;
 }
 
 /** What has to agree for two declarations to be one map: libbpf's map_is_reuse_compat. */
@@ -42,7 +44,7 @@ export class Collection {
   readonly maps: ReadonlyMap<string, BpfMap>;
   readonly #machine: Machine;
   readonly #options: CollectionOptions;
-  readonly #programs = new Map<string, Program>();
+  readonly #programs = new Map<string, VerifiedProgram>();
 
   constructor(machine: Machine, spec: CollectionSpec, options: CollectionOptions) {
     this.name = options.name;
@@ -58,15 +60,15 @@ export class Collection {
     }
   }
 
-  /** Links and loads the program; `name` may be left out when the object has only one. */
-  program(name?: string): Program {
+  /** Links, verifies and loads the program; `name` may be left out when the object has only one. */
+  program(name?: string): VerifiedProgram {
     const spec = this.programSpec(name);
     const found = this.#programs.get(spec.name);
     if (found) return found;
     const type = this.#type(spec);
     const helpers = helpersOf(type);
     checkProgram(spec, { isHelper: (id) => helpers.has(id), packetLoads: type !== 'xdp', helperName: (id) => HELPER_NAMES[id] });
-    const program: Program = { id: this.#machine.allocateProgramId(), spec, type, maps: this.#mapsOf(spec) };
+    const program = this.#options.admit({ id: this.#machine.allocateProgramId(), spec, type, maps: this.#mapsOf(spec) });
     // Registered before its successors, which may name it in turn.
     this.#programs.set(spec.name, program);
     mapsOf(this.#machine).addProgram(program);

@@ -1,6 +1,4 @@
-/**
- * A program that is ready for an engine: a ProgramSpec linked to the live maps it names, structurally checked.
- */
+/** A program come alive: a ProgramSpec linked to the live maps it names, structurally checked. Engines want to know why it may run. */
 import type { ProgramSpec, ProgramType } from '../bpf/spec.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
 
@@ -12,3 +10,19 @@ export interface Program {
   /** Every map an instruction names, by that name. */
   readonly maps: ReadonlyMap<string, BpfMap>;
 }
+
+/** Why a program may run. */
+export type Proof =
+  /** The verifier followed every path through it. */
+  | 'verified'
+  /** Linux verifies what is loaded into it. */
+  | 'by-linux'
+  /** Nobody did, and somebody wanted that: the memory's walls and the instruction budget stop what it does wrong. */
+  | 'none';
+
+/** What engines take. */
+export interface VerifiedProgram extends Program {
+  readonly proof: Proof;
+}
+
+export const unverified = (program: Program): VerifiedProgram => ({ ...program, proof: 'none' });

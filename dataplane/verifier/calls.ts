@@ -59,8 +59,7 @@ function callHelper(walk: Walk, id: number): void {
   if (prototype.releases !== undefined) releaseArgument(walk, prototype, id);
   if (id === HELPER.get_local_storage && !isKnownZero(walk.get(2))) refuse('EINVAL', "get_local_storage() doesn't support non-zero flags");
   if (id === HELPER.for_each_map_elem && !ITERABLE.has(facts.map!.type)) refuse('ENOTSUPP', 'callback function not allowed for map');
-  // A function's caller still holds what it holds when a tail call has come back to it.
-  if (id === HELPER.tail_call && (walk.state.frames.length === 1 || walk.frame.callback !== undefined)) checkResources(walk, 'tail_call');
+  if (id === HELPER.tail_call) checkResources(walk, 'tail_call');
   if (facts.callback !== undefined) enterCallback(walk, id, facts);
   if (facts.map !== undefined && WRITES_MAP.has(id) && programsOnlyRead(facts.map)) refuse('EACCES', 'write into map forbidden');
   const result = resultOf(walk, prototype, facts, id);
@@ -93,9 +92,10 @@ function releaseArgument(walk: Walk, { releases }: HelperPrototype, id: number):
 
 /** What must not be held where the program ends or is left. */
 export function checkResources(walk: Walk, what: string): void {
-  const { references, lock } = walk.state;
+  const { references, lock, frames } = walk.state;
   const [first] = references;
-  if (first !== undefined) refuse('EINVAL', `${what} would lead to reference leak`);
+  // A function's caller still holds what it holds when that has come back to it.
+  if (first !== undefined && (frames.length === 1 || walk.frame.callback !== undefined)) refuse('EINVAL', `${what} would lead to reference leak`);
   if (lock !== undefined) refuse('EINVAL', `${what} cannot be used inside bpf_spin_lock-ed region`);
 }
 

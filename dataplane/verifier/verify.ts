@@ -403,9 +403,9 @@ class Verifier {
   /** A packet that is too short ends the function, with 0. */
   #packetLoad(walk: Walk, { index }: Extract<Instruction, { kind: 'load_packet' }>): void {
     if (walk.read(6).type !== 'ctx') refuse('EINVAL', 'at the time of BPF_LD_ABS|IND R6 != pointer to skb');
+    const { frame, state } = walk;
     checkResources(walk, 'BPF_LD_[ABS|IND]');
     if (index !== undefined) walk.read(index);
-    const { frame, state } = walk;
     if (state.frames.length > 1 && frame.callback === undefined) {
       const short = walk.push(frame.callSite + 1);
       short.frames.pop();

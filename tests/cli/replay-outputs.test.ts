@@ -62,8 +62,8 @@ describe('replay --json', () => {
   });
 
   test('says what was replayed, and how', () => {
-    expect(Object.keys(summary)).toEqual(['capture', 'engine', 'replay', 'statistics', 'maps', 'events']);
-    expect(summary).toMatchObject({ capture: CAPTURE, engine: 'wasm' });
+    expect(Object.keys(summary)).toEqual(['capture', 'engine', 'verified', 'replay', 'statistics', 'maps', 'events']);
+    expect(summary).toMatchObject({ capture: CAPTURE, engine: 'wasm', verified: true });
     expect(summary.replay).toMatchObject({ format: 'pcapng', compression: 'none', interrupted: false, interfaces: [{ linkType: 1, name: 'eth0' }] });
     expect(summary.replay).not.toHaveProperty('damage');
     expect(summary.replay.elapsedNs).toBeGreaterThan(0);

@@ -9,7 +9,7 @@ import { CPU_BLOCK, FAULT } from '../../dataplane/machine/cpu.ts';
 import { Machine, type MachineOptions } from '../../dataplane/machine/machine.ts';
 import type { BpfMap } from '../../dataplane/maps/bpf-map.ts';
 import { FRAME, SK_BUFF, XDP_MD } from '../../dataplane/packet/frame.ts';
-import type { Program } from '../../dataplane/program/program.ts';
+import { unverified, type Program } from '../../dataplane/program/program.ts';
 
 export type FaultName = keyof typeof FAULT;
 export type Outcome = bigint | { readonly fault: FaultName };
@@ -60,7 +60,7 @@ export class BenchMachine {
       type,
       maps: new Map(maps.map((map) => [map.name, map])),
     };
-    this.engine.load(program);
+    this.engine.load(unverified(program));
     return program;
   }
 

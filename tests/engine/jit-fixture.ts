@@ -7,7 +7,7 @@ import { HELPER_NAMES } from '../../dataplane/helpers/index.ts';
 import { CPU_BLOCK, FAULT, type Fault } from '../../dataplane/machine/cpu.ts';
 import { Machine } from '../../dataplane/machine/machine.ts';
 import type { BpfMap } from '../../dataplane/maps/bpf-map.ts';
-import type { Program } from '../../dataplane/program/program.ts';
+import { unverified, type Program } from '../../dataplane/program/program.ts';
 
 export type Source = string | readonly Instruction[];
 
@@ -42,7 +42,7 @@ export class Bench {
 
   load(source: Source, options: Parameters<Bench['program']>[1] = {}): Program {
     const program = this.program(source, options);
-    this.#engine.load(program);
+    this.#engine.load(unverified(program));
     return program;
   }
 

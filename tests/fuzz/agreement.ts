@@ -4,6 +4,7 @@ import type { Instruction } from '../../dataplane/bpf/isa.ts';
 import type { MapSpec, ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import type { KernelProgram } from '../../dataplane/engine/kernel/kernel-program.ts';
 import { XdplabError } from '../../dataplane/errors.ts';
+import { withoutDeadWays } from '../../dataplane/verifier/admit.ts';
 import type { Executions } from './executions.ts';
 import { withZeroedStack } from './edit.ts';
 import { FIXED_MAPS } from './fixed-maps.ts';
@@ -27,6 +28,8 @@ export interface Mismatch {
 export interface AgreementOptions {
   /** Compare the words of refusals too. */
   readonly words?: boolean;
+  /** Run one of so many programs that both accept; 1 unless said. */
+  readonly runEvery?: number;
 }
 
 /** Those that generated programs call where answers are compared; others may know the time, or what is random, or hand out memory as it is. */
@@ -84,7 +87,7 @@ export class Agreement {
       const reason = classOf(this.#kernel.reason(spec));
       this.#report(cell, reason, spec, (candidate) => this.#accepts(candidate) && !this.#kernel.verdict(candidate).accepted && classOf(this.#kernel.reason(candidate)) === reason);
     }
-    if (cell === 'both accept') {
+    if (cell === 'both accept' && this.cells.get(cell)! % (this.#options.runEvery ?? 1) === 0) {
       if (steady) this.#run(spec, kernel.program!, random);
       else this.#runZeroed(spec, random);
     }
@@ -141,7 +144,9 @@ export class Agreement {
   /** The same packets for the same seed. */
   #difference(spec: ProgramSpec, program: KernelProgram, seed: number): string | undefined {
     try {
-      return this.#executions.difference(spec, program, new Random(seed));
+      // As engines get it from the verifier: without ways that nothing goes.
+      const { reached } = this.#verify(spec, { maps: this.#maps, cpus: openLinux().possibleCpus });
+      return this.#executions.difference({ ...spec, instructions: withoutDeadWays(spec.instructions, reached) }, program, new Random(seed));
     } catch (error) {
       if (error instanceof KernelStuck || !(error instanceof Error)) throw error;
       // A call of another type's helper, which Linux takes where nothing reaches it.

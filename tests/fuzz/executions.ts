@@ -11,6 +11,7 @@ import { TestBench, type TestRunOutput } from '../../dataplane/engine/test-run.t
 import type { ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import { CPU_BLOCK, FAULT } from '../../dataplane/machine/cpu.ts';
 import { Machine } from '../../dataplane/machine/machine.ts';
+import { unverified } from '../../dataplane/program/program.ts';
 import { createMap, type BpfMap } from '../../dataplane/maps/bpf-map.ts';
 import { MAP_TYPES } from '../../dataplane/maps/index.ts';
 import { u32Bytes } from '../../dataplane/maps/slot-array.ts';
@@ -52,7 +53,7 @@ class EngineBench {
   load(spec: ProgramSpec): (packet: Uint8Array) => string {
     const named = new Set(spec.instructions.flatMap((each) => (each.kind === 'load_imm64' && 'map' in each.value ? [each.value.map] : [])));
     const program = { id: this.#machine.allocateProgramId(), spec, type: spec.type!, maps: new Map([...this.maps].filter(([name]) => named.has(name))) };
-    this.#engine.load(program);
+    this.#engine.load(unverified(program));
     return (packet) => {
       try {
         return describe(this.#bench.run(program, { packet }), this.maps);

@@ -5,6 +5,8 @@ import { verifyProgram } from '../../dataplane/verifier/verify.ts';
 export interface OurVerdict {
   readonly accepted: boolean;
   readonly instructionsProcessed: number;
+  /** By slot, 1 where some path went. */
+  readonly reached: Uint8Array;
   readonly refusal?: { readonly slot: number; readonly errno: string; readonly message: string };
 }
 

@@ -26,13 +26,13 @@ export function mapSpec(fields: Partial<MapSpec>): MapSpec {
   return { name: 'map', type: 2, keyBytes: 4, valueBytes: 8, maxEntries: 1, flags: 0, pinning: 'none', keyTypeId: 0, valueTypeId: 0, frozen: false, ...fields };
 }
 
-/** `more` are programs of the object that are attached to no hook. */
+/** `more` are programs of the object that are attached to no hook. Not verified unless said: programs here are as short as what they show allows. */
 export function smallLab(
   engine: EngineName,
   programs: readonly SmallProgram[],
-  options: { readonly devices?: readonly DeviceOptions[]; readonly maps?: readonly MapSpec[]; readonly more?: readonly ProgramSpec[]; readonly instructionBudget?: number } = {},
+  options: { readonly devices?: readonly DeviceOptions[]; readonly maps?: readonly MapSpec[]; readonly more?: readonly ProgramSpec[]; readonly instructionBudget?: number; readonly verify?: boolean } = {},
 ): Lab {
-  const lab = new Lab({ engine, instructionBudget: options.instructionBudget ?? 1 << 20 });
+  const lab = new Lab({ engine, verify: options.verify ?? false, instructionBudget: options.instructionBudget ?? 1 << 20 });
   for (const device of options.devices ?? [{ name: 'eth0' }]) lab.addDevice(device);
   const specs = [...programs.map(({ hook, source, section }, index) => programSpec(`program_${index}`, hook, source, section)), ...(options.more ?? [])];
   const collection = lab.load(

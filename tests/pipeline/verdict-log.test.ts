@@ -48,7 +48,8 @@ const lab = (): Lab => smallLab('wasm', [{ hook: 'xdp', source: SOURCE }], { dev
 
 test('a line says what each program answered, what became of the packet, why, and where it left', () => {
   const log = logOf(lab(), [2, 1, 4, 77, 255], [5n, 1_999_999_999n, 2_000_000_000n, 2_000_000_001n, 0xffff_ffff_ffff_ffffn]);
-  const program = '"hook":"xdp","program":"program_0"';
+  // The last one reads what is not there, and nobody has verified it.
+  const program = '"hook":"xdp","program":"program_0","verified":false';
   expect(log.split('\n')).toEqual([
     `{"packet":1,"time":"0.000000005","device":"eth0","length":64,"verdicts":[{${program},"verdict":"XDP_PASS","length":64}],"fate":"stack"}`,
     `{"packet":2,"time":"1.999999999","device":"eth0","length":64,"verdicts":[{${program},"verdict":"XDP_DROP","length":64}],"fate":"dropped","reason":"XDP"}`,
@@ -70,7 +71,7 @@ test('packets beyond the 2^32nd have their numbers and verdicts', () => {
 
 test('programs in slots of maps that first run while the log is written stand in it with their way to run', () => {
   const inSlot = { ...programSpec('in "slot"', 'xdp', 'r0 = 2\nexit', 'xdp/devmap'), attach: 'xdp_devmap' } as const;
-  const redirecting = smallLab('wasm', [{ hook: 'xdp', source: 'r1 = map[ports]\nr2 = 0\nr3 = 0\ncall bpf_redirect_map\nexit' }], { devices: TWO_DEVICES, maps: [mapSpec({ name: 'ports', type: 14 })], more: [inSlot] });
+  const redirecting = smallLab('wasm', [{ hook: 'xdp', source: 'r1 = map[ports]\nr2 = 0\nr3 = 0\ncall bpf_redirect_map\nexit' }], { devices: TWO_DEVICES, maps: [mapSpec({ name: 'ports', type: 14 })], more: [inSlot], verify: true });
   const verdicts = `{"hook":"xdp","program":"program_0","verdict":"XDP_REDIRECT","length":64}`;
   const rest = '"fate":"redirected","out":"out \\"1\\""}';
   expect(logOf(redirecting, [0], [0n])).toBe('{"packet":1,"time":"0.000000000","device":"eth0","length":64,"verdicts":[{"hook":"xdp","program":"program_0","verdict":"XDP_ABORTED","length":64}],"fate":"dropped","reason":"XDP_ABORTED"}\n');

@@ -3,11 +3,12 @@ import { assemble } from '../../dataplane/bpf/assemble.ts';
 import type { ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import { Machine } from '../../dataplane/machine/machine.ts';
 import { Collection } from '../../dataplane/program/collection.ts';
+import { unverified } from '../../dataplane/program/program.ts';
 
 function collectionOf(program: Pick<ProgramSpec, 'section' | 'type'>): Collection {
   const spec: ProgramSpec = { name: 'count', frags: false, instructions: assemble('r0 = 0\nexit').instructions, functions: [], lines: [], license: 'GPL', ...program };
   const programs = new Map([[spec.name, spec]]);
-  return new Collection(new Machine(), { programs, maps: new Map(), btf: undefined, license: 'GPL' }, { name: 'trace.bpf.o', pinned: new Map(), load: () => {} });
+  return new Collection(new Machine(), { programs, maps: new Map(), btf: undefined, license: 'GPL' }, { name: 'trace.bpf.o', pinned: new Map(), admit: unverified, load: () => {} });
 }
 
 test.each([

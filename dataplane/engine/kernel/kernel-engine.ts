@@ -62,6 +62,7 @@ const XDP_CONTEXT = new Uint8Array(24);
 
 export class KernelEngine implements Engine {
   readonly name = 'kernel';
+  readonly verifies = true;
   readonly #machine: Machine;
   readonly #linux: Linux;
   readonly #oracle: KernelOracle;

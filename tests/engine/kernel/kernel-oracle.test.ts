@@ -16,6 +16,7 @@ import { loadBtf } from '../../../dataplane/engine/kernel/load-btf.ts';
 import { TestBench } from '../../../dataplane/engine/test-run.ts';
 import { Lab } from '../../../dataplane/pipeline/lab.ts';
 import { MAP_TYPES } from '../../../dataplane/maps/index.ts';
+import { unverified } from '../../../dataplane/program/program.ts';
 import { benchPacket, programSpec } from './kernel-bench.ts';
 import { kernelTitle, whyNoKernel } from './kernel-here.ts';
 
@@ -173,7 +174,7 @@ describe.skipIf(whyNoKernel !== undefined)(kernelTitle('the kernel'), () => {
       const lab = new Lab({ cpus: openLinux().possibleCpus });
       const random = programSpec('call bpf_get_prandom_u32\nr6 = r0\ncall bpf_get_prandom_u32\nr0 ^= r6\nr6 = r0\ncall bpf_ktime_get_ns\nr0 ^= r6\nr6 = r0\ncall bpf_jiffies64\nr0 += r6\nr6 = r0\ncall bpf_ktime_get_coarse_ns\nr0 += r6\nexit');
       const program = { id: lab.machine.allocateProgramId(), spec: random, type: 'xdp' as const, maps: new Map() };
-      lab.engine.load(program);
+      lab.engine.load(unverified(program));
       lab.machine.nowNs = 1_700_000_000_123_456_789n;
       lab.machine.seed(5);
       const oracle = oracleOf(lab);

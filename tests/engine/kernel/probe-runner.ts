@@ -7,7 +7,7 @@ import { createWasmEngine } from '../../../dataplane/engine/wasm-engine.ts';
 import { TestBench, type TestRunInput, type TestRunOutput } from '../../../dataplane/engine/test-run.ts';
 import { Machine } from '../../../dataplane/machine/machine.ts';
 import { createMap, type BpfMap } from '../../../dataplane/maps/bpf-map.ts';
-import type { Program } from '../../../dataplane/program/program.ts';
+import { unverified, type Program } from '../../../dataplane/program/program.ts';
 import { programSpec } from './kernel-bench.ts';
 import { contentsOf, PROBE_MAPS } from './probe-maps.ts';
 import { ANSWERS, mapsNamed, probeText, readAnswers, type ProbeCall } from './probe-program.ts';
@@ -52,7 +52,7 @@ export class ProbeMachine {
       maps.set(spec.name, map);
     }
     const program: Program = { id: this.machine.allocateProgramId(), spec: programSpec(probeText(type, calls), type, 'probe'), type, maps };
-    this.#engine.load(program);
+    this.#engine.load(unverified(program));
     return { type, calls, program };
   }
 

@@ -1,0 +1,99 @@
+/**
+ * Programs that were accepted before, by a digest of everything the verifier looks at, itself included: a program is
+ * verified again when it, its maps, its types or the verifier changed.
+ */
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { MapSpec, ProgramSpec } from '../bpf/spec.ts';
+import type { VerifyOptions } from './verify.ts';
+
+export interface Proofs {
+  /** By slot, 1 where some path went; undefined for what is not known to be accepted. */
+  get(key: string): Uint8Array | undefined;
+  add(key: string, reached: Uint8Array): void;
+}
+
+const MOST_IN_MEMORY = 256;
+const ROOMS = ['.', '../helpers', '../hooks'].map((room) => fileURLToPath(new URL(room, import.meta.url)));
+
+/** Kept as long as the process lives; the ones that came first go first. */
+export class ProofMemory implements Proofs {
+  readonly #known = new Map<string, Uint8Array>();
+
+  get(key: string): Uint8Array | undefined {
+    return this.#known.get(key);
+  }
+
+  add(key: string, reached: Uint8Array): void {
+    this.#known.set(key, reached);
+    if (this.#known.size > MOST_IN_MEMORY) this.#known.delete(this.#known.keys().next().value!);
+  }
+}
+
+/** A file for each, in a folder that is made when first needed. Without a right to write, everything is verified each time. */
+export class ProofFolder implements Proofs {
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  get(key: string): Uint8Array | undefined {
+    try {
+      return readFileSync(join(this.#path, key));
+    } catch {
+      return undefined;
+    }
+  }
+
+  add(key: string, reached: Uint8Array): void {
+    const file = join(this.#path, key);
+    const unfinished = `${file}.${process.pid}`;
+    try {
+      mkdirSync(this.#path, { recursive: true });
+      writeFileSync(unfinished, reached);
+      renameSync(unfinished, file);
+    } catch {
+      // It is a cache: who may not write there waits a little longer next time.
+    }
+  }
+}
+
+export function proofKey(spec: ProgramSpec, { maps, btf, type, cpus, unprivileged }: VerifyOptions): string {
+  const { instructions, functions, license, attach, frags, unresolved } = spec;
+  const used = new Set(instructions.flatMap((one) => (one.kind === 'load_imm64' && (one.value.kind === 'map' || one.value.kind === 'map_value') ? [one.value.map] : [])));
+  const facts = { instructions, functions, license, attach, frags, unresolved, type: spec.type ?? type, cpus, unprivileged, maps: [...used].map((name) => [name, maps.get(name)]) };
+  const digest = createHash('sha256').update(verifierDigest()).update(JSON.stringify(facts, plain));
+  if (btf !== undefined) digest.update(btf.bytes);
+  return digest.digest('hex');
+}
+
+/** Of a map's contents only those count that never change. */
+function plain(key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return `${value}n`;
+  if (value instanceof Uint8Array) return createHash('sha256').update(value).digest('hex');
+  if (value instanceof Map) return [...value];
+  if (isMapSpec(value)) {
+    const { btf: _btf, contents, ...facts } = value;
+    return value.frozen ? { ...facts, frozenContents: contents } : facts;
+  }
+  return key === 'btf' ? undefined : value;
+}
+
+function isMapSpec(value: unknown): value is MapSpec {
+  return typeof value === 'object' && value !== null && 'maxEntries' in value && 'frozen' in value && !('frozenContents' in value);
+}
+
+let known: string | undefined;
+
+/** Of the code that decides: this room, and the tables of helpers and contexts. */
+function verifierDigest(): string {
+  if (known === undefined) {
+    const digest = createHash('sha256');
+    for (const room of ROOMS) for (const file of readdirSync(room).filter((name) => /\.[jt]s$/.test(name)).sort()) digest.update(file).update(readFileSync(join(room, file)));
+    known = digest.digest('hex');
+  }
+  return known;
+}
