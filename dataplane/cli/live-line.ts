@@ -16,8 +16,9 @@ export class LiveLine {
   #shown = false;
 
   /** Whoever starts this in a script waits for the line before it sends anything. */
-  begin({ interface: { name }, backend }: PacketSource): void {
-    print(`listening on ${safe(name)} (${backend}), Ctrl-C ends it`, process.stderr);
+  begin(sources: readonly PacketSource[], mode: 'observe' | 'inline'): void {
+    const names = sources.map(({ interface: { name } }) => safe(name));
+    print(`${mode === 'inline' ? `inline between ${names.join(' and ')}` : `listening on ${names[0]}`} (${sources[0]!.backend}), Ctrl-C ends it`, process.stderr);
   }
 
   update({ packets, bytes: size, elapsedNs, accounting: { ringDrops } }: LiveSnapshot): void {

@@ -2,13 +2,19 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { BackendName, CaptureBackend, LiveInterface, PacketSource } from '../devices/device.ts';
 import { BACKENDS } from '../devices/index.ts';
+import { expectInlineFit } from '../devices/inline-check.ts';
 import { liveInterface, liveInterfaces } from '../devices/interfaces.ts';
 import { whyNoFilters } from '../devices/packet-filter.ts';
+import { PacketSender } from '../devices/packet-sender.ts';
+import type { HookName } from '../hooks/hook.ts';
+import type { NetworkDevice } from '../machine/network.ts';
 import { formatMac } from '../address.ts';
 import { XdplabError } from '../errors.ts';
 import { checkHighlights, highlightTables } from '../insight/highlights.ts';
-import { deviceOf, live, type LiveOptions, type LiveResult, type LiveSnapshot } from '../pipeline/live.ts';
-import type { Lab } from '../pipeline/lab.ts';
+import { Inline, type InlineCounts, type Port } from '../pipeline/inline.ts';
+import { devicesFor, live, type LiveOptions, type LiveResult, type LiveSnapshot } from '../pipeline/live.ts';
+import type { DeviceOptions, Lab } from '../pipeline/lab.ts';
+import { inTurn } from '../pipeline/pipeline.ts';
 import { openLab, type OpenedLab } from '../pipeline/open-lab.ts';
 import { jsonText } from '../pipeline/json-text.ts';
 import { addLabOptions, labSources, wholeNumber, type LabFlags } from './lab-options.ts';
@@ -26,6 +32,8 @@ interface LiveFlags extends LabFlags, OutputFlags {
   readonly count?: number;
   readonly duration?: number;
   readonly every?: number;
+  readonly to?: string;
+  readonly redirect: readonly { readonly device: string; readonly to: string }[];
 }
 
 const INTERRUPTED_STATUS = 130;
@@ -38,7 +46,7 @@ const LONGEST_SECONDS = 2_000_000;
 export function addLive(program: Command): void {
   const command = program
     .command('live')
-    .description('run packets of a network interface through XDP and TC programs as they come in; nothing is changed on the wire')
+    .description('run packets of a network interface through XDP and TC programs as they come in; nothing is changed on the wire unless --to says so')
     .argument('[interface]')
     .argument('[filter...]', 'a tcpdump filter expression: only packets that it matches');
   addLabOptions(command)
@@ -46,6 +54,8 @@ export function addLive(program: Command): void {
     .addOption(new Option('--backend <name>', 'how to get packets (the first that is there)').choices(BACKENDS.map(({ name }) => name)))
     .option('--snaplen <bytes>', 'keep only so much of each packet', wholeNumber(14, LONGEST_SNAP))
     .option('--buffer <MiB>', 'room for packets that wait', wholeNumber(1, MOST_BUFFER_MIB), 64)
+    .option('--to <interface>', 'inline: send what passes out of this interface, and what comes in there out of the first')
+    .option('--redirect <device=interface>', 'inline: packets that are redirected to this device of the lab leave by that interface; repeatable', collectRedirect, [])
     .option('--promiscuous', 'packets for other hosts too')
     .option('--count <n>', 'stop after this many packets', wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .option('--duration <seconds>', 'stop after this long', secondsAbove0)
@@ -57,51 +67,88 @@ async function runLive(name: string | undefined, filter: readonly string[], flag
   if (flags.list) return list(flags);
   if (name === undefined) throw new XdplabError('ERR_USAGE', 'live: which interface? Give its name; xdplab live --list shows them');
   checkTargets(undefined, flags);
-  const backend = await chooseBackend(flags.backend);
-  const device = usable(liveInterface(name));
-  const opened = await openLab({ ...labSources(flags), devices: [{ name, ifindex: device.ifindex, mac: device.mac, mtuBytes: device.mtuBytes }] });
-  checkHighlights(opened.lab, opened.highlights);
-  const outputs = new ReplayOutputs(opened.lab, flags, opened.events);
+  checkInline(name, filter, flags);
+  const backend = await chooseBackend(flags.to === undefined ? flags.backend : 'af_packet');
+  const interfaces = [name, ...(flags.to === undefined ? [] : [flags.to])].map((each) => usable(liveInterface(each)));
+  if (flags.to !== undefined) expectInlineFit(interfaces);
+  // Inline, what has the interface's own address as its source comes from the wire all the same.
+  const asDevice = ({ name: device, ifindex, mac, mtuBytes }: LiveInterface): DeviceOptions => ({ name: device, ifindex, mtuBytes, ...(flags.to === undefined ? { mac } : {}) });
+  const opened = await openLab({ ...labSources(flags), devices: interfaces.map(asDevice) });
+  const { lab } = opened;
+  const devices = devicesFor(lab, interfaces.map((each) => each.name)).map((device, index) => device ?? lab.addDevice(asDevice(interfaces[index]!)));
+  checkHighlights(lab, opened.highlights);
+  const outputs = new ReplayOutputs(lab, flags, opened.events);
+  const closing: { close(): void }[] = [];
   try {
-    // Compiling is done before the first packet comes in.
-    const { pipeline } = opened.lab;
-    const at = deviceOf(opened.lab, name, 0)!;
-    const source = await backend.open(device, {
-      memory: opened.lab.machine.memory,
-      bufferBytes: flags.buffer * MIB,
-      outgoing: pipeline.attachments.some((each) => each.hook === 'tc-egress' && each.device === at),
-      promiscuous: flags.promiscuous === true,
-      ...(flags.snaplen === undefined ? {} : { snapLength: flags.snaplen }),
-      ...(filter.length === 0 ? {} : { filter: filter.join(' ') }),
-    });
-    let result: LiveResult;
-    try {
-      result = await run(opened.lab, source, flags, outputs);
-    } finally {
-      source.close();
+    const inline = flags.to === undefined ? undefined : openInline(lab, interfaces, devices, flags, closing);
+    const sources: PacketSource[] = [];
+    for (const [index, each] of interfaces.entries()) {
+      const source = await backend.open(each, {
+        memory: lab.machine.memory,
+        index,
+        bufferBytes: flags.buffer * MIB,
+        outgoing: inline === undefined && hasPrograms(lab, 'tc-egress', devices[index]!),
+        promiscuous: flags.promiscuous === true || inline !== undefined,
+        forwarding: inline !== undefined,
+        ...(flags.snaplen === undefined ? {} : { snapLength: flags.snaplen }),
+        ...(filter.length === 0 ? {} : { filter: filter.join(' ') }),
+      });
+      closing.push(source);
+      sources.push(source);
     }
+    const result = await run(lab, sources, flags, outputs, inline);
     outputs.flush();
     outputs.writeMaps();
-    summarize(source, flags, opened, outputs, result);
+    summarize(sources, flags, opened, outputs, result, inline?.counts);
     if (result.failure !== undefined) throw result.failure;
     // Where no end was set, Ctrl-C is the end that was meant.
     if (result.interrupted && (flags.count !== undefined || flags.duration !== undefined)) process.exitCode = INTERRUPTED_STATUS;
   } finally {
+    for (const each of closing) each.close();
     outputs.close();
-    opened.lab.close();
+    lab.close();
   }
 }
 
-async function run(lab: Lab, source: PacketSource, flags: LiveFlags, outputs: ReplayOutputs): Promise<LiveResult> {
+function checkInline(name: string, filter: readonly string[], { to, snaplen, backend, redirect }: LiveFlags): void {
+  if (to === undefined) {
+    if (redirect.length > 0) throw new XdplabError('ERR_USAGE', '--redirect: packets are sent only inline; give the other side with --to <interface>');
+    return;
+  }
+  if (to === name) throw new XdplabError('ERR_USAGE', `--to ${to}: is the same interface; give the one on the other side`);
+  if (filter.length > 0) throw new XdplabError('ERR_USAGE', `--to ${to}: inline, what a filter does not match would be lost; leave the filter out`);
+  if (snaplen !== undefined) throw new XdplabError('ERR_USAGE', `--to ${to}: inline, packets that --snaplen cuts would be damaged; leave it out`);
+  if (backend !== undefined && backend !== 'af_packet') throw new XdplabError('ERR_USAGE', `--to ${to}: inline takes af_packet, not ${backend}; leave --backend out`);
+}
+
+/** Opens what sends. */
+function openInline(lab: Lab, interfaces: readonly LiveInterface[], devices: readonly NetworkDevice[], flags: LiveFlags, closing: { close(): void }[]): Inline {
+  if (devices.some((device) => hasPrograms(lab, 'tc-egress', device))) throw new XdplabError('ERR_USAGE', `--to ${flags.to}: TC egress is where the host sends, and inline it sends nothing; attach the program to TC ingress`);
+  const port = (device: NetworkDevice, to: LiveInterface): Port => {
+    const sender = new PacketSender(to, lab.machine.memory);
+    closing.push(sender);
+    return { ifindex: device.ifindex, sender };
+  };
+  const [left, right] = interfaces.map((each, index) => port(devices[index]!, each));
+  const others = flags.redirect.map(({ device, to }) => port(lab.device(device), usable(liveInterface(to))));
+  return new Inline(lab, left!, right!, others);
+}
+
+function hasPrograms(lab: Lab, hook: HookName, device: NetworkDevice): boolean {
+  return lab.pipeline.attachments.some((each) => each.hook === hook && each.device === device);
+}
+
+async function run(lab: Lab, sources: readonly PacketSource[], flags: LiveFlags, outputs: ReplayOutputs, inline: Inline | undefined): Promise<LiveResult> {
   const line = new LiveLine();
   const abort = new AbortController();
   const interrupt = (): void => abort.abort();
   process.once('SIGINT', interrupt);
   process.once('SIGTERM', interrupt);
+  const observers = [inline, outputs.observer].filter((each) => each !== undefined);
   const options: LiveOptions = {
     ...(flags.count === undefined ? {} : { count: flags.count }),
     ...(flags.duration === undefined ? {} : { durationMs: flags.duration * 1000 }),
-    ...(outputs.observer === undefined ? {} : { observer: outputs.observer }),
+    ...(observers.length === 0 ? {} : { observer: inTurn(observers) }),
     onInterface: (index, device) => outputs.addInterface(index, device),
     snapshotMs: flags.every === undefined ? line.everyMs : flags.every * 1000,
     onSnapshot: (snapshot) => {
@@ -112,8 +159,8 @@ async function run(lab: Lab, source: PacketSource, flags: LiveFlags, outputs: Re
     signal: abort.signal,
   };
   try {
-    line.begin(source);
-    return await live(lab, [source], options);
+    line.begin(sources, inline === undefined ? 'observe' : 'inline');
+    return await live(lab, sources, options);
   } finally {
     process.off('SIGINT', interrupt);
     process.off('SIGTERM', interrupt);
@@ -126,24 +173,33 @@ function tellSnapshot({ packets, bytes: size, elapsedNs, accounting }: LiveSnaps
   else print(`${duration(elapsedNs)}: ${count(packets)} packets, ${bytes(size)}: ${accountingLine(accounting)}`, ownsStandardOutput(flags) ? process.stderr : process.stdout);
 }
 
-function summarize(source: PacketSource, flags: LiveFlags, { lab, highlights }: OpenedLab, outputs: ReplayOutputs, result: LiveResult): void {
+function summarize(sources: readonly PacketSource[], flags: LiveFlags, { lab, highlights }: OpenedLab, outputs: ReplayOutputs, result: LiveResult, inline: InlineCounts | undefined): void {
   const { remarks, verified } = lab;
   const engine = lab.engine.name;
-  const { backend, knowsLosses } = source;
-  const { name } = source.interface;
+  const { backend, knowsLosses, interface: { name } } = sources[0]!;
   const statistics = lab.statistics();
   const maps = highlightTables(lab, highlights);
   const events = outputs.events.counts;
   const { accounting, failure, ...facts } = result;
   if (flags.json) {
-    const summary = { interface: name, mode: 'observe', backend, engine, verified, ...(remarks.length === 0 ? {} : { remarks }), live: { ...facts, knowsLosses, ...(failure === undefined ? {} : { failure: failure.message }) }, accounting, statistics, maps, events };
+    const run = { ...facts, knowsLosses, ...(failure === undefined ? {} : { failure: failure.message }) };
+    const mode = inline === undefined ? { mode: 'observe' } : { mode: 'inline', to: flags.to, ...inline };
+    const summary = { interface: name, ...mode, backend, engine, verified, ...(remarks.length === 0 ? {} : { remarks }), live: run, accounting, statistics, maps, events };
     if (flags.every === undefined) printJson(summary);
     else print(jsonText(summary));
     return;
   }
-  const head = `${paint('bold', safe(name))}  observed by ${backend}, ${count(result.packets)} packets, ${bytes(result.bytes)}, engine ${engine}`;
-  const foot = [...accountingLines(accounting, knowsLosses), '', `${count(result.packets)} packets in ${duration(result.elapsedNs)}`, ...remarkLines(statistics, remarks)];
-  print(drawPicture({ head, foot, statistics, highlights: maps, events }), ownsStandardOutput(flags) ? process.stderr : process.stdout);
+  const head = `${paint('bold', safe(name))}  ${inline === undefined ? 'observed' : `inline to ${safe(flags.to!)}`} by ${backend}, ${count(result.packets)} packets, ${bytes(result.bytes)}, engine ${engine}`;
+  const foot = [...accountingLines(accounting, knowsLosses), ...(inline === undefined ? [] : inlineLines(inline)), '', `${count(result.packets)} packets in ${duration(result.elapsedNs)}`, ...remarkLines(statistics, remarks)];
+  const fates = statistics.fates.map((each) => (inline !== undefined && each.fate === 'stack' ? { ...each, text: 'left on the other side' } : each));
+  print(drawPicture({ head, foot, statistics: { ...statistics, fates }, highlights: maps, events }), ownsStandardOutput(flags) ? process.stderr : process.stdout);
+}
+
+function inlineLines({ sent, nowhere }: InlineCounts): string[] {
+  return [
+    ...sent.map(({ interface: name, packets, bytes: size, tooLong, refused }) => `  sent by ${safe(name)} ${count(packets)}, ${bytes(size)}${refused === 0 ? '' : `; not sent, its queue was full: ${count(refused)}`}${tooLong === 0 ? '' : `; longer than its MTU: ${count(tooLong)} (at their sender: ethtool -K <interface> tso off gso off)`}`),
+    ...(nowhere === 0 ? [] : [`  redirected to devices that stand for no interface: ${count(nowhere)} (--redirect <device=interface>)`]),
+  ];
 }
 
 /** The one that was asked for, else the first that can be used. Throws ERR_PRIVILEGE where there is none. */
@@ -183,4 +239,10 @@ function secondsAbove0(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !(value > 0) || value > LONGEST_SECONDS) throw new InvalidArgumentError(`Expected seconds above 0, at most ${LONGEST_SECONDS}.`);
   return value;
+}
+
+function collectRedirect(text: string, before: LiveFlags['redirect']): LiveFlags['redirect'] {
+  const [device, to, ...rest] = text.split('=');
+  if (!device || !to || rest.length > 0) throw new InvalidArgumentError('Expected <device>=<interface>.');
+  return [...before, { device, to }];
 }

@@ -16,7 +16,7 @@ import { CaptureOutput } from '../pipeline/capture-output.ts';
 import { EventLog } from '../pipeline/event-log.ts';
 import { jsonText } from '../pipeline/json-text.ts';
 import type { Lab } from '../pipeline/lab.ts';
-import type { BatchObserver } from '../pipeline/pipeline.ts';
+import { inTurn, type BatchObserver } from '../pipeline/pipeline.ts';
 import { VerdictLog } from '../pipeline/verdict-log.ts';
 import type { MapDump } from '../program/typed-map.ts';
 
@@ -103,8 +103,7 @@ export class ReplayOutputs {
     const observers: BatchObserver[] = [];
     if (flags.out !== undefined) observers.push((this.#capture = new CaptureOutput(lab.pipeline, flags.out, (index) => this.#devices[index]?.ifindex ?? 0)));
     if (flags.verdicts !== undefined) observers.push(new VerdictLog(lab.pipeline, (index) => this.#devices[index]?.name ?? '', this.#lines(flags.verdicts)));
-    const [first, ...others] = observers;
-    this.observer = first === undefined || others.length === 0 ? first : { finished: (...args) => observers.forEach((each) => each.finished(...args)) };
+    this.observer = observers.length === 0 ? undefined : inTurn(observers);
   }
 
   /** An interface of the input, before its first packet. One that is no device has to be described. */

@@ -15,6 +15,9 @@ const SOL_SOCKET = 1;
 const SOL_PACKET = 263;
 const SO_ERROR = 4;
 const SO_ATTACH_FILTER = 26;
+const SIOCETHTOOL = 0x8946;
+/** Of struct ifreq: the interface's name, and the address of a struct ethtool_value. */
+const IFREQ = { nameBytes: 16, data: 16, value: 64 } as const;
 const PACKET_ADD_MEMBERSHIP = 1;
 const PACKET_MR_PROMISC = 1;
 const ADDRESS_BYTES = 20;
@@ -35,6 +38,7 @@ class PacketCalls {
   readonly setsockopt: NativeFunction;
   readonly getsockopt: NativeFunction;
   readonly sendmmsg: NativeFunction;
+  readonly ioctl: NativeFunction;
   readonly close: NativeFunction;
   readonly scratch: PinnedMemory;
 
@@ -46,6 +50,7 @@ class PacketCalls {
     this.setsockopt = libc.func('setsockopt', 'int', ['int', 'int', 'int', 'uintptr_t', 'uint']);
     this.getsockopt = libc.func('getsockopt', 'int', ['int', 'int', 'int', 'uintptr_t', 'uintptr_t']);
     this.sendmmsg = libc.func('sendmmsg', 'int', ['int', 'uintptr_t', 'uint', 'int']);
+    this.ioctl = libc.func('ioctl', 'int', ['int', 'ulong', 'uintptr_t']);
     this.close = libc.func('close', 'int', ['int']);
     this.scratch = native.allocate(LONGEST_FILTER_BYTES);
   }
@@ -129,6 +134,16 @@ export class PacketSocket {
     view.setUint16(2, receive ? ETH_P_ALL : 0);
     view.setInt32(4, ifindex, true);
     if (Number(this.#calls.bind(this.fd, address, ADDRESS_BYTES)) < 0) this.#fail(name);
+  }
+
+  /** What `ethtool` reads with a command that answers one number; 0 where the driver does not know it. */
+  ethtool(name: string, command: number): number {
+    const { bytes, view, address } = this.#calls.scratch;
+    bytes.fill(0, 0, IFREQ.value + 8);
+    bytes.set(new TextEncoder().encode(name).subarray(0, IFREQ.nameBytes - 1));
+    view.setBigUint64(IFREQ.data, BigInt(address + IFREQ.value), true);
+    view.setUint32(IFREQ.value, command, true);
+    return Number(this.#calls.ioctl(this.fd, SIOCETHTOOL, address)) < 0 ? 0 : view.getUint32(IFREQ.value + 4, true);
   }
 
   /** The errno of what went wrong since it was last asked, 0 if nothing did: ENETDOWN when the interface went down or away. */

@@ -8,7 +8,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PacketSource } from '../devices/device.ts';
-import type { XdplabError } from '../errors.ts';
+import { XdplabError } from '../errors.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import { DESCRIPTOR, PacketBatch } from '../packet/packet-batch.ts';
 import { readAccounting, type Accounting } from './accounting.ts';
@@ -21,10 +21,8 @@ export interface LiveOptions {
   /** Time after which nothing more is taken in. */
   readonly durationMs?: number;
   readonly observer?: BatchObserver;
-  /** Called before any packet runs, for every source; the device is the lab's one of the interface's name, else its next. */
+  /** Called before any packet runs, for every source; the devices are those of `devicesFor`. */
   readonly onInterface?: (index: number, device: NetworkDevice, source: PacketSource) => void;
-  /** Called when the packets of a batch have run, and when there was nothing to run: whoever gathers packets sends them on. */
-  readonly onPause?: () => void;
   /** How often `onSnapshot` is called. */
   readonly snapshotMs?: number;
   readonly onSnapshot?: (snapshot: LiveSnapshot) => void;
@@ -62,9 +60,10 @@ export async function live(lab: Lab, sources: readonly PacketSource[], options: 
   return { ...run.snapshot(), interrupted: options.signal?.aborted === true, ...(run.failure === undefined ? {} : { failure: run.failure }) };
 }
 
-/** Which device packets of an interface arrive at: the one of its name, else the one at its place among the lab's. */
-export function deviceOf(lab: Lab, name: string, place: number): NetworkDevice | undefined {
-  return lab.devices.find((device) => device.name === name) ?? lab.devices[place];
+/** Which devices of the lab stand for interfaces: those of their names, for others the next that stands for none. */
+export function devicesFor(lab: Lab, interfaces: readonly string[]): (NetworkDevice | undefined)[] {
+  const free = lab.devices.filter((device) => !interfaces.includes(device.name));
+  return interfaces.map((name) => lab.devices.find((device) => device.name === name) ?? free.shift());
 }
 
 class LiveRun {
@@ -87,8 +86,10 @@ class LiveRun {
     this.#options = options;
     this.#batch = new PacketBatch(lab.machine.memory, BATCH_PACKETS);
     this.#waitMs = Math.min(...sources.map(({ waitMs }) => waitMs));
+    const devices = devicesFor(lab, sources.map((source) => source.interface.name));
     sources.forEach((source, index) => {
-      const device = deviceOf(lab, source.interface.name, index) ?? lab.devices[0]!;
+      const device = devices[index];
+      if (device === undefined) throw new XdplabError('ERR_LAB', `interface '${source.interface.name}': the lab has no device left for it; add one of its name`);
       lab.pipeline.setInterface(index, device);
       options.onInterface?.(index, device, source);
     });
@@ -138,7 +139,7 @@ class LiveRun {
 
   /** A batch of each source, where there is one; how many packets ran. */
   #runWaiting(): number {
-    const { count = Infinity, observer, onPause } = this.#options;
+    const { count = Infinity, observer } = this.#options;
     const batch = this.#batch;
     let ran = 0;
     for (const source of this.#sources) {
@@ -149,7 +150,6 @@ class LiveRun {
       this.#lab.pipeline.run(batch, observer);
       ran += got;
     }
-    onPause?.();
     return ran;
   }
 

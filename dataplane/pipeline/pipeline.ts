@@ -39,6 +39,12 @@ export interface BatchObserver {
   finished(batch: PacketBatch, first: number, count: number, records: DataView, recordCount: number): void;
 }
 
+/** Several that look, one after the other. */
+export function inTurn(observers: readonly BatchObserver[]): BatchObserver {
+  const [first, ...others] = observers;
+  return first !== undefined && others.length === 0 ? first : { finished: (...args) => observers.forEach((each) => each.finished(...args)) };
+}
+
 const ARENA_BYTES = 4 << 20;
 /** Room for the records of as many packets as run between two looks at them, and of a few that meet every program. */
 const RECORDS_BYTES = 1 << 17;
@@ -60,6 +66,8 @@ const FAULT_REASON: Readonly<Record<number, DropReason>> = {
 export class Pipeline {
   readonly machine: Machine;
   readonly devices: readonly NetworkDevice[];
+  /** Called with every copy of a packet that leaves by a device beside the packet: broadcasts and clones. The bytes are borrowed; replaced by whoever sends. */
+  onCopy: (ifindex: number, bytes: Uint8Array) => void = () => {};
   readonly #attachments: Attachment[] = [];
   readonly #chains: (readonly Attachment[])[] = [];
   /** Of each hook of each device what runs now, empty ones left out. */
@@ -89,10 +97,11 @@ export class Pipeline {
     this.#longestChain = Math.max(ROOM_IN_CHAIN, longestChain(chainsOf(devices, attachments)));
     const recordBytesPerPacket = RECORD.size * (MAX_CHAINS * this.#longestChain + MAX_IN_SLOTS);
     this.#records = memory.region(Math.max(RECORDS_BYTES, recordBytesPerPacket * MOST_RECORDS_PACKETS), 64, 'verdict records');
+    const xdpContext = memory.allocate(XDP_MD.size, 64, 'XDP context');
     const code = emitPacketLoop({
       cpuBlock: machine.cpuBlock,
       cells: this.#cells,
-      xdpContext: memory.allocate(XDP_MD.size, 64, 'XDP context'),
+      xdpContext,
       skbContext: memory.allocate(SK_BUFF.size, 64, 'skb'),
       arena: this.#arena,
       arenaEnd: this.#arena + ARENA_BYTES,
@@ -113,7 +122,8 @@ export class Pipeline {
       loop: {
         broadcast: (map: number, exclude: number, lengthBytes: number): number => {
           const targets = broadcastTargets(machine, map, exclude, lengthBytes);
-          for (const ifindex of targets) this.#countSent(ifindex, lengthBytes);
+          const data = memory.view.getUint32(xdpContext + XDP_MD.data, true);
+          for (const ifindex of targets) this.#sendCopy(ifindex, memory.bytes(data, lengthBytes));
           return targets.length;
         },
         timers: () => void timersOf(machine).run(memory.view.getBigUint64(machine.cell(CPU_BLOCK.descriptor) + DESCRIPTOR.timestampNs, true), rethrowBugs),
@@ -123,7 +133,10 @@ export class Pipeline {
       } satisfies LoopImports,
     });
     this.#loop = instance.exports as unknown as PacketLoop;
-    machine.network.onClone = ({ ifindex, bytes }) => this.#countSent(ifindex, bytes.length);
+    machine.network.onClone = ({ ifindex, toIngress, bytes }) => {
+      if (toIngress) this.#countSent(ifindex, bytes.length);
+      else this.#sendCopy(ifindex, bytes);
+    };
     this.#drain();
   }
 
@@ -333,6 +346,11 @@ export class Pipeline {
         view.setUint32(base + field + 4, begin + chain.length * ATTACHMENT.size, true);
       }
     });
+  }
+
+  #sendCopy(ifindex: number, bytes: Uint8Array): void {
+    this.#countSent(ifindex, bytes.length);
+    this.onCopy(ifindex, bytes);
   }
 
   /** Copies of a packet: broadcasts and clones. */

@@ -1,34 +1,19 @@
 /** `xdplab live` in observe mode, on interfaces of the test's own: what comes in is judged, counted and kept, and nothing is sent. */
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { whyNoFilters } from '../../dataplane/devices/packet-filter.ts';
-import { openCaptureWriter } from '../../dataplane/packet/capture-writer.ts';
 import { ethernet } from '../../dataplane/packet/ethernet.ts';
 import { ipv4 } from '../../dataplane/packet/ipv4.ts';
-import { NO_VERDICT } from '../../dataplane/packet/packet-batch.ts';
 import { udp } from '../../dataplane/packet/udp.ts';
 import { vlan } from '../../dataplane/packet/vlan.ts';
 import { object, replaySummary, Scratch, trace, xdplab } from '../cli/run-cli.ts';
 import { readCapture } from '../packet/crafted-capture.ts';
+import { captureOf, hex, udpTo } from './sample-packets.ts';
 import { holds, Namespace, namespaceTitle, whyNoNamespaces, type LiveSummary } from './veth-pair.ts';
 
 const NOBODY = 65_534;
 const FIREWALL = object('xdp_firewall.bpf.o');
 const scratch = new Scratch();
 afterAll(() => scratch.remove());
-
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
-const udpTo = (destinationPort: number, length = 18): Uint8Array =>
-  ethernet({ source: '02:00:00:00:00:0a', destination: '02:00:00:00:00:0b' }, ipv4({ source: '10.0.0.1', destination: '10.0.0.2' }, udp({ sourcePort: 4000, destinationPort }, new Uint8Array(length))));
-
-/** A capture file with these packets. */
-function captureOf(name: string, packets: readonly Uint8Array[]): string {
-  const path = scratch.at(name);
-  const writer = openCaptureWriter(path);
-  writer.addInterface({ name: 'eth0' });
-  for (const bytes of packets) writer.write(0, 0, 0, bytes.length, bytes, 0, bytes.length, NO_VERDICT, NO_VERDICT);
-  writer.close();
-  return path;
-}
 
 describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'), () => {
   let here: Namespace;
@@ -60,7 +45,7 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'
     const packets = [udpTo(1), tagged(7), udpTo(2, 1400), tagged(4094)];
     const out = scratch.at('left.pcapng');
     const before = BigInt(Date.now()) * 1_000_000n;
-    await observe(captureOf('tagged.pcap', packets), ['--out', out]);
+    await observe(captureOf(scratch, 'tagged.pcap', packets), ['--out', out]);
     const read = await readCapture(out);
     expect(read.packets.map(({ bytes, wire }) => [hex(bytes), wire])).toEqual(packets.map((bytes) => [hex(bytes), bytes.length]));
     const times = read.packets.map(({ timestampNs }) => timestampNs);
@@ -75,7 +60,7 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'
   });
 
   test('gives only so much of each packet as --snaplen says', async () => {
-    const { statistics, accounting } = await observe(captureOf('lengths.pcap', [udpTo(1, 100), udpTo(1, 22), udpTo(1, 23)]), ['--snaplen', '64']);
+    const { statistics, accounting } = await observe(captureOf(scratch, 'lengths.pcap', [udpTo(1, 100), udpTo(1, 22), udpTo(1, 23)]), ['--snaplen', '64']);
     expect({ truncated: statistics.truncated, received: accounting.received }).toEqual({ truncated: 2, received: 3 });
   });
 
@@ -111,7 +96,7 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'
   }, 60_000);
 
   test.skipIf(whyNoFilters() !== undefined)(`gives only what a filter matches (${whyNoFilters() ?? 'libpcap is there'})`, async () => {
-    const { accounting } = await observe(captureOf('ports.pcap', [udpTo(53), udpTo(54), udpTo(53), udpTo(80)]), ['udp', 'port', '53']);
+    const { accounting } = await observe(captureOf(scratch, 'ports.pcap', [udpTo(53), udpTo(54), udpTo(53), udpTo(80)]), ['udp', 'port', '53']);
     expect(accounting.received).toBe(2);
   });
 

@@ -122,7 +122,7 @@ export class LiveCommand {
 
   /** Until the command has said that it listens; throws what it said where it ended instead. */
   async listening(): Promise<void> {
-    while (!this.#stderr.includes('listening on')) {
+    while (!this.#stderr.includes('Ctrl-C ends it')) {
       if (this.#child.exitCode !== null) throw new Error(`it ended: ${this.#stderr}`);
       await this.#change();
     }
