@@ -276,10 +276,12 @@ export function atomic(walk: Walk, instruction: Extract<Instruction, { kind: 'at
   const modifies = op !== 'load_acquire' && op !== 'store_release';
   if (modifies && bytes < 4) refuse('EINVAL', 'invalid atomic operand size');
   if (op !== 'load_acquire') walk.read(src);
+  const fetched = !modifies ? undefined : op === 'cmpxchg' ? 0 : fetch ? src : undefined;
   const register = walk.read(address);
   if (op === 'cmpxchg' && walk.isSecret(walk.read(0))) refuse('EACCES', 'R0 leaks addr into mem');
   if (modifies && walk.isSecret(walk.read(src))) refuse('EACCES', `R${src} leaks addr into mem`);
-  if (!modifies || !NO_ATOMICS.has(register.type)) checkAlignment(register, offset, bytes, true);
+  // A register that is fetched into is a number before the memory that it points to is looked at.
+  if (!modifies || !NO_ATOMICS.has(register.type)) checkAlignment(fetched === address ? UNKNOWN_SCALAR : register, offset, bytes, true);
   if (NO_ATOMICS.has(register.type)) refuse('EACCES', `BPF_ATOMIC ${op === 'load_acquire' ? 'loads from' : 'stores into'} R${address} ${typeText(register)} is not allowed`);
   if (modifies && !isStackConstant(register)) {
     refuse('EACCES', `variable offset stack pointer cannot be passed into helper function; var_off=${tnumText(register.scalar)} off=${offset} size=${bytes}`);
@@ -296,8 +298,7 @@ export function atomic(walk: Walk, instruction: Extract<Instruction, { kind: 'at
   if (register.type === 'fp' && !fetch && walk.isSecret(old)) refuse('EACCES', `leaking pointer from stack off ${register.offset + offset}`);
   write(walk, dst, register, offset, bytes, undefined, {});
   walk.liveness.write(undefined);
-  if (op === 'cmpxchg') walk.set(0, old);
-  else if (fetch) walk.set(src, old);
+  if (fetched !== undefined) walk.set(fetched, old);
 }
 
 const NO_ATOMICS: ReadonlySet<RegisterState['type']> = new Set(['ctx', 'pkt', 'pkt_meta', 'flow_keys', 'sock', 'sock_common', 'tcp_sock']);

@@ -8,6 +8,7 @@
  * by nothing. What cannot be followed marks everything: correct, and less can be pruned.
  */
 import type { Instruction } from '../bpf/isa.ts';
+import { refuse } from './refusal.ts';
 import { forEachSlot, hasSlot, isEmpty, NO_SLOTS, withoutSlot, withSlot, type SlotSet } from './slot-set.ts';
 import { isFirst, isSpilledScalar, type Place, type State, type Step } from './state.ts';
 
@@ -218,21 +219,35 @@ export class Precision {
         trace.drop(0);
         return;
       }
-      return leaveFrame(trace, true);
+      leaveFunction(trace);
+      return;
     }
-    if (this.#program.callsBack(at) && following !== at + 1) return leaveFrame(trace, false);
+    if (this.#program.callsBack(at) && following !== at + 1) return leaveCallback(trace);
     trace.drop(0);
     if ((trace.registers[trace.frame]! & ARGUMENTS) !== 0) return UNTRACEABLE;
   }
 }
 
-/** Backwards out of a called function: its arguments are its caller's. A callback's are made up by the helper. */
-function leaveFrame(trace: Trace, argumentsAreCallers: boolean): void | typeof UNTRACEABLE {
+/**
+ * Backwards out of a called function: its arguments are its caller's. A packet load that ended the function is met
+ * without the way into it, so that what is traced is the caller's still; Linux takes that for a bug of its own.
+ */
+function leaveFunction(trace: Trace): void {
   const own = trace.registers[trace.frame]!;
-  if ((own & ~ARGUMENTS) !== 0 || !isEmpty(trace.slots[trace.frame]!) || trace.frame === 0) return UNTRACEABLE;
+  if ((own & ~ARGUMENTS) !== 0) refuse('EFAULT', `verifier bug: static subprog unexpected regs ${own.toString(16)}`);
+  const { low, high } = trace.slots[trace.frame]!;
+  if ((low | high) !== 0) refuse('EFAULT', `verifier bug: static subprog leftover stack slots ${((BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)).toString(16)}`);
+  if (trace.frame === 0) refuse('EFAULT', 'verifier bug: subprog exit from frame 0');
   trace.registers[trace.frame] = 0;
   trace.frame--;
-  if (argumentsAreCallers) trace.registers[trace.frame]! |= own;
+  trace.registers[trace.frame]! |= own;
+}
+
+/** A callback's arguments are made up by the helper. */
+function leaveCallback(trace: Trace): void | typeof UNTRACEABLE {
+  if ((trace.registers[trace.frame]! & ~ARGUMENTS) !== 0 || !isEmpty(trace.slots[trace.frame]!) || trace.frame === 0) return UNTRACEABLE;
+  trace.registers[trace.frame] = 0;
+  trace.frame--;
 }
 
 const hasStack = (step: Step | undefined): step is Step => step !== undefined && step.slot >= 0;
