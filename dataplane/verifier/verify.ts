@@ -23,6 +23,7 @@ import { checkResult } from './exit.ts';
 import { enterGlobal, parametersOf } from './global-function.ts';
 import { atomic, loadFrom, storeTo } from './memory.ts';
 import { LoopVisits } from './loop-visits.ts';
+import type { VerificationObserver } from './observer.ts';
 import { Precision } from './precision.ts';
 import { Refused, refuse, type RefusalErrno } from './refusal.ts';
 import { constantRegister, NOT_INITIALISED, pointer, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
@@ -44,6 +45,8 @@ export interface VerifyOptions {
   readonly cpus?: number;
   /** Without CAP_PERFMON: pointers stay secret. */
   readonly unprivileged?: boolean;
+  /** Is told of every state. */
+  readonly observer?: VerificationObserver;
 }
 
 export interface Refusal {
@@ -211,7 +214,11 @@ class Verifier {
     });
     this.#loops = new LoopVisits(this.#flow.scc, walk.precision);
     walk.liveness = new StackLiveness(walk, (slot) => this.#callsBack(slot));
-    walk.push = (at, errno) => this.#push(walk, walk.state.copy(), at, errno);
+    walk.push = (at, errno) => {
+      const later = this.#push(walk, walk.state.copy(), at, errno);
+      this.#options.observer?.forked(walk.state, later);
+      return later;
+    };
     walk.pushAsynchronous = (callback, context) => {
       walk.asynchronous.add(callback.index);
       const state = new State();
@@ -265,9 +272,11 @@ class Verifier {
   #followPath(walk: Walk): void {
     const { instructions } = this.#spec;
     const { points } = this.#flow;
+    const { observer } = this.#options;
     for (;;) {
       const { at, state } = walk;
       state.at = at;
+      observer?.visited(state);
       walk.begin();
       if (++this.#processed > MAX_PROCESSED) refuse('E2BIG', `BPF program is too large. Processed ${this.#processed} insn`);
       state.last = walk.previous;
@@ -445,6 +454,7 @@ class Verifier {
       }
       if (covered) {
         old.hits++;
+        this.#options.observer?.covered(state, old, loop ? 'range' : 'used', live);
         if ((point & POINT.jump) !== 0) walk.remember();
         walk.precision.propagate(old, state);
         if (loop) this.#loops.comeBack(old, state);
@@ -478,6 +488,7 @@ class Verifier {
     const copy = state.copy();
     copy.at = at;
     copy.last = walk.previous;
+    this.#options.observer?.kept(state, copy);
     kept.unshift(copy);
     this.#loops.enter(copy);
     state.parent = copy;
