@@ -20,6 +20,8 @@ export const EXIT_STATUS = {
   ERR_VALUE: 2,
   ERR_LAB: 2,
   ERR_MEMORY: 1,
+  /** A program did what the verifier had proven that it does not: a bug of ours. */
+  ERR_SOUNDNESS: 1,
   ERR_UNSUPPORTED: 1,
   /** The operating system does not let this process do it. */
   ERR_PRIVILEGE: 5,

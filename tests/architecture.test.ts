@@ -18,6 +18,7 @@ const FLOORS = [
   ['hooks'],
   ['program'],
   ['verifier', 'engine', 'devices'],
+  ['soundness'],
   ['pipeline'],
   ['insight'],
   ['server'],

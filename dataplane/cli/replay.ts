@@ -19,6 +19,7 @@ interface ReplayFlags extends LabFlags, OutputFlags {
   readonly loop: number;
   readonly speed: string;
   readonly reader: 'native' | 'pcap-parser';
+  readonly check?: true;
 }
 
 const INTERRUPTED_STATUS = 130;
@@ -32,6 +33,7 @@ export function addReplay(program: Command): void {
     .option('--limit <n>', 'stop after this many packets', wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .option('--loop <n>', 'replay the capture this many times', wholeNumber(1, Number.MAX_SAFE_INTEGER), 1)
     .option('--speed <pace>', 'top, original, <n>x or <n>pps', 'top')
+    .addOption(new Option('--check', 'run in the interpreter, and compare every instruction with what the verifier proved of it; slow, and ends at the first that differs').conflicts(['engine', 'verify']))
     .addOption(new Option('--reader <name>', 'what reads the capture').choices(['native', 'pcap-parser']).default('native'));
   addOutputOptions(command).action(runReplay);
 }
@@ -39,7 +41,7 @@ export function addReplay(program: Command): void {
 async function runReplay(capture: string, flags: ReplayFlags): Promise<void> {
   const pace = parsePace(flags.speed);
   checkTargets(capture, flags);
-  const { lab, highlights, events } = await openLab(labSources(flags));
+  const { lab, highlights, events } = await openLab(flags.check === undefined ? labSources(flags) : { ...labSources(flags), engine: 'interpreter', check: true });
   checkHighlights(lab, highlights);
   const outputs = new ReplayOutputs(lab, flags, events);
   let result: ReplayResult;

@@ -19,6 +19,7 @@ import type { Engine, EngineFactory } from './engine.ts';
 import { JavaScriptEntry } from './javascript-entry.ts';
 import { InterpreterState, ProgramFault } from './interpreter-state.ts';
 import { EXIT, compileStep, type Control, type Step } from './interpreter-steps.ts';
+import type { StepObserver } from './step-observer.ts';
 
 /** Of a PROG_ARRAY: a u32 program id, 0 where there is none. */
 const PROGRAM_SLOT_BYTES = 4;
@@ -37,10 +38,12 @@ export class Interpreter implements Engine {
   readonly #state: InterpreterState;
   readonly #programs = new Map<number, Loaded>();
   readonly #entry: JavaScriptEntry;
+  readonly #observer: StepObserver | undefined;
   #successor: Loaded | undefined;
 
-  constructor(machine: Machine) {
+  constructor(machine: Machine, observer?: StepObserver) {
     this.#machine = machine;
+    this.#observer = observer;
     this.#state = new InterpreterState(machine);
     this.#entry = new JavaScriptEntry(machine);
   }
@@ -53,10 +56,21 @@ export class Interpreter implements Engine {
       immediate: (value) => this.#immediate(loaded, value),
     };
     for (const [slot, instruction] of program.spec.instructions.entries()) {
-      steps.push(compileStep(instruction, slot, this.#state, control));
+      steps.push(this.#observed(slot, compileStep(instruction, slot, this.#state, control)));
     }
     this.#programs.set(program.id, loaded);
     this.#entry.set(program.id, (context) => this.#enter(loaded, context));
+  }
+
+  /** The step as it is where nobody watches. */
+  #observed(slot: number, step: Step): Step {
+    const { u64 } = this.#state;
+    const observer = this.#observer;
+    if (observer === undefined) return step;
+    return () => {
+      observer.stepping(slot, u64);
+      return step();
+    };
   }
 
   /** Runs a program from its start. A fault is left in the CPU block for the entry function to trap on. */
@@ -65,10 +79,15 @@ export class Interpreter implements Engine {
     try {
       this.#openFrame(this.#machine.stackTop);
       this.#state.setLow(1, context);
+      this.#observer?.entered(loaded.program, this.#state.u64);
       this.#runFunction(loaded, 0);
-      return this.#state.u64[0]!;
+      const result = this.#state.u64[0]!;
+      this.#observer?.exited(result);
+      return result;
     } catch (error) {
-      this.#machine.setCell(CPU_BLOCK.fault, faultOf(error));
+      const fault = faultOf(error);
+      this.#machine.setCell(CPU_BLOCK.fault, fault);
+      this.#observer?.faulted(fault);
       return 0n;
     }
   }
@@ -103,10 +122,12 @@ export class Interpreter implements Engine {
     const { goesOn } = this.#state;
     this.#openFrame(this.#state.low(10) - FRAME_BYTES);
     args(saved);
+    this.#observer?.called(loaded.program, slot, u64);
     this.#runFunction(loaded, slot);
     const result = u64[0]!;
     u64.set(saved);
     this.#state.goesOn = goesOn;
+    this.#observer?.returned(u64);
     return result;
   }
 
@@ -178,6 +199,7 @@ export class Interpreter implements Engine {
       this.#machine.setCell(CPU_BLOCK.programId, successor.program.id);
       this.#openFrame(state.low(10));
       state.setLow(1, context);
+      this.#observer?.replaced(successor.program, state.u64);
       this.#successor = successor;
       return TAIL_CALL;
     };

@@ -4,6 +4,7 @@
  */
 import { disassembleInstruction } from '../bpf/disassemble.ts';
 import type { Instruction } from '../bpf/isa.ts';
+import { lineAt } from '../bpf/line-at.ts';
 import type { LineInfo, ProgramSpec } from '../bpf/spec.ts';
 import { HELPER_NAMES } from '../helpers/index.ts';
 import { registerText } from '../verifier/log.ts';
@@ -79,11 +80,6 @@ export function explainRefusal(program: ProgramSpec, refusal: Refusal): Explanat
 }
 
 const withLine = (line: LineInfo | undefined): { readonly line?: LineInfo } => (line === undefined ? {} : { line });
-
-/** The C line that an instruction belongs to. */
-export function lineAt({ lines }: ProgramSpec, slot: number): LineInfo | undefined {
-  return lines.findLast((line) => line.slot <= slot);
-}
 
 /** Instructions of the path that wrote the register, or what it was made of, or compared it: the newest few. */
 function originOf(instructions: readonly Instruction[], path: readonly number[], number: number): number[] {

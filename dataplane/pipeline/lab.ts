@@ -23,6 +23,7 @@ import { DESCRIPTOR, PacketBatch } from '../packet/packet-batch.ts';
 import { Collection, isDeclaredAlike, type PinnedMaps } from '../program/collection.ts';
 import { unverified, type Program, type VerifiedProgram } from '../program/program.ts';
 import { TypedMap } from '../program/typed-map.ts';
+import { createCheckingInterpreter, type CheckingInterpreter } from '../soundness/checking-interpreter.ts';
 import { admit } from '../verifier/admit.ts';
 import { ProofMemory, type Proofs } from '../verifier/proofs.ts';
 import { RECORD } from './layout.ts';
@@ -33,6 +34,8 @@ import { readStatistics, type Statistics } from './statistics.ts';
 export interface LabOptions extends MachineOptions, LoaderSettings {
   /** `wasm` unless said. */
   readonly engine?: EngineName;
+  /** Run in the interpreter, and compare every instruction with what the verifier found: soundness/. */
+  readonly check?: boolean;
   /** Maps of these names are one map for all objects, as if they were pinned by name. */
   readonly share?: readonly string[];
   /** `false` runs programs that nobody has proven: what they do wrong stops a packet, not the lab. */
@@ -92,15 +95,20 @@ export class Lab {
   readonly #settings: LoaderSettings;
   readonly #verify: boolean;
   readonly #proofs: Proofs;
+  /** The engine, where runs are checked. */
+  readonly #checking: CheckingInterpreter | undefined;
   #pipeline: Pipeline | undefined;
   #single: { readonly batch: PacketBatch; readonly window: number } | undefined;
 
   constructor(options: LabOptions = {}) {
-    const { cpus = 1, engine = 'wasm' } = options;
+    const { cpus = 1, check = false, engine = check ? 'interpreter' : 'wasm' } = options;
     if (!Number.isInteger(cpus) || cpus < 1 || cpus > MOST_CPUS) throw new XdplabError('ERR_LAB', `cpus: found ${cpus}, expected a whole number from 1 to ${MOST_CPUS}`);
     expectOneOf('engine', engine, Object.keys(ENGINES));
+    if (check && options.verify === false) throw new XdplabError('ERR_LAB', 'verify: false was given, but only what is verified can be checked; leave it out');
+    if (check && engine !== 'interpreter') throw new XdplabError('ERR_LAB', `engine: found '${engine}', but what is to be checked runs in the interpreter; leave the engine out`);
     this.machine = new Machine(options);
-    this.engine = ENGINES[engine](this.machine);
+    this.#checking = check ? createCheckingInterpreter(this.machine) : undefined;
+    this.engine = this.#checking ?? ENGINES[engine](this.machine);
     this.#share = new Set(options.share);
     this.#settings = options;
     this.#verify = options.verify ?? true;
@@ -322,6 +330,7 @@ export class Lab {
   }
 
   #admit(program: Program, { maps, btf }: CollectionSpec): VerifiedProgram {
+    if (this.#checking !== undefined) return this.#checking.admit(program, btf);
     if (!this.#verify) return unverified(program);
     if (this.engine.verifies === true) return { ...program, proof: 'by-linux' };
     return admit(program, { maps, btf, cpus: this.machine.cpus, proofs: this.#proofs });

@@ -24,6 +24,7 @@ export interface LabSources {
   /** Files with contents for a map, YAML or JSON, written after the lab file's. */
   readonly contents?: readonly { readonly map: string; readonly file: string }[];
   readonly engine?: EngineName;
+  readonly check?: boolean;
   /** Type of programs whose section does not say it. */
   readonly type?: ProgramType;
   /** A BTF file that CO-RE relocations are resolved against; the running kernel's, else a bundled one, unless said. */
@@ -63,6 +64,7 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
     ...(sources.engine === undefined ? {} : { engine: sources.engine }),
     ...(sources.verify === undefined ? {} : { verify: sources.verify }),
     ...(sources.proofs === undefined ? {} : { proofs: sources.proofs }),
+    ...(sources.check === undefined ? {} : { check: sources.check }),
     share: description.share,
     constants: description.constants,
     maxEntries: description.maxEntries,

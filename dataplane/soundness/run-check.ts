@@ -1,0 +1,357 @@
+/**
+ * Follows a running program through what the verifier explored of it. Before each instruction there has to be a state
+ * that some path of the verifier was in, reached as the program came here, of which registers and stack are a member
+ * (membership.ts). It throws where there is none, and where an instruction does what it must not (demands.ts).
+ *
+ *   thread       one verification being followed: a program, and each global function and callback that is verified by
+ *                itself, a thread of its own; functions and callbacks that are verified in their caller are frames of it
+ *   candidates   the states the program may be in, which is one, mostly
+ */
+import type { Instruction } from '../bpf/isa.ts';
+import type { MapSpec } from '../bpf/spec.ts';
+import type { StepObserver } from '../engine/step-observer.ts';
+import { prototypeOf } from '../helpers/index.ts';
+import { FAULT, FRAME_BYTES, type Fault } from '../machine/cpu.ts';
+import type { Machine } from '../machine/machine.ts';
+import { mapsOf } from '../maps/map-registry.ts';
+import { SK_BUFF, XDP_MD } from '../packet/frame.ts';
+import type { Program } from '../program/program.ts';
+import { registerText } from '../verifier/log.ts';
+import { isPacketPointer, type RegisterState } from '../verifier/register.ts';
+import { isSpilled, SLOT_BYTES, type StackSlot } from '../verifier/state.ts';
+import { beginElement, carry, low, type RunningFrame } from './carry.ts';
+import { broken } from './demands.ts';
+import type { ExploredState, Exploration } from './exploration.ts';
+import { isMember, isOfRegion, isSlotMember, regionBytes, spilledBytes, type Surroundings } from './membership.ts';
+import { FrameProvenance } from './provenance.ts';
+import { violation } from './violation.ts';
+
+const SPIN_LOCK = 93;
+const SPIN_UNLOCK = 94;
+const SLOTS = FRAME_BYTES / SLOT_BYTES;
+
+/** A frame of the running program, and what was in it before the last instruction. */
+class CheckedFrame implements RunningFrame {
+  readonly framePointer: number;
+  readonly registers = new BigUint64Array(11);
+  readonly stack = new BigUint64Array(SLOTS);
+
+  constructor(framePointer: number) {
+    this.framePointer = framePointer;
+  }
+}
+
+interface Candidate {
+  readonly state: ExploredState;
+  /** By frame. */
+  readonly provenance: FrameProvenance[];
+}
+
+class Thread {
+  readonly program: Program;
+  readonly exploration: Exploration;
+  /** Address of the context, 0 where there is none. */
+  readonly context: number;
+  readonly frames: CheckedFrame[];
+  candidates: readonly Candidate[] | undefined;
+  /** References that it has to release, and whether it holds a lock. */
+  references = 0;
+  locked = false;
+  packet: readonly number[] = [];
+
+  constructor(program: Program, exploration: Exploration, context: number, framePointer: number) {
+    this.program = program;
+    this.exploration = exploration;
+    this.context = context;
+    this.frames = [new CheckedFrame(framePointer)];
+  }
+}
+
+/** A function that runs. */
+interface Activation {
+  thread: Thread;
+  /** The thread that it is a frame of, where that is its caller's. */
+  readonly frameOf: Thread | undefined;
+  readonly isCallback: boolean;
+}
+
+export class RunCheck implements StepObserver {
+  readonly #machine: Machine;
+  readonly #explorationOf: (program: Program) => Exploration;
+  #activations: Activation[] = [];
+  /** Instructions that were found to be as the verifier says. */
+  checked = 0;
+
+  constructor(machine: Machine, explorationOf: (program: Program) => Exploration) {
+    this.#machine = machine;
+    this.#explorationOf = explorationOf;
+  }
+
+  entered(program: Program, registers: BigUint64Array): void {
+    this.#activations = [{ thread: this.#thread(program, low(registers[1]!), registers), frameOf: undefined, isCallback: false }];
+  }
+
+  called(program: Program, slot: number, registers: BigUint64Array): void {
+    const caller = this.#activations.at(-1)?.thread;
+    const instruction = caller === undefined ? undefined : this.#instructionOf(caller);
+    const isCallback = instruction?.kind === 'call' && instruction.target.kind === 'helper';
+    // What is verified in its caller begins with a state that the caller's goes on to.
+    const isFrame = caller?.candidates?.some(({ state }) => state.next.some((next) => next.slot === slot && next.frames.length > state.frames.length)) === true;
+    if (isFrame) caller!.frames.push(new CheckedFrame(low(registers[10]!)));
+    const thread = isFrame ? caller! : this.#thread(program, caller?.context ?? 0, registers);
+    this.#activations.push({ thread, frameOf: isFrame ? caller : undefined, isCallback });
+  }
+
+  replaced(program: Program, registers: BigUint64Array): void {
+    const activation = this.#activations.at(-1)!;
+    activation.thread = this.#thread(program, activation.thread.context, registers);
+  }
+
+  stepping(slot: number, registers: BigUint64Array): void {
+    const { thread } = this.#activations.at(-1)!;
+    const around = this.#surroundings(thread);
+    this.#arrive(thread, slot, registers, around);
+    this.#demand(thread, slot, registers, around);
+    this.#remember(thread, registers, around);
+    this.checked++;
+  }
+
+  returned(registers: BigUint64Array): void {
+    const { thread, frameOf, isCallback } = this.#activations.pop()!;
+    if (thread !== frameOf) this.#finished(thread);
+    if (frameOf === undefined) return;
+    frameOf.frames.pop();
+    // The helper that called it goes on, and may call it again.
+    if (!isCallback || thread !== frameOf) return;
+    const around = this.#surroundings(frameOf);
+    this.#arrive(frameOf, frameOf.candidates![0]!.state.frames.at(-1)!.callSite, registers, around);
+    this.#remember(frameOf, registers, around);
+  }
+
+  exited(): void {
+    this.#finished(this.#activations.pop()!.thread);
+  }
+
+  faulted(fault: Fault): void {
+    const thread = this.#activations.at(-1)?.thread;
+    this.#activations = [];
+    if (thread?.candidates === undefined || (fault !== FAULT.memory && fault !== FAULT.null)) return;
+    throw violation(thread.program, thread.candidates[0]!.state.slot, 'memory is accessed that is not there');
+  }
+
+  #thread(program: Program, context: number, registers: BigUint64Array): Thread {
+    return new Thread(program, this.#explorationOf(program), context, low(registers[10]!));
+  }
+
+  /** The instruction that was last begun. */
+  #instructionOf({ program, candidates }: Thread): Instruction | undefined {
+    const state = candidates?.[0]?.state;
+    return state === undefined ? undefined : program.spec.instructions[state.slot];
+  }
+
+  #finished({ program, candidates, references }: Thread): void {
+    if (references > 0 && candidates !== undefined) throw violation(program, candidates[0]!.state.slot, 'the program ends, and holds what it should have released');
+  }
+
+  /** The states that the program may be in now. */
+  #arrive(thread: Thread, slot: number, registers: BigUint64Array, around: Surroundings): void {
+    const before = thread.candidates;
+    this.#countHeld(thread, registers);
+    const found: Candidate[] = [];
+    let reason: string | undefined;
+    const settle = (state: ExploredState, previous: ExploredState | undefined, provenance: FrameProvenance[]): void => {
+      const mismatch = this.#mismatch(thread, state, previous, provenance, registers, around);
+      if (mismatch !== undefined) {
+        reason ??= mismatch;
+        return;
+      }
+      for (const part of state.next) if (this.#isPart(thread, state, part)) settle(part, state, provenance.map((frame) => frame.copy()));
+      if (state.coveredBy === undefined) {
+        if (!found.some((candidate) => candidate.state === state)) found.push({ state, provenance });
+        return;
+      }
+      state.coveredBy.forgotten.forEach((forgotten, frame) => provenance[frame]!.forget(forgotten));
+      settle(state.coveredBy.state, state, provenance);
+    };
+    if (before === undefined) {
+      for (const state of thread.exploration.beginnings(slot)) settle(state, undefined, [this.#begin(state, registers)]);
+    } else {
+      for (const { state, provenance } of before) {
+        const instruction = thread.program.spec.instructions[state.slot]!;
+        const following = state.next.filter((next) => next.slot === slot && next.frames.length === thread.frames.length && !this.#isPart(thread, state, next));
+        for (const next of following) {
+          const carried = following.length === 1 ? provenance : provenance.map((frame) => frame.copy());
+          carry(carried, { instruction, from: state, to: next, frames: thread.frames, registers, type: thread.program.type, map: this.#map });
+          settle(next, state, carried);
+        }
+      }
+    }
+    if (found.length === 0) throw violation(thread.program, slot, reason ?? `no path that the verifier followed comes here${before === undefined ? '' : ` from instruction ${before[0]!.state.slot}`}`);
+    thread.candidates = found;
+  }
+
+  #begin({ frames }: ExploredState, registers: BigUint64Array): FrameProvenance {
+    const provenance = new FrameProvenance();
+    if (frames[0]!.isCallback) beginElement(provenance, registers, this.#map);
+    return provenance;
+  }
+
+  /** Numbers that an instruction treats apart: not after it, but before it. */
+  #isPart({ program }: Thread, state: ExploredState, next: ExploredState): boolean {
+    return next.slot === state.slot && program.spec.instructions[state.slot]!.kind === 'alu';
+  }
+
+  /** Of the instruction that was run, a call perhaps. */
+  #countHeld(thread: Thread, registers: BigUint64Array): void {
+    const instruction = this.#instructionOf(thread);
+    if (instruction?.kind !== 'call' || instruction.target.kind !== 'helper') return;
+    const { id } = instruction.target;
+    const prototype = prototypeOf(id, thread.program.type);
+    if (prototype?.acquires === true && registers[0] !== 0n) thread.references++;
+    if (prototype?.releases !== undefined) thread.references--;
+    if (id === SPIN_LOCK || id === SPIN_UNLOCK) thread.locked = id === SPIN_LOCK;
+  }
+
+  /** What does not agree with the state, as the end of a sentence. Only what changed since the last instruction is looked at. */
+  #mismatch(thread: Thread, state: ExploredState, previous: ExploredState | undefined, provenance: readonly FrameProvenance[], registers: BigUint64Array, around: Surroundings): string | undefined {
+    if (state.references < thread.references) return `references that are held: ${thread.references}, but the verifier knew of ${state.references}`;
+    if (state.locked !== thread.locked) return `it ${thread.locked ? 'holds a' : 'does not hold the'} lock, but the verifier took it for ${thread.locked ? 'free' : 'held'}`;
+    const hasMoved = around.data !== thread.packet[0] || around.dataEnd !== thread.packet[1] || around.dataMeta !== thread.packet[2];
+    const top = state.frames.length - 1;
+    for (let index = 0; index <= top; index++) {
+      const frame = thread.frames[index]!;
+      const now = index === top ? registers : frame.registers;
+      const { registers: known, stack } = state.frames[index]!;
+      const old = previous?.frames[index];
+      const places = provenance[index]!;
+      const at = index === top ? '' : ` of frame ${index}`;
+      for (let number = 0; number < known.length; number++) {
+        const register = known[number]!;
+        if (!hasMoved && register === old?.registers[number] && now[number] === frame.registers[number]) continue;
+        if (places.isForgotten(number)) continue;
+        learnRegion(places, number, register, now[number]!);
+        if (!isMember(register, now[number]!, places.region(number), around)) return `r${number}${at} is ${valueText(now[number]!, register, around)}, but the verifier knew ${registerText(register)}`;
+        if (register.id !== 0) {
+          const other = this.#stranger(thread, state, provenance, registers, register, now[number]!);
+          if (other !== undefined) return `r${number}${at} is ${valueText(now[number]!, register, around)}, which is not what ${other}`;
+        }
+      }
+      for (let slot = 0; slot < stack.length; slot++) {
+        const content = stack[slot]!;
+        if (content.kinds === 0 || places.isForgottenSlot(slot)) continue;
+        const word = this.#word(frame, slot);
+        if (!hasMoved && content === old?.stack[slot] && word === frame.stack[slot]) continue;
+        if (isSpilled(content) && isOfRegion(content.spilled) && places.slot(slot).region === undefined) places.setSlot(slot, { forgotten: false, region: regionFor(content.spilled, word) });
+        if (!isSlotMember(content, word, places.slot(slot).region, around)) return `fp-${SLOT_BYTES * (slot + 1)}${at} is ${valueText(word, content.spilled, around)}, but the verifier knew ${slotText(content)}`;
+      }
+    }
+    return undefined;
+  }
+
+  /** A register or slot of the same id whose relation to the value does not hold. */
+  #stranger(thread: Thread, state: ExploredState, provenance: readonly FrameProvenance[], registers: BigUint64Array, register: RegisterState, value: bigint): string | undefined {
+    const top = state.frames.length - 1;
+    const agrees = (other: RegisterState, found: bigint): boolean => other.id !== register.id || other.type !== register.type || other.nullable !== register.nullable || relation(other, found) === relation(register, value);
+    for (const [index, { registers: known, stack }] of state.frames.entries()) {
+      const frame = thread.frames[index]!;
+      const now = index === top ? registers : frame.registers;
+      const places = provenance[index]!;
+      const at = index === top ? '' : ` of frame ${index}`;
+      for (const [number, other] of known.entries()) {
+        if (!places.isForgotten(number) && !agrees(other, now[number]!)) return `r${number}${at} (${valueOnly(now[number]!)}) says of numbers with the same id: ${registerText(register)}, ${registerText(other)}`;
+      }
+      for (const [slot, content] of stack.entries()) {
+        if (!isSpilled(content) || places.isForgottenSlot(slot) || spilledBytes(content) !== SLOT_BYTES) continue;
+        if (!agrees(content.spilled, this.#word(frame, slot))) return `fp-${SLOT_BYTES * (slot + 1)}${at} (${valueOnly(this.#word(frame, slot))}) says of numbers with the same id: ${registerText(register)}, ${registerText(content.spilled)}`;
+      }
+    }
+    return undefined;
+  }
+
+  /** Leaves the candidates that the instruction may be run from. */
+  #demand(thread: Thread, slot: number, registers: BigUint64Array, around: Surroundings): void {
+    const { program } = thread;
+    const instruction = program.spec.instructions[slot]!;
+    let reason: string | undefined;
+    const good = thread.candidates!.filter(({ state, provenance }) => {
+      const found = broken({ instruction, state, provenance: provenance.at(-1)!, registers, around, type: program.type, map: this.#map });
+      reason ??= found;
+      return found === undefined;
+    });
+    if (good.length === 0) throw violation(program, slot, reason!);
+    thread.candidates = good;
+  }
+
+  #remember(thread: Thread, registers: BigUint64Array, { data, dataEnd, dataMeta }: Surroundings): void {
+    thread.frames.at(-1)!.registers.set(registers);
+    // Instructions, and helpers, may write to any frame.
+    for (const [index, frame] of thread.frames.entries()) {
+      const { stack } = thread.candidates![0]!.state.frames[index]!;
+      for (let slot = 0; slot < stack.length; slot++) frame.stack[slot] = this.#word(frame, slot);
+    }
+    thread.packet = [data, dataEnd, dataMeta];
+  }
+
+  #word({ framePointer }: CheckedFrame, slot: number): bigint {
+    return this.#machine.memory.u64[(framePointer - SLOT_BYTES * (slot + 1)) / 8]!;
+  }
+
+  readonly #map = (descriptor: number) => mapsOf(this.#machine).byDescriptor(descriptor);
+
+  #surroundings({ context, frames, program }: Thread): Surroundings {
+    const { view } = this.#machine.memory;
+    const fields = program.type === 'xdp' ? XDP_MD : SK_BUFF;
+    const field = (offset: number): number => (context === 0 ? 0 : view.getUint32(context + offset, true));
+    return {
+      context,
+      data: field(fields.data),
+      dataEnd: field(fields.data_end),
+      dataMeta: field(fields.data_meta),
+      framePointer: (frame) => frames[frame]!.framePointer,
+      isMap: (descriptor, declared) => this.#isMap(program, descriptor, declared),
+    };
+  }
+
+  /** The map that an instruction names; of inner maps, any that looks like it. */
+  #isMap({ maps }: Program, descriptor: number, declared: MapSpec): boolean {
+    const live = this.#map(descriptor);
+    if (live === undefined) return false;
+    const named = maps.get(declared.name);
+    if (named?.spec === declared) return live === named;
+    return live.spec.type === declared.type && live.spec.keyBytes === declared.keyBytes && live.spec.valueBytes === declared.valueBytes;
+  }
+}
+
+/** Where nobody said what memory a pointer is of when it appeared, it says so itself: it points at the beginning. */
+function learnRegion(places: FrameProvenance, number: number, register: RegisterState, value: bigint): void {
+  if (isOfRegion(register) && places.region(number) === undefined) places.setRegister(number, { forgotten: false, region: regionFor(register, value) });
+}
+
+function regionFor(register: RegisterState, value: bigint): { readonly start: number; readonly bytes: number; readonly map: undefined } | undefined {
+  if (value === 0n) return undefined;
+  return { start: low(value) - register.offset - low(register.scalar.value), bytes: regionBytes(register), map: undefined };
+}
+
+/** What registers of one id have in common: the number less its distance, the variable part, or being NULL. */
+function relation({ type, delta, offset, nullable }: RegisterState, value: bigint): bigint | boolean {
+  if (type === 'scalar') return BigInt.asUintN(64, value - (delta ? BigInt(offset) : 0n));
+  if (type === 'pkt' || type === 'pkt_meta') return BigInt.asUintN(64, value - BigInt(offset));
+  return nullable ? value === 0n : true;
+}
+
+const hexadecimal = (value: bigint): string => `0x${value.toString(16)}`;
+const valueOnly = (value: bigint): string => (value < 1n << 16n ? String(value) : hexadecimal(value));
+
+/** As a number, or as what it is from where its kind is measured. */
+function valueText(value: bigint, register: RegisterState, { data, dataEnd }: Surroundings): string {
+  if (isPacketPointer(register)) return `data${signed(value - BigInt(data))} (of ${dataEnd - data} bytes)`;
+  if (register.type !== 'scalar') return hexadecimal(value);
+  const number = BigInt.asIntN(64, value);
+  return number > -(1n << 16n) && number < 1n << 16n ? String(number) : `${hexadecimal(value)} (${number})`;
+}
+
+const signed = (offset: bigint): string => (offset < 0n ? String(offset) : `+${offset}`);
+
+function slotText(slot: StackSlot): string {
+  return isSpilled(slot) ? `${spilledBytes(slot)} bytes of ${registerText(slot.spilled)}` : 'zeroes in it';
+}
