@@ -13,6 +13,8 @@ import { forEachSlot, hasSlot, isEmpty, NO_SLOTS, withoutSlot, withSlot, type Sl
 import { isFirst, isSpilledScalar, type Place, type State, type Step } from './state.ts';
 
 const ARGUMENTS = 0b11_1110;
+const TAIL_CALL = 12;
+const MAX_FRAMES = 8;
 /** Too hard to follow. */
 const UNTRACEABLE = 'untraceable';
 
@@ -203,8 +205,7 @@ export class Precision {
         const wanted = called && trace.has(0);
         if (following >= 0 && this.#program.callsBack(following)) trace.registers[trace.frame]! &= ~ARGUMENTS;
         if (called) trace.drop(0);
-        if (trace.frame === 7) return UNTRACEABLE;
-        trace.frame++;
+        if (++trace.frame === MAX_FRAMES) return UNTRACEABLE;
         if (wanted) trace.add(0);
         return;
       }
@@ -223,6 +224,8 @@ export class Precision {
       return;
     }
     if (this.#program.callsBack(at) && following !== at + 1) return leaveCallback(trace);
+    // What was called there returned to the function's caller.
+    if (target.kind === 'helper' && target.id === TAIL_CALL && following !== at + 1 && ++trace.frame === MAX_FRAMES) return UNTRACEABLE;
     trace.drop(0);
     if ((trace.registers[trace.frame]! & ARGUMENTS) !== 0) return UNTRACEABLE;
   }
