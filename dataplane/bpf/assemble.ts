@@ -25,6 +25,8 @@ export interface Assembly {
 export interface AssembleOptions {
   /** The id of a helper by its name without `bpf_`. `call 1` and `call bpf_name#1` need none. */
   readonly helper?: (name: string) => number | undefined;
+  /** Whether there is a kernel function of that name. */
+  readonly kfunc?: (name: string) => boolean;
 }
 
 interface Statement {
@@ -287,6 +289,7 @@ function callTarget(text: string, context: Context): CallTarget {
   if (name === undefined) throw new Unreadable(`cannot read call target ${text}`);
   const known = name.startsWith('bpf_') ? context.helper?.(name.slice('bpf_'.length)) : undefined;
   if (known !== undefined) return { kind: 'helper', id: known };
+  if (id === undefined && context.kfunc?.(name) === true) return { kind: 'kfunc', btfId: 0, module: 0, name };
   if (id === undefined) return { kind: 'subprogram', slot: context.target(name) };
   if (name === 'kernel-function') return { kind: 'kfunc', btfId: Number(id), module: 0 };
   // Only who knows the helpers' names can tell a kernel function by its own.

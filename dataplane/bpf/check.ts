@@ -23,6 +23,8 @@ export interface FunctionRange {
 export interface CheckOptions {
   /** Whether a helper exists and may be called by programs of this type. */
   readonly isHelper: (id: number) => boolean;
+  /** Whether a kernel function of that name may be called by programs of this type; none unless said. */
+  readonly isKfunc?: (name: string) => boolean;
   /** LD_ABS and LD_IND: programs on an skb may have them. */
   readonly packetLoads: boolean;
   /** The verifier walks the program next, and says what is wrong on the paths that are walked: writes of r10, calls, divisors, shifts, and how deep calls go. */
@@ -117,12 +119,16 @@ class Check {
         if (instruction.target.kind === 'helper' && !this.#options.isHelper(instruction.target.id)) {
           this.#fail(slot, 'no such helper, or not for programs of this type; docs/SUPPORTED.md lists them');
         }
-        if (instruction.target.kind === 'kfunc' && this.#options.verified !== true) {
-          this.#fail(slot, 'kernel functions (kfuncs) are not supported; call a helper that does the same, if there is one');
+        if (instruction.target.kind === 'kfunc' && this.#options.verified !== true && !this.#isKfunc(instruction.target.name)) {
+          this.#fail(slot, 'no such kernel function (kfunc) here, or not for programs of this type; docs/SUPPORTED.md lists them');
         }
         return;
       default:
     }
+  }
+
+  #isKfunc(name: string | undefined): boolean {
+    return name !== undefined && this.#options.isKfunc?.(name) === true;
   }
 
   #checkReference(slot: number, { value }: Extract<Instruction, { kind: 'load_imm64' }>): void {
@@ -133,6 +139,7 @@ class Check {
       case 'function':
         return;
       default:
+        if (value.kind === 'btf_id' && this.#isKfunc(value.name)) return;
         this.#fail(slot, 'refers to something of a running kernel by number; load the object file, which names it');
     }
   }

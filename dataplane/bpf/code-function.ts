@@ -166,7 +166,7 @@ function externOf(file: ObjectFile, code: CodeFunction, slot: number, symbol: El
 function externValue(extern: Extern, addend: number, scope: ReferenceScope): Immediate64 | undefined {
   if (extern.kind === 'kconfig') return { kind: 'map_value', map: extern.map, offset: extern.offset + addend };
   const id = scope.kernelId(extern.name, extern.kind === 'kfunc' ? 'func' : 'var');
-  if (id !== undefined) return { kind: 'btf_id', id, fd: 0 };
+  if (id !== undefined) return { kind: 'btf_id', id, fd: 0, ...(extern.kind === 'kfunc' ? { name: extern.name } : {}) };
   return extern.weak ? { kind: 'constant', value: 0n } : undefined;
 }
 

@@ -41,7 +41,8 @@ export type Immediate64 =
   | { readonly kind: 'map_fd_value'; readonly fd: number; readonly offset: number }
   | { readonly kind: 'map_idx'; readonly index: number }
   | { readonly kind: 'map_idx_value'; readonly index: number; readonly offset: number }
-  | { readonly kind: 'btf_id'; readonly id: number; readonly fd: number };
+  /** `name`: of a kernel function, when the object file says it. */
+  | { readonly kind: 'btf_id'; readonly id: number; readonly fd: number; readonly name?: string };
 
 export type CallTarget =
   | { readonly kind: 'helper'; readonly id: number }

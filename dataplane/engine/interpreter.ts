@@ -8,9 +8,10 @@
  *   - registers and stack of a function are zero where nothing has been written
  */
 import { MAY_GOTO_LIMIT, type CallTarget, type Immediate64 } from '../bpf/isa.ts';
-import { bindHelper, helpersOf } from '../helpers/index.ts';
-import type { Helper, HelperFunction } from '../helpers/helper.ts';
-import { ARGUMENT_KINDS } from '../helpers/helper.ts';
+import { bindHelper, calleeOf, kfuncNamed } from '../helpers/index.ts';
+import type { Callable, HelperFunction } from '../helpers/helper.ts';
+import { ARGUMENT_WORDS } from '../helpers/helper.ts';
+import { KERNEL_ADDRESS } from '../helpers/kfunc.ts';
 import { CPU_BLOCK, FAULT, FRAME_BYTES, MAX_TAIL_CALLS, type Fault } from '../machine/cpu.ts';
 import type { Callback, Machine } from '../machine/machine.ts';
 import { MAP_DESCRIPTOR } from '../maps/map.ts';
@@ -142,31 +143,30 @@ export class Interpreter implements Engine {
           return next;
         };
       }
-      case 'helper': {
-        const helper = helpersOf(loaded.program.type).get(target.id);
-        if (helper === undefined) return unsupported;
-        return helper.implementation.kind === 'engine' ? this.#tailCall(next) : this.#callHelper(helper, next);
+      case 'helper':
+      case 'kfunc': {
+        const callee = calleeOf(target, loaded.program.type);
+        if (callee === undefined) return unsupported;
+        return callee.implementation.kind === 'engine' ? this.#tailCall(next) : this.#callHelper(callee, next);
       }
-      case 'kfunc':
-        return unsupported;
       default:
         return target satisfies never;
     }
   }
 
-  #callHelper(helper: Helper, next: number): Step {
+  #callHelper(helper: Callable, next: number): Step {
     const { i32: halves } = this.#state;
     const callable = bindHelper(this.#machine, helper);
     const setResult = this.#resultOf(helper);
     // Where in the halves of r1 to r5 each number of the call is.
-    const places = helper.args.flatMap((kind, index) => (ARGUMENT_KINDS[kind] === 1 ? [2 * (index + 1)] : [2 * (index + 1), 2 * (index + 1) + 1]));
+    const places = helper.args.flatMap((kind, index) => (ARGUMENT_WORDS[kind] === 1 ? [2 * (index + 1)] : [2 * (index + 1), 2 * (index + 1) + 1]));
     return () => {
       setResult(callable(...places.map((place) => halves[place]!)));
       return next;
     };
   }
 
-  #resultOf(helper: Helper): (result: ReturnType<HelperFunction>) => void {
+  #resultOf(helper: Callable): (result: ReturnType<HelperFunction>) => void {
     const { u64 } = this.#state;
     switch (helper.returns) {
       case 'void':
@@ -223,6 +223,9 @@ export class Interpreter implements Engine {
         return BigInt(maps.get(value.map)!.geometry.storage + value.offset);
       case 'function':
         return BigInt(this.#machine.addCallback(this.#callback(loaded, value.slot)));
+      case 'btf_id':
+        if (kfuncNamed(value.name) !== undefined) return KERNEL_ADDRESS;
+        throw new TypeError(`reference to ${value.name ?? value.id}: the program was not checked`);
       default:
         throw new TypeError(`reference of kind ${value.kind}: the program was not checked`);
     }

@@ -1,22 +1,23 @@
 /**
- * Makes helpers callable on a machine. Those written with the encoder are compiled together into one module per
+ * Makes helpers and kernel functions callable on a machine. Those written with the encoder are compiled together into one module per
  * machine, whose functions every engine calls; those in JavaScript are bound once.
  */
 import type { Machine } from '../machine/machine.ts';
 import { MAP_DESCRIPTOR, OPERATION_NAMES, type MapOperation } from '../maps/map.ts';
 import { ModuleBuilder } from '../wasm/module-builder.ts';
-import type { Helper, HelperFunction } from './helper.ts';
+import type { Callable, HelperFunction } from './helper.ts';
+import { KFUNCS } from './kfunc-table.ts';
 import { HELPERS } from './table.ts';
 
 interface Bound {
-  readonly compiled: ReadonlyMap<Helper, HelperFunction>;
-  readonly bound: Map<Helper, HelperFunction>;
+  readonly compiled: ReadonlyMap<Callable, HelperFunction>;
+  readonly bound: Map<Callable, HelperFunction>;
 }
 
 const machines = new WeakMap<Machine, Bound>();
 
 /** The callable of a helper that no engine does itself: `kind` is not `engine`. The same one for every caller of a machine. */
-export function bindHelper(machine: Machine, helper: Helper): HelperFunction {
+export function bindHelper(machine: Machine, helper: Callable): HelperFunction {
   let state = machines.get(machine);
   if (state === undefined) {
     state = { compiled: compileHelpers(machine), bound: new Map() };
@@ -30,7 +31,7 @@ export function bindHelper(machine: Machine, helper: Helper): HelperFunction {
   return callable;
 }
 
-function bind(machine: Machine, helper: Helper): HelperFunction {
+function bind(machine: Machine, helper: Callable): HelperFunction {
   const { implementation } = helper;
   switch (implementation.kind) {
     case 'js':
@@ -53,11 +54,11 @@ export function bindOperation(machine: Machine, operation: MapOperation): Helper
   };
 }
 
-function compileHelpers(machine: Machine): ReadonlyMap<Helper, HelperFunction> {
+function compileHelpers(machine: Machine): ReadonlyMap<Callable, HelperFunction> {
   const module = new ModuleBuilder();
   module.importMemory('machine', 'memory');
-  const exported: [helper: Helper, name: string][] = [];
-  for (const [index, helper] of HELPERS.entries()) {
+  const exported: [helper: Callable, name: string][] = [];
+  for (const [index, helper] of [...HELPERS, ...KFUNCS].entries()) {
     if (helper.implementation.kind !== 'wasm') continue;
     const name = `${index}`;
     module.export(name, helper.implementation.emit(module, machine));

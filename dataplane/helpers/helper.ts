@@ -78,6 +78,17 @@ export const ARGUMENT_KINDS = {
 
 export type ArgumentKind = keyof typeof ARGUMENT_KINDS;
 
+/** Those that only kernel functions have. */
+const KFUNC_ARGUMENT_KINDS = {
+  /** An open-coded iterator on the stack: where one will be, and one that is set up. */
+  iterator_out: 1,
+  iterator: 1,
+} as const satisfies Record<string, 1 | 2>;
+
+export type KfuncArgumentKind = ArgumentKind | keyof typeof KFUNC_ARGUMENT_KINDS;
+/** How many i32 each is. */
+export const ARGUMENT_WORDS: Readonly<Record<KfuncArgumentKind, 1 | 2>> = { ...ARGUMENT_KINDS, ...KFUNC_ARGUMENT_KINDS };
+
 /** What r0 is. `btf` are pointers to the `struct` that the row names. */
 export type ReturnKind =
   | 'int'
@@ -118,6 +129,14 @@ export type HelperImplementation =
   /** Control flow, done by the engine: tail_call. */
   | { readonly kind: 'engine' };
 
+/** A function that programs call, as engines see it: a helper, or a kernel function (kfunc.ts). */
+export interface Callable {
+  readonly name: string;
+  readonly args: readonly KfuncArgumentKind[];
+  readonly returns: ReturnKind;
+  readonly implementation: HelperImplementation;
+}
+
 /** What Linux's verifier knows of a helper (struct bpf_func_proto, and the lists in kernel/bpf/verifier.c). */
 export interface HelperPrototype {
   /** enum bpf_func_id. */
@@ -147,18 +166,20 @@ export interface HelperPrototype {
   readonly struct?: string;
 }
 
-export interface Helper extends HelperPrototype {
-  readonly implementation: HelperImplementation;
+export interface Helper extends HelperPrototype, Callable {
+  readonly name: string;
+  readonly args: readonly ArgumentKind[];
+  readonly returns: ReturnKind;
 }
 
-/** The i32 parameters of a helper's implementation. */
-export function helperParams(helper: Helper): readonly ValueType[] {
-  const words = helper.args.reduce((sum, kind) => sum + ARGUMENT_KINDS[kind], 0);
+/** The i32 parameters of an implementation. */
+export function helperParams(helper: Callable): readonly ValueType[] {
+  const words = helper.args.reduce((sum, kind) => sum + ARGUMENT_WORDS[kind], 0);
   return Array.from({ length: words }, () => 'i32' as const);
 }
 
 /** WebAssembly type of what an implementation returns. */
-export function helperResult(helper: Helper): ValueType | undefined {
+export function helperResult(helper: Callable): ValueType | undefined {
   if (helper.returns === 'void') return undefined;
   return helper.returns === 'u64' ? 'i64' : 'i32';
 }

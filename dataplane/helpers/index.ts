@@ -1,17 +1,20 @@
 /**
- * The helpers that programs may call. An id may have several rows, for program types whose contexts or answers
+ * The helpers and kernel functions that programs may call. An id may have several rows, for program types whose contexts or answers
  * differ (bpf_redirect at XDP and at TC), so a helper is found by program type and id.
  */
 import { PROGRAM_TYPES, type ProgramType } from '../bpf/spec.ts';
-import type { Helper, HelperPrototype } from './helper.ts';
+import type { CallTarget } from '../bpf/isa.ts';
+import type { Callable, Helper, HelperPrototype } from './helper.ts';
+import { KFUNCS } from './kfunc-table.ts';
+import type { Kfunc } from './kfunc.ts';
 import { PROTOTYPES } from './prototypes.ts';
 import { HELPERS } from './table.ts';
 
 export { bindHelper } from './bind.ts';
 export { HELPER_NAMES, helperName } from './names.ts';
 export { timersOf } from './timer.ts';
-export type { HelperPrototype };
-export { HELPERS, PROTOTYPES };
+export type { Callable, HelperPrototype, Kfunc };
+export { HELPERS, KFUNCS, PROTOTYPES };
 
 const BY_TYPE: ReadonlyMap<ProgramType, ReadonlyMap<number, Helper>> = new Map(
   PROGRAM_TYPES.map((type) => [type, new Map(HELPERS.filter((helper) => helper.programs.includes(type)).map((helper) => [helper.id, helper]))]),
@@ -29,4 +32,29 @@ const PROTOTYPES_BY_TYPE: ReadonlyMap<ProgramType, ReadonlyMap<number, HelperPro
 /** What Linux knows of a helper that a program of this type may call, whether it can be run here or not. */
 export function prototypeOf(id: number, type: ProgramType): Helper | HelperPrototype | undefined {
   return BY_TYPE.get(type)!.get(id) ?? PROTOTYPES_BY_TYPE.get(type)!.get(id);
+}
+
+const KFUNC_BY_NAME: ReadonlyMap<string, Kfunc> = new Map(KFUNCS.map((kfunc) => [kfunc.name, kfunc]));
+
+/** A kernel function by its name, for whichever type of program. */
+export function kfuncNamed(name: string | undefined): Kfunc | undefined {
+  return name === undefined ? undefined : KFUNC_BY_NAME.get(name);
+}
+
+/** The kernel functions that a program of this type may call. */
+export function kfuncOf(name: string | undefined, type: ProgramType): Kfunc | undefined {
+  const found = kfuncNamed(name);
+  return found?.programs.includes(type) === true ? found : undefined;
+}
+
+/** What a call of a program of this type calls, where that is not the program's own function. */
+export function calleeOf(target: CallTarget, type: ProgramType): Callable | undefined {
+  switch (target.kind) {
+    case 'helper':
+      return helpersOf(type).get(target.id);
+    case 'kfunc':
+      return kfuncOf(target.name, type);
+    default:
+      return undefined;
+  }
 }

@@ -7,7 +7,7 @@ import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import type { ProgramType } from '../bpf/spec.ts';
 import { ENGINES } from '../engine/index.ts';
 import { UNRUNNABLE } from '../engine/kernel/kernel-engine.ts';
-import { HELPER_NAMES, helpersOf, prototypeOf } from '../helpers/index.ts';
+import { HELPER_NAMES, helpersOf, KFUNCS, prototypeOf } from '../helpers/index.ts';
 import { HOOKS } from '../hooks/index.ts';
 import { MAP_TYPES } from '../maps/index.ts';
 import { DROP_REASONS } from '../pipeline/outcome.ts';
@@ -42,9 +42,15 @@ export function supportedMarkdown(): string {
       HELPER_NAMES.flatMap((name, id) => (id === 0 ? [] : [[`bpf_${name}`, String(id), ...LISTED_TYPES.map((type) => helperCell(type, id))]])),
     ),
     'A dash: Linux does not offer it to that program type. A program that calls what is not here is refused by name.',
+    '## Kernel functions',
+    rows(
+      ['kfunc', ...LISTED_TYPES, 'here'],
+      KFUNCS.map(({ name, programs, remark }) => [name, ...LISTED_TYPES.map((type) => (programs.includes(type) ? 'yes' : '–')), remark ?? '']),
+    ),
+    'Declared with `__ksym`. Linux has more; a program that calls what is not here is refused by name.',
     '## Instructions',
-    `All of RFC 9669: ${ALU_OPS.length} arithmetic operations (${ALU_OPS.join(', ')}) in 32 and 64 bits, negation, byte swaps, sign-extending moves and loads; ${BRANCH_OPS.length} conditional jumps (${BRANCH_OPS.join(', ')}) in 32 and 64 bits, goto and gotol; may_goto, which goes on ${MAY_GOTO_LIMIT.toLocaleString('en')} times in each function and then jumps; atomics (${ATOMIC_OPS.join(', ')}) of 4 and 8 bytes; LD_ABS and LD_IND; calls of helpers, subprograms and callbacks; tail calls.`,
-    'Not supported: kernel functions (kfuncs), arenas, and instructions of conformance group `callx`.',
+    `All of RFC 9669: ${ALU_OPS.length} arithmetic operations (${ALU_OPS.join(', ')}) in 32 and 64 bits, negation, byte swaps, sign-extending moves and loads; ${BRANCH_OPS.length} conditional jumps (${BRANCH_OPS.join(', ')}) in 32 and 64 bits, goto and gotol; may_goto, which goes on ${MAY_GOTO_LIMIT.toLocaleString('en')} times in each function and then jumps; atomics (${ATOMIC_OPS.join(', ')}) of 4 and 8 bytes; LD_ABS and LD_IND; calls of helpers, kernel functions, subprograms and callbacks; tail calls.`,
+    'Not supported: arenas, and instructions of conformance group `callx`.',
     '## Drop reasons',
     rows(
       ['reason', 'meaning'],

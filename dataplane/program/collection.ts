@@ -9,7 +9,7 @@ import { XdplabError } from '../errors.ts';
 import { checkProgram } from '../bpf/check.ts';
 import { kernelOnlyType } from '../bpf/section-name.ts';
 import type { CollectionSpec, MapSpec, ProgramSpec, ProgramType } from '../bpf/spec.ts';
-import { HELPER_NAMES, helpersOf } from '../helpers/index.ts';
+import { HELPER_NAMES, helpersOf, kfuncOf } from '../helpers/index.ts';
 import { HOOKS } from '../hooks/index.ts';
 import type { Machine } from '../machine/machine.ts';
 import { createMap, type BpfMap } from '../maps/bpf-map.ts';
@@ -67,7 +67,8 @@ export class Collection {
     if (found) return found;
     const type = this.#type(spec);
     const helpers = helpersOf(type);
-    checkProgram(spec, { isHelper: (id) => helpers.has(id), packetLoads: type !== 'xdp', helperName: (id) => HELPER_NAMES[id] });
+    const isKfunc = (wanted: string): boolean => kfuncOf(wanted, type) !== undefined;
+    checkProgram(spec, { isHelper: (id) => helpers.has(id), isKfunc, packetLoads: type !== 'xdp', helperName: (id) => HELPER_NAMES[id] });
     const program = this.#options.admit({ id: this.#machine.allocateProgramId(), spec, type, maps: this.#mapsOf(spec) });
     // Registered before its successors, which may name it in turn.
     this.#programs.set(spec.name, program);

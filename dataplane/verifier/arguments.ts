@@ -214,7 +214,7 @@ export function checkHelperMemory(walk: Walk, number: Register, bytes: number, a
       if (!isConstant(register.scalar) && !walk.policy.mayLeakPointers) refuse('EACCES', `R${number} variable offset stack access prohibited for !root`);
       const least = register.offset + Number(register.scalar.smin);
       const end = register.offset + Number(register.scalar.smax) + bytes;
-      checkStackBytes(walk, frameOf(walk, register), register, least, end - least, access === 'write', number);
+      checkStackBytes(walk, frameOf(walk, register), number, register, least, end, bytes, access === 'write');
       return;
     }
     case 'scalar':

@@ -1,12 +1,16 @@
 /** Calls: of helpers, of the program's own functions, and of callbacks; and how they come back. */
 import type { CallTarget, Register } from '../bpf/isa.ts';
 import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
-import { helperName, prototypeOf, type HelperPrototype } from '../helpers/index.ts';
+import type { ProgramType } from '../bpf/spec.ts';
+import { helperName, kfuncOf, prototypeOf, type HelperPrototype } from '../helpers/index.ts';
 import { mapAllows } from '../helpers/map-compatibility.ts';
 import { checkArguments, noFacts, release, spinLock, type CallFacts } from './arguments.ts';
+import type { CalleeFacts } from './control-flow.ts';
 import { coveredRange, invalidScalar } from './exit.ts';
 import { refuse } from './refusal.ts';
 import { checkGlobalCall } from './global-function.ts';
+import { callKfunc, mayCallUnderLock } from './kfunc.ts';
+import { isGplCompatible } from './license.ts';
 import { isKnownZero, NOT_INITIALISED, pointer, scalarRegister, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
 import { constant, UNKNOWN, type Scalar } from './scalar.ts';
 import { refine } from './scalar-branch.ts';
@@ -28,10 +32,26 @@ const SYNCHRONOUS_CALLBACKS: ReadonlySet<number> = new Set([HELPER.for_each_map_
 /** Whether the helper runs a callback before it returns. */
 export const callsBack = (id: number): boolean => SYNCHRONOUS_CALLBACKS.has(id);
 
+/** What control flow has to know of what is called. */
+export function calleeFacts(target: CallTarget, type: ProgramType): CalleeFacts | undefined {
+  switch (target.kind) {
+    case 'helper': {
+      const prototype = prototypeOf(target.id, type);
+      return prototype === undefined ? undefined : { ...(prototype.changesPacket === true ? { changesPacket: true as const } : {}), callsCallback: callsBack(target.id), args: prototype.args.filter((kind) => kind !== 'unchecked').length };
+    }
+    case 'kfunc': {
+      const kfunc = kfuncOf(target.name, type);
+      return kfunc === undefined ? undefined : { iterates: kfunc.iterator?.step === 'next', args: kfunc.args.length };
+    }
+    default:
+      return undefined;
+  }
+}
+
 /** Answers the next slot. */
 export function call(walk: Walk, target: CallTarget): number {
   if (walk.state.lock !== undefined && !(target.kind === 'helper' && target.id === HELPER.spin_unlock)) {
-    if (target.kind === 'helper' || target.kind === 'kfunc') refuse('EINVAL', 'function calls are not allowed while holding a lock');
+    if (target.kind === 'helper' || (target.kind === 'kfunc' && !mayCallUnderLock(target))) refuse('EINVAL', 'function calls are not allowed while holding a lock');
   }
   switch (target.kind) {
     case 'helper':
@@ -40,7 +60,8 @@ export function call(walk: Walk, target: CallTarget): number {
     case 'subprogram':
       return callSubprogram(walk, walk.subprogramAt.get(target.slot)!);
     case 'kfunc':
-      return refuse('EINVAL', `kernel function ${target.name ?? `#${target.btfId}`} is not known here`);
+      callKfunc(walk, target);
+      return walk.at + 1;
     default:
       return target satisfies never;
   }
@@ -80,9 +101,6 @@ function tailCallReturns(walk: Walk): number {
   return leaveFunction(walk);
 }
 
-const GPL_LICENSES = new Set(['GPL', 'GPL v2', 'GPL and additional rights', 'Dual BSD/GPL', 'Dual MIT/GPL', 'Dual MPL/GPL']);
-const isGplCompatible = (license: string): boolean => GPL_LICENSES.has(license);
-
 function releaseArgument(walk: Walk, { releases }: HelperPrototype, id: number): void {
   const released = walk.get((releases! + 1) as Register);
   const { reference } = released;
@@ -107,11 +125,7 @@ const ITERABLE: ReadonlySet<number> = new Set((['hash', 'percpu_hash', 'lru_hash
 const ELIDES_NULL: ReadonlySet<number> = new Set([BPF_MAP_TYPE.array, BPF_MAP_TYPE.percpu_array]);
 
 function resultOf(walk: Walk, prototype: HelperPrototype, facts: CallFacts, id: number): RegisterState {
-  let reference = 0;
-  if (prototype.acquires === true) {
-    reference = walk.newId();
-    walk.state.references = [...walk.state.references, { id: reference, acquiredAt: walk.at }];
-  }
+  const reference = prototype.acquires === true ? walk.acquire() : 0;
   const nullable = { nullable: true, id: reference === 0 ? walk.newId() : reference, reference };
   /** A socket that was made of another one lives as long as that. */
   const held = prototype.casts === true ? { ...nullable, reference: facts.reference } : nullable;

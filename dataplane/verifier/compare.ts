@@ -8,10 +8,10 @@
  *
  * Ids stand for relations, not for themselves: an id of the earlier state has to correspond to one id of the later.
  */
-import { AT_PACKET_END, BEYOND_PACKET_END, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
+import { AT_PACKET_END, BEYOND_PACKET_END, UNKNOWN_SCALAR, type ObjectFacts, type RegisterState } from './register.ts';
 import { rangeWithin, scalarsEqual, tnumIn } from './scalar.ts';
 import { hasSlot } from './slot-set.ts';
-import { ALL_SPILL, BYTE, isSpilled, kindAt, type Frame, type StackSlot, type State } from './state.ts';
+import { ALL_SPILL, BYTE, isObject, isSpilled, kindAt, type Frame, type StackSlot, type State } from './state.ts';
 
 export type Exactness = 'used' | 'range' | 'exact';
 
@@ -100,7 +100,7 @@ function registerCovered(old: RegisterState, current: RegisterState, precise: bo
     case 'map_value':
     case 'mem':
     case 'ringbuf_mem':
-      return old.map === current.map && old.mapUid === current.mapUid && old.offset === current.offset && old.bytes === current.bytes && within(old, current) && ids.ids(old.id, current.id) && ids.ids(old.reference, current.reference);
+      return old.map === current.map && old.mapUid === current.mapUid && old.offset === current.offset && old.bytes === current.bytes && sameObject(old.object, current.object) && within(old, current) && ids.ids(old.id, current.id) && ids.ids(old.reference, current.reference);
     case 'pkt':
     case 'pkt_meta':
       return rangeCovered(old.range, current.range) && old.offset === current.offset && ids.ids(old.id, current.id) && within(old, current);
@@ -122,9 +122,16 @@ function within(old: RegisterState, current: RegisterState): boolean {
 function same(old: RegisterState, current: RegisterState, ids: Correspondence): boolean {
   return (
     old.type === current.type && old.nullable === current.nullable && old.readOnly === current.readOnly && old.offset === current.offset && old.range === current.range &&
-    old.bytes === current.bytes && old.frame === current.frame && old.map === current.map && old.mapUid === current.mapUid && old.delta === current.delta &&
+    old.bytes === current.bytes && old.frame === current.frame && old.map === current.map && old.mapUid === current.mapUid && old.delta === current.delta && sameObject(old.object, current.object) &&
     (old.scalar === current.scalar || scalarsEqual(old.scalar, current.scalar)) && ids.ids(old.id, current.id) && ids.ids(old.reference, current.reference)
   );
+}
+
+/** How often an iterator went on says nothing of what comes. */
+function sameObject(old: ObjectFacts | undefined, current: ObjectFacts | undefined): boolean {
+  if (old === current) return true;
+  if (old === undefined || current === undefined) return false;
+  return old.kind === current.kind && old.name === current.name && old.drained === current.drained;
 }
 
 /** All bytes misc, or invalid: the bit that misc has is the only one that is set anywhere. */
@@ -143,7 +150,8 @@ function slotCovered(old: Frame, current: Frame, slot: number, exactness: Exactn
     if (now === undefined || before.kinds !== now.kinds) return false;
   } else if (before.kinds === 0) return true;
   const spilled = isSpilled(before);
-  if (before === now && !spilled) return true;
+  const object = isObject(before);
+  if (before === now && !spilled && !object) return true;
   const scalarBefore = asScalar(before);
   // Bytes that nobody tracked cover whatever is there, also in a frame whose stack is not that deep yet.
   if (scalarBefore === UNKNOWN_SCALAR && exactness !== 'exact') return true;
@@ -156,5 +164,6 @@ function slotCovered(old: Frame, current: Frame, slot: number, exactness: Exactn
     if (was === BYTE.invalid || was === BYTE.misc) continue;
     if (was !== is) return false;
   }
+  if (object) return sameObject(before.spilled.object, now.spilled.object) && ids.ids(before.spilled.reference, now.spilled.reference);
   return !spilled || registerCovered(before.spilled, now.spilled, precise, exactness, ids);
 }

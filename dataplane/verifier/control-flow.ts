@@ -4,7 +4,7 @@
  * functions may move packets. All but the last look at one function at a time: a call is one instruction.
  */
 import type { FunctionRange } from '../bpf/check.ts';
-import { isJump, jumpTarget, type Instruction, type Operand, type Register } from '../bpf/isa.ts';
+import { isJump, jumpTarget, type CallTarget, type Instruction, type Operand, type Register } from '../bpf/isa.ts';
 
 /** Bits of `ControlFlow.points`. */
 export const POINT = {
@@ -27,15 +27,18 @@ export interface ControlFlow {
   readonly changesPacket: ReadonlySet<number>;
 }
 
-export interface HelperFacts {
+/** Of what a program calls that is not its own. */
+export interface CalleeFacts {
   readonly changesPacket?: true;
   /** Runs a callback before it returns. */
   readonly callsCallback?: boolean;
+  /** Answers the next of an iterator's numbers: that is where its loop is known by. */
+  readonly iterates?: boolean;
   /** How many registers it is passed, where its prototype is known. */
   readonly args?: number;
 }
 
-export type HelperFactsOf = (id: number) => HelperFacts | undefined;
+export type CalleeFactsOf = (target: CallTarget) => CalleeFacts | undefined;
 
 /** Its callback runs later, as a path of its own. */
 const TIMER_SET_CALLBACK = 170;
@@ -47,12 +50,12 @@ const R0 = 1;
 const CALLER_SAVED = 0x3f;
 const NONE = -1;
 
-export function analyseControlFlow(instructions: readonly Instruction[], functions: readonly FunctionRange[], helper: HelperFactsOf): ControlFlow {
+export function analyseControlFlow(instructions: readonly Instruction[], functions: readonly FunctionRange[], callee: CalleeFactsOf): ControlFlow {
   return {
-    points: findPoints(instructions, helper),
-    liveRegisters: findLiveRegisters(instructions, helper),
-    scc: withCallbackLoops(findLoops(instructions), instructions, helper),
-    changesPacket: findPacketChanges(instructions, functions, helper),
+    points: findPoints(instructions, callee),
+    liveRegisters: findLiveRegisters(instructions, callee),
+    scc: withCallbackLoops(findLoops(instructions), instructions, callee),
+    changesPacket: findPacketChanges(instructions, functions, callee),
   };
 }
 
@@ -81,7 +84,7 @@ export function referencedFunction(instruction: Instruction): number {
   return instruction.kind === 'load_imm64' && instruction.value.kind === 'function' ? instruction.value.slot : NONE;
 }
 
-function findPoints(instructions: readonly Instruction[], helper: HelperFactsOf): Uint8Array {
+function findPoints(instructions: readonly Instruction[], calleeFacts: CalleeFactsOf): Uint8Array {
   const points = new Uint8Array(instructions.length);
   /** In code that never ends properly there may be no such slot. */
   const mark = (slot: number, bits: number): void => {
@@ -99,11 +102,13 @@ function findPoints(instructions: readonly Instruction[], helper: HelperFactsOf)
       mark(slot, POINT.prune);
       mark(callee, POINT.prune | POINT.jump);
     }
-    if (instruction.kind === 'call' && instruction.target.kind === 'helper') {
-      const { id } = instruction.target;
-      if (helper(id)?.callsCallback === true) mark(slot, POINT.prune | POINT.jump | POINT.force);
+    if (instruction.kind === 'call') {
+      const { target: called } = instruction;
+      const facts = calleeFacts(called);
+      if (facts?.callsCallback === true) mark(slot, POINT.prune | POINT.jump | POINT.force);
+      if (facts?.iterates === true) mark(slot, POINT.prune | POINT.force);
       // Else a loop that sets it would begin the callback's path anew each time around.
-      if (id === TIMER_SET_CALLBACK) mark(slot, POINT.prune);
+      if (called.kind === 'helper' && called.id === TIMER_SET_CALLBACK) mark(slot, POINT.prune);
     }
   }
   return points;
@@ -112,7 +117,7 @@ function findPoints(instructions: readonly Instruction[], helper: HelperFactsOf)
 const bit = (register: Register): number => (1 << register) & ALL_REGISTERS;
 const sourceBit = (source: Operand): number => (source.kind === 'register' ? bit(source.register) : 0);
 
-function registersRead(instruction: Instruction, helper: HelperFactsOf): number {
+function registersRead(instruction: Instruction, callee: CalleeFactsOf): number {
   switch (instruction.kind) {
     case 'alu':
       return (instruction.op === 'mov' ? 0 : bit(instruction.dst)) | sourceBit(instruction.source);
@@ -132,7 +137,7 @@ function registersRead(instruction: Instruction, helper: HelperFactsOf): number 
       // Linux leaves it at that for classic BPF.
       return ALL_REGISTERS;
     case 'call':
-      return argumentRegisters(instruction.target.kind === 'helper' ? (helper(instruction.target.id)?.args ?? MAX_ARGUMENTS) : MAX_ARGUMENTS);
+      return argumentRegisters(callee(instruction.target)?.args ?? MAX_ARGUMENTS);
     case 'exit':
       return R0;
     case 'load_imm64':
@@ -179,8 +184,8 @@ function registersReplaced(instruction: Instruction): number {
 }
 
 /** Backwards until nothing changes: twice, and once more for every loop within a loop. */
-function findLiveRegisters(instructions: readonly Instruction[], helper: HelperFactsOf): Uint16Array {
-  const read = Uint16Array.from(instructions, (each) => registersRead(each, helper));
+function findLiveRegisters(instructions: readonly Instruction[], callee: CalleeFactsOf): Uint16Array {
+  const read = Uint16Array.from(instructions, (each) => registersRead(each, callee));
   const kept = Uint16Array.from(instructions, (each) => ~registersReplaced(each) & ALL_REGISTERS);
   const live = new Uint16Array(instructions.length);
   for (let changed = true; changed; ) {
@@ -251,14 +256,14 @@ function findLoops(instructions: readonly Instruction[]): Uint32Array {
 }
 
 /** Callbacks count as called by whoever takes their address. */
-function findPacketChanges(instructions: readonly Instruction[], functions: readonly FunctionRange[], helper: HelperFactsOf): ReadonlySet<number> {
+function findPacketChanges(instructions: readonly Instruction[], functions: readonly FunctionRange[], callee: CalleeFactsOf): ReadonlySet<number> {
   const changing = new Set<number>();
   const callers = new Map<number, number[]>(functions.map(({ start }) => [start, []]));
   for (const { start, end } of functions) {
     for (let slot = start; slot < end; slot++) {
       const instruction = instructions[slot]!;
       callers.get(referencedFunction(instruction))?.push(start);
-      if (instruction.kind === 'call' && instruction.target.kind === 'helper' && helper(instruction.target.id)?.changesPacket === true) changing.add(start);
+      if (instruction.kind === 'call' && callee(instruction.target)?.changesPacket === true) changing.add(start);
     }
   }
   // What is added on the way is visited as well.
@@ -267,11 +272,11 @@ function findPacketChanges(instructions: readonly Instruction[], functions: read
 }
 
 /** A call that runs a callback is a loop by itself: the callback comes back to it. */
-function withCallbackLoops(scc: Uint32Array, instructions: readonly Instruction[], helper: Parameters<typeof analyseControlFlow>[2]): Uint32Array {
+function withCallbackLoops(scc: Uint32Array, instructions: readonly Instruction[], callee: CalleeFactsOf): Uint32Array {
   let loops = scc.reduce((most, number) => Math.max(most, number), 0);
   for (const [slot, instruction] of instructions.entries()) {
-    if (scc[slot] !== 0 || instruction.kind !== 'call' || instruction.target.kind !== 'helper') continue;
-    if (helper(instruction.target.id)?.callsCallback === true) scc[slot] = ++loops;
+    if (scc[slot] !== 0 || instruction.kind !== 'call') continue;
+    if (callee(instruction.target)?.callsCallback === true) scc[slot] = ++loops;
   }
   return scc;
 }

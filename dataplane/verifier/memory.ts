@@ -119,7 +119,7 @@ function read(walk: Walk, number: Register, register: RegisterState, offset: num
     case 'fp':
       checkAlignment(register, offset, bytes, true);
       checkStackBounds(walk, number, register, offset, bytes, 'read');
-      return readStack(walk, register, offset, bytes);
+      return readStack(walk, number, register, offset, bytes);
     case 'ctx': {
       checkUnmodified(register, number);
       const at = offset;
@@ -213,6 +213,11 @@ export function storeTo(walk: Walk, number: Register, offset: number, bytes: Acc
   const register = walk.read(number);
   if (register.type !== 'fp') walk.liveness.write(undefined);
   write(walk, number, register, offset, bytes, value, stored);
+}
+
+/** A kernel function writes 8 bytes at `register + offset`. */
+export function storeWord(walk: Walk, number: Register, offset: number): void {
+  write(walk, number, walk.read(number), offset, 8, undefined, {});
 }
 
 /** A helper writes one byte at `register + offset`. */

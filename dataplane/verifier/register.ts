@@ -27,7 +27,14 @@ export type RegisterType =
   | 'tcp_sock'
   | 'mem'
   | 'ringbuf_mem'
-  | 'func';
+  | 'func'
+  /** Not of registers: what a stack slot is part of. */
+  | 'iterator';
+
+/** What else is known of what an object is, or a pointer points to. */
+export type ObjectFacts =
+  /** An open-coded iterator: whether `next` has answered NULL, and how often it has not. */
+  { readonly kind: 'iterator'; readonly name: string; readonly drained: boolean; readonly depth: number };
 
 /** `range` of a packet pointer that was compared with the packet's end and found to be past it, or at it. */
 export const BEYOND_PACKET_END = -1;
@@ -58,9 +65,10 @@ export interface RegisterState {
   readonly map: MapSpec | undefined;
   /** Distinguishes values of inner maps that were looked up at different times. */
   readonly mapUid: number;
+  readonly object: ObjectFacts | undefined;
 }
 
-const BLANK: RegisterState = { type: '?', nullable: false, readOnly: false, offset: 0, scalar: UNKNOWN, id: 0, delta: false, reference: 0, range: 0, bytes: 0, frame: 0, map: undefined, mapUid: 0 };
+const BLANK: RegisterState = { type: '?', nullable: false, readOnly: false, offset: 0, scalar: UNKNOWN, id: 0, delta: false, reference: 0, range: 0, bytes: 0, frame: 0, map: undefined, mapUid: 0, object: undefined };
 const POWERS: readonly bigint[] = Array.from({ length: 64 }, (_, bits) => 1n << BigInt(bits));
 const ZERO: Scalar = constant(0n);
 
@@ -92,6 +100,7 @@ export function withFacts(register: RegisterState, more: Partial<RegisterState>)
     frame: frame ?? register.frame,
     map: more.map ?? register.map,
     mapUid: mapUid ?? register.mapUid,
+    object: more.object ?? register.object,
   };
 }
 

@@ -3,7 +3,7 @@ import { refuse } from './refusal.ts';
 import { constantRegister, isKnownZero, NOT_INITIALISED, UNKNOWN_SCALAR, fitsBits, withFacts, type RegisterState } from './register.ts';
 import { isConstant, type Scalar } from './scalar.ts';
 import { withoutSlot } from './slot-set.ts';
-import { BYTE, EMPTY_SLOT, isSpilled, isSpilledScalar, kindAt, SLOT_BYTES, withKind, type ByteKind, type Frame, type StackSlot } from './state.ts';
+import { BYTE, EMPTY_SLOT, isObject, isSpilled, isSpilledScalar, kindAt, SLOT_BYTES, withKind, type ByteKind, type Frame, type StackSlot } from './state.ts';
 import type { Walk } from './walk.ts';
 
 export const MAX_STACK_BYTES = 512;
@@ -92,10 +92,12 @@ function setSlot(frame: Frame, slot: number, next: StackSlot): void {
   frame.preciseSlots = withoutSlot(frame.preciseSlots, slot);
 }
 
+const isSpecial = (kind: number): boolean => kind === BYTE.spill || kind > BYTE.zero;
+
 /** What remains of a slot whose spilled register is overwritten in part. */
 function scrub({ kinds }: StackSlot): number {
   let scrubbed = kinds;
-  for (let byte = 0; byte < SLOT_BYTES; byte++) if (((scrubbed >>> (4 * byte)) & 0xf) === BYTE.spill) scrubbed = withKind(scrubbed, byte, BYTE.misc);
+  for (let byte = 0; byte < SLOT_BYTES; byte++) if (isSpecial((scrubbed >>> (4 * byte)) & 0xf)) scrubbed = withKind(scrubbed, byte, BYTE.misc);
   return scrubbed;
 }
 
@@ -138,9 +140,9 @@ function writeSomewhere(walk: Walk, frame: Frame, pointer: RegisterState, offset
 }
 
 /** What a load gives; undefined where only the check is wanted. */
-export function readStack(walk: Walk, pointer: RegisterState, offset: number, bytes: number): RegisterState {
+export function readStack(walk: Walk, number: number, pointer: RegisterState, offset: number, bytes: number): RegisterState {
   const frame = frameOf(walk, pointer);
-  if (!isConstant(pointer.scalar)) return readSomewhere(walk, frame, pointer, offset, bytes);
+  if (!isConstant(pointer.scalar)) return readSomewhere(walk, frame, number, pointer, offset, bytes);
   const at = constantOffset(pointer, offset);
   growTo(walk, frame, at);
   const slot = slotOf(at);
@@ -184,9 +186,11 @@ function shareSlot(walk: Walk, frame: Frame, slot: number, found: StackSlot): Re
 }
 
 function checkReadable(walk: Walk, slot: StackSlot, at: number, bytes: number): void {
-  if (walk.policy.mayLeakPointers) return;
+  const { mayLeakPointers } = walk.policy;
+  if (mayLeakPointers && !isObject(slot)) return;
   for (let index = 0; index < bytes; index++) {
-    if (kindAt(slot, byteOf(at + index)) === BYTE.invalid) refuse('EACCES', `invalid read from stack off ${at}+${index} size ${bytes}`);
+    const kind = kindAt(slot, byteOf(at + index));
+    if (kind > BYTE.zero || (kind === BYTE.invalid && !mayLeakPointers)) refuse('EACCES', `invalid read from stack off ${at}+${index} size ${bytes}`);
   }
 }
 
@@ -195,23 +199,23 @@ function readBytes(frame: Frame, at: number, bytes: number): RegisterState {
   return constantRegister(0n);
 }
 
-function readSomewhere(walk: Walk, frame: Frame, pointer: RegisterState, offset: number, bytes: number): RegisterState {
+function readSomewhere(walk: Walk, frame: Frame, number: number, pointer: RegisterState, offset: number, bytes: number): RegisterState {
   const least = pointer.offset + offset + Number(pointer.scalar.smin);
   const end = pointer.offset + offset + Number(pointer.scalar.smax) + bytes;
-  checkStackBytes(walk, frame, pointer, least, end - least, false);
+  checkStackBytes(walk, frame, number, pointer, least, end, bytes, false);
   return readBytes(frame, least, end - least);
 }
 
-/** Bytes that a helper, or a read at a variable place, may read or write. */
-export function checkStackBytes(walk: Walk, frame: Frame, pointer: RegisterState, least: number, bytes: number, writes: boolean, number?: number): void {
-  if (bytes <= 0) return;
+/** Bytes `least` to `end` that a helper, or a read at a variable place, may read or write: `size` of them. */
+export function checkStackBytes(walk: Walk, frame: Frame, number: number, pointer: RegisterState, least: number, end: number, size: number, writes: boolean): void {
+  if (end <= least) return;
   growTo(walk, frame, least);
-  if (!writes) walk.liveness.read(pointer.frame, slotOf(least + bytes - 1), slotOf(least));
-  for (let at = least; at < least + bytes; at++) {
+  if (!writes) walk.liveness.read(pointer.frame, slotOf(end - 1), slotOf(least));
+  for (let at = least; at < end; at++) {
     const slot = slotOf(at);
     const found = frame.stack[slot]!;
     const kind = kindAt(found, byteOf(at));
-    if (writes) {
+    if (writes && kind <= BYTE.zero) {
       if (kind === BYTE.misc && !isSpilled(found)) continue;
       setSlot(frame, slot, { kinds: withKind(isSpilled(found) ? scrub(found) : found.kinds, byteOf(at), BYTE.misc), spilled: NOT_INITIALISED });
       continue;
@@ -222,6 +226,6 @@ export function checkStackBytes(walk: Walk, frame: Frame, pointer: RegisterState
     }
     if (kind === BYTE.invalid && walk.policy.mayLeakPointers) continue;
     const where = isConstant(pointer.scalar) ? `off ${least}+${at - least}` : `var_off ${tnumText(pointer.scalar)}+${at - least}`;
-    refuse('EACCES', `invalid read from stack${number === undefined ? '' : ` R${number}`} ${where} size ${bytes}`);
+    refuse('EACCES', `invalid read from stack R${number} ${where} size ${size}`);
   }
 }

@@ -10,7 +10,7 @@
 import { NOT_INITIALISED, type RegisterState } from './register.ts';
 import { NO_SLOTS } from './slot-set.ts';
 
-export const BYTE = { invalid: 0, spill: 1, misc: 2, zero: 3 } as const;
+export const BYTE = { invalid: 0, spill: 1, misc: 2, zero: 3, iterator: 5 } as const;
 export type ByteKind = (typeof BYTE)[keyof typeof BYTE];
 
 export const SLOT_BYTES = 8;
@@ -18,7 +18,7 @@ export const ALL_SPILL = 0x1111_1111;
 
 export interface StackSlot {
   readonly kinds: number;
-  /** Meaningful where byte 7 is a spill. */
+  /** Meaningful where byte 7 is a spill, or where the slot is part of an object. */
   readonly spilled: RegisterState;
 }
 
@@ -26,6 +26,9 @@ export const EMPTY_SLOT: StackSlot = { kinds: 0, spilled: NOT_INITIALISED };
 
 export const kindAt = (slot: StackSlot, byte: number): ByteKind => ((slot.kinds >>> (4 * byte)) & 0xf) as ByteKind;
 export const isSpilled = (slot: StackSlot): boolean => slot.kinds >>> 28 === BYTE.spill;
+/** Part of an object that only the kernel reads and writes: all its bytes are of one kind. */
+export const isObject = (slot: StackSlot): boolean => (slot.kinds & 0xf) > BYTE.zero;
+export const objectSlot = (kind: ByteKind, spilled: RegisterState): StackSlot => ({ kinds: (kind * 0x1111_1111) >>> 0, spilled });
 export const isSpilledScalar = (slot: StackSlot): boolean => isSpilled(slot) && slot.spilled.type === 'scalar';
 export const withKind = (kinds: number, byte: number, kind: ByteKind): number => ((kinds & ~(0xf << (4 * byte))) | (kind << (4 * byte))) >>> 0;
 

@@ -12,16 +12,18 @@ import { jumpTarget } from '../bpf/isa.ts';
 import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import type { MapSpec, ProgramSpec, ProgramType } from '../bpf/spec.ts';
 import { XdplabError } from '../errors.ts';
-import { HELPER_NAMES, prototypeOf } from '../helpers/index.ts';
+import { HELPER_NAMES, kfuncNamed } from '../helpers/index.ts';
 import { hasSpinLock } from '../maps/special-fields.ts';
 import { alu, negation, signExtendingMove, swap } from './arithmetic.ts';
 import { branch } from './branches.ts';
-import { call, callsBack, checkResources, leaveFunction } from './calls.ts';
+import { call, calleeFacts, callsBack, checkResources, leaveFunction } from './calls.ts';
 import { coveredBy } from './compare.ts';
 import { analyseControlFlow, type ControlFlow } from './control-flow.ts';
 import { checkResult } from './exit.ts';
 import { enterGlobal, parametersOf } from './global-function.ts';
 import { atomic, loadFrom, storeTo } from './memory.ts';
+import { goesOn, iteratorsWentOn } from './iterator.ts';
+import { checkLicense } from './kfunc.ts';
 import { LoopVisits } from './loop-visits.ts';
 import type { VerificationObserver } from './observer.ts';
 import { Precision } from './precision.ts';
@@ -130,6 +132,7 @@ class Verifier {
 
   run(): Refusal | undefined {
     try {
+      checkLicense(this.#spec);
       const ranges = this.#checkStructure();
       const walk = this.#begin(ranges);
       this.#walk = walk;
@@ -199,11 +202,7 @@ class Verifier {
       const global = index > 0 && declared?.linkage === 'global';
       return { index, start, end, name: declared?.name ?? `func#${index}`, global, parameters: global ? parametersOf(this.#options.btf, declared.typeId) : undefined };
     });
-    const helper = (id: number): { changesPacket?: true; callsCallback?: boolean; args?: number } | undefined => {
-      const prototype = prototypeOf(id, this.#type);
-      return prototype === undefined ? undefined : { ...(prototype.changesPacket === true ? { changesPacket: true as const } : {}), callsCallback: callsBack(id), args: prototype.args.filter((kind) => kind !== 'unchecked').length };
-    };
-    this.#flow = analyseControlFlow(instructions, ranges, helper);
+    this.#flow = analyseControlFlow(instructions, ranges, (target) => calleeFacts(target, this.#type));
     const policy: Policy = { mayLeakPointers: this.#options.unprivileged !== true };
     const walk = new Walk(this.#spec, this.#type, this.#options.maps, subprograms, policy, this.#options.cpus);
     walk.changesPacket = this.#flow.changesPacket;
@@ -234,6 +233,11 @@ class Verifier {
   #callsBack(slot: number): boolean {
     const instruction = this.#spec.instructions[slot];
     return instruction?.kind === 'call' && instruction.target.kind === 'helper' && callsBack(instruction.target.id);
+  }
+
+  #iterates(slot: number): boolean {
+    const instruction = this.#spec.instructions[slot];
+    return instruction?.kind === 'call' && instruction.target.kind === 'kfunc' && kfuncNamed(instruction.target.name)?.iterator?.step === 'next';
   }
 
   #push(walk: Walk, state: State, at: number, errno: RefusalErrno = 'EFAULT'): State {
@@ -433,17 +437,18 @@ class Verifier {
     const kept = (this.#explored[at] ??= []);
     const live = (frame: number): number => this.#flow.liveRegisters[frame === state.frames.length - 1 ? at : state.frames[frame + 1]!.callSite]!;
     const callsBackHere = this.#callsBack(at);
+    const iteratesHere = this.#iterates(at);
     const mayGoHere = this.#spec.instructions[at]!.kind === 'may_goto';
     for (let index = 0; index < kept.length; ) {
       const old = kept[index]!;
       let covered = false;
       let loop = false;
       if (old.branches > 0) {
-        const comesBack = callsBackHere || (mayGoHere && old.mayGotoDepth !== state.mayGotoDepth);
-        if (comesBack && coveredBy(old, state, 'range', live)) {
+        const comesBack = callsBackHere || iteratesHere || (mayGoHere && old.mayGotoDepth !== state.mayGotoDepth);
+        if (comesBack && coveredBy(old, state, 'range', live) && (!iteratesHere || goesOn(walk, 1))) {
           covered = true;
           loop = true;
-        } else if (!callsBackHere && old.callbackUnrollDepth === state.callbackUnrollDepth && old.mayGotoDepth === state.mayGotoDepth && mayLoop(old, state) && coveredBy(old, state, 'exact', live)) {
+        } else if (!callsBackHere && !iteratesHere && !iteratorsWentOn(old, state) && old.callbackUnrollDepth === state.callbackUnrollDepth && old.mayGotoDepth === state.mayGotoDepth && mayLoop(old, state) && coveredBy(old, state, 'exact', live)) {
           refuse('EINVAL', `infinite loop detected at insn ${at}`);
         }
         if (!covered && !force && this.#jumps - this.#jumpsAtState < 20 && this.#processed - this.#processedAtState < 100) add = false;

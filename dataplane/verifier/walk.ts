@@ -76,6 +76,13 @@ export class Walk {
     return this.spec.instructions[this.at]!;
   }
 
+  /** A new reference, that something has to release. */
+  acquire(): number {
+    const id = this.newId();
+    this.state.references = [...this.state.references, { id, acquiredAt: this.at }];
+    return id;
+  }
+
   newId(): number {
     return ++this.#ids;
   }

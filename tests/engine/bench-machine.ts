@@ -4,7 +4,7 @@ import { checkProgram } from '../../dataplane/bpf/check.ts';
 import type { Instruction } from '../../dataplane/bpf/isa.ts';
 import type { ProgramType, UnresolvedReference } from '../../dataplane/bpf/spec.ts';
 import type { Engine, EngineFactory } from '../../dataplane/engine/engine.ts';
-import { HELPERS, helpersOf } from '../../dataplane/helpers/index.ts';
+import { HELPERS, helpersOf, kfuncNamed, kfuncOf } from '../../dataplane/helpers/index.ts';
 import { CPU_BLOCK, FAULT } from '../../dataplane/machine/cpu.ts';
 import { Machine, type MachineOptions } from '../../dataplane/machine/machine.ts';
 import type { BpfMap } from '../../dataplane/maps/bpf-map.ts';
@@ -41,7 +41,7 @@ export class BenchMachine {
   /** Assembles, checks and loads a program. */
   load(code: string, options: LoadOptions = {}): Program {
     const helpers = helpersOf(options.type ?? 'xdp');
-    return this.loadInstructions(assemble(code, { helper: (name) => HELPERS.find((helper) => helper.name === name && helpers.has(helper.id))?.id }).instructions, options);
+    return this.loadInstructions(assemble(code, { helper: (name) => HELPERS.find((helper) => helper.name === name && helpers.has(helper.id))?.id, kfunc: (name) => kfuncNamed(name) !== undefined }).instructions, options);
   }
 
   loadInstructions(instructions: readonly Instruction[], { type = 'xdp', maps = [] }: LoadOptions = {}): Program {
@@ -52,7 +52,7 @@ export class BenchMachine {
       }
     }
     const checked = { name: 'case', instructions, unresolved };
-    const ranges = checkProgram(checked, { isHelper: (id) => helpersOf(type).has(id), packetLoads: type !== 'xdp' });
+    const ranges = checkProgram(checked, { isHelper: (id) => helpersOf(type).has(id), isKfunc: (name) => kfuncOf(name, type) !== undefined, packetLoads: type !== 'xdp' });
     const functions = ranges.map(({ start }) => ({ name: `f${start}`, slot: start, typeId: 0, linkage: 'static' as const }));
     const program: Program = {
       id: this.machine.allocateProgramId(),

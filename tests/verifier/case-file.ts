@@ -23,7 +23,7 @@ import { fileURLToPath } from 'node:url';
 import { assemble } from '../../dataplane/bpf/assemble.ts';
 import type { Instruction } from '../../dataplane/bpf/isa.ts';
 import { PROGRAM_TYPES, type FunctionSpec, type ProgramSpec, type ProgramType } from '../../dataplane/bpf/spec.ts';
-import { HELPER_NAMES } from '../../dataplane/helpers/index.ts';
+import { HELPER_NAMES, kfuncNamed } from '../../dataplane/helpers/index.ts';
 
 export interface VerifierCase {
   readonly sentence: string;
@@ -91,7 +91,7 @@ export function programOf({ asm, type, attach, license }: VerifierCase): Program
     const [, count, repeated] = /^\s*\[(\d+)\] (.*)$/.exec(line) ?? [];
     return count === undefined ? [line] : Array.from({ length: Number(count) }, () => repeated!);
   });
-  const { instructions } = assemble(expanded.join('\n'), { helper: (name) => (HELPER_NAMES.includes(name) ? HELPER_NAMES.indexOf(name) : undefined) });
+  const { instructions } = assemble(expanded.join('\n'), { helper: (name) => (HELPER_NAMES.includes(name) ? HELPER_NAMES.indexOf(name) : undefined), kfunc: (name) => kfuncNamed(name) !== undefined });
   return { name: 'case', section: type, type, frags: false, ...(attach === undefined ? {} : { attach }), instructions, functions: functionsOf(instructions), lines: [], license };
 }
 

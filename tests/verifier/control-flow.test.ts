@@ -11,8 +11,7 @@ import { createKernelMap, type KernelMap } from '../../dataplane/engine/kernel/k
 import { LOG_LEVEL, loadKernelProgram } from '../../dataplane/engine/kernel/kernel-program.ts';
 import { KernelRefusal, openLinux } from '../../dataplane/engine/kernel/linux.ts';
 import { loadBtf } from '../../dataplane/engine/kernel/load-btf.ts';
-import { prototypeOf } from '../../dataplane/helpers/index.ts';
-import { callsBack } from '../../dataplane/verifier/calls.ts';
+import { calleeFacts } from '../../dataplane/verifier/calls.ts';
 import { analyseControlFlow, POINT, type ControlFlow } from '../../dataplane/verifier/control-flow.ts';
 import { CASE_TABLE } from '../engine/cases/index.ts';
 import { kernelTitle, whyNoKernel } from '../engine/kernel/kernel-here.ts';
@@ -25,11 +24,7 @@ function assembled(asm: string, type: ProgramType = 'xdp'): ProgramSpec {
 
 function flowOf(program: ProgramSpec): ControlFlow {
   const ranges = checkProgram(program, { isHelper: () => true, packetLoads: true, verified: true });
-  return analyseControlFlow(program.instructions, ranges, (id) => {
-    const prototype = prototypeOf(id, program.type!);
-    if (prototype === undefined) return undefined;
-    return { ...(prototype.changesPacket === true ? { changesPacket: true as const } : {}), callsCallback: callsBack(id), args: prototype.args.filter((kind) => kind !== 'unchecked').length };
-  });
+  return analyseControlFlow(program.instructions, ranges, (target) => calleeFacts(target, program.type!));
 }
 
 /** Slots that have any of the bits. */

@@ -8,6 +8,7 @@ import { CASE_MAPS } from './case-maps.ts';
 const DIFFERENCES: ReadonlyMap<string, string> = new Map([
   ['a jump into the second slot of a 64-bit load is refused', 'two things are wrong with it, and Linux names the other one'],
   ['bpf_snprintf with a format that is no text is refused', 'formats are read when the program runs'],
+  ['without CAP_PERFMON a loop over an iterator is refused for its length', 'what a CPU may speculate is not followed'],
   ['bpf_get_smp_processor_id gives a number below the number of processors', 'a program verified here may run on another machine'],
 ]);
 

@@ -3,7 +3,7 @@
  * not what they were afterwards, so nothing is done to keep them.
  */
 import type { Register } from '../../bpf/isa.ts';
-import { ARGUMENT_KINDS, type Helper } from '../../helpers/helper.ts';
+import { ARGUMENT_WORDS, type Callable } from '../../helpers/helper.ts';
 import { CPU_BLOCK, FRAME_BYTES, MAX_TAIL_CALLS } from '../../machine/cpu.ts';
 import type { BpfMap } from '../../maps/bpf-map.ts';
 import { MAP_DESCRIPTOR, OPERATION_NAMES, operationParams, type MapOperation } from '../../maps/map.ts';
@@ -25,7 +25,7 @@ export interface CallSite {
 }
 
 /** What r0 is known to be after a helper. */
-export function helperResultKnown(helper: Helper): Known {
+export function helperResultKnown(helper: Callable): Known {
   switch (helper.returns) {
     case 'int':
     case 'u64':
@@ -42,16 +42,16 @@ export function knownMap(program: ProgramModule, known: Known): BpfMap | undefin
 }
 
 /** The slot of the function that a helper is told to call back, if it is known. */
-export function knownCallback(helper: Helper, program: ProgramModule, registers: Registers): number | undefined {
+export function knownCallback(helper: Callable, program: ProgramModule, registers: Registers): number | undefined {
   const callback = registers[helper.args.indexOf('callback') + 1]!;
   return callback.kind === 'constant' ? program.callbackSlot(Number(BigInt.asUintN(32, callback.value))) : undefined;
 }
 
 /** The helper's arguments as i32s, each with the kind it is of. */
-function argumentsOf(helper: Helper, site: CallSite): I32[] {
+function argumentsOf(helper: Callable, site: CallSite): I32[] {
   return helper.args.flatMap((kind, index) => {
     const value = site.value((index + 1) as Register);
-    return ARGUMENT_KINDS[kind] === 1 ? [value.narrow] : [value.narrow, upperHalf(value)];
+    return ARGUMENT_WORDS[kind] === 1 ? [value.narrow] : [value.narrow, upperHalf(value)];
   });
 }
 
@@ -60,7 +60,7 @@ function upperHalf({ wide, known }: Value): I32 {
   return i32.wrap(i64.shrU(wide, i64.const(32)));
 }
 
-export function emitHelperCall(helper: Helper, site: CallSite, registers: Registers): void {
+export function emitHelperCall(helper: Callable, site: CallSite, registers: Registers): void {
   const { f, program } = site;
   const { implementation } = helper;
   const callback = helper.name === 'loop' ? knownCallback(helper, program, registers) : undefined;
@@ -95,7 +95,7 @@ export function emitHelperCall(helper: Helper, site: CallSite, registers: Regist
   }
 }
 
-function setNarrowResult(helper: Helper, site: CallSite, result: I32): void {
+function setNarrowResult(helper: Callable, site: CallSite, result: I32): void {
   site.setResult(helper.returns === 'int' ? i64.extendS(result) : i64.extendU(result));
 }
 

@@ -340,7 +340,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
 
   /** bpf_map_lookup_elem of an array that is known: its key is an index, wherever that is. */
   #lookUpInPlace(target: Of<'call'>['target']): boolean {
-    const helper = target.kind === 'helper' ? this.program.helper(target.id) : undefined;
+    const helper = this.program.callee(target);
     const map = helper && indexedMap(helper, this.#registers, this.program);
     if (map === undefined) return false;
     const index = (this.#index ??= this.f.local('i32', 'index'));
@@ -358,9 +358,9 @@ class FunctionCompiler implements BlockEmitter, CallSite {
       this.setResult(call(program.subprogram(target.slot), ...args, i32.sub(this.framePointer, i32.const(FRAME_BYTES))));
       return;
     }
-    const helper = target.kind === 'helper' ? program.helper(target.id) : undefined;
+    const helper = program.callee(target);
     if (helper) emitHelperCall(helper, this, this.#registers);
     else if (this.#unresolved.has(slot)) this.#fault(FAULT.unsupported);
-    else throw program.refuse(`instruction ${slot} calls ${target.kind === 'helper' ? `helper ${target.id}, which is not supported; docs/SUPPORTED.md lists those that are` : 'a kernel function, which is not supported'}`);
+    else throw program.refuse(`instruction ${slot} calls ${target.kind === 'helper' ? `helper ${target.id}, which is not supported; docs/SUPPORTED.md lists those that are` : `kernel function ${target.name ?? target.btfId}, which is not supported; docs/SUPPORTED.md lists those that are`}`);
   }
 }

@@ -2,8 +2,8 @@
  * Which of r1 to r5 a function reads before it sets them: its real parameters. A caller's other registers may hold
  * anything, an old address on its stack among it, and that does not get away by the call.
  */
-import type { Instruction, Operand, Register } from '../../bpf/isa.ts';
-import type { Helper } from '../../helpers/helper.ts';
+import type { CallTarget, Instruction, Operand, Register } from '../../bpf/isa.ts';
+import type { Callable } from '../../helpers/helper.ts';
 import { buildBlocks, exitEdges, reversePostOrder, type Block } from './control-flow.ts';
 
 /** Bit n for register n. */
@@ -53,12 +53,12 @@ function effect(instruction: Instruction, calls: (call: Extract<Instruction, { k
 
 export class Parameters {
   readonly #instructions: readonly Instruction[];
-  readonly #helper: (id: number) => Helper | undefined;
+  readonly #callee: (target: CallTarget) => Callable | undefined;
   readonly #known = new Map<number, RegisterSet>();
 
-  constructor(instructions: readonly Instruction[], helper: (id: number) => Helper | undefined) {
+  constructor(instructions: readonly Instruction[], callee: (target: CallTarget) => Callable | undefined) {
     this.#instructions = instructions;
-    this.#helper = helper;
+    this.#callee = callee;
   }
 
   /** The parameters of the function at `slot`. */
@@ -79,8 +79,8 @@ export class Parameters {
 
   #calls = ({ target }: Extract<Instruction, { kind: 'call' }>): RegisterSet => {
     if (target.kind === 'subprogram') return this.#read(target.slot);
-    const helper = target.kind === 'helper' ? this.#helper(target.id) : undefined;
-    return helper === undefined ? ALL_PARAMETERS : ((1 << helper.args.length) - 1) << 1;
+    const callee = this.#callee(target);
+    return callee === undefined ? ALL_PARAMETERS : ((1 << callee.args.length) - 1) << 1;
   };
 
   #liveAtEntry(slot: number): RegisterSet {

@@ -6,10 +6,11 @@
  *   subprogram   (r1, r2, r3, r4, r5: i64, fp: i32) -> i64
  *   callback     (r1, r2, r3, r4, r5: i64) -> i64           around a subprogram, for helpers that call back
  */
-import type { Immediate64, Register } from '../../bpf/isa.ts';
+import type { CallTarget, Immediate64, Register } from '../../bpf/isa.ts';
 import { XdplabError } from '../../errors.ts';
-import { bindHelper, helpersOf } from '../../helpers/index.ts';
-import { helperParams, helperResult, type Helper, type HelperFunction } from '../../helpers/helper.ts';
+import { bindHelper, calleeOf, kfuncNamed } from '../../helpers/index.ts';
+import { helperParams, helperResult, type Callable, type HelperFunction } from '../../helpers/helper.ts';
+import { KERNEL_ADDRESS } from '../../helpers/kfunc.ts';
 import { CPU_BLOCK } from '../../machine/cpu.ts';
 import type { Callback, Machine } from '../../machine/machine.ts';
 import type { BpfMap } from '../../maps/bpf-map.ts';
@@ -39,14 +40,14 @@ export class ProgramModule {
   readonly parameters: Parameters;
   readonly #frozenMaps: readonly BpfMap[];
   readonly #keeps = new Map<string, boolean>();
-  readonly #helpers = new Map<number, Callee>();
+  readonly #helpers = new Map<Callable, Callee>();
   readonly #helperImports: Record<string, HelperFunction> = {};
   readonly #callbacks = new Map<number, { readonly value: number; readonly exported: string; run: Callback }>();
 
   constructor(machine: Machine, program: Program) {
     this.machine = machine;
     this.program = program;
-    this.parameters = new Parameters(program.spec.instructions, (id) => this.helper(id));
+    this.parameters = new Parameters(program.spec.instructions, (target) => this.callee(target));
     this.#frozenMaps = [...program.maps.values()].filter(({ frozen, type }) => frozen && type.name === 'array');
     this.module.importMemory('machine', 'memory');
     this.entry = this.module.function(program.spec.name, ['i32'], 'i64');
@@ -112,18 +113,19 @@ export class ProgramModule {
     return answer;
   }
 
-  helper(id: number): Helper | undefined {
-    return helpersOf(this.program.type).get(id);
+  /** The helper or kernel function that a call calls. */
+  callee(target: CallTarget): Callable | undefined {
+    return calleeOf(target, this.program.type);
   }
 
   /** The function that does what a helper does, for helpers written in WebAssembly or JavaScript. */
-  helperFunction(helper: Helper): Callee {
-    let callee = this.#helpers.get(helper.id);
-    if (callee === undefined) this.#helpers.set(helper.id, (callee = this.#defineHelper(helper)));
+  helperFunction(helper: Callable): Callee {
+    let callee = this.#helpers.get(helper);
+    if (callee === undefined) this.#helpers.set(helper, (callee = this.#defineHelper(helper)));
     return callee;
   }
 
-  #defineHelper(helper: Helper): Callee {
+  #defineHelper(helper: Callable): Callee {
     const { implementation } = helper;
     if (implementation.kind === 'wasm') return implementation.emit(this.module, this.machine);
     if (implementation.kind !== 'js') throw new TypeError(`helper ${helper.name} has no function`);
@@ -149,6 +151,9 @@ export class ProgramModule {
         return BigInt(this.#map(value.map).geometry.storage) + BigInt(value.offset);
       case 'function':
         return BigInt(this.callback(value.slot));
+      case 'btf_id':
+        if (kfuncNamed(value.name) !== undefined) return KERNEL_ADDRESS;
+        throw this.refuse(`a 64-bit immediate refers to ${value.name ?? `type ${value.id}`} of a running kernel, which is not here`);
       default:
         throw this.refuse(`a 64-bit immediate of kind ${value.kind} refers to a running kernel; load the object file, which names what it means`);
     }

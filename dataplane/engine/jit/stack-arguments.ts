@@ -3,7 +3,7 @@
  * given, and whether a function that is given one keeps it.
  */
 import type { Instruction, Register } from '../../bpf/isa.ts';
-import type { ArgumentKind, Helper } from '../../helpers/helper.ts';
+import type { Callable, KfuncArgumentKind } from '../../helpers/helper.ts';
 import { FRAME_BYTES } from '../../machine/cpu.ts';
 import type { BpfMap } from '../../maps/bpf-map.ts';
 import { pieces, type Piece } from '../../maps/words.ts';
@@ -74,7 +74,9 @@ const ARGUMENT_USE = {
   task: 'kept',
   task_or_null: 'kept',
   cgroup_or_null: 'kept',
-} as const satisfies Record<ArgumentKind, ArgumentUse>;
+  iterator_out: 'kept',
+  iterator: 'kept',
+} as const satisfies Record<KfuncArgumentKind, ArgumentUse>;
 
 /** The register in which a callback gets the caller's context, by helper. */
 const CONTEXT_PARAMETER: Readonly<Record<string, Register>> = { loop: 2, for_each_map_elem: 4 };
@@ -83,7 +85,7 @@ const CONTEXT_PARAMETER: Readonly<Record<string, Register>> = { loop: 2, for_eac
 const PRINTING: ReadonlySet<string> = new Set(['trace_printk', 'trace_vprintk', 'snprintf']);
 
 /** How many bytes a helper's argument reaches; undefined where nobody can say. */
-function reach(helper: Helper, index: number, state: State, program: ProgramModule): number | undefined {
+function reach(helper: Callable, index: number, state: State, program: ProgramModule): number | undefined {
   switch (helper.args[index]!) {
     case 'map_key':
     case 'map_value':
@@ -112,21 +114,20 @@ function reach(helper: Helper, index: number, state: State, program: ProgramModu
 /** The parts of the frame that a call reaches; undefined if it may keep an address on the stack. */
 export function stackArguments({ target }: Extract<Instruction, { kind: 'call' }>, state: State, program: ProgramModule): readonly StackArgument[] | undefined {
   switch (target.kind) {
-    case 'helper': {
-      const helper = program.helper(target.id);
-      return helper ? helperArguments(helper, state, program) : [];
+    case 'helper':
+    case 'kfunc': {
+      const callee = program.callee(target);
+      return callee ? helperArguments(callee, state, program) : [];
     }
     case 'subprogram': {
       const given = program.parameters.of(target.slot).filter((register) => isOfStack(state[register]!));
       if (given.length === 0) return [];
       return program.keeps(target.slot, given) ? undefined : [WHOLE_FRAME];
     }
-    case 'kfunc':
-      return [];
   }
 }
 
-function helperArguments(helper: Helper, state: State, program: ProgramModule): readonly StackArgument[] | undefined {
+function helperArguments(helper: Callable, state: State, program: ProgramModule): readonly StackArgument[] | undefined {
   if (PRINTING.has(helper.name) && helper.args.some((_, index) => isOfStack(state[index + 1]!))) return [WHOLE_FRAME];
   const found: StackArgument[] = [];
   for (const [index, kind] of helper.args.entries()) {
@@ -148,19 +149,19 @@ function helperArguments(helper: Helper, state: State, program: ProgramModule): 
   return found;
 }
 
-function keyHead(helper: Helper, state: State, program: ProgramModule): 0 | 4 {
+function keyHead(helper: Callable, state: State, program: ProgramModule): 0 | 4 {
   return knownMap(program, state[helper.args.indexOf('map') + 1]!)?.type.keyHeadBytes ?? 0;
 }
 
 /** The array that a call looks an index up in, if it is known. */
-export function indexedMap(helper: Helper, registers: Registers, program: ProgramModule): BpfMap | undefined {
+export function indexedMap(helper: Callable, registers: Registers, program: ProgramModule): BpfMap | undefined {
   const { implementation } = helper;
   if (implementation.kind !== 'map' || implementation.operation !== 'lookup') return undefined;
   const map = knownMap(program, registers[helper.args.indexOf('map') + 1]!);
   return map?.type.addressOf && map;
 }
 
-function callbackKeeps(helper: Helper, state: State, program: ProgramModule): boolean {
+function callbackKeeps(helper: Callable, state: State, program: ProgramModule): boolean {
   const slot = knownCallback(helper, program, state);
   const parameter = CONTEXT_PARAMETER[helper.name];
   return slot === undefined || parameter === undefined || program.keeps(slot, [parameter]);

@@ -15,8 +15,8 @@ export function surroundingsOf(program: ProgramModule, words: FollowedWords): Su
     immediate64: (value) => program.immediate64(value),
     frozen: (address, bytes) => program.frozen(address, bytes),
     callResult({ target }) {
-      const helper = target.kind === 'helper' ? program.helper(target.id) : undefined;
-      return helper ? helperResultKnown(helper) : ANYTHING;
+      const callee = program.callee(target);
+      return callee ? helperResultKnown(callee) : ANYTHING;
     },
     callWrites(instruction, state) {
       const reached = stackArguments(instruction, state, program);

@@ -10,6 +10,7 @@ import { errnoText, type PinnedMemory } from '../../system/native.ts';
 import { contextKind, readContext, writeContext, type TestRunInput, type TestRunOutput } from '../test-run.ts';
 import type { BtfImage } from './btf-image.ts';
 import { PROG_INFO } from './bpf-attributes.ts';
+import { withKernelFunctions } from './kernel-functions.ts';
 import { KernelRefusal, type Linux } from './linux.ts';
 
 /** enum bpf_prog_type. */
@@ -148,7 +149,7 @@ const MOST_GROWTH_BYTES = 1 << 16;
 export function loadKernelProgram(linux: Linux, spec: ProgramSpec, options: KernelProgramOptions): KernelProgram {
   const { type, btf, logLevel = LOG_LEVEL.none } = options;
   const parts = {
-    insns: encodeInstructions(spec.instructions, options.map),
+    insns: encodeInstructions(withKernelFunctions(spec.instructions), options.map),
     license: new TextEncoder().encode(`${spec.license}\0`),
     func_info: btf === undefined ? new Uint8Array() : functionInfo(spec, btf.image),
     line_info: btf === undefined ? new Uint8Array() : lineInfo(spec, btf.image),

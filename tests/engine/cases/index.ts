@@ -3,6 +3,7 @@ import { ARITHMETIC_CASES } from './arithmetic.ts';
 import { BRANCH_CASES } from './branches.ts';
 import type { Case } from './case.ts';
 import { CONTROL_FLOW_CASES } from './control-flow.ts';
+import { KERNEL_FUNCTION_CASES } from './kernel-functions.ts';
 import { MEMORY_CASES } from './memory.ts';
 import { UNARY_CASES } from './unary.ts';
 
@@ -12,4 +13,5 @@ export const CASE_TABLE: Readonly<Record<string, readonly Case[]>> = {
   branches: BRANCH_CASES,
   memory: MEMORY_CASES,
   'control flow': CONTROL_FLOW_CASES,
+  'kernel functions': KERNEL_FUNCTION_CASES,
 };

@@ -9,7 +9,7 @@ import { createKernelMap, type KernelMap } from '../../../dataplane/engine/kerne
 import { loadKernelProgram } from '../../../dataplane/engine/kernel/kernel-program.ts';
 import { openLinux } from '../../../dataplane/engine/kernel/linux.ts';
 import type { TestRunInput, TestRunOutput } from '../../../dataplane/engine/test-run.ts';
-import { HELPERS, helpersOf } from '../../../dataplane/helpers/index.ts';
+import { HELPERS, helpersOf, kfuncNamed } from '../../../dataplane/helpers/index.ts';
 
 export interface BenchRun extends TestRunOutput {
   /** Unsigned. */
@@ -25,8 +25,8 @@ const UNTOUCHED = 0x5ca1_ab1e_0ddb_a115n;
 /** A program as it comes from the assembler. */
 export function programSpec(code: string | readonly Instruction[], type: ProgramType = 'xdp', name = 'case'): ProgramSpec {
   const known = helpersOf(type);
-  const instructions = typeof code === 'string' ? assemble(code, { helper: (wanted) => HELPERS.find((helper) => helper.name === wanted)?.id }).instructions : code;
-  const ranges = checkProgram({ name, instructions, unresolved: [] }, { isHelper: (id) => known.has(id) || id > 0xffff, packetLoads: type !== 'xdp' });
+  const instructions = typeof code === 'string' ? assemble(code, { helper: (wanted) => HELPERS.find((helper) => helper.name === wanted)?.id, kfunc: (wanted) => kfuncNamed(wanted) !== undefined }).instructions : code;
+  const ranges = checkProgram({ name, instructions, unresolved: [] }, { isHelper: (id) => known.has(id) || id > 0xffff, isKfunc: () => true, packetLoads: type !== 'xdp' });
   const functions = ranges.map(({ start }) => ({ name: `f${start}`, slot: start, typeId: 0, linkage: 'static' as const }));
   return { name, section: type, type, frags: false, instructions, functions, lines: [], license: 'GPL' };
 }
