@@ -3,7 +3,7 @@ import type { Instruction, Register } from '../bpf/isa.ts';
 import type { ProgramType } from '../bpf/spec.ts';
 import { prototypeOf } from '../helpers/index.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
-import { isPointer } from '../verifier/register.ts';
+import { isKnownZero, isPointer } from '../verifier/register.ts';
 import { BYTE, kindAt, SLOT_BYTES } from '../verifier/state.ts';
 import type { ExploredState } from './exploration.ts';
 import { FrameProvenance, NEW, type Origin, type Region } from './provenance.ts';
@@ -118,13 +118,14 @@ function slotAt({ from, frames }: Passage, register: Register, offset: number): 
   return { frame: known.frame, slot: (below - 1) >> 3, below };
 }
 
-/** What was spilled travels with a load; other bytes are taken for unknown. */
+/** What was spilled travels with a load of it, and a zero with a load of any part of it; other bytes are taken for unknown. */
 function loaded(provenance: readonly FrameProvenance[], passage: Passage, { src, offset, bytes }: { readonly src: Register; readonly offset: number; readonly bytes: number }): Origin {
   const place = slotAt(passage, src, offset);
   const slot = place === undefined ? undefined : passage.from.frames[place.frame]!.stack[place.slot];
   if (place === undefined || slot === undefined) return NEW;
   for (let byte = 0; byte < bytes; byte++) if (kindAt(slot, (place.below - byte - 1) & (SLOT_BYTES - 1)) !== BYTE.spill) return NEW;
-  return provenance[place.frame]!.slot(place.slot);
+  const beginsThere = (place.below & (SLOT_BYTES - 1)) === 0;
+  return beginsThere || isKnownZero(slot.spilled) ? provenance[place.frame]!.slot(place.slot) : NEW;
 }
 
 function stored(provenance: readonly FrameProvenance[], passage: Passage, { address, offset }: { readonly address: Register; readonly offset: number }, origin: Origin): void {

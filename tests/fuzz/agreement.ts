@@ -5,6 +5,7 @@ import type { MapSpec, ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import type { KernelProgram } from '../../dataplane/engine/kernel/kernel-program.ts';
 import { XdplabError } from '../../dataplane/errors.ts';
 import { withoutDeadWays } from '../../dataplane/verifier/admit.ts';
+import { CheckedRuns } from './checked-runs.ts';
 import type { Executions } from './executions.ts';
 import { withZeroedStack } from './edit.ts';
 import { FIXED_MAPS } from './fixed-maps.ts';
@@ -17,7 +18,7 @@ export const CELLS = ['both accept', 'both refuse', 'Linux refuses, we accept', 
 export type Cell = (typeof CELLS)[number];
 
 export interface Mismatch {
-  readonly kind: Cell | 'another answer' | 'an exception of ours';
+  readonly kind: Cell | 'another answer' | 'a run that was ruled out' | 'an exception of ours';
   /** Mismatches of one class have one cause, most likely. */
   readonly group: string;
   readonly spec: ProgramSpec;
@@ -28,7 +29,7 @@ export interface Mismatch {
 export interface AgreementOptions {
   /** Compare the words of refusals too. */
   readonly words?: boolean;
-  /** Run one of so many programs that both accept; 1 unless said. */
+  /** Run one of so many programs that are accepted; 1 unless said. */
   readonly runEvery?: number;
 }
 
@@ -42,14 +43,17 @@ export class Agreement {
   readonly cells = new Map<Cell, number>(CELLS.map((cell) => [cell, 0]));
   readonly groups = new Map<string, number>();
   executed = 0;
+  checked = 0;
   /** Of what both refuse: other errno, and other words where they are compared. No mismatch. */
   readonly otherRefusals = new Map<string, number>();
   /** Of what both accept: how often the verifiers walked over as many instructions. */
   sameWalk = 0;
+  #accepted = 0;
   readonly #kernel: KernelVerdicts;
   readonly #verify: Verify;
   readonly #maps: ReadonlyMap<string, MapSpec>;
   readonly #executions: Executions;
+  readonly #checkedRuns: CheckedRuns;
   readonly #told: (mismatch: Mismatch) => void;
   readonly #options: AgreementOptions;
 
@@ -59,6 +63,7 @@ export class Agreement {
     this.#verify = verify;
     this.#maps = maps;
     this.#executions = executions;
+    this.#checkedRuns = new CheckedRuns(maps);
     this.#told = told;
   }
 
@@ -87,6 +92,7 @@ export class Agreement {
       const reason = classOf(this.#kernel.reason(spec));
       this.#report(cell, reason, spec, (candidate) => this.#accepts(candidate) && !this.#kernel.verdict(candidate).accepted && classOf(this.#kernel.reason(candidate)) === reason);
     }
+    if (ours.accepted && this.#accepted++ % (this.#options.runEvery ?? 1) === 0) this.#runChecked(spec, random);
     if (cell === 'both accept' && this.cells.get(cell)! % (this.#options.runEvery ?? 1) === 0) {
       if (steady) this.#run(spec, kernel.program!, random);
       else this.#runZeroed(spec, random);
@@ -109,6 +115,19 @@ export class Agreement {
     } catch {
       return false;
     }
+  }
+
+  #runChecked(spec: ProgramSpec, random: Random): void {
+    this.checked++;
+    const seed = random.u32();
+    const violation = this.#checkedRuns.violation(spec, new Random(seed));
+    if (violation === undefined) return;
+    const group = violationGroup(violation);
+    const shows = (candidate: ProgramSpec): boolean => {
+      const found = this.#accepts(candidate) ? this.#checkedRuns.violation(candidate, new Random(seed)) : undefined;
+      return found !== undefined && violationGroup(found) === group;
+    };
+    this.#report('a run that was ruled out', group, spec, shows, (small) => this.#checkedRuns.violation(small, new Random(seed)) ?? violation);
   }
 
   #runZeroed(spec: ProgramSpec, random: Random): void {
@@ -155,7 +174,8 @@ export class Agreement {
     }
   }
 
-  #report(kind: Mismatch['kind'], group: string, spec: ProgramSpec, shows: (candidate: ProgramSpec) => boolean): void {
+  /** `said`: what there is to say of ours besides the verdict. */
+  #report(kind: Mismatch['kind'], group: string, spec: ProgramSpec, shows: (candidate: ProgramSpec) => boolean, said?: (small: ProgramSpec) => string): void {
     const key = `${kind}: ${group}`;
     const seen = this.#count(key);
     if (seen >= MINIMISED_A_GROUP) return;
@@ -173,7 +193,7 @@ export class Agreement {
     this.#told({
       kind, group, spec: small,
       linux: kernel.accepted ? 'accepted' : `refused ${kernel.errno}: ${this.#kernel.reason(small)}`,
-      ours: ours instanceof Error ? (ours.stack ?? ours.message) : ours.accepted ? 'accepted' : `refused ${ours.refusal!.errno}: ${ours.refusal!.message} (slot ${ours.refusal!.slot})`,
+      ours: said !== undefined ? said(small) : ours instanceof Error ? (ours.stack ?? ours.message) : ours.accepted ? 'accepted' : `refused ${ours.refusal!.errno}: ${ours.refusal!.message} (slot ${ours.refusal!.slot})`,
     });
   }
 
@@ -215,6 +235,11 @@ function isSteadyInstruction(instruction: Instruction): boolean {
 
 function groupOf(difference: string): string {
   return /^\w*Error/.test(difference) ? classOf(difference) : (/fault \w+/.exec(difference)?.[0] ?? 'another result');
+}
+
+/** What is wrong with which kind of thing, without where. */
+function violationGroup(message: string): string {
+  return classOf(message.replace(/^.*?\): /, '').replaceAll(/\([^()]*\)|\(.*?\)\)/g, '')).replace(/;.*/, '');
 }
 
 /** Without its numbers. */

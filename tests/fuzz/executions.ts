@@ -82,10 +82,10 @@ export class Executions {
     for (let left = 3; left > 0; left--) {
       const packet = packetOf(random);
       const values = random.bytes(64);
-      reset(this.#kernelMaps, values);
+      resetMaps(this.#kernelMaps, values);
       const kernel = openLinux().onCpu(0, () => describe(program.run({ packet }), this.#kernelMaps));
       for (const { bench, run } of runs) {
-        reset(bench.maps, values);
+        resetMaps(bench.maps, values);
         const here = run(packet);
         if (here !== kernel) return `packet ${hex(packet)}\nvalues ${hex(values)}\n${inWords(kernel, here, bench.name)}`;
       }
@@ -101,7 +101,7 @@ function inWords(kernel: string, here: string, name: EngineName): string {
   return ours.flatMap((part, at) => (part === theirs[at] ? [] : [`kernel ${theirs[at]}`, `${name} ${part}`])).join('\n');
 }
 
-function packetOf(random: Random): Uint8Array {
+export function packetOf(random: Random): Uint8Array {
   const packet = random.bytes(random.pick(LENGTHS));
   // IPv4, mostly; what is in it is nothing.
   if (random.chance(0.7)) packet.set([0x08, 0x00], 12);
@@ -109,7 +109,7 @@ function packetOf(random: Random): Uint8Array {
 }
 
 /** The same few entries everywhere. */
-function reset(maps: ReadonlyMap<string, LiveMap>, bytes: Uint8Array): void {
+export function resetMaps(maps: ReadonlyMap<string, LiveMap>, bytes: Uint8Array, possibleCpus: number = openLinux().possibleCpus): void {
   for (const [name, map] of maps) {
     const spec = FIXED_MAPS.get(name)!;
     if (name.startsWith('programs')) continue;
@@ -124,7 +124,7 @@ function reset(maps: ReadonlyMap<string, LiveMap>, bytes: Uint8Array): void {
       const before = indexes ? [] : Array.from(map.entries(), ([key]) => key);
       for (const key of before) map.delete(key);
       const stride = type.perCpu === true ? valueStride(spec) : spec.valueBytes;
-      const cpus = type.perCpu === true ? openLinux().possibleCpus : 1;
+      const cpus = type.perCpu === true ? possibleCpus : 1;
       for (let at = 0; at < (indexes ? spec.maxEntries : KEYS); at++) {
         const key = new Uint8Array(spec.keyBytes);
         key.set(u32Bytes(at));

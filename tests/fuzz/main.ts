@@ -1,7 +1,8 @@
 /**
  * `npm run fuzz -- --minutes 10 --seed 1`: random programs, asked of the running Linux and of our verifier. What both
- * accept is run by the kernel and by both engines. Progress goes to stderr, the table of answers to stdout; the exit
- * status is 1 where an answer differs. Programs on which answers differ are made small, and written to `--out`.
+ * accept is run by the kernel and by both engines, and what we accept by the interpreter that checks (soundness/).
+ * Progress goes to stderr, the table of answers to stdout; the exit status is 1 where an answer differs. Programs on
+ * which answers differ are made small, and written to `--out`.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,7 +25,7 @@ const USAGE = `usage: npm run fuzz -- [options]
   --programs <n>   or how many, whichever comes first
   --seed <n>       what the programs are made of (the time)
   --only <kind>    structured, mutated or objects
-  --run-every <n>  run one of n programs that both accept (1): for many programs, since running takes most of the time
+  --run-every <n>  run one of n programs that are accepted (1): for many programs, since running takes most of the time
   --words          compare what refusals say, too; slower
   --out <folder>   where programs go on which answers differ, as cases of tests/verifier
 `;
@@ -87,7 +88,7 @@ function main(): number {
   return agreement.mismatches === 0 ? 0 : 1;
 }
 
-function table({ cells, groups, executed, otherRefusals, sameWalk }: Agreement, seed: number): string {
+function table({ cells, groups, executed, checked, otherRefusals, sameWalk }: Agreement, seed: number): string {
   const rows = CELLS.map((cell) => `${String(cells.get(cell)).padStart(9)}  ${cell}`);
   const causes = [...groups].toSorted(([, a], [, b]) => b - a).map(([group, count]) => `${String(count).padStart(9)}  ${group}`);
   const others = [...otherRefusals].toSorted(([, a], [, b]) => b - a);
@@ -96,6 +97,7 @@ function table({ cells, groups, executed, otherRefusals, sameWalk }: Agreement, 
     `seed ${seed}`,
     ...rows,
     `${String(executed).padStart(9)}  run in the kernel and by both engines`,
+    `${String(checked).padStart(9)}  run here, and every instruction held against what the verifier found`,
     `${String(sameWalk).padStart(9)}  accepted by both over as many instructions`,
     `${String(otherwise).padStart(9)}  refused by both in another way`,
     ...others.map(([key, count]) => `${String(count).padStart(9)}    ${key}`),
