@@ -17,26 +17,14 @@ import type { DeviceOptions, Lab } from '../pipeline/lab.ts';
 import { inTurn } from '../pipeline/pipeline.ts';
 import { openLab, type OpenedLab } from '../pipeline/open-lab.ts';
 import { jsonText } from '../pipeline/json-text.ts';
-import { addLabOptions, labSources, wholeNumber, type LabFlags } from './lab-options.ts';
+import { addLabOptions, labSources, wholeNumber } from './lab-options.ts';
+import { runAttached } from './live-attach.ts';
+import { INTERRUPTED_STATUS, usable, type LiveFlags } from './live-flags.ts';
 import { accountingLine, accountingLines, drawPicture, remarkLines } from './picture.ts';
 import { LiveLine } from './live-line.ts';
-import { addOutputOptions, checkTargets, ownsStandardOutput, ReplayOutputs, type OutputFlags } from './replay-outputs.ts';
+import { addOutputOptions, checkTargets, ownsStandardOutput, ReplayOutputs } from './replay-outputs.ts';
 import { bytes, count, duration, paint, print, printJson, safe, table } from './terminal.ts';
 
-interface LiveFlags extends LabFlags, OutputFlags {
-  readonly list?: true;
-  readonly backend?: BackendName;
-  readonly snaplen?: number;
-  readonly buffer: number;
-  readonly promiscuous?: true;
-  readonly count?: number;
-  readonly duration?: number;
-  readonly every?: number;
-  readonly to?: string;
-  readonly redirect: readonly { readonly device: string; readonly to: string }[];
-}
-
-const INTERRUPTED_STATUS = 130;
 const MIB = 1 << 20;
 const MOST_BUFFER_MIB = 2048;
 const LONGEST_SNAP = 262_144;
@@ -46,7 +34,7 @@ const LONGEST_SECONDS = 2_000_000;
 export function addLive(program: Command): void {
   const command = program
     .command('live')
-    .description('run packets of a network interface through XDP and TC programs as they come in; nothing is changed on the wire unless --to says so')
+    .description('run packets of a network interface through XDP and TC programs as they come in; nothing is changed on the wire unless --to or --attach says so')
     .argument('[interface]')
     .argument('[filter...]', 'a tcpdump filter expression: only packets that it matches');
   addLabOptions(command)
@@ -55,6 +43,7 @@ export function addLive(program: Command): void {
     .option('--snaplen <bytes>', 'keep only so much of each packet', wholeNumber(14, LONGEST_SNAP))
     .option('--buffer <MiB>', 'room for packets that wait', wholeNumber(1, MOST_BUFFER_MIB), 64)
     .option('--to <interface>', 'inline: send what passes out of this interface, and what comes in there out of the first')
+    .addOption(new Option('--attach <mode>', 'let the running Linux attach the programs to the interface, and run them there').choices(['native', 'generic', 'tcx']))
     .option('--redirect <device=interface>', 'inline: packets that are redirected to this device of the lab leave by that interface; repeatable', collectRedirect, [])
     .option('--promiscuous', 'packets for other hosts too')
     .option('--count <n>', 'stop after this many packets', wholeNumber(1, Number.MAX_SAFE_INTEGER))
@@ -67,6 +56,7 @@ async function runLive(name: string | undefined, filter: readonly string[], flag
   if (flags.list) return list(flags);
   if (name === undefined) throw new XdplabError('ERR_USAGE', 'live: which interface? Give its name; xdplab live --list shows them');
   checkTargets(undefined, flags);
+  if (flags.attach !== undefined) return runAttached(name, filter, flags);
   checkInline(name, filter, flags);
   const backend = await chooseBackend(flags.to === undefined ? flags.backend : 'af_packet');
   const interfaces = [name, ...(flags.to === undefined ? [] : [flags.to])].map((each) => usable(liveInterface(each)));
@@ -96,7 +86,7 @@ async function runLive(name: string | undefined, filter: readonly string[], flag
       closing.push(source);
       sources.push(source);
     }
-    const result = await run(lab, sources, flags, outputs, inline);
+    const result = await takeIn(lab, sources, flags, outputs, inline);
     outputs.flush();
     outputs.writeMaps();
     summarize(sources, flags, opened, outputs, result, inline?.counts);
@@ -138,7 +128,7 @@ function hasPrograms(lab: Lab, hook: HookName, device: NetworkDevice): boolean {
   return lab.pipeline.attachments.some((each) => each.hook === hook && each.device === device);
 }
 
-async function run(lab: Lab, sources: readonly PacketSource[], flags: LiveFlags, outputs: ReplayOutputs, inline: Inline | undefined): Promise<LiveResult> {
+async function takeIn(lab: Lab, sources: readonly PacketSource[], flags: LiveFlags, outputs: ReplayOutputs, inline: Inline | undefined): Promise<LiveResult> {
   const line = new LiveLine();
   const abort = new AbortController();
   const interrupt = (): void => abort.abort();
@@ -212,13 +202,6 @@ async function chooseBackend(wanted: BackendName | undefined): Promise<CaptureBa
     reasons.push(`${backend.name}: ${missing}`);
   }
   throw new XdplabError('ERR_PRIVILEGE', `no packets can be had here: ${reasons.join('; ')}`);
-}
-
-function usable(device: LiveInterface): LiveInterface {
-  const { name } = device;
-  if (!device.ethernet) throw new XdplabError('ERR_DEVICE', `${name}: its packets do not begin with an Ethernet header, which XDP and TC programs here look at; choose an Ethernet interface`);
-  if (!device.up) throw new XdplabError('ERR_DEVICE', `${name}: it is down; ip link set ${name} up`);
-  return device;
 }
 
 async function list({ json }: LiveFlags): Promise<void> {

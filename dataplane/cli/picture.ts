@@ -62,8 +62,10 @@ function hookSections({ hooks, programs }: Statistics): string[][] {
   });
 }
 
-function verdictLine(verdict: VerdictCount, total: number): string {
-  return barLine(verdict.verdict, verdict.packets / total, `${count(verdict.packets).padStart(11)}  ${bytes(verdict.bytes).padStart(8)}`, OUTCOME_STYLE[verdict.outcome]);
+/** Bytes are left out where they were not counted. */
+export function verdictLine(verdict: Omit<VerdictCount, 'bytes'> & { readonly bytes?: number }, total: number): string {
+  const size = verdict.bytes === undefined ? '' : `  ${bytes(verdict.bytes).padStart(8)}`;
+  return barLine(verdict.verdict, verdict.packets / total, `${count(verdict.packets).padStart(11)}${size}`, OUTCOME_STYLE[verdict.outcome]);
 }
 
 function fateSection({ fates, packets, truncated }: Statistics): string[] {
@@ -88,7 +90,7 @@ function reasonSection({ reasons }: Statistics): string[] {
   ];
 }
 
-function highlightSection({ title, by, rows, more, total }: HighlightTable): string[] {
+export function highlightSection({ title, by, rows, more, total }: HighlightTable): string[] {
   const nameOf = shortNames([by, ...Object.keys(rows[0]?.fields ?? {})]);
   const lines = [heading(safe(title), by === 'value' ? count(total) : `${count(total)} ${nameOf(by)}`)];
   const width = Math.max(...rows.map(({ label }) => label.length));
@@ -117,7 +119,7 @@ function fieldText(value: unknown): string {
   return safe(typeof value === 'string' ? value : jsonText(value));
 }
 
-function eventSection(events: PictureInput['events']): string[] {
+export function eventSection(events: PictureInput['events']): string[] {
   if (events.length === 0) return [];
   return [heading('Sent to user space', ''), ...events.map(({ source, count: amount }) => `  ${safe(source)}: ${count(amount)} records`)];
 }

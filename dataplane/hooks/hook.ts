@@ -16,6 +16,10 @@ export type HookName = (typeof HOOK_NAMES)[number];
 export const OUTCOMES = ['next', 'leave', 'pass', 'drop', 'aborted', 'transmit', 'redirect', 'consumed'] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
+/** Counters of verdicts are in slots: the code + 1, and the last for codes that are in no slot. */
+export const VERDICT_SLOTS = 16;
+export const OTHER_VERDICT_SLOT = 15;
+
 export interface VerdictRow {
   readonly code: number;
   /** `XDP_PASS`, `TC_ACT_OK`, … */

@@ -1,6 +1,6 @@
 /** What happened to the packets so far, read from the packet loop's counters into plain data. */
 import { hookByName } from '../hooks/index.ts';
-import { HOOK_NAMES, type HookName, type Outcome } from '../hooks/hook.ts';
+import { HOOK_NAMES, type HookName, type Outcome, type VerdictMode } from '../hooks/hook.ts';
 import { LOOP } from './layout.ts';
 import { DROP_REASONS, FATES, FATE_TEXT, type DropReason, type Fate } from './outcome.ts';
 import type { Attachment, Pipeline } from './pipeline.ts';
@@ -91,15 +91,7 @@ export function readStatistics(pipeline: Pipeline): Statistics {
 function programStatistics(pipeline: Pipeline, attachment: Attachment): ProgramStatistics {
   const { packets, bytes, faults } = pipeline.attachmentCounters(attachment);
   const mode = hookByName(attachment.hook).modes[attachment.mode]!;
-  const known = mode.verdicts.map(({ code, name, outcome }) => ({ verdict: name, outcome, packets: packets[code + 1]!, bytes: bytes[code + 1]! }));
-  const knownSlots = new Set(mode.verdicts.map(({ code }) => code + 1));
-  const other = { verdict: 'other', outcome: mode.unknown, packets: 0, bytes: 0 };
-  packets.forEach((amount, slot) => {
-    if (knownSlots.has(slot)) return;
-    other.packets += amount;
-    other.bytes += bytes[slot]!;
-  });
-  const verdicts = [...known, other].filter((count) => count.packets > 0);
+  const verdicts = verdictCounts(mode, packets, bytes);
   return {
     device: attachment.device.name,
     hook: attachment.hook,
@@ -112,6 +104,19 @@ function programStatistics(pipeline: Pipeline, attachment: Attachment): ProgramS
     verdicts,
     faults,
   };
+}
+
+/** What was counted by verdict slot, by verdict; those that were never given are left out. */
+export function verdictCounts(mode: VerdictMode, packets: readonly number[], bytes: readonly number[]): VerdictCount[] {
+  const known = mode.verdicts.map(({ code, name, outcome }) => ({ verdict: name, outcome, packets: packets[code + 1]!, bytes: bytes[code + 1]! }));
+  const knownSlots = new Set(mode.verdicts.map(({ code }) => code + 1));
+  const other = { verdict: 'other', outcome: mode.unknown, packets: 0, bytes: 0 };
+  packets.forEach((amount, slot) => {
+    if (knownSlots.has(slot)) return;
+    other.packets += amount;
+    other.bytes += bytes[slot]!;
+  });
+  return [...known, other].filter((count) => count.packets > 0);
 }
 
 /** One row for all the times that a program was at a hook, in the order of the first ones. */

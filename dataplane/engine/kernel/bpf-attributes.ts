@@ -50,6 +50,7 @@ export const COMMANDS = {
   obj_get_info_by_fd: { number: 15, sizeBytes: 16, fields: { bpf_fd: u32(0), info_len: u32(4), info: u64(8) } },
   btf_load: { number: 18, sizeBytes: 32, fields: { btf: u64(0), btf_log_buf: u64(8), btf_size: u32(16), btf_log_size: u32(20), btf_log_level: u32(24) } },
   map_lookup_and_delete_elem: { number: 21, sizeBytes: 32, fields: ELEMENT },
+  link_create: { number: 28, sizeBytes: 64, fields: { prog_fd: u32(0), target_ifindex: u32(4), attach_type: u32(8), flags: u32(12) } },
   map_freeze: { number: 22, sizeBytes: 4, fields: { map_fd: u32(0) } },
 } as const satisfies Record<string, { readonly number: number; readonly sizeBytes: number; readonly fields: Readonly<Record<string, Field>>; readonly nameOffset?: number }>;
 

@@ -8,7 +8,7 @@
  *   oracle.mapDifferences();                   // what the maps hold now, where not the same
  *   oracle.close();
  *
- * Time and random numbers are the machine's (virtual-time.ts), and programs run on CPU 0, as they do here. The machine
+ * Time and random numbers are the machine's (virtual-time.ts) unless said, and programs run on CPU 0, as they do here. The machine
  * must have as many CPUs as the kernel has possible ones for per-CPU maps to be compared.
  */
 import type { Btf } from '../../bpf/btf.ts';
@@ -32,6 +32,12 @@ export interface KernelOracleOptions {
   readonly logLevel?: number;
   /** What is loaded in place of a program; its own instructions unless said. */
   readonly adapt?: (program: Program) => ProgramSpec;
+  /** The kernel's own time and random numbers, for programs that run on the kernel's own packets. */
+  readonly ownTime?: true;
+  /** Maps of names that a program does not declare, for what `adapt` adds. */
+  readonly addedMap?: (program: Program, name: string) => KernelMap;
+  /** The kernel's number of a device of the machine, where a map names it. */
+  readonly ifindex?: (ifindex: number) => number;
   /** Called for every twin of a map, once it is made and before any program uses it. */
   readonly onMap?: (map: BpfMap, twin: KernelMap) => void;
 }
@@ -69,15 +75,16 @@ export class KernelOracle {
   load(program: Program): KernelProgram {
     const found = this.#programs.get(program.id);
     if (found !== undefined) return found;
-    const { adapt, onMap: _, ...options } = this.#options;
-    const spec = withVirtualTime(adapt?.(program) ?? program.spec);
+    const { adapt, ownTime, addedMap, logLevel } = this.#options;
+    const adapted = adapt?.(program) ?? program.spec;
+    const spec = ownTime ? adapted : withVirtualTime(adapted);
     const btf = [...program.maps.values()].find((map) => map.spec.btf !== undefined)?.spec.btf;
     const image = new BtfImage(btf, [spec]);
     const loaded = loadBtf(this.#linux, image, program.spec.name, (fd) =>
       loadKernelProgram(this.#linux, spec, {
-        ...options,
+        ...(logLevel === undefined ? {} : { logLevel }),
         type: program.type,
-        map: (name) => (program.maps.has(name) ? this.map(program.maps.get(name)!) : this.#time).fd,
+        map: (name) => (program.maps.has(name) ? this.map(program.maps.get(name)!) : addedMap !== undefined && name !== VIRTUAL_TIME_MAP.name ? addedMap(program, name) : this.#time).fd,
         btf: { image, fd },
       }),
     );
@@ -147,12 +154,12 @@ export class KernelOracle {
     if (holds === 'records' || holds === 'events' || holds === 'sockets' || keys === 'none') return;
     for (const [key, value] of map.entries()) {
       if (holds === 'bytes' && keys === 'indexes' && value.every((byte) => byte === 0)) continue;
-      twin.update(key, this.#written(map, value));
+      twin.update(key, this.written(map, value));
     }
   }
 
   /** A value as bpf() wants it: file descriptors where the machine has ids. */
-  #written(map: BpfMap, value: Uint8Array): Uint8Array {
+  written(map: BpfMap, value: Uint8Array): Uint8Array {
     const programFd = (id: number): number => this.#programs.get(id)?.fd ?? this.#unknown(map, `program ${id}`);
     switch (map.type.holds) {
       case 'programs':
@@ -160,8 +167,12 @@ export class KernelOracle {
       case 'maps':
         return u32Bytes(this.#innerMap(map, readU32(value)).fd);
       case 'devices':
-      case 'cpus':
-        return value.length < 8 || readU32(value, 4) === 0 ? value : u32Bytes(readU32(value), programFd(readU32(value, 4)));
+      case 'cpus': {
+        const { ifindex = (own: number): number => own } = this.#options;
+        const target = map.type.holds === 'devices' && readU32(value) !== 0 ? ifindex(readU32(value)) : readU32(value);
+        const program = value.length < 8 ? 0 : readU32(value, 4);
+        return value.length < 8 ? u32Bytes(target) : u32Bytes(target, program === 0 ? 0 : programFd(program));
+      }
       default:
         return value;
     }
