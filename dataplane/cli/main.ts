@@ -10,6 +10,7 @@ import { addDump } from './dump.ts';
 import { addLive } from './live.ts';
 import { addMap } from './map.ts';
 import { addReplay } from './replay.ts';
+import { addServe } from './serve.ts';
 import { addShow } from './show.ts';
 import { addSupported } from './supported.ts';
 import { addVerify } from './verify.ts';
@@ -51,7 +52,7 @@ const program = new Command('xdplab')
   .version(version())
   .exitOverride()
   .configureOutput({ outputError: (text) => complain(usageLine(text)) });
-for (const add of [addReplay, addLive, addVerify, addShow, addDump, addMap, addSupported]) add(program);
+for (const add of [addReplay, addLive, addServe, addVerify, addShow, addDump, addMap, addSupported]) add(program);
 
 try {
   await program.parseAsync();

@@ -1,9 +1,7 @@
 /** `xdplab show`: what an object file holds: programs, maps, global variables, types. */
 import type { Command } from 'commander';
-import { programTag } from '../bpf/tag.ts';
-import { valueCodec, type BtfValue } from '../bpf/btf-value.ts';
-import { mapTypeName } from '../bpf/map-type.ts';
-import type { CollectionSpec, MapSpec, ProgramSpec } from '../bpf/spec.ts';
+import type { CollectionSpec } from '../bpf/spec.ts';
+import { describeObject } from '../insight/describe-object.ts';
 import { jsonText } from '../pipeline/json-text.ts';
 import { readObject } from '../pipeline/open-lab.ts';
 import { count, paint, print, printJson, safe, table } from './terminal.ts';
@@ -17,73 +15,13 @@ export function addShow(program: Command): void {
     .option('--btf <file>', 'BTF that CO-RE relocations are resolved against')
     .action(async (file: string, flags: { json?: true; btf?: string }) => {
       const spec = await readObject(file, flags);
-      if (flags.json) printJson(describe(spec));
+      if (flags.json) printJson(describeObject(spec));
       else print(text(spec));
     });
 }
 
-interface Description {
-  readonly license: string;
-  readonly programs: readonly ReturnType<typeof describeProgram>[];
-  readonly maps: readonly ReturnType<typeof describeMap>[];
-  readonly globals: readonly { readonly section: string; readonly variables: BtfValue }[];
-  readonly btf: Readonly<Record<string, number>> | undefined;
-}
-
-function describe(spec: CollectionSpec): Description {
-  const maps = [...spec.maps.values()];
-  return {
-    license: spec.license,
-    programs: [...spec.programs.values()].map(describeProgram),
-    maps: maps.filter(({ section }) => section === undefined).map(describeMap),
-    globals: maps.filter(({ section }) => section !== undefined).map(describeGlobals),
-    btf: spec.btf === undefined ? undefined : btfKinds(spec),
-  };
-}
-
-function describeProgram(program: ProgramSpec) {
-  return {
-    name: program.name,
-    section: program.section,
-    type: program.type ?? 'unknown',
-    tag: programTag(program.instructions),
-    instructions: program.instructions.length,
-    subprograms: program.functions.slice(1).map(({ name }) => name),
-    frags: program.frags,
-    unresolved: program.unresolved?.map(({ reason }) => reason) ?? [],
-  };
-}
-
-function describeMap(map: MapSpec) {
-  const { btf } = map;
-  const typeName = (id: number, sizeBytes: number): string => (btf === undefined || id === 0 ? `${sizeBytes} bytes` : btf.describe(id));
-  return {
-    name: map.name,
-    type: mapTypeName(map.type) ?? `type ${map.type}`,
-    key: typeName(map.keyTypeId, map.keyBytes),
-    keyBytes: map.keyBytes,
-    value: typeName(map.valueTypeId, map.valueBytes),
-    valueBytes: map.valueBytes,
-    maxEntries: map.maxEntries,
-    flags: map.flags,
-    pinning: map.pinning,
-  };
-}
-
-/** `.bss` has no contents: its variables are zero. */
-function describeGlobals(map: MapSpec) {
-  const bytes = map.contents ?? new Uint8Array(map.valueBytes);
-  return { section: map.section!, variables: valueCodec(map.btf, map.valueTypeId, map.valueBytes).read(bytes) };
-}
-
-function btfKinds({ btf }: CollectionSpec): Readonly<Record<string, number>> {
-  const kinds: Record<string, number> = {};
-  for (let id = 1; id < btf!.typeCount; id++) kinds[btf!.kindOf(id)] = (kinds[btf!.kindOf(id)] ?? 0) + 1;
-  return kinds;
-}
-
 function text(spec: CollectionSpec): string {
-  const { license, programs, maps, globals, btf } = describe(spec);
+  const { license, programs, maps, globals, btf } = describeObject(spec);
   const lines = [`license ${safe(license) || '(none)'}`, '', paint('bold', 'Programs')];
   lines.push(
     ...table(

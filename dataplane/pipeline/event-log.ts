@@ -16,24 +16,34 @@ export interface EventCount {
   readonly count: number;
 }
 
+const TRACE = 'trace_printk';
+
+/** Takes a line with its end. `isTrace`: it is of trace_printk, else of a map. */
+export type EventSink = (line: string, isTrace: boolean) => void;
+
 export class EventLog {
   readonly #lab: Lab;
-  readonly #write: ((lines: string) => void) | undefined;
+  readonly #write: EventSink | undefined;
   readonly #counts = new Map<string, number>();
-  readonly #ringBuffers: readonly BpfMap[];
+  #ringBuffers: readonly BpfMap[] = [];
   readonly #codecs = new Map<string, ValueCodec>();
 
   /** `types`: by map, the struct its records are; others are written as hexadecimal. */
-  constructor(lab: Lab, types: ReadonlyMap<string, string>, write?: (lines: string) => void) {
+  constructor(lab: Lab, types: ReadonlyMap<string, string>, write?: EventSink) {
     this.#lab = lab;
     this.#write = write;
-    this.#ringBuffers = lab.maps.filter((map) => map.type.holds === 'records');
+    this.watchMaps();
     for (const [map, type] of types) this.#codecs.set(map, recordCodec(lab.map(map).map, type));
     lab.machine.onRecords = () => this.#drain();
     lab.machine.onEvent = ({ source, map, bytes, timestampNs }) => {
-      if (source === 'trace') this.#add('trace_printk', timestampNs, { text: new TextDecoder().decode(bytes) });
+      if (source === 'trace') this.#add(TRACE, timestampNs, { text: new TextDecoder().decode(bytes) });
       else this.#add(map, timestampNs, { record: this.#decode(map, bytes) });
     };
+  }
+
+  /** To be called again when the lab's objects have changed. */
+  watchMaps(): void {
+    this.#ringBuffers = this.#lab.maps.filter((map) => map.type.holds === 'records');
   }
 
   get counts(): readonly EventCount[] {
@@ -54,7 +64,7 @@ export class EventLog {
 
   #add(source: string, timestampNs: bigint, content: object): void {
     this.#counts.set(source, (this.#counts.get(source) ?? 0) + 1);
-    this.#write?.(`${jsonText({ time: seconds(timestampNs), source, ...content })}\n`);
+    this.#write?.(`${jsonText({ time: seconds(timestampNs), source, ...content })}\n`, source === TRACE && 'text' in content);
   }
 }
 

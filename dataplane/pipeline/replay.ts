@@ -108,6 +108,21 @@ function deviceOfInterface(lab: Lab, name: string | undefined): NetworkDevice {
   return lab.devices.find((device) => device.name === name) ?? lab.devices[0]!;
 }
 
+interface Buffers {
+  readonly batch: PacketBatch;
+  readonly window: Region;
+}
+
+/** A lab replays one capture after the other, and its memory is never freed. */
+const BUFFERS = new WeakMap<Lab, Buffers>();
+
+function buffersOf(lab: Lab): Buffers {
+  const { memory } = lab.machine;
+  const buffers = BUFFERS.get(lab) ?? { batch: new PacketBatch(memory, BATCH_PACKETS), window: memory.region(WINDOW_BYTES, 4096, 'capture window') };
+  BUFFERS.set(lab, buffers);
+  return buffers;
+}
+
 class Replay {
   packets = 0;
   bytes = 0;
@@ -137,8 +152,7 @@ class Replay {
   constructor(lab: Lab, options: ReplayOptions) {
     this.#lab = lab;
     this.#options = options;
-    this.#batch = new PacketBatch(lab.machine.memory, BATCH_PACKETS);
-    this.#window = lab.machine.memory.region(WINDOW_BYTES, 4096, 'capture window');
+    ({ batch: this.#batch, window: this.#window } = buffersOf(lab));
     this.#control = options.control ?? new ReplayControl({ pace: options.pace ?? { kind: 'top' } });
     this.#pace = new Pacer(this.#control.pace);
     this.#control.onChange = () => this.#look();

@@ -65,8 +65,9 @@ export class VerdictRingWriter implements BatchObserver {
   readonly #packets: Uint8Array;
   readonly #view: DataView;
   readonly #capacity: number;
-  #head: number;
-  #packetHead: number;
+  /** Read when the first record comes: until then another may be writing. */
+  #head = -1;
+  #packetHead = 0;
   #attachments = -1;
 
   constructor(buffers: VerdictRingBuffers, pipeline: Pipeline) {
@@ -78,12 +79,11 @@ export class VerdictRingWriter implements BatchObserver {
     this.#packets = new Uint8Array(buffers.packets);
     this.#view = new DataView(buffers.packets);
     this.#capacity = this.#links.length;
-    this.#head = Number(Atomics.load(this.#header, HEAD));
-    this.#packetHead = Number(Atomics.load(this.#header, PACKET_HEAD));
   }
 
   finished(batch: PacketBatch, first: number, count: number, records: DataView, recordCount: number): void {
     if (recordCount === 0) return;
+    if (this.#head < 0) this.#begin();
     const { length } = this.#pipeline.attachments;
     if (length !== this.#attachments) this.#tellAttachments(length);
     const from = this.#head;
@@ -94,6 +94,11 @@ export class VerdictRingWriter implements BatchObserver {
     if (snap > 0) this.#keepPackets(batch, first, count, records, recordCount, from, snap);
     this.#keepRecords(new Uint8Array(records.buffer, records.byteOffset, recordCount * RECORD.size), from);
     Atomics.store(this.#header, HEAD, BigInt(this.#head));
+  }
+
+  #begin(): void {
+    this.#head = Number(Atomics.load(this.#header, HEAD));
+    this.#packetHead = Number(Atomics.load(this.#header, PACKET_HEAD));
   }
 
   #tellAttachments(count: number): void {

@@ -1,0 +1,76 @@
+/** `xdplab serve`: a lab to look at and to work with, over HTTP, on this machine. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { XdplabError } from '../errors.ts';
+import { parsePace } from '../pipeline/pace.ts';
+import type { RunningServer } from '../server/server.ts';
+import { addLabOptions, labSources, wholeNumber, type LabFlags } from './lab-options.ts';
+import { paint, print } from './terminal.ts';
+
+interface ServeFlags extends LabFlags {
+  readonly capture?: string;
+  readonly speed: string;
+  readonly loop?: number;
+  readonly paused?: true;
+  readonly port: number;
+  readonly listen: string;
+  readonly hostName: readonly string[];
+  readonly maxUpload: number;
+}
+
+const DEFAULT_PORT = 4280;
+const LOOPBACK = '127.0.0.1';
+const DEFAULT_UPLOAD_BYTES = 2 ** 30;
+const LOOPBACK_ADDRESSES: readonly string[] = [LOOPBACK, '::1', 'localhost'];
+const INTERRUPTED_STATUS = 130;
+
+export function addServe(program: Command): void {
+  const command = program.command('serve').description('run a lab, and open it to a browser and to programs on this machine');
+  addLabOptions(command)
+    .option('--capture <file>', 'replay this capture at once, over and over')
+    .option('--speed <pace>', 'its pace: top, original, <n>x or <n>pps', 'original')
+    .option('--loop <n>', 'replay it this many times and no more', wholeNumber(1, Number.MAX_SAFE_INTEGER))
+    .option('--paused', 'begin with a pause')
+    .option('--port <n>', 'port to listen on; 0 for any that is free', wholeNumber(0, 65_535), DEFAULT_PORT)
+    .option('--listen <address>', 'address to listen on: other machines can reach the lab then, and read what is sent', LOOPBACK)
+    .option('--host-name <name>', 'a further name that the server is known by; repeatable', (name: string, before: readonly string[]) => [...before, name], [])
+    .option('--max-upload <bytes>', 'what all uploaded captures together may take', wholeNumber(1, Number.MAX_SAFE_INTEGER), DEFAULT_UPLOAD_BYTES)
+    .action(serve);
+}
+
+async function serve(flags: ServeFlags): Promise<void> {
+  parsePace(flags.speed);
+  // Only who serves waits for what a server is made of.
+  const { startServer } = await import('../server/server.ts');
+  const server = await startServer({
+    sources: labSources(flags),
+    ...(flags.capture === undefined ? {} : { capture: { path: flags.capture, run: { speed: flags.speed, loops: flags.loop ?? null, paused: flags.paused === true } } }),
+    address: flags.listen,
+    port: flags.port,
+    hostNames: flags.hostName,
+    page: fileURLToPath(new URL('../../../web/dist/', import.meta.url)),
+    version: version(),
+    mostUploadBytes: flags.maxUpload,
+  });
+  print(`Open ${paint('bold', server.url)}`);
+  print('The address lets whoever has it in. Ctrl-C ends the server.', process.stderr);
+  if (!LOOPBACK_ADDRESSES.includes(flags.listen)) print(paint('yellow', `Listening on ${flags.listen}: other machines can reach this, and nothing is encrypted; put a TLS proxy in front of it, or use ssh -L.`), process.stderr);
+  await untilEnd(server);
+}
+
+async function untilEnd(server: RunningServer): Promise<void> {
+  const interrupted = new Promise<undefined>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(undefined));
+  });
+  const failure = await Promise.race([interrupted, server.failed]);
+  await server.close();
+  if (failure !== undefined) throw failure;
+  process.exitCode = INTERRUPTED_STATUS;
+}
+
+function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
+  if (typeof manifest === 'object' && manifest !== null && 'version' in manifest) return String(manifest.version);
+  throw new XdplabError('ERR_FILE', 'package.json: found no version; install xdplab again');
+}

@@ -1,0 +1,418 @@
+/**
+ * A lab in its thread: what the server may ask of it, and what it tells by itself. Packets run here and nowhere else;
+ * calls are answered between two batches.
+ */
+import { resolve } from 'node:path';
+import { formatMac, formatPrefix } from '../address.ts';
+import type { HookName } from '../hooks/hook.ts';
+import { hookByName } from '../hooks/index.ts';
+import { XdplabError } from '../errors.ts';
+import { describeMap } from '../insight/describe-object.ts';
+import { checkHighlights, highlightTables, type HighlightTable } from '../insight/highlights.ts';
+import type { BpfMap } from '../maps/bpf-map.ts';
+import { UPDATE } from '../maps/map.ts';
+import { MAP_FLAG } from '../maps/map-check.ts';
+import { EventLog, type EventCount } from '../pipeline/event-log.ts';
+import { jsonText } from '../pipeline/json-text.ts';
+import type { Lab } from '../pipeline/lab.ts';
+import { openLab, parseObject, readBytes, type LabSources, type OpenedLab } from '../pipeline/open-lab.ts';
+import type { Statistics } from '../pipeline/statistics.ts';
+import type { Collection } from '../program/collection.ts';
+import type { Program } from '../program/program.ts';
+import type { AttachmentName, LabNames } from './lab-names.ts';
+import { LabRun, type RunDescription, type RunRequest } from './lab-run.ts';
+import { VerdictRingWriter, type VerdictRingBuffers } from './verdict-ring.ts';
+
+/** An object as it was uploaded or named. */
+export interface ObjectFile {
+  readonly id: string;
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface LabStart {
+  readonly name: string;
+  readonly epoch: number;
+  readonly sources: Omit<LabSources, 'read'>;
+  /** By absolute path: objects, and the lab file itself. */
+  readonly objects: ReadonlyMap<string, ObjectFile>;
+  readonly texts: ReadonlyMap<string, Uint8Array>;
+  /** Whether what is in neither may be read from the disk: only where the user of this machine named it. */
+  readonly readsDisk: boolean;
+  readonly ring: VerdictRingBuffers;
+}
+
+export interface LabDescription {
+  readonly name: string;
+  readonly engine: string;
+  readonly epoch: number;
+  readonly devices: readonly { readonly name: string; readonly ifindex: number; readonly mac: string; readonly mtu: number; readonly up: boolean; readonly addresses: readonly string[] }[];
+  /** Those that run, in the order they run; of those in slots, all that have run. */
+  readonly attachments: readonly AttachmentName[];
+  readonly objects: readonly { readonly id: string; readonly name: string }[];
+}
+
+export interface AttachRequest {
+  readonly object: ObjectFile;
+  readonly program?: string;
+  readonly device?: string;
+  readonly hook: HookName;
+  readonly mode?: string;
+}
+
+export interface MapDescription {
+  readonly id: number;
+  readonly name: string;
+  readonly type: string;
+  /** Id of the object that declares it; of several that share it, one. */
+  readonly object: string | null;
+  readonly section?: string;
+  readonly key: string;
+  readonly value: string;
+  readonly keyBytes: number;
+  readonly valueBytes: number;
+  readonly maxEntries: number;
+  readonly size: number;
+  readonly perCpu: boolean;
+  readonly readable: boolean;
+  readonly writable: boolean;
+}
+
+export interface MapContents extends MapDescription {
+  readonly entries: readonly MapEntry[];
+  readonly more: boolean;
+}
+
+/** In what JSON can hold. */
+export interface MapEntry {
+  readonly key: unknown;
+  readonly value: unknown;
+}
+
+export interface LabStatistics extends Statistics {
+  readonly epoch: number;
+  readonly elapsedNs: number;
+  readonly busyNs: number;
+  readonly run: RunDescription | null;
+  readonly highlights: readonly HighlightTable[];
+  readonly events: readonly EventCount[];
+}
+
+/** What the lab tells by itself. */
+export type LabNews =
+  | { readonly news: 'names'; readonly names: LabNames }
+  | { readonly news: 'run'; readonly run: RunDescription }
+  | { readonly news: 'events'; readonly events: readonly string[]; readonly trace: readonly string[]; readonly lostEvents: number; readonly lostTrace: number };
+
+export const LAB_CALLS = ['describe', 'names', 'attach', 'detach', 'replace', 'unload', 'maps', 'readMap', 'lookup', 'update', 'remove', 'startRun', 'pauseRun', 'resumeRun', 'stopRun', 'seekRun', 'hurryRun', 'statistics'] as const satisfies readonly (keyof LabService)[];
+
+/** Arrays that are longer show only what was written. */
+const LONGEST_WHOLE_ARRAY = 4096;
+/** Lines that wait for the server's thread; a program may print one for every packet. */
+const MOST_LINES = 4096;
+const EVENTS_EVERY_MS = 25;
+/** Highlights look at whole maps: they may take one part in so many of the time. */
+const HIGHLIGHT_SHARE = 20;
+
+export class LabService {
+  readonly #start: LabStart;
+  readonly #lab: Lab;
+  readonly #highlights: OpenedLab['highlights'];
+  readonly #writer: VerdictRingWriter;
+  readonly #tell: (news: LabNews) => void;
+  readonly #eventLog: EventLog;
+  readonly #lines = { events: [] as string[], trace: [] as string[], lostEvents: 0, lostTrace: 0 };
+  /** Also those that were replaced: verdicts name their programs. */
+  readonly #ids = new Map<Collection, string>();
+  readonly #names = new Map<string, string>();
+  #eventTimer: NodeJS.Timeout | undefined;
+  #run: LabRun | undefined;
+  #before = { elapsedNs: 0, busyNs: 0 };
+  #tables: { readonly tables: readonly HighlightTable[]; readonly untilMs: number } = { tables: [], untilMs: 0 };
+
+  private constructor(start: LabStart, opened: OpenedLab, tell: (news: LabNews) => void) {
+    this.#start = start;
+    this.#lab = opened.lab;
+    this.#highlights = opened.highlights;
+    this.#tell = tell;
+    for (const [path, collection] of opened.objects) this.#know(start.objects.get(path)!, collection);
+    checkHighlights(opened.lab, opened.highlights);
+    this.#eventLog = new EventLog(opened.lab, opened.events, (line, isTrace) => this.#keepLine(line, isTrace));
+    this.#writer = new VerdictRingWriter(start.ring, opened.lab.pipeline);
+    this.#writer.onAttachments = () => this.#tellNames();
+  }
+
+  static async open(start: LabStart, tell: (news: LabNews) => void): Promise<LabService> {
+    const read = async (path: string): Promise<Uint8Array> => {
+      const known = start.objects.get(resolve(path))?.bytes ?? start.texts.get(resolve(path));
+      if (known !== undefined) return known;
+      if (!start.readsDisk) throw new XdplabError('ERR_LAB', `${path}: no object of that name was uploaded; upload it first`);
+      return readBytes(path);
+    };
+    return new LabService(start, await openLab({ ...start.sources, read }), tell);
+  }
+
+  describe(): LabDescription {
+    const { name, epoch } = this.#start;
+    const { devices, engine, pipeline, collections } = this.#lab;
+    const inSlots = pipeline.attachments.filter(({ hook, mode }) => hookByName(hook).modes[mode]!.inSlots);
+    return {
+      name,
+      epoch,
+      engine: engine.name,
+      devices: devices.map((device) => ({ name: device.name, ifindex: device.ifindex, mac: formatMac(device.mac), mtu: device.mtuBytes, up: device.up, addresses: device.addresses.map((address) => formatPrefix(address)) })),
+      attachments: [...pipeline.attached, ...inSlots].map((attachment) => this.#nameOf(attachment)),
+      objects: collections.map((collection) => ({ id: this.#idOf(collection), name: collection.name })),
+    };
+  }
+
+  names(): LabNames {
+    const { devices, pipeline } = this.#lab;
+    return { epoch: this.#start.epoch, devices: devices.map(({ name, ifindex }) => ({ name, ifindex })), attachments: pipeline.attachments.map((attachment) => this.#nameOf(attachment)) };
+  }
+
+  attach({ object, program, device, hook, mode }: AttachRequest): AttachmentName {
+    const known = this.#collectionOf(object.id);
+    const collection = known ?? this.#load(object);
+    try {
+      const loaded = collection.program(program);
+      this.#lab.attach(loaded, { hook, ...(device === undefined ? {} : { device: this.#lab.device(device) }), ...(mode === undefined ? {} : { mode }) });
+      this.#changed();
+      // A chain that has grown is a new one, with the newest indexes.
+      return this.#nameOf(this.#lab.pipeline.attached.filter((one) => one.program === loaded).toSorted((a, b) => a.index - b.index).at(-1)!);
+    } catch (error) {
+      if (known === undefined) this.#lab.unload(collection);
+      throw error;
+    }
+  }
+
+  /** Whether there was such an attachment. */
+  detach(index: number): boolean {
+    const attachment = this.#lab.pipeline.attached.find((one) => one.index === index);
+    if (attachment === undefined) return false;
+    this.#lab.detach(attachment);
+    this.#changed();
+    return true;
+  }
+
+  replace(id: string, object: ObjectFile): { readonly attachments: readonly AttachmentName[]; readonly keptMaps: readonly string[]; readonly freshMaps: readonly string[] } {
+    const old = this.#collectionOf(id);
+    if (old === undefined) throw new XdplabError('ERR_LAB', `object ${id}: the lab does not have it; attach one of its programs first`);
+    if (this.#collectionOf(object.id) !== undefined) throw new XdplabError('ERR_LAB', `object ${object.id}: the lab has it already; upload the new version first`);
+    const { collection, kept, fresh } = this.#lab.replace(old, parseObject(object.bytes, object.name), object.name);
+    this.#know(object, collection);
+    this.#changed();
+    return { attachments: this.describe().attachments.filter((one) => one.object === object.id), keptMaps: kept.map(({ name }) => name), freshMaps: fresh.map(({ name }) => name) };
+  }
+
+  /** Takes an object out of the lab, where it is there. */
+  unload(id: string): void {
+    const collection = this.#collectionOf(id);
+    if (collection === undefined) return;
+    this.#lab.unload(collection);
+    this.#changed();
+  }
+
+  maps(): readonly MapDescription[] {
+    return this.#lab.maps.map((map) => this.#describeMap(map));
+  }
+
+  readMap(id: number, offset: number, limit: number): MapContents | undefined {
+    const map = this.#mapById(id);
+    if (map === undefined) return undefined;
+    const typed = this.#lab.typed(map);
+    const description = this.#describeMap(map);
+    const entries: MapEntry[] = [];
+    let place = 0;
+    let more = false;
+    for (const [key, value] of description.readable ? (map.spec.maxEntries <= LONGEST_WHOLE_ARRAY ? typed.entries() : typed.writtenEntries()) : []) {
+      if (place++ < offset) continue;
+      if (entries.length === limit) {
+        more = true;
+        break;
+      }
+      entries.push(plainEntry(key, value));
+    }
+    return { ...description, entries, more };
+  }
+
+  lookup(id: number, key: unknown): MapEntry | undefined {
+    const map = this.#typedById(id);
+    const value = map?.get(key);
+    return value === undefined ? undefined : plainEntry(key, value);
+  }
+
+  /** The entry as it now is; undefined without such a map. */
+  update(id: number, key: unknown, value: unknown, flags: keyof typeof UPDATE_FLAGS): MapEntry | undefined {
+    const map = this.#typedById(id);
+    if (map === undefined) return undefined;
+    map.set(key, value, UPDATE_FLAGS[flags]);
+    return plainEntry(key, map.map.type.keys === 'none' ? value : (map.get(key) ?? null));
+  }
+
+  remove(id: number, key: unknown): boolean {
+    return this.#typedById(id)?.delete(key) ?? false;
+  }
+
+  startRun(request: RunRequest): RunDescription {
+    this.#expectNoRun();
+    if (this.#run !== undefined) {
+      const { elapsedNs, busyNs } = this.#run.describe();
+      this.#before = { elapsedNs: this.#before.elapsedNs + elapsedNs, busyNs: this.#before.busyNs + busyNs };
+    }
+    this.#run = new LabRun(this.#lab, request, this.#writer, (run) => {
+      this.#flushLines();
+      this.#tell({ news: 'run', run });
+    });
+    return this.#run.describe();
+  }
+
+  pauseRun(id: string): RunDescription {
+    return this.#openRun(id).pause();
+  }
+
+  resumeRun(id: string): RunDescription {
+    return this.#openRun(id).resume();
+  }
+
+  stopRun(id: string): Promise<RunDescription> {
+    return this.#openRun(id).stop();
+  }
+
+  seekRun(id: string, place: number): RunDescription {
+    return this.#openRun(id).seek(place);
+  }
+
+  hurryRun(id: string, speed: string): RunDescription {
+    return this.#openRun(id).hurry(speed);
+  }
+
+  statistics(): LabStatistics {
+    const run = this.#run?.describe() ?? null;
+    return {
+      epoch: this.#start.epoch,
+      elapsedNs: this.#before.elapsedNs + (run?.elapsedNs ?? 0),
+      busyNs: this.#before.busyNs + (run?.busyNs ?? 0),
+      run,
+      ...this.#lab.statistics(),
+      highlights: this.#highlightTables(),
+      events: this.#eventLog.counts,
+    };
+  }
+
+  #highlightTables(): readonly HighlightTable[] {
+    const begunMs = performance.now();
+    if (begunMs >= this.#tables.untilMs) {
+      const tables = plainValue(highlightTables(this.#lab, this.#highlights));
+      const nowMs = performance.now();
+      this.#tables = { tables, untilMs: nowMs + (nowMs - begunMs) * HIGHLIGHT_SHARE };
+    }
+    return this.#tables.tables;
+  }
+
+  #openRun(id: string): LabRun {
+    if (this.#run?.id !== id || this.#run.ended) throw new XdplabError('ERR_LAB', `run ${id}: has ended`);
+    return this.#run;
+  }
+
+  #expectNoRun(): void {
+    if (this.#run !== undefined && !this.#run.ended) throw new XdplabError('ERR_LAB', `run ${this.#run.id}: has not ended; stop it first`);
+  }
+
+  #load(object: ObjectFile): Collection {
+    const collection = this.#lab.load(parseObject(object.bytes, object.name), object.name);
+    this.#know(object, collection);
+    return collection;
+  }
+
+  #know({ id, name }: ObjectFile, collection: Collection): void {
+    this.#ids.set(collection, id);
+    this.#names.set(id, name);
+  }
+
+  #changed(): void {
+    this.#eventLog.watchMaps();
+    this.#tellNames();
+  }
+
+  #tellNames(): void {
+    this.#tell({ news: 'names', names: this.names() });
+  }
+
+  #collectionOf(id: string): Collection | undefined {
+    return this.#lab.collections.find((collection) => this.#ids.get(collection) === id);
+  }
+
+  #idOf(collection: Collection): string {
+    return this.#ids.get(collection) ?? '';
+  }
+
+  #ownerOf({ id }: Program): Collection | undefined {
+    return [...this.#ids.keys()].find((collection) => collection.programName(id) !== undefined);
+  }
+
+  #nameOf({ index, device, hook, mode, program }: { readonly index: number; readonly device: { readonly name: string }; readonly hook: HookName; readonly mode: string; readonly program: Program }): AttachmentName {
+    const owner = this.#ownerOf(program);
+    return { index, device: device.name, hook, mode, object: owner === undefined ? '' : this.#idOf(owner), program: program.spec.name, ...(hookByName(hook).modes[mode]!.inSlots ? { slots: mode } : {}) };
+  }
+
+  #mapById(id: number): BpfMap | undefined {
+    return this.#lab.maps.find((map) => map.id === id);
+  }
+
+  #typedById(id: number) {
+    const map = this.#mapById(id);
+    return map && this.#lab.typed(map);
+  }
+
+  #describeMap(map: BpfMap): MapDescription {
+    const { type, spec } = map;
+    const { key, value, keyBytes, valueBytes, maxEntries } = describeMap(spec);
+    const owner = this.#lab.collections.find(({ maps }) => [...maps.values()].includes(map));
+    const isStream = type.holds === 'records' || type.holds === 'events';
+    return {
+      id: map.id,
+      name: this.#lab.mapName(map),
+      type: type.name,
+      object: owner === undefined ? null : this.#idOf(owner),
+      ...(spec.section === undefined ? {} : { section: spec.section }),
+      key,
+      value,
+      keyBytes,
+      valueBytes,
+      maxEntries,
+      size: isStream ? 0 : map.size,
+      perCpu: type.perCpu,
+      readable: !isStream && type.references?.unreadable === undefined && (spec.flags & MAP_FLAG.WRONLY) === 0,
+      writable: !isStream && !map.frozen && (spec.flags & MAP_FLAG.RDONLY) === 0,
+    };
+  }
+
+  #keepLine(line: string, isTrace: boolean): void {
+    const lines = this.#lines[isTrace ? 'trace' : 'events'];
+    if (lines.length < MOST_LINES) lines.push(line.trimEnd());
+    else this.#lines[isTrace ? 'lostTrace' : 'lostEvents']++;
+    this.#eventTimer ??= setTimeout(() => this.#flushLines(), EVENTS_EVERY_MS);
+  }
+
+  #flushLines(): void {
+    clearTimeout(this.#eventTimer);
+    this.#eventTimer = undefined;
+    const { events, trace } = this.#lines;
+    if (events.length === 0 && trace.length === 0) return;
+    this.#tell({ news: 'events', ...this.#lines });
+    Object.assign(this.#lines, { events: [], trace: [], lostEvents: 0, lostTrace: 0 });
+  }
+}
+
+/** As BPF_ANY, BPF_NOEXIST and BPF_EXIST. */
+export const UPDATE_FLAGS = { any: UPDATE.any, noexist: UPDATE.noExist, exist: UPDATE.exist } as const;
+
+function plainEntry(key: unknown, value: unknown): MapEntry {
+  return plainValue({ key, value });
+}
+
+/** Numbers that JavaScript cannot hold exactly become text. */
+function plainValue<Value>(value: Value): Value {
+  return JSON.parse(jsonText(value)) as Value;
+}

@@ -1,0 +1,55 @@
+/** Runs: a capture through the lab, with a hand on it. */
+import { Type } from 'typebox';
+import { XdplabError } from '../../errors.ts';
+import { parsePace } from '../../pipeline/pace.ts';
+import type { App } from '../app.ts';
+import { answers, Id, Run, RunBody, SeekBody, SpeedBody, Statistics } from '../schemas.ts';
+import type { Context } from './context.ts';
+
+export function addRunRoutes(app: App, { captures, host, runs }: Context): void {
+  const tags = ['runs'];
+  const params = Type.Object({ run: Id });
+
+  app.get('/api/runs', { schema: { summary: 'all runs, the newest last', tags, response: answers(200, Type.Object({ runs: Type.Array(Run) })) } }, async () => {
+    const { open } = runs;
+    if (open !== undefined) await runs.get(open.id);
+    return { runs: runs.all };
+  });
+
+  app.post('/api/runs', { schema: { summary: 'replay a capture through the lab', tags, body: RunBody, response: answers(201, Run) } }, async ({ body }, reply) => {
+    const { capture, speed = 'top', loops = 1, limit, paused = false } = body;
+    expectPace(speed);
+    return reply.status(201).send(await runs.start(captures.get(capture), { speed, loops, paused, ...(limit === undefined ? {} : { limit }) }));
+  });
+
+  app.get('/api/runs/:run', { schema: { summary: 'one run, as it is now', tags, params, response: answers(200, Run) } }, async ({ params: { run } }) => runs.get(run));
+
+  for (const [verb, call, summary] of [['pause', 'pauseRun', 'wait before the next packet'], ['resume', 'resumeRun', 'go on'], ['stop', 'stopRun', 'end it']] as const) {
+    app.post(`/api/runs/:run/${verb}`, { schema: { summary, tags, params, response: answers(200, Run) } }, async ({ params: { run } }) => {
+      await runs.expectOpen(run);
+      return host.call(call, run);
+    });
+  }
+
+  app.post('/api/runs/:run/seek', { schema: { summary: 'go on with another packet of the capture', description: 'Those in between are not run, and maps stay as they are.', tags, params, body: SeekBody, response: answers(200, Run) } }, async ({ params: { run }, body: { packet } }) => {
+    await runs.expectOpen(run);
+    return host.call('seekRun', run, packet);
+  });
+
+  app.post('/api/runs/:run/speed', { schema: { summary: 'another speed', tags, params, body: SpeedBody, response: answers(200, Run) } }, async ({ params: { run }, body: { speed } }) => {
+    expectPace(speed);
+    await runs.expectOpen(run);
+    return host.call('hurryRun', run, speed);
+  });
+
+  app.get('/api/statistics', { schema: { summary: 'what became of the packets', tags, response: answers(200, Statistics) } }, async () => host.call('statistics'));
+}
+
+/** `parsePace` speaks of the command line's option. */
+function expectPace(speed: string): void {
+  try {
+    parsePace(speed);
+  } catch (error) {
+    throw new XdplabError('ERR_VALUE', (error as Error).message.replace('--speed', 'speed'));
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * The stream's end of the server: who may connect, how many, and in whose turn the ring is looked at. Ten looks at
+ * hundredths of a second cost nothing; without subscribers there are none.
+ */
+import { STATUS_CODES, type IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer, type WebSocket } from 'ws';
+import { jsonText } from '../pipeline/json-text.ts';
+import type { Access } from './access.ts';
+import type { LabHost } from './lab-host.ts';
+import type { LabStatistics } from './lab-service.ts';
+import { HttpProblem, problemOf, PROBLEM_TYPE } from './problem.ts';
+import { StreamClient } from './stream-client.ts';
+import type { Encoding } from './verdict-subscription.ts';
+
+export const STREAM_PATH = '/api/stream';
+export const PROTOCOLS = { 'xdplab.records.v1': 'binary', 'xdplab.json.v1': 'json' } as const satisfies Record<string, Encoding>;
+export const MOST_CLIENTS = 1024;
+
+const MOST_MESSAGE_BYTES = 1 << 16;
+const MOST_FRAGMENTS = 16;
+const MOST_CHUNKS = 64;
+const CLOSE_MS = 5000;
+const LOOK_EVERY_MS = 10;
+const LIFE_EVERY_MS = 1000;
+/** Of one look: then other work of the thread has its turn. */
+const LOOK_MS = 15;
+const GOING_AWAY = 1001;
+
+export class Stream {
+  readonly #host: LabHost;
+  readonly #access: Access;
+  readonly #statistics: () => Promise<LabStatistics>;
+  readonly #sockets: WebSocketServer;
+  readonly #clients = new Map<WebSocket, StreamClient>();
+  #timer: NodeJS.Timeout | undefined;
+  readonly #life: NodeJS.Timeout;
+  /** Whose turn is first. */
+  #first = 0;
+  #isAsking = false;
+
+  constructor(host: LabHost, access: Access, statistics: () => Promise<LabStatistics>) {
+    this.#host = host;
+    this.#access = access;
+    this.#statistics = statistics;
+    this.#sockets = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: MOST_MESSAGE_BYTES,
+      ...{ maxFragments: MOST_FRAGMENTS, maxBufferedChunks: MOST_CHUNKS, closeTimeout: CLOSE_MS },
+      handleProtocols: (offered) => [...offered].find((protocol) => Object.hasOwn(PROTOCOLS, protocol)) ?? false,
+    });
+    this.#life = setInterval(() => this.#checkLives(), LIFE_EVERY_MS).unref();
+    host.on('names', () => this.#look());
+    host.on('run', (run) => {
+      for (const client of this.#clients.values()) client.tell({ type: 'run', ...run });
+    });
+  }
+
+  get clients(): number {
+    return this.#clients.size;
+  }
+
+  /** An 'upgrade' of the HTTP server. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    // Until ws takes over, nobody else listens.
+    const ignore = (): void => {};
+    socket.on('error', ignore);
+    try {
+      this.#admit(request);
+    } catch (error) {
+      return refuse(socket, error);
+    }
+    socket.off('error', ignore);
+    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#welcome(webSocket));
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#life);
+    clearTimeout(this.#timer);
+    for (const socket of this.#clients.keys()) socket.close(GOING_AWAY, 'the server ends');
+    await new Promise(setImmediate);
+    for (const socket of this.#clients.keys()) socket.terminate();
+  }
+
+  #admit({ headers, url = '' }: IncomingMessage): void {
+    this.#access.checkAddress(headers);
+    if (url.split('?')[0] !== STREAM_PATH) throw new HttpProblem(404, 'ERR_NOT_FOUND', `the WebSocket is at ${STREAM_PATH}`);
+    this.#access.checkToken(headers, true);
+    const offered = headers['sec-websocket-protocol']?.split(',').map((protocol) => protocol.trim());
+    if (offered !== undefined && !offered.some((protocol) => Object.hasOwn(PROTOCOLS, protocol))) throw new HttpProblem(400, 'ERR_REQUEST', `expected one of the subprotocols ${Object.keys(PROTOCOLS).join(', ')}`);
+    if (this.#clients.size >= MOST_CLIENTS) throw new HttpProblem(503, 'ERR_TOO_MANY', `${MOST_CLIENTS} clients are connected already`);
+  }
+
+  #welcome(socket: WebSocket): void {
+    const encoding = (PROTOCOLS as Readonly<Record<string, Encoding>>)[socket.protocol] ?? 'json';
+    const client = new StreamClient(socket, this.#host, encoding, performance.now(), () => this.#changed(socket));
+    this.#clients.set(socket, client);
+    socket.on('close', () => {
+      this.#clients.delete(socket);
+      this.#setSnap();
+    });
+  }
+
+  #changed(socket: WebSocket): void {
+    this.#setSnap();
+    this.#clients.get(socket)?.pump(performance.now());
+    this.#timer ??= setTimeout(() => this.#look(), LOOK_EVERY_MS);
+  }
+
+  #setSnap(): void {
+    let snap = 0;
+    for (const client of this.#clients.values()) snap = Math.max(snap, client.snapBytes);
+    this.#host.ring.snap = snap;
+  }
+
+  #look(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const clients = [...this.#clients.values()].filter((client) => client.isSubscribed);
+    const begunMs = performance.now();
+    let hasMore = false;
+    for (let turn = 0; turn < clients.length; turn++) {
+      const nowMs = performance.now();
+      if (nowMs - begunMs > LOOK_MS) {
+        this.#first += turn;
+        hasMore = true;
+        break;
+      }
+      hasMore = clients[(this.#first + turn) % clients.length]!.pump(nowMs) || hasMore;
+    }
+    void this.#tellStatistics(clients);
+    if (clients.length > 0) this.#timer = setTimeout(() => this.#look(), hasMore ? 0 : LOOK_EVERY_MS);
+  }
+
+  async #tellStatistics(clients: readonly StreamClient[]): Promise<void> {
+    const nowMs = performance.now();
+    if (this.#isAsking || !clients.some((client) => client.wantsStatistics(nowMs))) return;
+    this.#isAsking = true;
+    try {
+      const message = Buffer.from(jsonText({ type: 'statistics', ...(await this.#statistics()) }));
+      const atMs = performance.now();
+      for (const client of clients) if (client.wantsStatistics(atMs)) client.tellStatistics({ message, atMs });
+    } catch {
+      // The lab is being exchanged, or has failed, of which others speak.
+    } finally {
+      this.#isAsking = false;
+    }
+  }
+
+  #checkLives(): void {
+    const nowMs = performance.now();
+    for (const client of this.#clients.values()) client.checkLife(nowMs);
+  }
+}
+
+function refuse(socket: Duplex, error: unknown): void {
+  const problem = problemOf(error);
+  if (problem.status === 500) console.error(error);
+  const body = JSON.stringify(problem);
+  socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+}
