@@ -53,10 +53,15 @@ export function labSources(flags: LabFlags): LabSources {
     ...(flags.cpus === undefined ? {} : { cpus: flags.cpus }),
     engine: flags.engine,
     verify: flags.verify,
-    proofs: new ProofFolder(join(process.env.XDG_CACHE_HOME || process.env.LOCALAPPDATA || join(homedir(), '.cache'), 'xdplab', 'proofs')),
+    proofs: new ProofFolder(proofsPath()),
     contents: flags.map,
     programs: hooks.flatMap(([hook, programs]) => programs.map((program) => ({ hook, program }))),
   };
+}
+
+/** Where it is remembered which programs were accepted. */
+export function proofsPath(): string {
+  return join(process.env.XDG_CACHE_HOME || process.env.LOCALAPPDATA || join(homedir(), '.cache'), 'xdplab', 'proofs');
 }
 
 export function wholeNumber(least: number, most: number): (text: string) => number {

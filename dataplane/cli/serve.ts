@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { XdplabError } from '../errors.ts';
 import { parsePace } from '../pipeline/pace.ts';
 import type { RunningServer } from '../server/server.ts';
-import { addLabOptions, labSources, wholeNumber, type LabFlags } from './lab-options.ts';
+import { addLabOptions, labSources, proofsPath, wholeNumber, type LabFlags } from './lab-options.ts';
 import { paint, print } from './terminal.ts';
 
 interface ServeFlags extends LabFlags {
@@ -43,8 +43,10 @@ async function serve(flags: ServeFlags): Promise<void> {
   parsePace(flags.speed);
   // Only who serves waits for what a server is made of.
   const { startServer } = await import('../server/server.ts');
+  const { proofs: _proofs, ...sources } = labSources(flags);
   const server = await startServer({
-    sources: labSources(flags),
+    sources,
+    proofsPath: proofsPath(),
     ...(flags.capture === undefined ? {} : { capture: { path: flags.capture, run: { speed: flags.speed, loops: flags.loop ?? null, paused: flags.paused === true } } }),
     address: flags.listen,
     port: flags.port,

@@ -67,6 +67,11 @@ export interface PacketResult {
   readonly bytes: Uint8Array;
 }
 
+export interface LoadOptions {
+  /** As of the lab, for this object alone. */
+  readonly verify?: boolean;
+}
+
 export interface Replacement {
   readonly collection: Collection;
   /** Maps with what was in them. */
@@ -117,12 +122,12 @@ export class Lab {
 
   /** Whether all programs are ones that Linux would load. */
   get verified(): boolean {
-    return this.#verify;
+    return this.#verify && this.#attachments.every(({ program }) => program.proof !== 'none');
   }
 
   /** What whoever reads the results has to know, each in a line. */
   get remarks(): readonly string[] {
-    return [...(this.engine.remarks ?? []), ...(this.#verify ? [] : [NOT_VERIFIED])];
+    return [...(this.engine.remarks ?? []), ...(this.verified ? [] : [NOT_VERIFIED])];
   }
 
   get devices(): readonly NetworkDevice[] {
@@ -171,8 +176,8 @@ export class Lab {
   }
 
   /** Makes an object's maps. Its programs are compiled when they are attached. */
-  load(spec: CollectionSpec, name: string): Collection {
-    const collection = this.#collection(spec, name);
+  load(spec: CollectionSpec, name: string, options: LoadOptions = {}): Collection {
+    const collection = this.#collection(spec, name, options);
     this.#collections.push(collection);
     return collection;
   }
@@ -182,8 +187,8 @@ export class Lab {
    * in them; global variables begin anew. Each attached program is replaced by the one of its name, in slots of program
    * arrays too. Where this throws, the old one stays.
    */
-  replace(old: Collection, spec: CollectionSpec, name: string): Replacement {
-    const collection = this.#collection(spec, name, old);
+  replace(old: Collection, spec: CollectionSpec, name: string, options: LoadOptions = {}): Replacement {
+    const collection = this.#collection(spec, name, options, old);
     const successorOf = (program: VerifiedProgram): VerifiedProgram => (ownsProgram(old, program) ? collection.program(program.spec.name) : program);
     const attachments = this.#attachments.map((attachment) => ({ ...attachment, program: successorOf(attachment.program) }));
     attachments.forEach((attachment) => this.#checkAttachable(attachment.program, attachment));
@@ -255,12 +260,12 @@ export class Lab {
   }
 
   /** `old`: an object whose maps are taken over where both declare them alike. */
-  #collection(spec: CollectionSpec, name: string, old?: Collection): Collection {
+  #collection(spec: CollectionSpec, name: string, { verify = true }: LoadOptions, old?: Collection): Collection {
     const configured = applySettings(spec, this.#settings, `${name}: `);
     const pinned = old === undefined ? this.#pinned : new Map([...this.#pinned, ...[...configured.maps.values()].flatMap((map) => reusable(old, map))]);
     const maps = new Map([...configured.maps].map(([key, map]) => [key, this.#isShared(map) || (old !== undefined && pinned.has(map.name)) ? ({ ...map, pinning: 'by_name' } as const) : map]));
     const declared = { ...configured, maps };
-    return new Collection(this.machine, declared, { name, pinned, admit: (program) => this.#admit(program, declared), load: (program) => this.engine.load(program) });
+    return new Collection(this.machine, declared, { name, pinned, admit: (program) => (verify ? this.#admit(program, declared) : unverified(program)), load: (program) => this.engine.load(program) });
   }
 
   /** The map of that name, as JavaScript values. Of an object's data sections: `.bss` or `object.bss`; of one of several objects: `object.bpf.o:map`. */

@@ -17,7 +17,9 @@ import { DESCRIPTOR, PacketBatch } from '../packet/packet-batch.ts';
 import { parseObject } from '../pipeline/open-lab.ts';
 import { seconds } from '../pipeline/verdict-log.ts';
 import { Collection } from '../program/collection.ts';
-import { verifyProgram } from '../verifier/verify.ts';
+import { unverified } from '../program/program.ts';
+import { ProofFolder, proofKey } from '../verifier/proofs.ts';
+import { verifyProgram, type VerifierReport, type VerifyOptions } from '../verifier/verify.ts';
 import type { ObjectFile } from './lab-service.ts';
 
 export interface Verification {
@@ -54,7 +56,7 @@ export interface CaptureSurvey {
   readonly damage?: string;
 }
 
-export const JOB_CALLS = ['describe', 'verify', 'list', 'wat', 'survey'] as const satisfies readonly (keyof JobService)[];
+export const JOB_CALLS = ['describe', 'verify', 'prove', 'list', 'wat', 'survey'] as const satisfies readonly (keyof JobService)[];
 
 const BATCH_PACKETS = 4096;
 const WINDOW_BYTES = 1 << 20;
@@ -67,17 +69,17 @@ export class JobService {
   verify({ bytes, name }: ObjectFile, wanted: string | undefined, unprivileged: boolean): Verification {
     const spec = parseObject(bytes, name);
     const program = programOf(spec.programs, name, wanted);
-    const { accepted, refusal, instructionsProcessed, totalStates, peakStates, stackBytes, elapsedNs, reached } = verifyProgram(program, { maps: spec.maps, btf: spec.btf, ...(unprivileged ? { unprivileged } : {}) });
-    return {
-      accepted,
-      instructionsProcessed,
-      totalStates,
-      peakStates,
-      stackBytes,
-      elapsedNs: Math.round(elapsedNs),
-      deadSlots: accepted ? program.instructions.flatMap((instruction, slot) => (instruction.kind !== 'upper' && reached[slot] === 0 ? [slot] : [])) : [],
-      ...(refusal === undefined ? {} : { errno: refusal.errno, refusal: explainRefusal(program, refusal) }),
-    };
+    return verificationOf(program, verifyProgram(program, { maps: spec.maps, btf: spec.btf, ...(unprivileged ? { unprivileged } : {}) }));
+  }
+
+  /** For a lab of so many CPUs; what is accepted is remembered where the lab will look for it. */
+  prove({ bytes, name }: ObjectFile, wanted: string | undefined, cpus: number, proofsPath: string): Verification {
+    const spec = parseObject(bytes, name);
+    const program = programOf(spec.programs, name, wanted);
+    const options: VerifyOptions = { maps: spec.maps, btf: spec.btf, cpus, ...(program.type === undefined ? {} : { type: program.type }) };
+    const report = verifyProgram(program, options);
+    if (report.accepted) new ProofFolder(proofsPath).add(proofKey(program, options), report.reached);
+    return verificationOf(program, report);
   }
 
   list({ bytes, name }: ObjectFile, wanted: string): ProgramListing {
@@ -91,7 +93,7 @@ export class JobService {
   async wat({ bytes, name }: ObjectFile, wanted: string): Promise<string> {
     const machine = new Machine();
     const engine = createWasmEngine(machine);
-    const collection = new Collection(machine, parseObject(bytes, name), { name, pinned: new Map(), load: (program) => engine.load(program) });
+    const collection = new Collection(machine, parseObject(bytes, name), { name, pinned: new Map(), admit: unverified, load: (program) => engine.load(program) });
     return (await engine.wat(collection.program(wanted))).trimEnd();
   }
 
@@ -121,6 +123,19 @@ export class JobService {
       ...(damage === undefined ? {} : { damage: damage.message.replaceAll(path, name).replaceAll(basename(path), name) }),
     };
   }
+}
+
+function verificationOf(program: ProgramSpec, { accepted, refusal, instructionsProcessed, totalStates, peakStates, stackBytes, elapsedNs, reached }: VerifierReport): Verification {
+  return {
+    accepted,
+    instructionsProcessed,
+    totalStates,
+    peakStates,
+    stackBytes,
+    elapsedNs: Math.round(elapsedNs),
+    deadSlots: accepted ? program.instructions.flatMap((instruction, slot) => (instruction.kind !== 'upper' && reached[slot] === 0 ? [slot] : [])) : [],
+    ...(refusal === undefined ? {} : { errno: refusal.errno, refusal: explainRefusal(program, refusal) }),
+  };
 }
 
 function programOf(programs: ReadonlyMap<string, ProgramSpec>, object: string, wanted: string | undefined): ProgramSpec {

@@ -12,7 +12,7 @@ import { ThreadCaller } from './thread-call.ts';
 import { VerdictRing } from './verdict-ring.ts';
 import { workerFile } from './worker-file.ts';
 
-export type LabSetting = Pick<LabStart, 'name' | 'sources' | 'objects' | 'texts' | 'readsDisk'>;
+export type LabSetting = Pick<LabStart, 'name' | 'sources' | 'proofsPath' | 'objects' | 'texts' | 'readsDisk'>;
 
 interface LabEvents {
   /** The lab, or what is attached, has changed. */

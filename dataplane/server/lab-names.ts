@@ -12,6 +12,8 @@ export interface AttachmentName {
   /** Id of the object. */
   readonly object: string;
   readonly program: string;
+  /** False where somebody wanted it to run without. */
+  readonly verified: boolean;
   /** It runs from slots of such a map. */
   readonly slots?: string;
 }

@@ -18,7 +18,8 @@ import type { Lab } from '../pipeline/lab.ts';
 import { openLab, parseObject, readBytes, type LabSources, type OpenedLab } from '../pipeline/open-lab.ts';
 import type { Statistics } from '../pipeline/statistics.ts';
 import type { Collection } from '../program/collection.ts';
-import type { Program } from '../program/program.ts';
+import type { Program, VerifiedProgram } from '../program/program.ts';
+import { ProofFolder } from '../verifier/proofs.ts';
 import type { AttachmentName, LabNames } from './lab-names.ts';
 import { LabRun, type RunDescription, type RunRequest } from './lab-run.ts';
 import { VerdictRingWriter, type VerdictRingBuffers } from './verdict-ring.ts';
@@ -33,7 +34,8 @@ export interface ObjectFile {
 export interface LabStart {
   readonly name: string;
   readonly epoch: number;
-  readonly sources: Omit<LabSources, 'read'>;
+  readonly sources: Omit<LabSources, 'read' | 'proofs'>;
+  readonly proofsPath: string;
   /** By absolute path: objects, and the lab file itself. */
   readonly objects: ReadonlyMap<string, ObjectFile>;
   readonly texts: ReadonlyMap<string, Uint8Array>;
@@ -46,6 +48,11 @@ export interface LabDescription {
   readonly name: string;
   readonly engine: string;
   readonly epoch: number;
+  readonly cpus: number;
+  /** Whether programs are verified before they run. */
+  readonly verifies: boolean;
+  /** What is special about it, for people. */
+  readonly remarks: readonly string[];
   readonly devices: readonly { readonly name: string; readonly ifindex: number; readonly mac: string; readonly mtu: number; readonly up: boolean; readonly addresses: readonly string[] }[];
   /** Those that run, in the order they run; of those in slots, all that have run. */
   readonly attachments: readonly AttachmentName[];
@@ -58,6 +65,8 @@ export interface AttachRequest {
   readonly device?: string;
   readonly hook: HookName;
   readonly mode?: string;
+  /** Also where Linux would refuse it. */
+  readonly unverified: boolean;
 }
 
 export interface MapDescription {
@@ -149,17 +158,20 @@ export class LabService {
       if (!start.readsDisk) throw new XdplabError('ERR_LAB', `${path}: no object of that name was uploaded; upload it first`);
       return readBytes(path);
     };
-    return new LabService(start, await openLab({ ...start.sources, read }), tell);
+    return new LabService(start, await openLab({ ...start.sources, read, proofs: new ProofFolder(start.proofsPath) }), tell);
   }
 
   describe(): LabDescription {
     const { name, epoch } = this.#start;
-    const { devices, engine, pipeline, collections } = this.#lab;
+    const { devices, engine, machine, remarks, pipeline, collections } = this.#lab;
     const inSlots = pipeline.attachments.filter(({ hook, mode }) => hookByName(hook).modes[mode]!.inSlots);
     return {
       name,
       epoch,
       engine: engine.name,
+      cpus: machine.cpus,
+      verifies: this.#start.sources.verify ?? true,
+      remarks,
       devices: devices.map((device) => ({ name: device.name, ifindex: device.ifindex, mac: formatMac(device.mac), mtu: device.mtuBytes, up: device.up, addresses: device.addresses.map((address) => formatPrefix(address)) })),
       attachments: [...pipeline.attached, ...inSlots].map((attachment) => this.#nameOf(attachment)),
       objects: collections.map((collection) => ({ id: this.#idOf(collection), name: collection.name })),
@@ -171,9 +183,9 @@ export class LabService {
     return { epoch: this.#start.epoch, devices: devices.map(({ name, ifindex }) => ({ name, ifindex })), attachments: pipeline.attachments.map((attachment) => this.#nameOf(attachment)) };
   }
 
-  attach({ object, program, device, hook, mode }: AttachRequest): AttachmentName {
+  attach({ object, program, device, hook, mode, unverified }: AttachRequest): AttachmentName {
     const known = this.#collectionOf(object.id);
-    const collection = known ?? this.#load(object);
+    const collection = known ?? this.#load(object, unverified);
     try {
       const loaded = collection.program(program);
       this.#lab.attach(loaded, { hook, ...(device === undefined ? {} : { device: this.#lab.device(device) }), ...(mode === undefined ? {} : { mode }) });
@@ -195,11 +207,11 @@ export class LabService {
     return true;
   }
 
-  replace(id: string, object: ObjectFile): { readonly attachments: readonly AttachmentName[]; readonly keptMaps: readonly string[]; readonly freshMaps: readonly string[] } {
+  replace(id: string, object: ObjectFile, unverified: boolean): { readonly attachments: readonly AttachmentName[]; readonly keptMaps: readonly string[]; readonly freshMaps: readonly string[] } {
     const old = this.#collectionOf(id);
     if (old === undefined) throw new XdplabError('ERR_LAB', `object ${id}: the lab does not have it; attach one of its programs first`);
     if (this.#collectionOf(object.id) !== undefined) throw new XdplabError('ERR_LAB', `object ${object.id}: the lab has it already; upload the new version first`);
-    const { collection, kept, fresh } = this.#lab.replace(old, parseObject(object.bytes, object.name), object.name);
+    const { collection, kept, fresh } = this.#lab.replace(old, parseObject(object.bytes, object.name), object.name, unverified ? { verify: false } : {});
     this.#know(object, collection);
     this.#changed();
     return { attachments: this.describe().attachments.filter((one) => one.object === object.id), keptMaps: kept.map(({ name }) => name), freshMaps: fresh.map(({ name }) => name) };
@@ -319,8 +331,8 @@ export class LabService {
     if (this.#run !== undefined && !this.#run.ended) throw new XdplabError('ERR_LAB', `run ${this.#run.id}: has not ended; stop it first`);
   }
 
-  #load(object: ObjectFile): Collection {
-    const collection = this.#lab.load(parseObject(object.bytes, object.name), object.name);
+  #load(object: ObjectFile, unverified: boolean): Collection {
+    const collection = this.#lab.load(parseObject(object.bytes, object.name), object.name, unverified ? { verify: false } : {});
     this.#know(object, collection);
     return collection;
   }
@@ -351,9 +363,9 @@ export class LabService {
     return [...this.#ids.keys()].find((collection) => collection.programName(id) !== undefined);
   }
 
-  #nameOf({ index, device, hook, mode, program }: { readonly index: number; readonly device: { readonly name: string }; readonly hook: HookName; readonly mode: string; readonly program: Program }): AttachmentName {
+  #nameOf({ index, device, hook, mode, program }: { readonly index: number; readonly device: { readonly name: string }; readonly hook: HookName; readonly mode: string; readonly program: VerifiedProgram }): AttachmentName {
     const owner = this.#ownerOf(program);
-    return { index, device: device.name, hook, mode, object: owner === undefined ? '' : this.#idOf(owner), program: program.spec.name, ...(hookByName(hook).modes[mode]!.inSlots ? { slots: mode } : {}) };
+    return { index, device: device.name, hook, mode, object: owner === undefined ? '' : this.#idOf(owner), program: program.spec.name, verified: program.proof !== 'none', ...(hookByName(hook).modes[mode]!.inSlots ? { slots: mode } : {}) };
   }
 
   #mapById(id: number): BpfMap | undefined {

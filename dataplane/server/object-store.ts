@@ -15,13 +15,16 @@ export interface StoredObject {
 
 export class ObjectStore {
   readonly #jobs: Jobs;
+  readonly #proofsPath: string;
   readonly #objects = new Map<string, StoredObject>();
   /** By object, program and policy: what was asked once is not asked again. */
   readonly #verifications = new Map<string, Verification>();
   #count = 0;
 
-  constructor(jobs: Jobs) {
+  /** `proofsPath`: where it is remembered what was accepted, so that the lab's thread need not verify again. */
+  constructor(jobs: Jobs, proofsPath: string) {
     this.#jobs = jobs;
+    this.#proofsPath = proofsPath;
   }
 
   get all(): readonly StoredObject[] {
@@ -63,8 +66,8 @@ export class ObjectStore {
   }
 
   /** Throws what Linux would say to a program that it refuses. */
-  async expectAccepted(object: StoredObject, program: string | undefined): Promise<void> {
-    const { accepted, refusal } = await this.verify(object, program);
+  async expectAccepted(object: StoredObject, program: string | undefined, cpus: number): Promise<void> {
+    const { accepted, refusal } = await this.#jobs.run(object.file.name, (call) => call('prove', object.file, program, cpus, this.#proofsPath));
     if (!accepted) throw new HttpProblem(422, 'ERR_REFUSED', `${object.file.name}${program === undefined ? '' : `: program '${program}'`}: Linux would refuse it: ${refusal?.message ?? ''}`, { refusal });
   }
 }

@@ -54,6 +54,7 @@ const STATUS_BY_CODE = {
   ERR_UNSUPPORTED: 422,
   ERR_PRIVILEGE: 422,
   ERR_DEVICE: 422,
+  ERR_SOUNDNESS: 500,
   ERR_INTERRUPTED: 409,
 } as const satisfies Record<ErrorCode, number>;
 

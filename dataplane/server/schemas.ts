@@ -21,6 +21,7 @@ export const Attachment = Type.Object({
   mode: Type.String(),
   object: Type.String(),
   program: Type.String(),
+  verified: Type.Boolean({ description: 'false where somebody wanted it to run without' }),
   slots: Type.Optional(Type.String({ description: 'it runs from a slot of such a map' })),
 });
 
@@ -28,6 +29,9 @@ export const Lab = Type.Object({
   name: Type.String(),
   engine: Type.String(),
   epoch: Type.Integer({ description: 'another one after PUT and reset' }),
+  cpus: Type.Integer(),
+  verifies: Type.Boolean({ description: 'whether programs are verified before they run' }),
+  remarks: Type.Array(Type.String(), { description: 'what is special about it, for people' }),
   devices: Type.Array(Type.Object({ name: Type.String(), ifindex: Type.Integer(), mac: Type.String(), mtu: Type.Integer(), up: Type.Boolean(), addresses: Type.Array(Type.String()) })),
   attachments: Type.Array(Attachment),
   objects: Type.Array(Type.Object({ id: Type.String(), name: Type.String() })),

@@ -9,7 +9,7 @@ import type { AddressInfo } from 'node:net';
 import fastifySwagger from '@fastify/swagger';
 import { XdplabError } from '../errors.ts';
 import { parseLabFile } from '../pipeline/lab-file.ts';
-import { objectPaths, readBytes, type LabSources } from '../pipeline/open-lab.ts';
+import { objectPaths, readBytes } from '../pipeline/open-lab.ts';
 import { Access } from './access.ts';
 import { createApp } from './app.ts';
 import { CaptureStore } from './capture-store.ts';
@@ -30,7 +30,9 @@ import { Runs, type RunOptions } from './runs.ts';
 import { Stream } from './stream.ts';
 
 export interface ServerOptions {
-  readonly sources: Omit<LabSources, 'read'>;
+  readonly sources: LabSetting['sources'];
+  /** Where it is remembered which programs were accepted. */
+  readonly proofsPath: string;
   /** Begins to run at once. */
   readonly capture?: { readonly path: string; readonly run: RunOptions };
   readonly address: string;
@@ -58,12 +60,12 @@ export interface RunningServer {
 const LOOPBACK_NAMES = ['127.0.0.1', 'localhost', '[::1]'];
 
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { address, port, hostNames, mostUploadBytes, version, sources } = options;
+  const { address, port, hostNames, mostUploadBytes, version, sources, proofsPath } = options;
   const folder = await mkdtemp(join(tmpdir(), 'xdplab-'));
   const jobs = new Jobs();
   const host = new LabHost();
   const access = new Access();
-  const objects = new ObjectStore(jobs);
+  const objects = new ObjectStore(jobs, proofsPath);
   const captures = new CaptureStore(jobs, folder, mostUploadBytes);
   const runs = new Runs(host);
   const stream = new Stream(host, access, () => host.call('statistics'));
@@ -79,8 +81,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   try {
     const capture = options.capture && (await captures.name(options.capture.path));
-    await host.open(await settingOf(sources, objects));
-    const context: Context = { version, access, host, jobs, objects, captures, runs, stream, mostUploadBytes, sources };
+    await host.open(await settingOf(options, objects));
+    const context: Context = { version, access, host, jobs, objects, captures, runs, stream, mostUploadBytes, sources, proofsPath };
     await app.register(fastifySwagger, { openapi: { info: { title: 'xdplab', version, description: 'What xdplab serve answers.' } } });
     for (const add of [addSessionRoutes, addLabRoutes, addObjectRoutes, addMapRoutes, addCaptureRoutes, addRunRoutes, addMetricRoutes, addDocumentRoutes]) add(app, context);
     addPage(app, options.page);
@@ -99,14 +101,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 }
 
 /** Reads what the user of this machine has named, so that its objects can be looked into like uploaded ones. */
-async function settingOf(sources: Omit<LabSources, 'read'>, objects: ObjectStore): Promise<LabSetting> {
+async function settingOf({ sources, proofsPath }: ServerOptions, objects: ObjectStore): Promise<LabSetting> {
   const { file } = sources;
   const texts = new Map<string, Uint8Array>();
   if (file !== undefined) texts.set(resolve(file), await readBytes(file));
   const description = file === undefined ? undefined : parseLabFile(new TextDecoder().decode(texts.get(resolve(file))), file);
   const named = new Map();
   for (const path of objectPaths(sources, description)) named.set(path, (await objects.add(basename(path), await readBytes(path))).file);
-  return { name: file === undefined ? 'lab' : basename(file), sources, objects: named, texts, readsDisk: true };
+  return { name: file === undefined ? 'lab' : basename(file), sources, proofsPath, objects: named, texts, readsDisk: true };
 }
 
 async function listen(app: ReturnType<typeof createApp>, address: string, port: number): Promise<void> {

@@ -1,10 +1,10 @@
 /**
- * The stream's end of the server: who may connect, how many, and in whose turn the ring is looked at. Ten looks at
- * hundredths of a second cost nothing; without subscribers there are none.
+ * The stream's end of the server: who may connect, how many at most, and in whose turn the ring is looked at. It is
+ * looked at a hundred times a second while somebody is subscribed, and never otherwise.
  */
 import { STATUS_CODES, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { WebSocketServer, type WebSocket } from 'ws';
+import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
 import { jsonText } from '../pipeline/json-text.ts';
 import type { Access } from './access.ts';
 import type { LabHost } from './lab-host.ts';
@@ -43,14 +43,18 @@ export class Stream {
     this.#host = host;
     this.#access = access;
     this.#statistics = statistics;
-    this.#sockets = new WebSocketServer({
+    // The last three are newer than the types of ws.
+    const limits: ServerOptions & { readonly maxFragments: number; readonly maxBufferedChunks: number; readonly closeTimeout: number } = {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
       maxPayload: MOST_MESSAGE_BYTES,
-      ...{ maxFragments: MOST_FRAGMENTS, maxBufferedChunks: MOST_CHUNKS, closeTimeout: CLOSE_MS },
       handleProtocols: (offered) => [...offered].find((protocol) => Object.hasOwn(PROTOCOLS, protocol)) ?? false,
-    });
+      maxFragments: MOST_FRAGMENTS,
+      maxBufferedChunks: MOST_CHUNKS,
+      closeTimeout: CLOSE_MS,
+    };
+    this.#sockets = new WebSocketServer(limits);
     this.#life = setInterval(() => this.#checkLives(), LIFE_EVERY_MS).unref();
     host.on('names', () => this.#look());
     host.on('run', (run) => {

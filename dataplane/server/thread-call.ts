@@ -62,6 +62,7 @@ export class ThreadCaller<Service extends object> {
       if (this.#ended !== undefined) return reject(this.#ended);
       const call = this.#calls++;
       this.#open.set(call, { resolve, reject });
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
       this.#worker.postMessage({ call, method: method as string, args } satisfies CallMessage);
     });
   }

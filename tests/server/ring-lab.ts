@@ -6,7 +6,7 @@ import { createVerdictRing, VerdictRing, VerdictRingWriter } from '../../datapla
 import type { VerdictSubscription } from '../../dataplane/server/verdict-subscription.ts';
 
 export function namesOf(lab: Lab): LabNames {
-  const attachments = lab.pipeline.attachments.map(({ index, device, hook, mode, program }) => ({ index, device: device.name, hook, mode, object: 'o1', program: program.spec.name }));
+  const attachments = lab.pipeline.attachments.map(({ index, device, hook, mode, program }) => ({ index, device: device.name, hook, mode, object: 'o1', program: program.spec.name, verified: true }));
   return { epoch: 1, devices: lab.devices.map(({ name, ifindex }) => ({ name, ifindex })), attachments };
 }
 

@@ -19,4 +19,5 @@ export interface Context {
   readonly mostUploadBytes: number;
   /** Of a lab that a client describes: engine, seed and so on are the user's who has started the server. */
   readonly sources: LabSetting['sources'];
+  readonly proofsPath: string;
 }
