@@ -26,9 +26,11 @@ export interface CheckingInterpreter extends Engine {
 export interface CheckingOptions {
   /** Stands between the verifier and what is kept of it: tests say wrong things here, to see that they are found. */
   readonly through?: (exploration: VerificationObserver) => VerificationObserver;
+  /** States wherever paths may meet: more of them end at an earlier one, and more is checked of that. */
+  readonly stateFrequency?: boolean;
 }
 
-export function createCheckingInterpreter(machine: Machine, { through = (exploration) => exploration }: CheckingOptions = {}): CheckingInterpreter {
+export function createCheckingInterpreter(machine: Machine, { through = (exploration) => exploration, stateFrequency = false }: CheckingOptions = {}): CheckingInterpreter {
   /** By the program's id. */
   const explorations = new Map<number, Exploration>();
   const check = new RunCheck(machine, ({ id }) => explorations.get(id)!);
@@ -43,7 +45,7 @@ export function createCheckingInterpreter(machine: Machine, { through = (explora
     },
     admit(program, btf) {
       const exploration = new Exploration();
-      verify(program, { btf, cpus: machine.cpus, observer: through(exploration) });
+      verify(program, { btf, cpus: machine.cpus, stateFrequency, observer: through(exploration) });
       explorations.set(program.id, exploration);
       return { ...program, proof: 'verified' };
     },

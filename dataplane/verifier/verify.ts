@@ -47,6 +47,10 @@ export interface VerifyOptions {
   readonly cpus?: number;
   /** Without CAP_PERFMON: pointers stay secret. */
   readonly unprivileged?: boolean;
+  /** BPF_F_TEST_STATE_FREQ: a state is kept wherever paths may meet, so that far more of them end at an earlier one. */
+  readonly stateFrequency?: boolean;
+  /** `false` follows every path to its end, but for what would come back for ever: callbacks, iterators, may_goto. */
+  readonly pruning?: boolean;
   /** Is told of every state. */
   readonly observer?: VerificationObserver;
 }
@@ -432,7 +436,7 @@ class Verifier {
   /** Whether an earlier state covers this one; keeps it for later ones where that may help. */
   #isCovered(walk: Walk, point: number): boolean {
     const { state, at } = walk;
-    const force = (point & POINT.force) !== 0 || (state.history?.count ?? 0) > MAX_HISTORY;
+    const force = this.#options.stateFrequency === true || (point & POINT.force) !== 0 || (state.history?.count ?? 0) > MAX_HISTORY;
     let add = force || (this.#jumps - this.#jumpsAtState >= 2 && this.#processed - this.#processedAtState >= 8);
     const kept = (this.#explored[at] ??= []);
     const live = (frame: number): number => this.#flow.liveRegisters[frame === state.frames.length - 1 ? at : state.frames[frame + 1]!.callSite]!;
@@ -452,7 +456,7 @@ class Verifier {
           refuse('EINVAL', `infinite loop detected at insn ${at}`);
         }
         if (!covered && !force && this.#jumps - this.#jumpsAtState < 20 && this.#processed - this.#processedAtState < 100) add = false;
-      } else {
+      } else if (this.#options.pruning !== false) {
         loop = this.#loops.isOpen(old);
         if (!loop && !old.cleaned) this.#clean(walk, old);
         covered = coveredBy(old, state, loop ? 'range' : 'used', live);

@@ -64,8 +64,8 @@ class CheckedBench {
 export class CheckedRuns {
   readonly #declared: ReadonlyMap<string, MapSpec>;
   readonly #options: CheckingOptions;
-  #bench: CheckedBench | undefined;
-  #programs = 0;
+  /** With states where Linux keeps them, and everywhere. */
+  readonly #benches: { bench: CheckedBench | undefined; programs: number }[] = [{ bench: undefined, programs: 0 }, { bench: undefined, programs: 0 }];
 
   constructor(declared: ReadonlyMap<string, MapSpec>, options: CheckingOptions = {}) {
     this.#declared = declared;
@@ -74,14 +74,16 @@ export class CheckedRuns {
 
   /** What a run did that the verifier had ruled out; undefined where nothing. */
   violation(spec: ProgramSpec, random: Random): string | undefined {
-    if (this.#programs++ % PROGRAMS_A_MACHINE === 0) this.#bench = undefined;
-    this.#bench ??= new CheckedBench(this.#options);
+    const stateFrequency = random.chance(0.5);
+    const place = this.#benches[Number(stateFrequency)]!;
+    if (place.programs++ % PROGRAMS_A_MACHINE === 0) place.bench = undefined;
+    place.bench ??= new CheckedBench({ ...this.#options, stateFrequency });
     try {
-      this.#bench.run(spec, this.#declared, random);
+      place.bench.run(spec, this.#declared, random);
       return undefined;
     } catch (error) {
       // The machine was left in the middle of a run.
-      this.#bench = undefined;
+      place.bench = undefined;
       if (!(error instanceof Error)) throw error;
       if (!(error instanceof XdplabError)) return error.stack ?? error.message;
       return error.code === 'ERR_SOUNDNESS' ? error.message : undefined;
