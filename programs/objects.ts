@@ -19,7 +19,7 @@ const TOOLS = [
   { command: 'llvm-strip-19', package: 'llvm-19' },
 ] as const;
 
-const FLAGS = [
+export const FLAGS = [
   '-target', 'bpf',
   '-mcpu=v3',
   '-O2',
@@ -77,11 +77,16 @@ export function buildObjects(directory: string, output: string): ObjectLock {
   for (const source of programSources(directory)) {
     const name = objectName(source);
     const path = join(output, name);
-    run(directory, 'clang-19', [...FLAGS, `-ffile-prefix-map=${directory}=.`, '-c', source, '-o', path]);
-    run(directory, 'llvm-strip-19', ['-g', path]);
+    compileObject(directory, source, path);
     objects[name] = { sources: hashSources(directory, source), sha256: hashFile(path) };
   }
   return { compiler: compilerVersion(), flags: FLAGS, objects };
+}
+
+/** Compiles one source of `directory` into the object at `path`. */
+export function compileObject(directory: string, source: string, path: string): void {
+  runTool(directory, 'clang-19', [...FLAGS, `-ffile-prefix-map=${directory}=.`, '-c', source, '-o', path]);
+  runTool(directory, 'llvm-strip-19', ['-g', path]);
 }
 
 /** One line per committed file that is not what the lock file says. Needs no compiler. */
@@ -140,7 +145,7 @@ function compareHashes(object: string, locked: Readonly<Record<string, string>>,
 }
 
 /** A source and all it includes. */
-function hashSources(directory: string, source: string): Record<string, string> {
+export function hashSources(directory: string, source: string): Record<string, string> {
   const hashes: Record<string, string> = {};
   const visit = (path: string): void => {
     if (path in hashes) return;
@@ -152,15 +157,15 @@ function hashSources(directory: string, source: string): Record<string, string> 
   return Object.fromEntries(Object.entries(hashes).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-function hashFile(path: string): string {
+export function hashFile(path: string): string {
   return createHash('sha256').update(readFileSync(path)).digest('hex');
 }
 
-function compilerVersion(): string {
+export function compilerVersion(): string {
   return spawnSync('clang-19', ['--version'], { encoding: 'utf8' }).stdout.split('\n', 1)[0] ?? '';
 }
 
-function run(cwd: string, command: string, args: readonly string[]): void {
+export function runTool(cwd: string, command: string, args: readonly string[]): void {
   const { status, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8' });
   if (status !== 0) throw new XdplabError('ERR_FILE', `${command} ${args.join(' ')}: ${stderr.trim()}`);
 }

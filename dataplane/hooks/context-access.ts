@@ -120,3 +120,9 @@ export function contextAccess(type: ProgramType, offset: number, bytes: Bytes, w
   if (row.attach !== undefined && row.attach !== attach) return undefined;
   return row;
 }
+
+/** The field at an offset, and with how many bytes programs of the type may read and write it; undefined where there is none. */
+export function contextField(type: ProgramType, offset: number): { readonly name: string; readonly offset: number; readonly kind: ContextAccess['kind']; readonly read: readonly number[]; readonly write: readonly number[] } | undefined {
+  const row = (type === 'xdp' ? XDP_FIELDS : SKB_FIELDS)[offset];
+  return row === undefined ? undefined : { name: row.name, offset: row.offset, kind: row.kind, read: row.readers.includes(type) ? row.read : [], write: row.writers.includes(type) ? row.write : [] };
+}

@@ -69,7 +69,8 @@ export class JobService {
   verify({ bytes, name }: ObjectFile, wanted: string | undefined, unprivileged: boolean): Verification {
     const spec = parseObject(bytes, name);
     const program = programOf(spec.programs, name, wanted);
-    return verificationOf(program, verifyProgram(program, { maps: spec.maps, btf: spec.btf, ...(unprivileged ? { unprivileged } : {}) }));
+    const options: VerifyOptions = { maps: spec.maps, btf: spec.btf, ...(unprivileged ? { unprivileged } : {}) };
+    return verificationOf(program, verifyProgram(program, options), options);
   }
 
   /** For a lab of so many CPUs; what is accepted is remembered where the lab will look for it. */
@@ -79,7 +80,7 @@ export class JobService {
     const options: VerifyOptions = { maps: spec.maps, btf: spec.btf, cpus, ...(program.type === undefined ? {} : { type: program.type }) };
     const report = verifyProgram(program, options);
     if (report.accepted) new ProofFolder(proofsPath).add(proofKey(program, options), report.reached);
-    return verificationOf(program, report);
+    return verificationOf(program, report, options);
   }
 
   list({ bytes, name }: ObjectFile, wanted: string): ProgramListing {
@@ -125,7 +126,9 @@ export class JobService {
   }
 }
 
-function verificationOf(program: ProgramSpec, { accepted, refusal, instructionsProcessed, totalStates, peakStates, stackBytes, elapsedNs, reached }: VerifierReport): Verification {
+function verificationOf(program: ProgramSpec, report: VerifierReport, options: VerifyOptions): Verification {
+  const { accepted, refusal, instructionsProcessed, totalStates, peakStates, stackBytes, elapsedNs, reached } = report;
+  const explanation = explainRefusal(program, report, options);
   return {
     accepted,
     instructionsProcessed,
@@ -134,7 +137,7 @@ function verificationOf(program: ProgramSpec, { accepted, refusal, instructionsP
     stackBytes,
     elapsedNs: Math.round(elapsedNs),
     deadSlots: accepted ? program.instructions.flatMap((instruction, slot) => (instruction.kind !== 'upper' && reached[slot] === 0 ? [slot] : [])) : [],
-    ...(refusal === undefined ? {} : { errno: refusal.errno, refusal: explainRefusal(program, refusal) }),
+    ...(refusal === undefined || explanation === undefined ? {} : { errno: refusal.errno, refusal: explanation }),
   };
 }
 

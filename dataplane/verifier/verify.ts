@@ -29,8 +29,9 @@ import type { VerificationObserver } from './observer.ts';
 import { Precision } from './precision.ts';
 import { Refused, refuse, type RefusalErrno } from './refusal.ts';
 import { constantRegister, NOT_INITIALISED, pointer, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
+import { scalarsEqual } from './scalar.ts';
 import { NO_SLOTS } from './slot-set.ts';
-import { changeRegisters, EMPTY_SLOT, Frame, isFirst, isSpilled, State, type Step } from './state.ts';
+import { changeRegisters, EMPTY_SLOT, Frame, isFirst, isSpilled, State, type Reference, type Step } from './state.ts';
 import { StackLiveness } from './stack-liveness.ts';
 import { checkStackDepth } from './subprograms.ts';
 import { Walk, type Policy, type Subprogram } from './walk.ts';
@@ -60,10 +61,11 @@ export interface Refusal {
   readonly errno: RefusalErrno;
   /** As Linux spells it. */
   readonly message: string;
-  /** Slots of the path that led here, the last ones first to last. */
+  /** Slots of the path that led here, in order. */
   readonly path: readonly number[];
-  /** What was known of the registers. */
+  /** What was known of the registers, and what had been acquired and not released. */
   readonly registers: readonly RegisterState[];
+  readonly references: readonly Reference[];
 }
 
 export interface VerifierReport {
@@ -84,7 +86,6 @@ const PACKET_LOADS: ReadonlySet<ProgramType> = new Set(['socket_filter', 'sched_
 const MAX_PROCESSED = 1_000_000;
 const MAX_PENDING = 8192;
 const MAX_HISTORY = 40;
-const PATH_SHOWN = 4096;
 const POINT = { prune: 1, jump: 2, force: 4 } as const;
 
 /** A path to follow later. */
@@ -96,11 +97,20 @@ interface Pending {
 
 export function verifyProgram(spec: ProgramSpec, options: VerifyOptions): VerifierReport {
   const started = performance.now();
-  const type = spec.type ?? options.type;
-  if (type === undefined) throw new XdplabError('ERR_OBJECT', `program '${spec.name}': section '${spec.section}' does not say the program's type; say it with --type`);
-  const verifier = new Verifier(spec, type, options);
+  const verifier = verifierOf(spec, options);
   const refusal = verifier.run();
   return { accepted: refusal === undefined, ...(refusal === undefined ? {} : { refusal }), ...verifier.statistics(), elapsedNs: Math.round((performance.now() - started) * 1e6) };
+}
+
+/** Follows the path of a refusal once more; `visit` sees what was known before each of its instructions. The state is borrowed: it changes with the next instruction. */
+export function retrace(spec: ProgramSpec, options: VerifyOptions, path: readonly number[], visit: (state: State) => void): void {
+  verifierOf(spec, options).retrace(path, visit);
+}
+
+function verifierOf(spec: ProgramSpec, options: VerifyOptions): Verifier {
+  const type = spec.type ?? options.type;
+  if (type === undefined) throw new XdplabError('ERR_OBJECT', `program '${spec.name}': section '${spec.section}' does not say the program's type; say it with --type`);
+  return new Verifier(spec, type, options);
 }
 
 class Verifier {
@@ -161,29 +171,52 @@ class Verifier {
 
   #refusal({ errno, message }: Refused): Refusal {
     const walk = this.#walk;
-    if (walk?.state === undefined) return { slot: this.#structureAt, errno, message, path: [], registers: [] };
-    return { slot: walk.at, errno, message, path: this.#path(walk), registers: walk.frame?.registers.slice() ?? [] };
+    if (walk?.state === undefined) return { slot: this.#structureAt, errno, message, path: [], registers: [], references: [] };
+    return { slot: walk.at, errno, message, path: this.#path(walk), registers: walk.frame?.registers.slice() ?? [], references: walk.state.references };
   }
 
-  /** The way to the current instruction, newest part only where it is long. */
+  /** The way to the current instruction. */
   #path(walk: Walk): number[] {
-    const path: number[] = [];
-    let at = walk.at;
-    for (let state: State | undefined = walk.state; state !== undefined && path.length < PATH_SHOWN; state = state.parent) {
-      let step: Step | undefined = state.history;
-      for (;;) {
-        path.push(at);
-        if (path.length >= PATH_SHOWN || at < 0) break;
-        if (isFirst(state, at, step)) break;
-        if (step?.at === at) {
-          at = step.previous;
-          step = step.earlier;
-        } else at--;
-      }
-      at = state.parent?.last ?? -1;
-      if (state.parent === undefined || at < 0) break;
+    const path = [walk.at];
+    let state: State | undefined = walk.state;
+    let { at } = walk;
+    let step: Step | undefined = state.history;
+    if (walk.remembered === undefined && (step !== undefined || at !== state.first)) path.push((at = walk.previous));
+    while (at >= 0) {
+      if (isFirst(state, at, step)) {
+        state = state.parent;
+        if (state === undefined || state.last < 0) break;
+        at = state.last;
+        step = state.history;
+      } else if (step?.at === at) {
+        at = step.previous;
+        step = step.earlier;
+      } else at--;
+      path.push(at);
     }
-    return path.reverse();
+    return path.filter((slot) => this.#spec.instructions[slot]?.kind !== 'upper').reverse();
+  }
+
+  retrace(path: readonly number[], visit: (state: State) => void): void {
+    if (path.length === 0) return;
+    const walk = this.#begin(this.#checkStructure());
+    const subprogram = walk.subprogramAt.get(path[0]!);
+    // What a callback begins with that runs later is known only where it was set.
+    if (subprogram === undefined || (subprogram.index > 0 && !subprogram.global)) return;
+    this.#enter(walk, subprogram);
+    // Nothing is compared, so nobody asks what mattered.
+    walk.precision = { markRegister: () => {}, markSlot: () => {}, propagate: () => false };
+    let other: State | undefined;
+    walk.push = () => (other = walk.state.copy());
+    for (const [index, at] of path.entries()) {
+      walk.previous = walk.at;
+      walk.at = at;
+      visit(walk.state);
+      if (index === path.length - 1) return;
+      if (this.#step(walk, this.#spec.instructions[at]!) === path[index + 1]) continue;
+      if (other === undefined) return;
+      walk.state = other;
+    }
   }
 
   #checkStructure(): readonly FunctionRange[] {
@@ -210,12 +243,13 @@ class Verifier {
     const policy: Policy = { mayLeakPointers: this.#options.unprivileged !== true };
     const walk = new Walk(this.#spec, this.#type, this.#options.maps, subprograms, policy, this.#options.cpus);
     walk.changesPacket = this.#flow.changesPacket;
-    walk.precision = new Precision({
+    const precision = new Precision({
       instructions,
       isGlobal: (slot) => walk.subprogramAt.get(slot)?.global === true,
       callsBack: (slot) => this.#callsBack(slot),
     });
-    this.#loops = new LoopVisits(this.#flow.scc, walk.precision);
+    walk.precision = precision;
+    this.#loops = new LoopVisits(this.#flow.scc, precision);
     walk.liveness = new StackLiveness(walk, (slot) => this.#callsBack(slot));
     walk.push = (at, errno) => {
       const later = this.#push(walk, walk.state.copy(), at, errno);
@@ -251,7 +285,7 @@ class Verifier {
     return state;
   }
 
-  #verifyFunction(walk: Walk, subprogram: Subprogram): void {
+  #enter(walk: Walk, subprogram: Subprogram): void {
     const state = new State();
     const frame = new Frame(subprogram.index, -1);
     state.frames.push(frame);
@@ -260,11 +294,15 @@ class Verifier {
     else if (subprogram.parameters === undefined) refuse('EINVAL', `Global function ${subprogram.name}() has arguments that its BTF does not describe`);
     else enterGlobal(walk, frame, subprogram.parameters);
     state.first = subprogram.start;
-    this.#explored = [];
-    this.#pending = [];
     walk.state = state;
     walk.at = subprogram.start;
     walk.previous = -1;
+  }
+
+  #verifyFunction(walk: Walk, subprogram: Subprogram): void {
+    this.#explored = [];
+    this.#pending = [];
+    this.#enter(walk, subprogram);
     for (;;) {
       this.#followPath(walk);
       this.#finished(walk.state);
@@ -521,15 +559,18 @@ class Verifier {
   }
 }
 
-/** Quick look before the whole comparison: the same registers, as far as a loop that never ends would have. */
+/** Linux asks first whether all registers of the function are the same to the byte, ids included: a loop that copies a number in each round is not one that stands still. */
 function mayLoop(old: State, state: State): boolean {
   const [before, now] = [old.current, state.current];
   if (old.frames.length !== state.frames.length) return false;
   return before.registers.every((register, number) => {
     const other = now.registers[number]!;
-    return register === other || (register.type === other.type && register.offset === other.offset && register.scalar.value === other.scalar.value && register.scalar.mask === other.scalar.mask && register.scalar.umin === other.scalar.umin && register.scalar.umax === other.scalar.umax);
+    return register === other || (sameKind(register, other) && register.offset === other.offset && register.id === other.id && register.delta === other.delta && register.reference === other.reference && scalarsEqual(register.scalar, other.scalar));
   });
 }
+
+const sameKind = (one: RegisterState, other: RegisterState): boolean =>
+  one.type === other.type && one.nullable === other.nullable && one.readOnly === other.readOnly && one.range === other.range && one.bytes === other.bytes && one.map === other.map && one.mapUid === other.mapUid;
 
 function forgetPrecision(state: State): void {
   for (const frame of state.frames) {

@@ -38,7 +38,7 @@ export class Walk {
   readonly subprogramAt: ReadonlyMap<number, Subprogram>;
   /** Deepest stack use of each subprogram in bytes. */
   readonly stackBytes: number[];
-  precision!: Precision;
+  precision!: Pick<Precision, 'markRegister' | 'markSlot' | 'propagate'>;
   liveness!: StackLiveness;
   state!: State;
   /** Starts of functions that may move packets; functions verified by themselves that were called. */
@@ -135,6 +135,11 @@ export class Walk {
     state.history = step;
     this.#remembered = step;
     this.#rememberedIn = state;
+  }
+
+  /** What is remembered of the current instruction. */
+  get remembered(): Step | undefined {
+    return this.#remembered !== undefined && this.state === this.#rememberedIn ? this.#remembered : undefined;
   }
 
   /** A new instruction begins: what was remembered before is about another one. */

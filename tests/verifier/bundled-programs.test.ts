@@ -37,7 +37,7 @@ describe('a refusal', () => {
     r0 = 2
     exit`);
   const report = verifyProgram(program, { maps: new Map() });
-  const explanation = explainRefusal(program, report.refusal!);
+  const explanation = explainRefusal(program, report, { maps: new Map() })!;
 
   test('names the instruction in the words of Linux', () => {
     expect(report.refusal).toMatchObject({ slot: 5, errno: 'EACCES', message: 'R2 offset is outside of the packet' });
@@ -52,8 +52,8 @@ describe('a refusal', () => {
   });
 
   test('says what was needed and what to change', () => {
-    expect(explanation.needed).toMatch(/before data_end/);
-    expect(explanation.suggestion).toMatch(/compare with data_end/);
+    expect(explanation.needed).toMatch(/15 bytes proven from there on/);
+    expect(explanation.suggestion).toMatch(/^if \(pointer \+ size > data_end\) return XDP_DROP;/);
   });
 });
 

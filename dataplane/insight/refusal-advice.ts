@@ -1,0 +1,320 @@
+/**
+ * What a refused program would have needed, and what to change: a row for each way in which Linux refuses. Rows speak of
+ * the program in its own words, as far as its C lines show them.
+ */
+import type { Instruction, Register } from '../bpf/isa.ts';
+import type { LineInfo, ProgramSpec, ProgramType } from '../bpf/spec.ts';
+import { HELPER_NAMES, prototypeOf } from '../helpers/index.ts';
+import { contextField } from '../hooks/context-access.ts';
+import { isConstant } from '../verifier/scalar.ts';
+import type { RegisterState } from '../verifier/register.ts';
+import type { Refusal, VerifierReport } from '../verifier/verify.ts';
+import { argumentIn, assignedIn, indexIn, packetEndIn, pointerIn, returnedNear } from './c-line.ts';
+import type { ValueChange } from './value-history.ts';
+import { numberWords } from './value-words.ts';
+
+/** A refusal, and what is known around it. */
+export interface Situation {
+  readonly program: ProgramSpec;
+  readonly type: ProgramType;
+  readonly report: VerifierReport;
+  readonly refusal: Refusal;
+  readonly instruction: Instruction | undefined;
+  readonly line: LineInfo | undefined;
+  /** The register that it is about. */
+  readonly number: Register | undefined;
+  readonly register: RegisterState | undefined;
+  /** What made it what it is, oldest first. */
+  readonly history: readonly ValueChange[];
+  lineAt(slot: number): LineInfo | undefined;
+}
+
+export interface Advice {
+  readonly needed: string;
+  readonly suggestion: string;
+}
+
+interface Row {
+  readonly pattern: RegExp;
+  readonly advise: (situation: Situation) => Advice;
+}
+
+const fixed = (pattern: RegExp, needed: string, suggestion: string): Row => ({ pattern, advise: () => ({ needed, suggestion }) });
+
+/** The first that fits; most particular ones first. */
+const ROWS: readonly Row[] = [
+  { pattern: /offset is outside of the packet/, advise: packetBounds },
+  { pattern: /null-check it first|invalid mem access '\w+_or_null'|type=\w+_or_null expected/, advise: mayBeNull },
+  { pattern: /type=\w+ expected=ringbuf_mem|reference has not been acquired/, advise: releasedBefore },
+  { pattern: /invalid mem access 'scalar'/, advise: notAPointer },
+  fixed(/invalid mem access 'ctx'|invalid mem access 'map_ptr'|invalid mem access 'pkt_end'/, 'memory that programs may read', 'this pointer is only for helpers or comparisons'),
+  { pattern: /!read_ok/, advise: noValue },
+  { pattern: /leaks addr/, advise: leak },
+  { pattern: /R\d+ (unbounded memory access, use|min value is negative, either|invalid zero-sized)/, advise: helperSize },
+  { pattern: /unbounded memory access|(max|min) value is outside of the allowed|min value is negative/, advise: regionBounds },
+  { pattern: /math between|pointer be out of bounds/, advise: pointerMath },
+  fixed(/infinite loop detected/, 'a loop in which something changes with each round', 'count the rounds and stop at a constant: for (int i = 0; i < 16; i++)'),
+  fixed(/sequence of \d+ jumps/, 'at most 8192 branches whose other side is still to be looked at', 'give the loop a constant bound (for (int i = 0; i < 16; i++)), or use bpf_loop()'),
+  fixed(/program is too large/i, 'at most a million instructions over all paths', 'make loops shorter, or move work into bpf_loop(), a global function (verified by itself, once) or a tail call'),
+  fixed(/iter_\w+ as arg|pointer to an iterator/, 'an iterator on the stack that is set up once, and destroyed on every path', 'use the bpf_for() macro, which does both; leave it with break, not with return'),
+  fixed(/kernel function \S+ is not (known|allowed)/, 'a kernel function (kfunc) that this type of program may call', '`xdplab supported` lists them'),
+  { pattern: /would lead to reference leak|Unreleased reference/, advise: leakedReference },
+  { pattern: /combined stack size|call stack of/, advise: stackDepth },
+  fixed(/misaligned (packet|value|stack|pointer|\w+)? ?access/, 'an address that is a multiple of the size of the access', 'align the variable, or copy it with __builtin_memcpy'),
+  { pattern: /invalid (indirect )?read from stack|invalid (write to|unbounded variable-offset|variable-offset).*stack/, advise: stackBounds },
+  { pattern: /invalid bpf_context access/, advise: contextAccess },
+  fixed(/cannot write into packet/, 'a program type that may write packets', 'socket filters and control group programs only read: attach at XDP or TC, or change the packet with a helper'),
+  { pattern: /cannot use helper|unknown func|invalid func/, advise: otherHelper },
+  fixed(/GPL/, 'a license that is compatible with the GPL', 'char _license[] SEC("license") = "Dual MIT/GPL"; or do without the helper'),
+  { pattern: /^write into map forbidden|^read from map forbidden/, advise: mapRights },
+  fixed(/function calls are not allowed while holding a lock/, 'no call of anything but bpf_spin_unlock while the lock is held', 'call before bpf_spin_lock or behind bpf_spin_unlock, and unlock on every way out'),
+  fixed(/bpf_spin_lock-ed region|spin_lock/, 'bpf_spin_lock and bpf_spin_unlock in pairs on every path', 'unlock before each return'),
+  { pattern: /has (smin|smax|unknown)|should have been in|not a known value|not a scalar value/, advise: returnRange },
+  { pattern: /R\d+ type=\S+ expected=/, advise: otherArgument },
+  fixed(/32-bit pointer arithmetic|bitwise operator|partial copy of pointer|pointer arithmetic with|sign-extension part/, 'pointers whole, and moved only by adding or subtracting', 'compute with the bytes that it points to, or with the difference of two pointers'),
+  fixed(/pointer .*pointer prohibited|subtract pointer from scalar|pointer comparison prohibited|pointer arithmetic/, 'pointers moved only by adding or subtracting 64-bit numbers', 'compute the index in a number first, bound it, then add it to the pointer'),
+];
+
+export function adviceFor(situation: Situation): Advice | undefined {
+  return ROWS.find(({ pattern }) => pattern.test(situation.refusal.message))?.advise(situation);
+}
+
+const bytesWords = (bytes: number): string => (bytes === 1 ? '1 byte' : `${bytes} bytes`);
+const before = ({ line }: Situation): string => (line === undefined ? '' : ` before line ${line.line}`);
+
+const VERDICTS: Readonly<Record<ProgramType, string>> = { xdp: 'XDP_DROP', sched_cls: 'TC_ACT_SHOT', sched_act: 'TC_ACT_SHOT', socket_filter: '0', cgroup_skb: '0' };
+
+/** How to leave where the line is: with a verdict where the function around returns one. */
+function leave({ program, type, line }: Situation): string {
+  const returned = line === undefined ? VERDICTS[type] : (returnedNear(program.lines, line) ?? (line.file.endsWith('.c') ? VERDICTS[type] : ''));
+  return /^(XDP_|TC_ACT_|0$)/.test(returned) ? `return ${VERDICTS[type]};` : 'return …;';
+}
+
+/** Bytes that the instruction reads or writes behind the register; for helpers, what the argument has to hold. */
+function accessed({ program, type, instruction, number, refusal }: Situation): { readonly from: number; readonly bytes: number } | undefined {
+  if (instruction?.kind === 'load' || instruction?.kind === 'store' || instruction?.kind === 'atomic') return { from: instruction.offset, bytes: instruction.bytes };
+  if (instruction?.kind !== 'call' || instruction.target.kind !== 'helper' || number === undefined) return undefined;
+  const prototype = prototypeOf(instruction.target.id, type);
+  const kind = prototype?.args[number - 1];
+  const map = refusal.registers[1]?.map;
+  if (kind === 'map_key' && map !== undefined) return { from: 0, bytes: map.keyBytes };
+  if ((kind === 'map_value' || kind === 'map_value_or_null') && map !== undefined) return { from: 0, bytes: map.valueBytes };
+  const size = refusal.registers[number + 1];
+  const next = prototype?.args[number];
+  if ((next === 'size' || next === 'size_or_zero') && size?.type === 'scalar') return { from: 0, bytes: Number(size.scalar.umax) };
+  const bytes = prototype?.sizes?.[number - 1];
+  return bytes === undefined || program === undefined ? undefined : { from: 0, bytes };
+}
+
+function packetBounds(situation: Situation): Advice {
+  const { register, line, program, history, lineAt } = situation;
+  const access = accessed(situation) ?? { from: 0, bytes: 1 };
+  const compared = history.map(({ slot }) => lineAt(slot)).findLast((each) => each !== undefined && packetEndIn([each], undefined) !== undefined);
+  const end = packetEndIn(compared === undefined ? program.lines : [compared], line) ?? 'data_end';
+  if (register !== undefined && !isConstant(register.scalar) && register.scalar.umax >= 0xffffn) {
+    return {
+      needed: `an offset into the packet of less than 65,535; what was added can be ${numberWords(register.scalar)}, and no comparison with ${end} says anything about such a pointer`,
+      suggestion: `bound the number first, then add it and compare: if (offset > 1500) ${leave(situation)}`,
+    };
+  }
+  const bytes = access.from + access.bytes;
+  return {
+    needed: `${bytes > 0 ? `${bytesWords(bytes)} proven from there on` : 'that place proven'}, by a comparison with ${end} on every way here`,
+    suggestion: `if (${packetComparison(situation, bytes)} > ${end}) ${leave(situation)}${before(situation)}`,
+  };
+}
+
+function packetComparison({ line, instruction, number, history, lineAt }: Situation, bytes: number): string {
+  const text = line?.text ?? '';
+  if (instruction?.kind === 'call') return `${(number === undefined ? undefined : argumentIn(text, number)) ?? 'pointer'} + ${bytes}`;
+  const pointer = pointerIn(text, instruction?.kind === 'load' ? 'read' : 'written');
+  if (pointer !== undefined) return bytes > 0 ? `(void *)(${pointer} + 1)` : `(void *)${pointer}`;
+  const made = history.map(({ slot }) => lineAt(slot)).findLast((each) => each !== undefined && assignedIn(each.text) !== undefined);
+  return made === undefined ? 'pointer + size' : `(void *)(${assignedIn(made.text)!} + 1)`;
+}
+
+function mayBeNull(situation: Situation): Advice {
+  const { line, history, lineAt, number } = situation;
+  const call = history.length === 0 ? undefined : lineAt(history[history.length - 1]!.slot);
+  const used = situation.instruction?.kind === 'call' && number !== undefined ? argumentIn(line?.text ?? '', number) : pointerIn(line?.text ?? '', 'any');
+  const name = used ?? (call === undefined ? undefined : assignedIn(call.text)) ?? 'pointer';
+  return { needed: 'a pointer that is known not to be NULL', suggestion: `if (!${name}) ${leave(situation)}${before(situation)}` };
+}
+
+function releasedBefore({ history, lineAt, number, line }: Situation): Advice {
+  const released = history.at(-1);
+  const where = released === undefined ? undefined : lineAt(released.slot);
+  const name = (number === undefined ? undefined : argumentIn(line?.text ?? '', number)) ?? 'it';
+  return {
+    needed: `what was acquired and not given back yet${where === undefined ? '' : `; line ${where.line} has given it back`}`,
+    suggestion: `give ${name} back once: an else, or a return behind line ${where?.line ?? '…'}`,
+  };
+}
+
+function notAPointer(situation: Situation): Advice {
+  const { program, type, history, lineAt } = situation;
+  const moved = history.findLast(({ slot, value }) => {
+    const instruction = program.instructions[slot];
+    return value.type === 'scalar' && instruction?.kind === 'call' && (instruction.target.kind !== 'helper' || prototypeOf(instruction.target.id, type)?.changesPacket === true);
+  });
+  if (moved === undefined) return { needed: 'a pointer; this is a number', suggestion: 'an address has to come from the context, the stack, a map or a helper; a cast makes none' };
+  const call = program.instructions[moved.slot];
+  const name = call?.kind === 'call' && call.target.kind === 'helper' ? `bpf_${HELPER_NAMES[call.target.id]}` : 'the call';
+  const at = lineAt(moved.slot);
+  const place = at === undefined ? '' : ` in line ${at.line}`;
+  return {
+    needed: `a pointer into the packet as it is now: ${name}${place} may have moved it, and all pointers into it are void`,
+    suggestion: `behind ${name}, read data and data_end from the context again, compare again, and use the new pointer`,
+  };
+}
+
+function noValue({ history, program, number }: Situation): Advice {
+  const lost = history.at(-1);
+  const by = lost === undefined ? undefined : program.instructions[lost.slot];
+  if (by?.kind === 'call') return { needed: `a value in r${number}; calls leave nothing in r1 to r5`, suggestion: 'keep the value in a variable that lives across the call' };
+  return { needed: number === 0 ? 'a value in r0, which is what the program returns' : `a value in r${number} on every way here`, suggestion: number === 0 ? 'end every path with a return' : 'give the variable a value before the branch' };
+}
+
+function leak({ refusal: { message } }: Situation): Advice {
+  const where = /as return value/.test(message) ? 'returned' : /helper function/.test(message) ? 'passed to a helper as a number' : /into (map|packet|ctx|mem)/.exec(message)?.[1] === 'map' ? 'stored in a map, which user space reads' : 'stored there';
+  return { needed: `a number: without CAP_PERFMON a kernel address may not be ${where}`, suggestion: 'store what it points to, or a number of your own; or load the program with CAP_PERFMON' };
+}
+
+function helperSize(situation: Situation): Advice {
+  const { number, refusal, line } = situation;
+  const memory = number === undefined ? undefined : refusal.registers[number - 1];
+  const room = memory === undefined ? undefined : roomBehind(memory);
+  const size = (number === undefined ? undefined : argumentIn(line?.text ?? '', number)) ?? 'size';
+  return {
+    needed: `a size from 1 to ${room ?? 'the size of the memory'}${room === undefined ? '' : `, which is what is there`}`,
+    suggestion: `if (${size} < 1 || ${size} > ${room ?? 'MAX'}) ${leave(situation)}${before(situation)}, with ${size} read once into an unsigned variable`,
+  };
+}
+
+/** Bytes from where the pointer points to the end of what it points into. */
+function roomBehind({ type, offset, scalar, map, bytes }: RegisterState): number | undefined {
+  if (!isConstant(scalar)) return undefined;
+  const at = offset + Number(BigInt.asIntN(64, scalar.value));
+  if (type === 'fp') return -at;
+  if (type === 'map_value' && map !== undefined) return map.valueBytes - at;
+  if (type === 'map_key' && map !== undefined) return map.keyBytes - at;
+  return type === 'mem' || type === 'ringbuf_mem' ? bytes - at : undefined;
+}
+
+/** An index into something of known size. */
+function regionBounds(situation: Situation): Advice {
+  const { register, refusal: { message }, line } = situation;
+  const access = accessed(situation);
+  const size = register?.type === 'map_value' ? register.map?.valueBytes : register?.type === 'map_key' ? register.map?.keyBytes : register?.bytes;
+  const index = indexIn(line?.text ?? '') ?? 'index';
+  if (register === undefined || size === undefined || access === undefined) return { needed: 'an index inside of it', suggestion: `if (${index} >= SIZE) ${leave(situation)}${before(situation)}` };
+  const from = register.offset + access.from;
+  const what = `${size} bytes`;
+  if (isConstant(register.scalar)) {
+    const at = from + Number(BigInt.asIntN(64, register.scalar.value));
+    return { needed: `${bytesWords(access.bytes)} inside of ${what}; this is at ${at}`, suggestion: 'look at the type that the pointer was cast to, and at the size that the map was declared with' };
+  }
+  const step = stepOf(register);
+  const elements = Math.max(1, Math.floor((size - access.bytes - from) / step) + 1);
+  const negative = /min value/.test(message);
+  const test = negative ? `${index} < 0 || ${index} >= ${elements}` : `${index} >= ${elements}`;
+  return {
+    needed: `an index that keeps ${bytesWords(access.bytes)} inside of ${what}: ${from} + ${step > 1 ? `${step} × ` : ''}index at most ${size - access.bytes}`,
+    suggestion: `if (${test}) ${leave(situation)}${before(situation)}, and use the variable that was compared`,
+  };
+}
+
+function stepOf({ scalar: { value, mask } }: RegisterState): number {
+  const bits = value | mask;
+  return bits === 0n ? 1 : Math.min(4096, Number(bits & -bits));
+}
+
+function pointerMath(situation: Situation): Advice {
+  const index = indexIn(situation.line?.text ?? '') ?? 'index';
+  const limit = elementsBehind(situation) ?? 'SIZE';
+  return { needed: 'a number with a lower and an upper bound to add to the pointer', suggestion: `if (${index} < 0 || ${index} >= ${limit}) ${leave(situation)}${before(situation)}; or make it unsigned, which leaves the upper bound` };
+}
+
+/** How many elements there are behind the pointer that is moved, by the access that follows. */
+function elementsBehind({ program, instruction, refusal: { registers, slot } }: Situation): number | undefined {
+  if (instruction?.kind !== 'alu' || instruction.source.kind !== 'register') return undefined;
+  const [to, from] = [registers[instruction.dst]!, registers[instruction.source.register]!];
+  const base = to.type === 'scalar' ? from : to;
+  const access = program.instructions.slice(slot + 1, slot + 4).find((each) => (each.kind === 'load' && each.src === instruction.dst) || (each.kind === 'store' && each.dst === instruction.dst));
+  const room = roomBehind(base);
+  if (room === undefined || (access?.kind !== 'load' && access?.kind !== 'store')) return undefined;
+  return Math.max(1, Math.floor((room - access.offset) / access.bytes));
+}
+
+function leakedReference({ refusal, lineAt, program }: Situation): Advice {
+  const acquired = refusal.references[0];
+  const line = acquired === undefined ? undefined : lineAt(acquired.acquiredAt);
+  const call = acquired === undefined ? undefined : program.instructions[acquired.acquiredAt];
+  const name = (line === undefined ? undefined : assignedIn(line.text)) ?? 'record';
+  const ringbuf = call?.kind === 'call' && call.target.kind === 'helper' && HELPER_NAMES[call.target.id]?.startsWith('ringbuf') === true;
+  return {
+    needed: `what line ${line?.line ?? '…'} acquired given back on every way out`,
+    suggestion: ringbuf ? `bpf_ringbuf_discard(${name}, 0); before this return, or bpf_ringbuf_submit(${name}, 0);` : `bpf_sk_release(${name}); before this return`,
+  };
+}
+
+function stackDepth({ program, report }: Situation): Advice {
+  const sizes = program.functions.map(({ name }, index) => `${name} ${report.stackBytes[index] ?? 0}`).join(', ');
+  return { needed: `at most 512 bytes of stack in all functions that are active at once, each rounded up to 16; here: ${sizes}`, suggestion: 'move the largest local variable into a per-CPU array map with one element' };
+}
+
+function stackBounds({ refusal: { message } }: Situation): Advice {
+  if (/invalid (indirect )?read from stack/.test(message)) return { needed: 'bytes that were written before, within the 512 bytes of the frame', suggestion: 'initialise the whole variable, padding too: struct key key = {}; and pass no more than its size' };
+  return { needed: 'an access within the 512 bytes of the frame', suggestion: 'bound the index, make local data smaller, or keep it in a per-CPU array map' };
+}
+
+function contextAccess({ type, instruction }: Situation): Advice {
+  if (instruction?.kind !== 'load' && instruction?.kind !== 'store' && instruction?.kind !== 'atomic') return { needed: 'a field of the context', suggestion: 'read fields by name, with their declared type' };
+  const field = contextField(type, instruction.offset);
+  const context = type === 'xdp' ? 'struct xdp_md' : 'struct __sk_buff';
+  const sizes = instruction.kind === 'load' ? field?.read : field?.write;
+  if (field === undefined) return { needed: `a field of ${context}`, suggestion: `there is none at ${instruction.offset} for programs of this type: docs/SUPPORTED.md lists them` };
+  if (sizes === undefined || sizes.length === 0) return { needed: `a field that may be ${instruction.kind === 'load' ? 'read' : 'written'}; ${field.name} may not`, suggestion: instruction.kind === 'load' ? 'docs/SUPPORTED.md lists the fields by program type' : field.name === 'len' ? 'the length changes with the packet: bpf_skb_change_tail()' : field.kind !== 'scalar' ? 'the packet is moved by helpers: bpf_xdp_adjust_head(), bpf_xdp_adjust_tail(), bpf_skb_adjust_room()' : 'keep the value in a map or on the stack' };
+  return { needed: `${field.name} of ${context} ${instruction.kind === 'load' ? 'read' : 'written'} as it is declared, ${sizes.join(' or ')} bytes at offset ${field.offset}; here it is ${bytesWords(instruction.bytes)} at offset ${instruction.offset}`, suggestion: `use ${field.name} without a cast, and cut the result to size afterwards` };
+}
+
+function otherHelper({ type }: Situation): Advice {
+  return { needed: `a helper that programs of type ${type} may call`, suggestion: '`xdplab supported` lists helpers by program type' };
+}
+
+function mapRights({ register, refusal: { message }, line }: Situation): Advice {
+  const map = register?.map;
+  const writes = message.startsWith('write');
+  const name = map?.name ?? 'the map';
+  if (map?.section?.startsWith('.rodata') === true) return { needed: 'a variable that is not constant', suggestion: `leave out const where it is declared: then it lives in .data, which programs write${line === undefined ? '' : `; or do without line ${line.line}`}` };
+  return { needed: `a map that programs may ${writes ? 'write' : 'read'}; ${name} is declared with ${writes ? 'BPF_F_RDONLY_PROG' : 'BPF_F_WRONLY_PROG'}`, suggestion: `take the flag out of its map_flags, or let user space ${writes ? 'write' : 'read'} it` };
+}
+
+function returnRange({ refusal: { message }, register }: Situation): Advice {
+  const range = /in \[(-?\d+), (-?\d+)\]/.exec(message);
+  const callback = /callback/.test(message);
+  return {
+    needed: range === null ? 'a number in r0' : range[1] === range[2] ? `${range[1]} as result` : `a result from ${range[1]} to ${range[2]}${callback && range[2] === '1' ? ': 0 goes on, 1 ends the loop' : ''}${register === undefined ? '' : `; here it is ${numberWords(register.scalar)}`}`,
+    suggestion: callback ? 'return 0 or 1 from the callback on every path' : 'return one of the verdicts of this program type on every path',
+  };
+}
+
+const ARGUMENT_WORDS: Readonly<Record<string, string>> = { map_ptr: 'a map', fp: 'memory: the stack, a map value, a record, or packet bytes', ctx: 'the context', scalar: 'a number', func: 'a function', ringbuf_mem: 'a record', map_value: 'a map value', sock_common: 'a socket', sock: 'a socket' };
+
+/** What helpers take, as their prototypes name it; numbers where nothing is said. */
+const KIND_WORDS: Readonly<Partial<Record<string, string>>> = { u64: 'number', u32: 'number', i32: 'number', unchecked: 'anything', memory_out: 'memory', memory_inout: 'memory', ringbuf_record: 'record', size_or_zero: 'size', allocated_size: 'size', map_value_out: 'value', map_key: 'key', map_value: 'value' };
+
+function otherArgument({ refusal: { message, registers }, type, instruction, number, line, register }: Situation): Advice {
+  const expected = /expected=(.*)/.exec(message)?.[1]?.split(', ') ?? [];
+  const first = expected[0] ?? '';
+  const id = instruction?.kind === 'call' && instruction.target.kind === 'helper' ? instruction.target.id : undefined;
+  const name = id === undefined ? 'the function' : `bpf_${HELPER_NAMES[id]}`;
+  const kinds = id === undefined ? [] : (prototypeOf(id, type)?.args ?? []).map((kind) => KIND_WORDS[kind] ?? kind.replaceAll('_', ' '));
+  const argument = (index: number): string => argumentIn(line?.text ?? '', index) ?? `argument ${index}`;
+  const needed = `${ARGUMENT_WORDS[first] ?? first} as argument ${number} of ${name}${kinds.length === 0 ? '' : `(${kinds.join(', ')})`}`;
+  if (number === undefined) return { needed, suggestion: 'see man bpf-helpers' };
+  if (register?.type === 'scalar' && isConstant(register.scalar) && register.scalar.value === 0n) return { needed, suggestion: `NULL is not allowed here: pass the address of a variable that holds it` };
+  const other = registers.findIndex((each, index) => index >= 1 && index <= kinds.length && index !== number && expected.includes(each.type));
+  if (other > 0 && first === 'map_ptr') return { needed, suggestion: `exchange arguments ${number} and ${other}: ${argument(other)} is the map` };
+  return { needed, suggestion: `pass that instead of ${argument(number)}; man bpf-helpers says what each argument is` };
+}
