@@ -122,7 +122,7 @@ function checkArgument(walk: Walk, prototype: HelperPrototype, index: number, fa
   }
   if (isPacketPointer(register) && (prototype.packetAccess !== true || walk.type === 'socket_filter')) refuse('EACCES', 'helper access to the packet is not allowed');
   if (isKnownZero(register) && rule.nullAllowed === true) return;
-  if (rule.types.length > 0) checkType(number, register, rule.types);
+  if (rule.types.length > 0) checkType(number, register, rule.types, rule.nullAllowed);
   const releases = prototype.releases === index;
   if (releases && register.type !== 'fp' && register.offset !== 0) refuse('EINVAL', `R${number} must have zero offset when passed to release func or trusted arg to kfunc`);
   checkOffset(register, number);
@@ -148,8 +148,8 @@ function mapArgument(number: Register, register: RegisterState, facts: CallFacts
   facts.mapUid = register.mapUid;
 }
 
-function checkType(number: Register, register: RegisterState, types: readonly string[]): void {
-  if (types.includes(register.type) && !register.nullable) return;
+function checkType(number: Register, register: RegisterState, types: readonly string[], nullAllowed = false): void {
+  if (types.includes(register.type) && (nullAllowed || !register.nullable)) return;
   refuse('EACCES', `R${number} type=${typeText(register)} expected=${types.join(', ')}`);
 }
 
@@ -185,10 +185,9 @@ function fill(walk: Walk, number: Register, bytes: number, facts: CallFacts, zer
   checkHelperMemory(walk, number, bytes, 'write', zeroAllowed);
 }
 
-/** Bytes behind a pointer that a helper reads or writes (check_helper_mem_access). */
+/** Bytes behind a pointer that a helper reads or writes (check_helper_mem_access). Whether it may be NULL was asked before. */
 export function checkHelperMemory(walk: Walk, number: Register, bytes: number, access: 'read' | 'write', zeroAllowed: boolean): void {
   const register = walk.get(number);
-  if (register.nullable) refuse('EACCES', `R${number} type=${typeText(register)} expected=fp`);
   switch (register.type) {
     case 'pkt':
     case 'pkt_meta':

@@ -95,7 +95,7 @@ function collect(state: State, id: number, linked: Place[]): void {
 
 /** What a way taken, or not, says of both operands and of their relatives. */
 function narrow(state: State, { op, width, dst }: Branch, number: Register | undefined, left: RegisterState, right: RegisterState, taken: boolean, linked: readonly Place[]): void {
-  const [leftScalar, rightScalar] = number === dst ? [left.scalar, left.scalar] : refine(op, width, taken, left.scalar, right.scalar);
+  const [leftScalar, rightScalar] = refine(op, width, taken, left.scalar, right.scalar, number === dst);
   const { registers } = state.current;
   const narrowed = leftScalar === left.scalar ? registers[dst]! : withFacts(registers[dst]!, { scalar: leftScalar });
   registers[dst] = narrowed;

@@ -71,11 +71,14 @@ const NOT: Record<BranchOp, BranchOp | 'nset'> = {
   jslt: 'jsge',
   jsle: 'jsgt',
 };
-/** What a branch that was taken, or was not, says of both operands (reg_set_min_max). */
-export function refine(op0: BranchOp, width: 32 | 64, taken: boolean, a0: Scalar, b0: Scalar): readonly [Scalar, Scalar] {
+/**
+ * What a branch that was taken, or was not, says of both operands (reg_set_min_max). Of a register that is compared with
+ * itself Linux cuts both ends; `itself` is for that.
+ */
+export function refine(op0: BranchOp, width: 32 | 64, taken: boolean, a0: Scalar, b0: Scalar, itself = false): readonly [Scalar, Scalar] {
   const op = taken ? op0 : NOT[op0];
   const a = draft(a0),
-    b = draft(b0);
+    b = itself ? a : draft(b0);
   const w = width === 64 ? U64 : U32;
   const cut = (r: Draft, o: 'u' | 's', lo: bigint, hi: bigint): void => {
     if (o === 'u') {

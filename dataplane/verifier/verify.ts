@@ -148,6 +148,7 @@ class Verifier {
     try {
       checkLicense(this.#spec);
       const ranges = this.#checkStructure();
+      this.#checkMaps();
       const walk = this.#begin(ranges);
       this.#walk = walk;
       const verified = new Set<number>();
@@ -433,19 +434,29 @@ class Verifier {
         return constantRegister(value.value);
       case 'map':
         return pointer('map_ptr', { map: this.#map(value.map) });
-      case 'map_value': {
-        const map = this.#map(value.map);
-        const place = `invalid access to map value pointer, value_size=${map.valueBytes} off=${value.offset >>> 0}`;
-        if (map.type !== BPF_MAP_TYPE.array) refuse('EINVAL', 'no direct value access support for this map type');
-        if (map.maxEntries !== 1) refuse('ENOTSUPP', place);
-        if (value.offset >>> 0 >= map.valueBytes) refuse('EINVAL', place);
-        return pointer('map_value', { map, offset: value.offset });
-      }
+      case 'map_value':
+        return pointer('map_value', { map: this.#map(value.map), offset: value.offset });
       case 'function':
         if (walk.subprogramAt.get(value.slot)?.global === true) refuse('EINVAL', 'callback function not static');
         return pointer('func', { frame: value.slot });
       default:
         return refuse('EINVAL', 'unrecognized bpf_ld_imm64 insn');
+    }
+  }
+
+  /** Maps, and places in their values, are looked at before any path is, so in dead code too. */
+  #checkMaps(): void {
+    for (const [slot, instruction] of this.#spec.instructions.entries()) {
+      if (instruction.kind !== 'load_imm64') continue;
+      const { value } = instruction;
+      if (value.kind !== 'map' && value.kind !== 'map_value') continue;
+      this.#structureAt = slot;
+      const map = this.#map(value.map);
+      if (value.kind === 'map') continue;
+      const place = `invalid access to map value pointer, value_size=${map.valueBytes} off=${value.offset >>> 0}`;
+      if (map.type !== BPF_MAP_TYPE.array) refuse('EINVAL', 'no direct value access support for this map type');
+      if (map.maxEntries !== 1) refuse('ENOTSUPP', place);
+      if (value.offset >>> 0 >= map.valueBytes) refuse('EINVAL', place);
     }
   }
 

@@ -7,6 +7,7 @@ import { XdplabError } from '../../dataplane/errors.ts';
 import { withoutDeadWays } from '../../dataplane/verifier/admit.ts';
 import { CheckedRuns } from './checked-runs.ts';
 import type { Executions } from './executions.ts';
+import { deliberateDifference, type DeliberateDifference } from './deliberate.ts';
 import { withZeroedStack } from './edit.ts';
 import { FIXED_MAPS } from './fixed-maps.ts';
 import { KernelStuck, type KernelVerdicts } from './kernel-verdicts.ts';
@@ -42,6 +43,7 @@ const MINIMISED_A_GROUP = 2;
 export class Agreement {
   readonly cells = new Map<Cell, number>(CELLS.map((cell) => [cell, 0]));
   readonly groups = new Map<string, number>();
+  readonly deliberate = new Map<DeliberateDifference, number>();
   executed = 0;
   checked = 0;
   /** Of what both refuse: other errno, and other words where they are compared. No mismatch. */
@@ -86,11 +88,15 @@ export class Agreement {
     if (cell === 'both refuse' && ours.refusal !== undefined) this.#compareRefusals(spec, kernel.errno, ours.refusal);
     if (cell === 'Linux accepts, we refuse') {
       const message = classOf(ours.refusal!.message);
-      this.#report(cell, message, spec, (candidate) => this.#messageOf(candidate) === message && this.#kernel.verdict(candidate).accepted);
+      const meant = deliberateDifference(cell, message);
+      if (meant !== undefined) this.deliberate.set(meant, (this.deliberate.get(meant) ?? 0) + 1);
+      else this.#report(cell, message, spec, (candidate) => this.#messageOf(candidate) === message && this.#kernel.verdict(candidate).accepted);
     }
     if (cell === 'Linux refuses, we accept') {
       const reason = classOf(this.#kernel.reason(spec));
-      this.#report(cell, reason, spec, (candidate) => this.#accepts(candidate) && !this.#kernel.verdict(candidate).accepted && classOf(this.#kernel.reason(candidate)) === reason);
+      const meant = deliberateDifference(cell, reason);
+      if (meant !== undefined) this.deliberate.set(meant, (this.deliberate.get(meant) ?? 0) + 1);
+      else this.#report(cell, reason, spec, (candidate) => this.#accepts(candidate) && !this.#kernel.verdict(candidate).accepted && classOf(this.#kernel.reason(candidate)) === reason);
     }
     if (ours.accepted && this.#accepted++ % (this.#options.runEvery ?? 1) === 0) this.#runChecked(spec, random);
     if (cell === 'both accept' && this.cells.get(cell)! % (this.#options.runEvery ?? 1) === 0) {

@@ -1,0 +1,21 @@
+/** Where we mean to answer otherwise than Linux 6.18, and why. Counted by themselves; everything else is a mismatch. */
+import type { Cell } from './agreement.ts';
+
+export interface DeliberateDifference {
+  readonly cell: Cell;
+  /** Of the refusal, as classes of messages have it. */
+  readonly message: RegExp;
+  readonly reason: string;
+}
+
+export const DELIBERATE_DIFFERENCES: readonly DeliberateDifference[] = [
+  {
+    cell: 'Linux accepts, we refuse',
+    message: /^verifier bug: static subprog leftover stack slots/,
+    reason: 'A number fetched from the stack by an atomic operation matters: Linux does not follow it to its slot, which we do, since what was there decides. Behind a function that a packet load may end, following is what both refuse.',
+  },
+];
+
+export function deliberateDifference(cell: Cell, message: string): DeliberateDifference | undefined {
+  return DELIBERATE_DIFFERENCES.find((one) => one.cell === cell && one.message.test(message));
+}
