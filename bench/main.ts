@@ -1,48 +1,42 @@
-/** `npm run bench`: packets per second of reading, of each bundled program, and end to end. README.md has the method. */
+/** `npm run bench`: the whole suite, the promised figures among it. README.md has the method. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { parseArgs } from 'node:util';
 
 import { XdplabError } from '../dataplane/errors.ts';
-import { DEMO_LAB, PROGRAMS_UNDER_TEST } from './demo-lab.ts';
-import { measure, type Benchmark, type Rounds } from './harness.ts';
-import { machineFacts } from './machine-facts.ts';
-import { programBenchmark } from './programs.ts';
+import type { BenchReport } from '../dataplane/measure/bench-report.ts';
+import { machineFacts } from '../dataplane/measure/machine-facts.ts';
+import { controlBenchmark, NoiseMeter } from '../dataplane/measure/noise.ts';
+import { measure, type Benchmark } from '../dataplane/measure/rounds.ts';
+import { availableEngines, DEMO_LAB, GROWTH, PROGRAM_BENCHES, runProgramBench, type SuiteTime } from './programs.ts';
 import { nativeReading, pcapParserReading } from './reading.ts';
 import { commandReplay, warmReplay } from './replaying.ts';
-import { formatResults, noisyRows, resultRow, type BenchResults, type Requirement, type ResultRow } from './report.ts';
+import { formatSuite, resultRow, type GrowthRow, type Promised, type ResultRow, type SuiteResults } from './report.ts';
 import { writeWorkload, type Workload } from './workloads.ts';
 
 const USAGE = `usage: npm run bench [-- options]
 
-  --only <text>      only benchmarks with this in their group or name: reading, programs, replay, xdp_lb, …
-  --rounds <n>       samples of each benchmark (15)
+  --only <words>     only what has all of these words: programs, growth, reading, replay, or of a name
+  --rounds <n>       turns of each benchmark (15)
+  --duration <s>     measured time of each program on each engine (1)
   --packets <n>      of the capture (1000000)
-  --flows <n>        conversations the packets are shared among, by Zipf's law (1024)
-  --size <n>         bytes of a frame without its checksum (64)
-  --lab <file>       what the replay runs through (programs/demo.yaml)
+  --flows <n>        conversations the capture's packets are shared among, by Zipf's law (1024)
+  --size <n>         bytes of a frame of the capture, without its checksum (64)
   --folder <path>    where captures and outputs go while it runs (the system's folder for temporary files)
   --json <file>      write the results there
 `;
 
 const INTERRUPTED_STATUS = 130;
 const WARMUP_ROUNDS = 2;
-/** Small enough to stay in a core's second cache, as the batches of a replay do. */
-const RESIDENT_PACKETS = 4096;
-/** A trace of some seconds: clients that come at a million a second would be a SYN flood to the firewall. */
-const RESIDENT_GAP_NS = 1_000_000;
-/** Passes over it in a sample, so that a sample takes some ten milliseconds with either engine. */
-const PASSES = { wasm: 64, interpreter: 1 } as const;
 /** pcap-parser is slow; a part of the packets is enough. */
 const PCAP_PARSER_PART = 10;
 
 interface Options {
   readonly only: string;
-  readonly rounds: Rounds;
+  readonly time: SuiteTime;
   readonly capture: Workload;
-  readonly resident: Workload;
-  readonly labFile: string;
   readonly folder: string;
   readonly json: string | undefined;
 }
@@ -53,30 +47,56 @@ async function main(): Promise<void> {
     process.stdout.write(USAGE);
     return;
   }
-  const { capture, resident, rounds } = options;
-  const machine = machineFacts();
   const scratch = mkdtempSync(join(options.folder, 'xdplab-bench-'));
   process.once('SIGINT', () => {
     rmSync(scratch, { recursive: true });
     process.exit(INTERRUPTED_STATUS);
   });
   try {
-    const benchmarks = choose(plan(options, scratch), options.only);
-    const measurements = await measure(benchmarks, rounds, (round, total) => progress(`round ${round + 1} of ${total}`));
-    progress('');
-    const rows = measurements.map(resultRow);
-    const results: BenchResults = { machine, rounds, workloads: { capture, resident }, results: rows, requirements: requirements(rows), noisy: noisyRows(rows) };
-    process.stdout.write(formatResults(results));
+    const results = await runSuite(options, scratch);
+    process.stdout.write(stripVTControlCharacters(formatSuite(results)));
     if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(results, null, 2)}\n`);
   } finally {
     rmSync(scratch, { recursive: true });
   }
 }
 
-/** By group and name; making one costs something (a capture, a lab), so it is made when chosen. */
-type Plan = readonly { readonly label: string; readonly make: () => Benchmark }[];
+async function runSuite(options: Options, scratch: string): Promise<SuiteResults> {
+  const { time, capture } = options;
+  const machine = machineFacts();
+  const engines = availableEngines();
+  const chosen = (label: string): boolean => options.only.split(' ').every((word) => label.includes(word));
+  const files = plan(options, scratch).filter(({ label }) => chosen(label));
+  const programBenches = PROGRAM_BENCHES.filter(({ label }) => chosen(`programs ${label}`));
+  const growing = GROWTH.filter(({ label }) => chosen(`growth ${label}`));
+  if (files.length + programBenches.length + growing.length === 0) throw new XdplabError('ERR_USAGE', `--only ${options.only}: nothing of the suite has these words: programs, growth, reading, replay`);
+  const programs: Record<string, BenchReport> = {};
+  for (const bench of programBenches) programs[bench.label] = await runProgramBench(bench, scratch, time, engines, progress);
+  const growth: GrowthRow[] = [];
+  for (const bench of growing) {
+    const report = await runProgramBench(bench, scratch, time, engines.filter((engine) => engine !== 'interpreter'), (text) => progress(`${bench.label}: ${text}`));
+    const { nsPerPacket, speedupVsKernelNet } = report.programs[0]!;
+    growth.push({ label: bench.label, wasm: nsPerPacket.wasm!, kernelNet: nsPerPacket.kernelNet, speedupVsKernelNet });
+  }
+  const meter = new NoiseMeter();
+  const measured = files.length === 0 ? [] : await measure([controlBenchmark(), ...files.map(({ label, make }) => (progress(`preparing ${label}`), make()))], { warmup: { rounds: WARMUP_ROUNDS, turnNs: 0 }, counted: { rounds: time.runs, turnNs: 0 }, onRound: (round, total) => progress(`reading and replaying: round ${round + 1} of ${total}`) });
+  const [control, ...rows] = measured.map(resultRow);
+  progress('');
+  return {
+    kind: 'xdplab suite',
+    machine,
+    time,
+    capture,
+    programs,
+    growth,
+    rows,
+    promises: promises(programs, growth, rows),
+    noise: control === undefined ? undefined : meter.read(control.nsPerPacket, rows.map(({ name, nsPerPacket }) => [name, nsPerPacket] as const)),
+  };
+}
 
-function plan({ capture, resident, labFile }: Options, scratch: string): Plan {
+/** Making one costs something (a capture, a lab), so it is made when chosen. */
+function plan({ capture }: Options, scratch: string): readonly { readonly label: string; readonly make: () => Benchmark }[] {
   const file = once(() => write(join(scratch, 'capture.pcap'), capture));
   const part = { ...capture, packets: Math.ceil(capture.packets / PCAP_PARSER_PART) };
   const partFile = once(() => write(join(scratch, 'part.pcap'), part));
@@ -86,24 +106,12 @@ function plan({ capture, resident, labFile }: Options, scratch: string): Plan {
   return [
     { label: 'reading native reader', make: () => nativeReading(file(), packets) },
     { label: 'reading pcap-parser', make: () => pcapParserReading(partFile(), part.packets) },
-    ...(['wasm', 'interpreter'] as const).flatMap((engine) =>
-      PROGRAMS_UNDER_TEST.map((program) => ({ label: `programs ${program.name} ${engine}`, make: () => programBenchmark(program, engine, { ...resident, traffic: program.traffic }, PASSES[engine]) })),
-    ),
-    { label: 'replay warm', make: () => warmReplay(labFile, file(), packets) },
-    { label: 'replay command', make: () => commandReplay('xdplab replay', labFile, file(), packets, 'replay') },
-    { label: 'replay command --out', make: () => commandReplay('xdplab replay --out', labFile, file(), packets, 'replay', { out }) },
-    { label: 'replay command --verdicts', make: () => commandReplay('xdplab replay --verdicts', labFile, file(), packets, 'replay', { verdicts }) },
-    { label: 'replay command process', make: () => commandReplay('xdplab replay, from start to exit', labFile, file(), packets, 'process') },
+    { label: 'replay warm', make: () => warmReplay(DEMO_LAB, file(), packets) },
+    { label: 'replay command', make: () => commandReplay('xdplab replay', DEMO_LAB, file(), packets, 'replay') },
+    { label: 'replay command --out', make: () => commandReplay('xdplab replay --out', DEMO_LAB, file(), packets, 'replay', { out }) },
+    { label: 'replay command --verdicts', make: () => commandReplay('xdplab replay --verdicts', DEMO_LAB, file(), packets, 'replay', { verdicts }) },
+    { label: 'replay command process', make: () => commandReplay('xdplab replay, from start to exit', DEMO_LAB, file(), packets, 'process') },
   ];
-}
-
-function choose(all: Plan, only: string): Benchmark[] {
-  const chosen = all.filter(({ label }) => only.split(' ').every((word) => label.includes(word)));
-  if (chosen.length === 0) throw new XdplabError('ERR_USAGE', `--only ${only}: expected a part of one of ${all.map(({ label }) => label).join(', ')}`);
-  return chosen.map(({ label, make }) => {
-    progress(`preparing ${label}`);
-    return make();
-  });
 }
 
 function write(path: string, workload: Workload): string {
@@ -117,15 +125,28 @@ function once<T>(make: () => T): () => T {
 }
 
 /** What has been promised, as far as this run measured it. */
-function requirements(rows: readonly ResultRow[]): Requirement[] {
-  const rate = (name: string): number | undefined => rows.find((row) => row.name === name)?.packetsPerSecond;
-  const native = rate('native reader');
-  const parser = rate('pcap-parser');
-  const replayed = rate('xdplab replay');
-  const found: Requirement[] = [];
-  if (native !== undefined) found.push({ what: 'reading, M packets/s', atLeast: 10, found: native / 1e6 });
-  if (native !== undefined && parser !== undefined) found.push({ what: 'reading, times pcap-parser', atLeast: 10, found: native / parser });
-  if (replayed !== undefined) found.push({ what: 'xdplab replay, M packets/s', atLeast: 3, found: replayed / 1e6 });
+function promises(programs: Readonly<Record<string, BenchReport>>, growth: readonly GrowthRow[], rows: readonly ResultRow[]): Promised[] {
+  const found: Promised[] = [];
+  const speedup = (label: string): number | undefined => programs[label]?.programs[0]?.speedupVsKernelNet;
+  const promised: readonly (readonly [label: string, atLeast: number])[] = [['load balancer', 3], ['firewall, 1,000 prefixes', 8], ['counter', 3]];
+  const speedups = promised.map(([label, atLeast]) => ({ label, atLeast, value: speedup(label) }));
+  for (const { label, atLeast, value } of speedups) if (value !== undefined) found.push({ what: `${label}: kernel net / wasm`, atLeast, found: value });
+  if (speedups.every(({ value }) => value !== undefined)) found.push({ what: 'geometric mean of these', atLeast: 4.5, found: Math.exp(speedups.reduce((sum, { value }) => sum + Math.log(value!), 0) / speedups.length) });
+  for (const flows of ['60,000', '1,000,000']) {
+    const value = growth.find(({ label }) => label === `load balancer, ${flows} flows`)?.speedupVsKernelNet;
+    if (value !== undefined) found.push({ what: `load balancer, ${flows} flows: kernel net / wasm`, atLeast: 3, found: value });
+  }
+  const row = (name: string): ResultRow | undefined => rows.find((each) => each.name === name);
+  const [native, parser, replayed, written] = ['native reader', 'pcap-parser', 'xdplab replay', 'xdplab replay --out'].map(row);
+  if (native !== undefined) found.push({ what: 'reading, M packets/s', atLeast: 10, found: native.packetsPerSecond / 1e6 });
+  if (native !== undefined && parser !== undefined) found.push({ what: 'reading, times pcap-parser', atLeast: 10, found: native.packetsPerSecond / parser.packetsPerSecond });
+  if (replayed !== undefined) found.push({ what: 'xdplab replay, M packets/s', atLeast: 3, found: replayed.packetsPerSecond / 1e6 });
+  const kernelNet = ['load balancer', 'firewall, 1,000 prefixes'].map((label) => programs[label]?.programs[0]?.nsPerPacket.kernelNet);
+  if (kernelNet.every((value) => value !== undefined)) {
+    const both = kernelNet[0]! + kernelNet[1]!;
+    if (replayed !== undefined) found.push({ what: 'end to end / the two programs in the kernel, net', atMost: 0.5, found: replayed.nsPerPacket.median / both });
+    if (written !== undefined) found.push({ what: 'the same with --out', atMost: 1, found: written.nsPerPacket.median / both });
+  }
   return found;
 }
 
@@ -134,23 +155,20 @@ function readOptions(): Options | undefined {
     options: {
       only: { type: 'string', default: '' },
       rounds: { type: 'string', default: '15' },
+      duration: { type: 'string', default: '1' },
       packets: { type: 'string', default: '1000000' },
       flows: { type: 'string', default: '1024' },
       size: { type: 'string', default: '64' },
-      lab: { type: 'string', default: DEMO_LAB },
       folder: { type: 'string', default: tmpdir() },
       json: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
   if (values.help) return undefined;
-  const shape = { traffic: 'balanced' as const, flows: whole('--flows', values.flows), frameBytes: whole('--size', values.size) };
   return {
     only: values.only,
-    rounds: { warmup: WARMUP_ROUNDS, counted: whole('--rounds', values.rounds) },
-    capture: { packets: whole('--packets', values.packets), gapNs: 1000, ...shape },
-    resident: { packets: RESIDENT_PACKETS, gapNs: RESIDENT_GAP_NS, ...shape },
-    labFile: values.lab,
+    time: { runs: whole('--rounds', values.rounds), durationSeconds: seconds('--duration', values.duration), warmupSeconds: 0.3 },
+    capture: { packets: whole('--packets', values.packets), gapNs: 1000, flows: whole('--flows', values.flows), frameBytes: whole('--size', values.size) },
     folder: values.folder,
     json: values.json,
   };
@@ -160,6 +178,12 @@ function whole(option: string, text: string): number {
   const value = Number(text);
   if (/^\d+$/.test(text) && value > 0 && Number.isSafeInteger(value)) return value;
   throw new XdplabError('ERR_USAGE', `${option}: found "${text}", expected a whole number from 1`);
+}
+
+function seconds(option: string, text: string): number {
+  const value = Number(text);
+  if (value > 0) return value;
+  throw new XdplabError('ERR_USAGE', `${option}: found "${text}", expected seconds above 0`);
 }
 
 function progress(text: string): void {

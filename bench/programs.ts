@@ -1,33 +1,73 @@
-/**
- * Programs alone, over packets that are in machine memory already: no reading, nobody who looks at verdicts. The time
- * is that of the packet loop and the program in it.
- */
-import type { EngineName } from '../dataplane/engine/engine.ts';
-import { labOf, type ProgramUnderTest } from './demo-lab.ts';
-import { describeFates } from './fates.ts';
-import { timed, type Benchmark } from './harness.ts';
-import { MemorySnapshot } from './memory-snapshot.ts';
-import { ResidentWorkload, type Workload } from './workloads.ts';
+/** The bundled programs whose figures are promised: a load balancer, a firewall with 1000 prefixes, a counter of flows. */
+import { join } from 'node:path';
+import { whyNoLinux } from '../dataplane/engine/kernel/linux.ts';
+import { benchmarkLab } from '../dataplane/measure/benchmark-lab.ts';
+import type { BenchEngine, BenchReport } from '../dataplane/measure/bench-report.ts';
+import { makeTrace, type WorkloadOptions } from '../dataplane/measure/workload.ts';
+import type { LabSources } from '../dataplane/pipeline/open-lab.ts';
+import { programsDirectory } from '../programs/objects.ts';
+import { writePrefixes } from './prefixes.ts';
 
-/** Runs the workload `passes` times over, its clock going on. Each sample begins with the maps as the lab file fills them. */
-export function programBenchmark(program: ProgramUnderTest, engine: EngineName, workload: Workload, passes: number): Benchmark {
-  const lab = labOf(program, engine);
-  const { pipeline, machine } = lab;
-  const resident = new ResidentWorkload(machine.memory, workload);
-  const snapshot = new MemorySnapshot(machine.memory);
+export const DEMO_LAB: string = join(programsDirectory(), 'demo.yaml');
+
+export interface ProgramBench {
+  /** Of the suite: what `--only` looks at. */
+  readonly label: string;
+  readonly program: string;
+  readonly sources: (scratch: string) => Omit<LabSources, 'engine'>;
+  readonly workload: Pick<WorkloadOptions, 'name' | 'flows'>;
+  /** Whether it stands in the table of promises, with its figures beside the kernel's. */
+  readonly promised?: true;
+}
+
+const SERVICE = { to: '10.0.0.100:80', mac: Uint8Array.of(2, 0, 0, 0, 0, 1) };
+/** Room for a million flows. */
+const LARGE_TABLE = { lb_flows: 2_000_000 };
+
+function balancer(label: string, workload: ProgramBench['workload'], maxEntries?: LabSources['maxEntries']): ProgramBench {
+  return { label, program: 'xdp_lb', workload, sources: () => ({ file: DEMO_LAB, ...(maxEntries === undefined ? {} : { maxEntries }) }) };
+}
+
+function firewall(label: string, prefixCount: number): ProgramBench {
   return {
-    name: `${program.name}, ${engine}`,
-    group: 'programs',
-    packets: workload.packets * passes,
-    restore: () => snapshot.restore(),
-    sample: () => {
-      let elapsedNs = 0;
-      for (let pass = 0; pass < passes; pass++) {
-        elapsedNs += timed(() => pipeline.run(resident.batch));
-        resident.advance();
-      }
-      return elapsedNs;
-    },
-    describe: () => describeFates(lab.statistics()),
+    label,
+    program: 'xdp_firewall',
+    workload: { name: '1k' },
+    sources: (scratch) => ({ file: DEMO_LAB, contents: [{ map: 'deny_v4', file: writePrefixes(join(scratch, `prefixes-${prefixCount}.json`), prefixCount) }], maxEntries: { deny_v4: 1 << 18 } }),
   };
+}
+
+const counter: ProgramBench = {
+  label: 'counter',
+  program: 'flow_counter',
+  workload: { name: '1k' },
+  sources: () => ({ programs: [{ hook: 'xdp', program: join(programsDirectory(), 'flow_counter.bpf.o') }] }),
+};
+
+export const PROGRAM_BENCHES: readonly ProgramBench[] = [
+  { ...balancer('load balancer', { name: '1k' }), promised: true },
+  { ...firewall('firewall, 1,000 prefixes', 1000), promised: true },
+  { ...counter, promised: true },
+];
+
+/** What happens as flows and prefixes grow. */
+export const GROWTH: readonly ProgramBench[] = [
+  ...[1000, 10_000, 60_000, 100_000, 1_000_000].map((flows) => balancer(`load balancer, ${flows.toLocaleString('en-US')} flows`, { name: '1k', flows }, LARGE_TABLE)),
+  ...[10, 100, 1000, 10_000, 100_000].map((count) => firewall(`firewall, ${count.toLocaleString('en-US')} prefixes`, count)),
+];
+
+export interface SuiteTime {
+  readonly runs: number;
+  readonly durationSeconds: number;
+  readonly warmupSeconds: number;
+}
+
+export function runProgramBench({ program, sources, workload }: ProgramBench, scratch: string, time: SuiteTime, engines: readonly BenchEngine[], onProgress: (text: string) => void): Promise<BenchReport> {
+  const trace = makeTrace({ ...SERVICE, ...workload });
+  return benchmarkLab({ sources: sources(scratch), programs: [program], engines, trace: () => trace, ...time, onProgress });
+}
+
+/** The kernel too, where it may be asked. */
+export function availableEngines(): readonly BenchEngine[] {
+  return whyNoLinux() === undefined ? ['wasm', 'interpreter', 'kernel'] : ['wasm', 'interpreter'];
 }

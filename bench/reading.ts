@@ -5,7 +5,7 @@ import { parse } from 'pcap-parser';
 import { MachineMemory } from '../dataplane/machine/memory.ts';
 import { openCapture } from '../dataplane/packet/open-capture.ts';
 import { PacketBatch } from '../dataplane/packet/packet-batch.ts';
-import { timedAsync, type Benchmark } from './harness.ts';
+import { timedAsync, type Benchmark } from '../dataplane/measure/rounds.ts';
 
 /** As a replay reads: see pipeline/replay.ts. */
 const BATCH_PACKETS = 256;
@@ -17,10 +17,8 @@ export function nativeReading(path: string, packets: number): Benchmark {
   const window = memory.region(WINDOW_BYTES, 4096, 'capture window');
   return {
     name: 'native reader',
-    group: 'reading',
-    packets,
     sample: () =>
-      timedAsync(async () => {
+      perPacket(packets, async () => {
         const reader = await openCapture(path, { window });
         let seen = 0;
         for (;;) {
@@ -39,10 +37,8 @@ export function nativeReading(path: string, packets: number): Benchmark {
 export function pcapParserReading(path: string, packets: number): Benchmark {
   return {
     name: 'pcap-parser',
-    group: 'reading',
-    packets,
     sample: () =>
-      timedAsync(async () => {
+      perPacket(packets, async () => {
         let seen = 0;
         const parser = parse(createReadStream(path));
         parser.on('packet', () => seen++);
@@ -50,6 +46,10 @@ export function pcapParserReading(path: string, packets: number): Benchmark {
         expectPackets(path, seen, packets);
       }),
   };
+}
+
+async function perPacket(packets: number, work: () => Promise<void>): Promise<number> {
+  return (await timedAsync(work)) / packets;
 }
 
 function expectPackets(path: string, seen: number, packets: number): void {

@@ -13,8 +13,8 @@ import { EventLog } from '../dataplane/pipeline/event-log.ts';
 import { openLab, type OpenedLab } from '../dataplane/pipeline/open-lab.ts';
 import { replay } from '../dataplane/pipeline/replay.ts';
 import type { Statistics } from '../dataplane/pipeline/statistics.ts';
-import { describeFates } from './fates.ts';
-import { timed, timedAsync, type Benchmark } from './harness.ts';
+import { describeFates } from '../dataplane/measure/fates.ts';
+import { timed, timedAsync, type Benchmark } from '../dataplane/measure/rounds.ts';
 
 const COMMAND_LINE = fileURLToPath(new URL('../dataplane/cli/main.js', import.meta.url));
 
@@ -22,8 +22,6 @@ export function warmReplay(labFile: string, capture: string, packets: number): B
   let opened: OpenedLab;
   return {
     name: 'firewall and load balancer, warm',
-    group: 'replay',
-    packets,
     restore: async () => {
       opened = await openLab({ file: labFile, engine: 'wasm' });
       // Compiles the packet loop.
@@ -32,7 +30,7 @@ export function warmReplay(labFile: string, capture: string, packets: number): B
     sample: () => {
       const { lab, events } = opened;
       new EventLog(lab, events);
-      return timedAsync(async () => {
+      return perPacket(packets, async () => {
         const result = await replay(lab, capture);
         expectPackets(capture, result.packets, packets);
       });
@@ -55,14 +53,12 @@ export function commandReplay(name: string, labFile: string, capture: string, pa
   const remove = (): void => files.forEach((file) => rmSync(file, { force: true }));
   return {
     name,
-    group: 'replay',
-    packets,
     restore: remove,
     sample: () => {
       const wholeNs = timed(() => (summary = runReplay([capture, '--lab', labFile, '--json', ...options])));
       const { replay: result } = summary!;
       expectPackets(capture, result.packets, packets);
-      return clock === 'process' ? wholeNs : result.elapsedNs;
+      return (clock === 'process' ? wholeNs : result.elapsedNs) / packets;
     },
     describe: () => (summary ? describeFates(summary.statistics) : ''),
     close: remove,
@@ -79,6 +75,10 @@ function runReplay(options: readonly string[]): ReplaySummary {
   const { status, stdout, stderr } = spawnSync(process.execPath, [COMMAND_LINE, 'replay', ...options], { encoding: 'utf8', maxBuffer: 1 << 26 });
   if (status !== 0) throw new XdplabError('ERR_FILE', `xdplab replay ${options.join(' ')} ended with status ${status}: ${stderr.trim()}`);
   return JSON.parse(stdout) as ReplaySummary;
+}
+
+async function perPacket(packets: number, work: () => Promise<void>): Promise<number> {
+  return (await timedAsync(work)) / packets;
 }
 
 function expectPackets(capture: string, seen: number, packets: number): void {

@@ -1,67 +1,75 @@
-/** The results as a table for people, and as JSON for whoever compares them later. */
+/** What the suite found, as text for people, and as JSON for whoever compares it later. */
+import { reportText } from '../dataplane/cli/bench-table.ts';
 import { table } from '../dataplane/cli/terminal.ts';
-import type { Measurement, Rounds } from './harness.ts';
-import type { MachineFacts } from './machine-facts.ts';
-import { summarize, type SampleSummary } from './sample-summary.ts';
+import type { BenchReport } from '../dataplane/measure/bench-report.ts';
+import type { MachineFacts } from '../dataplane/measure/machine-facts.ts';
+import type { Noise } from '../dataplane/measure/noise.ts';
+import type { Measurement } from '../dataplane/measure/rounds.ts';
+import { summarizeTurns, type TurnSummary } from '../dataplane/measure/sample-summary.ts';
+import type { SuiteTime } from './programs.ts';
 import type { Workload } from './workloads.ts';
 
-/** Half of the samples of a quiet machine lie within a few percent. */
-const NOISY_SPREAD = 0.1;
 const COLUMN = 11;
 
 export interface ResultRow {
-  readonly group: string;
   readonly name: string;
-  readonly packetsPerSample: number;
-  readonly nsPerPacket: SampleSummary;
+  readonly nsPerPacket: TurnSummary;
   readonly packetsPerSecond: number;
   readonly note: string;
 }
 
-export interface Requirement {
+export interface Promised {
   readonly what: string;
-  readonly atLeast: number;
+  readonly atLeast?: number;
+  readonly atMost?: number;
   readonly found: number;
 }
 
-export interface BenchResults {
+export interface SuiteResults {
+  readonly kind: 'xdplab suite';
   readonly machine: MachineFacts;
-  readonly rounds: Rounds;
-  readonly workloads: Readonly<Record<string, Workload>>;
-  readonly results: readonly ResultRow[];
-  readonly requirements: readonly Requirement[];
-  readonly noisy: readonly string[];
+  readonly time: SuiteTime;
+  readonly capture: Workload;
+  /** By label. */
+  readonly programs: Readonly<Record<string, BenchReport>>;
+  readonly growth: readonly GrowthRow[];
+  readonly rows: readonly ResultRow[];
+  readonly promises: readonly Promised[];
+  readonly noise: Noise | undefined;
 }
 
-export function resultRow({ benchmark: { group, name, packets }, nsPerPacket, note }: Measurement): ResultRow {
-  const summary = summarize(nsPerPacket);
-  return { group, name, packetsPerSample: packets, nsPerPacket: summary, packetsPerSecond: Math.round(1e9 / summary.median), note };
+/** How time grows with flows or prefixes. */
+export interface GrowthRow {
+  readonly label: string;
+  readonly wasm: number;
+  readonly kernelNet: number | undefined;
+  readonly speedupVsKernelNet: number | undefined;
 }
 
-/** Names of rows whose samples differ too much to trust their median to a tenth. */
-export function noisyRows(rows: readonly ResultRow[]): string[] {
-  return rows.filter(({ nsPerPacket }) => nsPerPacket.spread > NOISY_SPREAD).map(({ name }) => name);
+export function resultRow({ benchmark: { name }, turns, note }: Measurement): ResultRow {
+  const nsPerPacket = summarizeTurns(turns);
+  return { name, nsPerPacket, packetsPerSecond: Math.round(1e9 / nsPerPacket.median), note };
 }
 
-export function formatResults({ machine, rounds, results, requirements, noisy }: BenchResults): string {
-  const heading = ['ns/packet', '± quartiles', 'min', 'max', 'M packets/s'].map((text) => text.padStart(COLUMN));
-  const lines = [
-    `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB · ${machine.system} · Node ${machine.node}, V8 ${machine.v8} · load ${machine.load}`,
-    machine.tier,
-    `medians of ${rounds.counted} interleaved rounds after ${rounds.warmup} of warm-up`,
-  ];
-  for (const group of new Set(results.map((row) => row.group))) {
-    const rows = results.filter((row) => row.group === group);
-    lines.push('', ...table([[group, ...heading], ...rows.map(cells)]));
+export function formatSuite({ machine, programs, growth, rows, promises, noise }: SuiteResults): string {
+  const sections = Object.entries(programs).map(([label, report]) => [`== ${label}`, reportText(report)]);
+  if (growth.length > 0) {
+    const heading = ['wasm', 'kernel net', 'kernel net / wasm'].map((text) => text.padStart(COLUMN));
+    const body = growth.map(({ label, wasm, kernelNet, speedupVsKernelNet }) => [label, ...[wasm, kernelNet, speedupVsKernelNet].map((value) => (value === undefined ? '' : fixed(value)).padStart(COLUMN))]);
+    sections.push(['== growth, ns per packet', ...table([['', ...heading], ...body])]);
   }
-  if (requirements.length > 0) {
-    const rows = requirements.map(({ what, atLeast, found }) => [what, String(atLeast).padStart(8), fixed(found).padStart(8), found >= atLeast ? 'met' : 'MISSED']);
-    lines.push('', ...table([['required', 'at least', '   found', ''], ...rows]));
+  if (rows.length > 0) {
+    const heading = ['ns/packet', '± quartiles', 'min', 'max', 'M packets/s'].map((text) => text.padStart(COLUMN));
+    sections.push(['== reading and replaying a capture', `${machine.system} · Node ${machine.node} · load ${machine.load}`, ...table([['', ...heading], ...rows.map(cells)]), ...(noise?.warnings ?? [])]);
   }
-  if (noisy.length > 0) {
-    lines.push('', `The machine is noisy: the quartiles of these lie more than ${NOISY_SPREAD * 100} % apart: ${noisy.join('; ')}.`, 'Take these figures with care, or run again when nothing else runs.');
+  if (promises.length > 0) {
+    const body = promises.map(({ what, atLeast, atMost, found }) => {
+      const met = (atLeast === undefined || found >= atLeast) && (atMost === undefined || found <= atMost);
+      return [what, `${atLeast === undefined ? 'at most' : 'at least'} ${atLeast ?? atMost}`, fixed(found).padStart(8), met ? 'met' : 'MISSED'];
+    });
+    sections.push(['== promised', ...table([['', '', '   found', ''], ...body])]);
   }
-  return `${lines.join('\n')}\n`;
+  return `${sections.map((lines) => lines.join('\n')).join('\n\n')}\n`;
 }
 
 function cells({ name, nsPerPacket: { median, spread, min, max }, packetsPerSecond, note }: ResultRow): (string | number)[] {

@@ -14,8 +14,8 @@ import { kernelVerdict } from '../dataplane/engine/kernel/kernel-verdict.ts';
 import { XdplabError } from '../dataplane/errors.ts';
 import { verifyProgram } from '../dataplane/verifier/verify.ts';
 import { programsDirectory } from '../programs/objects.ts';
-import { machineFacts } from './machine-facts.ts';
-import { summarize, type SampleSummary } from './sample-summary.ts';
+import { machineFacts } from '../dataplane/measure/machine-facts.ts';
+import { summarize, type SampleSummary } from '../dataplane/measure/sample-summary.ts';
 
 const OBJECTS = ['xdp_firewall', 'xdp_lb', 'tc_firewall', 'flow_counter'] as const;
 /** Linux's limit; a program is to come near it, and to be finished before. */

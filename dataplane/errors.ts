@@ -23,6 +23,8 @@ export const EXIT_STATUS = {
   /** A program did what the verifier had proven that it does not: a bug of ours. */
   ERR_SOUNDNESS: 1,
   ERR_UNSUPPORTED: 1,
+  /** A figure is not what the user said it has to be. */
+  ERR_EXPECTATION: 4,
   /** The operating system does not let this process do it. */
   ERR_PRIVILEGE: 5,
   /** A network interface is not there, or does not give what is asked of it. */

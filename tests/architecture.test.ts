@@ -10,7 +10,7 @@ const DATAPLANE = join(ROOT, 'dataplane');
 /** From the ground up; rooms on one line are siblings. Files beside the rooms count as rooms of their own. */
 const FLOORS = [
   ['errors.ts'],
-  ['address.ts'],
+  ['address.ts', 'random.ts'],
   ['machine', 'system'],
   ['wasm', 'bpf', 'packet'],
   ['maps'],
@@ -21,7 +21,7 @@ const FLOORS = [
   ['soundness'],
   ['pipeline'],
   ['insight'],
-  ['server'],
+  ['measure', 'server'],
   ['index.ts', 'cli'],
 ] as const;
 

@@ -14,7 +14,7 @@ import { udp } from '../dataplane/packet/udp.ts';
 import { DNS_PORT, dnsMessage } from './dns.ts';
 import { filler } from './filler.ts';
 import { INWARD, OUTWARD } from './network.ts';
-import type { Random } from './random.ts';
+import type { Random } from '../dataplane/random.ts';
 import { padFrame } from './trace-packet.ts';
 import type { TracePacket } from './trace-packet.ts';
 

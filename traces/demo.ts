@@ -15,7 +15,7 @@ import { hostTraffic } from './host.ts';
 import { addressIn, clientOf, ephemeralPort, HOST, ROUTER, ROUTER_6, VIP } from './network.ts';
 import type { Service } from './network.ts';
 import { flowTraffic, FRAME_SIZES, inward, PROFILES, synFlood } from './profiles.ts';
-import { Random } from './random.ts';
+import { Random } from '../dataplane/random.ts';
 import { mergeStreams } from './trace-packet.ts';
 import type { PacketStream, TracePacket } from './trace-packet.ts';
 

@@ -20,7 +20,7 @@ import { filler } from './filler.ts';
 import { addressIn, ephemeralPort, HOST, HOST_6, LOCAL, MAC, OUTWARD, REMOTE, ROUTER, TRUSTED, UNTRUSTED } from './network.ts';
 import type { Service } from './network.ts';
 import { flowTraffic, FRAME_SIZES, inward, PROFILES } from './profiles.ts';
-import { Random } from './random.ts';
+import { Random } from '../dataplane/random.ts';
 import { mergeStreams, padFrame } from './trace-packet.ts';
 import type { PacketStream, TracePacket } from './trace-packet.ts';
 

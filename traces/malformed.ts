@@ -15,7 +15,7 @@ import { udp } from '../dataplane/packet/udp.ts';
 import { vlan } from '../dataplane/packet/vlan.ts';
 import { filler } from './filler.ts';
 import { clientOf, ephemeralPort, MAC, VIP } from './network.ts';
-import type { Random } from './random.ts';
+import type { Random } from '../dataplane/random.ts';
 
 export interface MalformedKind {
   /** What is wrong with it. */

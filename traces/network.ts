@@ -6,7 +6,7 @@
 import { parsePrefix } from '../dataplane/address.ts';
 import { addressBytes } from '../dataplane/packet/address.ts';
 import { IP_PROTOCOL } from '../dataplane/packet/ipv4.ts';
-import type { Random } from './random.ts';
+import type { Random } from '../dataplane/random.ts';
 
 export const MAC = { device: '02:00:00:00:00:01', gateway: '02:00:00:00:00:fe' } as const;
 

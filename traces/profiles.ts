@@ -15,7 +15,7 @@ import { filler } from './filler.ts';
 import { MALFORMED } from './malformed.ts';
 import { addressIn, ATTACKERS, clientOf, ephemeralPort, HOST, INWARD, SCANNER, VIP } from './network.ts';
 import type { Service } from './network.ts';
-import { Random } from './random.ts';
+import { Random } from '../dataplane/random.ts';
 import { mergeStreams, padFrame } from './trace-packet.ts';
 import type { PacketStream, TracePacket } from './trace-packet.ts';
 

@@ -24,14 +24,15 @@ export interface LabFlags {
   readonly verify: boolean;
 }
 
-export function addLabOptions(command: Command): Command {
+/** `engine` where a command takes engines in a way of its own. */
+export function addLabOptions(command: Command, engine: Option = new Option('--engine <name>', 'what runs the programs').choices(Object.keys(ENGINES)).default('wasm')): Command {
   return command
     .option('--lab <file>', 'lab file: devices, programs, routes, map contents')
     .option('--xdp <object[:program]>', 'program for the XDP hook of the first device; repeat for a chain', collect, [])
     .option('--tc-ingress <object[:program]>', 'program for its TC ingress hook; repeat for a chain', collect, [])
     .option('--tc-egress <object[:program]>', 'program for its TC egress hook; repeat for a chain', collect, [])
     .option('--map <name=file>', 'fill a map from a YAML or JSON file; repeatable', collectMap, [])
-    .addOption(new Option('--engine <name>', 'what runs the programs').choices(Object.keys(ENGINES)).default('wasm'))
+    .addOption(engine)
     .addOption(new Option('--type <type>', 'program type where the section does not say it').choices(PROGRAM_TYPES))
     .option('--btf <file>', "BTF that CO-RE relocations are resolved against (the running kernel's, else a bundled one)")
     .option('--seed <n>', 'seed of bpf_get_prandom_u32', wholeNumber(0, 0xffff_ffff))

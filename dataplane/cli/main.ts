@@ -6,6 +6,7 @@
 import { Command, CommanderError } from 'commander';
 import { readFileSync } from 'node:fs';
 import { XdplabError } from '../errors.ts';
+import { addBench } from './bench.ts';
 import { addDump } from './dump.ts';
 import { addLive } from './live.ts';
 import { addMap } from './map.ts';
@@ -52,7 +53,7 @@ const program = new Command('xdplab')
   .version(version())
   .exitOverride()
   .configureOutput({ outputError: (text) => complain(usageLine(text)) });
-for (const add of [addReplay, addLive, addServe, addVerify, addShow, addDump, addMap, addSupported]) add(program);
+for (const add of [addReplay, addLive, addServe, addBench, addVerify, addShow, addDump, addMap, addSupported]) add(program);
 
 try {
   await program.parseAsync();

@@ -13,7 +13,7 @@ import { XdplabError } from '../errors.ts';
 import { applySettings, type LoaderSettings } from '../bpf/loader-settings.ts';
 import type { CollectionSpec, MapSpec } from '../bpf/spec.ts';
 import { ENGINES } from '../engine/index.ts';
-import type { Engine, EngineName } from '../engine/engine.ts';
+import type { Engine, EngineFactory, EngineName } from '../engine/engine.ts';
 import { hookByName, HOOKS, verdictName } from '../hooks/index.ts';
 import { HOOK_NAMES, type HookName } from '../hooks/hook.ts';
 import { Machine, MOST_CPUS, type MachineOptions } from '../machine/machine.ts';
@@ -32,8 +32,8 @@ import { Pipeline, type Attachment, type WantedAttachment } from './pipeline.ts'
 import { readStatistics, type Statistics } from './statistics.ts';
 
 export interface LabOptions extends MachineOptions, LoaderSettings {
-  /** `wasm` unless said. */
-  readonly engine?: EngineName;
+  /** `wasm` unless said; or what makes one. */
+  readonly engine?: EngineName | EngineFactory;
   /** Run in the interpreter, and compare every instruction with what the verifier found: soundness/. */
   readonly check?: boolean;
   /** Maps of these names are one map for all objects, as if they were pinned by name. */
@@ -108,12 +108,12 @@ export class Lab {
   constructor(options: LabOptions = {}) {
     const { cpus = 1, check = false, engine = check ? 'interpreter' : 'wasm' } = options;
     if (!Number.isInteger(cpus) || cpus < 1 || cpus > MOST_CPUS) throw new XdplabError('ERR_LAB', `cpus: found ${cpus}, expected a whole number from 1 to ${MOST_CPUS}`);
-    expectOneOf('engine', engine, Object.keys(ENGINES));
+    if (typeof engine === 'string') expectOneOf('engine', engine, Object.keys(ENGINES));
     if (check && options.verify === false) throw new XdplabError('ERR_LAB', 'verify: false was given, but only what is verified can be checked; leave it out');
-    if (check && engine !== 'interpreter') throw new XdplabError('ERR_LAB', `engine: found '${engine}', but what is to be checked runs in the interpreter; leave the engine out`);
+    if (check && engine !== 'interpreter') throw new XdplabError('ERR_LAB', `engine: found '${String(engine)}', but what is to be checked runs in the interpreter; leave the engine out`);
     this.machine = new Machine(options);
     this.#checking = check ? createCheckingInterpreter(this.machine) : undefined;
-    this.engine = this.#checking ?? ENGINES[engine](this.machine);
+    this.engine = this.#checking ?? (typeof engine === 'string' ? ENGINES[engine] : engine)(this.machine);
     this.#share = new Set(options.share);
     this.#settings = options;
     this.#verify = options.verify ?? true;

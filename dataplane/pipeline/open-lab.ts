@@ -7,7 +7,7 @@ import { constantNames } from '../bpf/loader-settings.ts';
 import { defaultKernelBtf, readBtfFile } from '../bpf/kernel-btf.ts';
 import { loadObject } from '../bpf/object.ts';
 import type { CollectionSpec, ProgramType } from '../bpf/spec.ts';
-import type { EngineName } from '../engine/engine.ts';
+import type { EngineFactory, EngineName } from '../engine/engine.ts';
 import type { HookName } from '../hooks/hook.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import type { Collection } from '../program/collection.ts';
@@ -23,7 +23,13 @@ export interface LabSources {
   readonly programs?: readonly { readonly hook: HookName; readonly program: string }[];
   /** Files with contents for a map, YAML or JSON, written after the lab file's. */
   readonly contents?: readonly { readonly map: string; readonly file: string }[];
-  readonly engine?: EngineName;
+  readonly engine?: EngineName | EngineFactory;
+  /** The only program that is attached; maps are filled all the same. */
+  readonly only?: string;
+  /** Object files that are taken instead of others, by the others' names without folder. */
+  readonly replace?: ReadonlyMap<string, string>;
+  /** Sizes by map name, over those of the lab file. */
+  readonly maxEntries?: Readonly<Record<string, number>>;
   readonly check?: boolean;
   /** Type of programs whose section does not say it. */
   readonly type?: ProgramType;
@@ -47,6 +53,8 @@ export interface OpenedLab {
   readonly highlights: readonly Highlight[];
   /** The struct that a map's records are, by map name. */
   readonly events: LabDescription['events'];
+  /** What maps were filled with, in order, as it stands in the files. */
+  readonly contents: readonly (readonly [map: string, contents: unknown])[];
   /** By absolute path. */
   readonly objects: ReadonlyMap<string, Collection>;
 }
@@ -67,7 +75,7 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
     ...(sources.check === undefined ? {} : { check: sources.check }),
     share: description.share,
     constants: description.constants,
-    maxEntries: description.maxEntries,
+    maxEntries: { ...description.maxEntries, ...sources.maxEntries },
   });
   const objects = new Objects(lab, sources);
   const folder = file === undefined ? '.' : dirname(file);
@@ -84,9 +92,14 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
 
   for (const { device, ...route } of description.routes) lab.addRoute({ ...route, ifindex: device === undefined ? 0 : lab.device(device).ifindex });
   for (const { device, ...neighbour } of description.neighbours) lab.addNeighbour({ ...neighbour, ifindex: lab.device(device).ifindex });
-  for (const [name, contents] of description.maps) lab.map(name).fill(contents, `${file}: maps.${name}`);
-  for (const { map, file: from } of sources.contents ?? []) lab.map(map).fill(parseYaml(textOf(await read(from), from), from, 'ERR_VALUE'), from);
-  return { lab, highlights: description.show, events: description.events, objects: objects.loaded };
+  const contents: (readonly [string, unknown])[] = [];
+  const fill = (map: string, values: unknown, place: string): void => {
+    lab.map(map).fill(values, place);
+    contents.push([map, values]);
+  };
+  for (const [name, values] of description.maps) fill(name, values, `${file}: maps.${name}`);
+  for (const { map, file: from } of sources.contents ?? []) fill(map, parseYaml(textOf(await read(from), from), from, 'ERR_VALUE'), from);
+  return { lab, highlights: description.show, events: description.events, contents, objects: objects.loaded };
 }
 
 /** The paths of the objects that these sources name, as `OpenedLab.objects` calls them. */
@@ -121,10 +134,14 @@ class Objects {
   readonly #type: ProgramType | undefined;
   readonly #btf: string | undefined;
   readonly #read: (path: string) => Promise<Uint8Array>;
+  readonly #only: string | undefined;
+  readonly #replace: ReadonlyMap<string, string>;
   readonly loaded = new Map<string, Collection>();
 
-  constructor(lab: Lab, { type, btf, read = readBytes }: LabSources) {
+  constructor(lab: Lab, { type, btf, read = readBytes, only, replace = new Map() }: LabSources) {
     this.#lab = lab;
+    this.#only = only;
+    this.#replace = replace;
     this.#type = type;
     this.#btf = btf;
     this.#read = read;
@@ -133,15 +150,17 @@ class Objects {
   async attach(choice: ProgramChoice, device: NetworkDevice): Promise<void> {
     const { hook, object, program, mode } = choice;
     const collection = await this.#load(object, choice.type ?? this.#type);
+    if (this.#only !== undefined && collection.programSpec(program).name !== this.#only) return;
     this.#lab.attach(collection.program(program), { hook, device, ...(mode === undefined ? {} : { mode }) });
   }
 
   async #load(file: string, type: ProgramType | undefined): Promise<Collection> {
-    const path = resolve(file);
+    const name = basename(file);
+    const taken = this.#replace.get(name) ?? file;
+    const path = resolve(taken);
     const found = this.loaded.get(path);
     if (found) return found;
-    const name = basename(file);
-    const spec = parseObject(await this.#read(file), name, { ...(type === undefined ? {} : { type }), ...(this.#btf === undefined ? {} : { btf: this.#btf }) });
+    const spec = parseObject(await this.#read(taken), name, { ...(type === undefined ? {} : { type }), ...(this.#btf === undefined ? {} : { btf: this.#btf }) });
     const collection = this.#lab.load(spec, name);
     this.loaded.set(path, collection);
     return collection;

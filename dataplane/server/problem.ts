@@ -55,6 +55,7 @@ const STATUS_BY_CODE = {
   ERR_PRIVILEGE: 422,
   ERR_DEVICE: 422,
   ERR_SOUNDNESS: 500,
+  ERR_EXPECTATION: 422,
   ERR_INTERRUPTED: 409,
 } as const satisfies Record<ErrorCode, number>;
 

@@ -2,12 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { ResidentWorkload, packetsOf, writeWorkload, type Workload } from '../../bench/workloads.ts';
+import { packetsOf, writeWorkload, type Workload } from '../../bench/workloads.ts';
 import { MachineMemory } from '../../dataplane/machine/memory.ts';
 import { openCapture } from '../../dataplane/packet/open-capture.ts';
 import { PacketBatch } from '../../dataplane/packet/packet-batch.ts';
 
-const WORKLOAD: Workload = { traffic: 'balanced', packets: 500, flows: 20, frameBytes: 64, gapNs: 1_000_000 };
+const WORKLOAD: Workload = { packets: 500, flows: 20, frameBytes: 64, gapNs: 1_000_000 };
 
 test.each(['native', 'pcap-parser'] as const)('a workload’s capture holds its packets, and %s reads it', async (reader) => {
   const folder = mkdtempSync(join(tmpdir(), 'xdplab-test-'));
@@ -27,16 +27,4 @@ test.each(['native', 'pcap-parser'] as const)('a workload’s capture holds its 
   } finally {
     rmSync(folder, { recursive: true });
   }
-});
-
-test('a resident workload has the packets in memory, and each pass goes on where the last ended', () => {
-  const memory = new MachineMemory();
-  const resident = new ResidentWorkload(memory, WORKLOAD);
-  const expected = [...packetsOf(WORKLOAD)];
-  const { batch } = resident;
-  expect(batch.count).toBe(expected.length);
-  expect([...batch.packet(321)]).toEqual([...expected[321]!.bytes]);
-  const first = batch.timestampNs(321);
-  for (let pass = 0; pass < 20; pass++) resident.advance();
-  expect(batch.timestampNs(321) - first).toBe(20n * BigInt(WORKLOAD.packets * WORKLOAD.gapNs));
 });

@@ -7,7 +7,7 @@ import { readTcp, TCP_FLAG } from '../../dataplane/packet/tcp.ts';
 import { MALFORMED } from '../../traces/malformed.ts';
 import { flowTraffic, PROFILES, zipfShares } from '../../traces/profiles.ts';
 import { VIP } from '../../traces/network.ts';
-import { Random } from '../../traces/random.ts';
+import { Random } from '../../dataplane/random.ts';
 
 const options = { packets: 500, flows: 20, size: 64, seed: 3, gapNs: 1000 } as const;
 

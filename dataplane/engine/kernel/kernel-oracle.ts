@@ -124,6 +124,14 @@ export class KernelOracle {
     for (const map of Array.from(this.#maps.keys())) if (!map.frozen) this.#copy(map);
   }
 
+  /** Takes out of the kernel's maps what programs put there, and writes what the machine's hold. Elements of arrays that are zero here keep what they have. */
+  restoreMaps(): void {
+    for (const [map, twin] of this.#maps) {
+      if (map.type.keys === 'bytes' && !map.frozen) for (const key of twin.keys()) twin.delete(key);
+    }
+    this.copyMaps();
+  }
+
   /** Runs the program once in the kernel, at the machine's time. */
   run(program: Program, input: TestRunInput): TestRunOutput {
     const { memory, cpuBlock, cpu } = this.machine;

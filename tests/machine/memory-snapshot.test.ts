@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { MemorySnapshot } from '../../bench/memory-snapshot.ts';
+import { MemorySnapshot } from '../../dataplane/machine/memory-snapshot.ts';
 import { MachineMemory } from '../../dataplane/machine/memory.ts';
 
 const PAGE_BYTES = 65_536;

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { summarize } from '../../bench/sample-summary.ts';
+import { summarize, summarizeTurns } from '../../dataplane/measure/sample-summary.ts';
 
 describe('a summary of samples', () => {
   test('has the middle sample as median, or what lies between the two in the middle', () => {
@@ -35,4 +35,14 @@ describe('a summary of samples', () => {
       }),
     );
   });
+});
+
+test('turns are summarised by the median of each, and batches by their percentiles', () => {
+  const summary = summarizeTurns([
+    [10, 10, 1000],
+    [12, 12, 12],
+    [11, 11, 11],
+  ]);
+  expect(summary).toMatchObject({ median: 11, min: 10, max: 12, p50: 11, batches: 9, turns: [10, 12, 11] });
+  expect(summary.p999).toBeGreaterThan(900);
 });

@@ -2,7 +2,7 @@
  * Everything in a machine's memory at one moment: maps, counters, contexts, packets, the random generator. Maps take
  * far more than they use, so pages that hold only zeros are not kept, and pages that still do are not written.
  */
-import type { MachineMemory } from '../dataplane/machine/memory.ts';
+import type { MachineMemory } from './memory.ts';
 
 const PAGE_BYTES = 65_536;
 const ZEROS = Buffer.alloc(PAGE_BYTES);

@@ -1,0 +1,49 @@
+/** What a measurement says, as plain data: what `xdplab bench --json` prints, and `bench compare` reads. */
+import type { Cost } from '../insight/cost.ts';
+import type { Balance } from '../insight/balance.ts';
+import type { Change } from './change.ts';
+import type { MachineFacts } from './machine-facts.ts';
+import type { Noise } from './noise.ts';
+import type { TurnSummary } from './sample-summary.ts';
+
+export const BENCH_ENGINES = ['wasm', 'interpreter', 'kernel'] as const;
+export type BenchEngine = (typeof BENCH_ENGINES)[number];
+
+/** What was timed: a program on an engine with all that it takes to run it there, or an empty program there. */
+export type SeriesName = BenchEngine | `${BenchEngine}Empty`;
+
+/** Nanoseconds per packet, medians. `…Net`: less what an empty program takes on the same engine. */
+export type Nanoseconds = { readonly [Name in BenchEngine | `${BenchEngine}Net`]?: number };
+
+export interface ProgramFigures {
+  readonly name: string;
+  /** Where it is attached; undefined for the lab's programs one after the other. */
+  readonly hook: string | undefined;
+  readonly nsPerPacket: Nanoseconds;
+  readonly packetsPerSecond: { readonly [Engine in BenchEngine]?: number };
+  /** The kernel's time net of an empty program, over all that a packet takes here: packet loop and counters included. */
+  readonly speedupVsKernelNet?: number;
+  /** The same with both sides net of an empty program. */
+  readonly speedupNetVsNet?: number;
+  readonly series: { readonly [Name in SeriesName]?: TurnSummary };
+  /** What became of the packets. */
+  readonly fates: string;
+  readonly cost?: Cost;
+  /** Against the object given with `--vs`: on the first engine, and what the other costs. */
+  readonly versus?: { readonly object: string; readonly engine: BenchEngine; readonly nsPerPacket: number; readonly change: Change; readonly cost?: Cost };
+  /** Engines that did not run it, and why. */
+  readonly missing: readonly { readonly engine: BenchEngine; readonly why: string }[];
+}
+
+export interface BenchReport {
+  readonly kind: 'xdplab bench';
+  readonly measuredAt: string;
+  readonly machine: MachineFacts;
+  /** The compiler that made what ran, by engine. */
+  readonly tiers: { readonly [Engine in BenchEngine]?: string };
+  readonly workload: { readonly text: string; readonly packets: number; readonly opening: number; readonly meanBytes: number };
+  readonly settings: { readonly runs: number; readonly durationSeconds: number; readonly warmupSeconds: number; readonly freshMaps: boolean };
+  readonly programs: readonly ProgramFigures[];
+  readonly balance?: Balance;
+  readonly noise: Noise;
+}

@@ -1,0 +1,51 @@
+/** A lab as a benchmark: the packet loop and what is attached, over packets that are in machine memory already. Nobody looks at verdicts. */
+import { MemorySnapshot } from '../machine/memory-snapshot.ts';
+import { packetCount, type PacketTrace } from '../packet/packet-trace.ts';
+import type { Lab } from '../pipeline/lab.ts';
+import { describeFates } from './fates.ts';
+import { ResidentTrace } from '../packet/resident-trace.ts';
+import { timed, type Benchmark } from './rounds.ts';
+
+export interface LabBenchmarkOptions {
+  readonly name: string;
+  readonly trace: PacketTrace;
+  readonly batchPackets: number;
+  /** A sample is a whole round over the trace, of which no packet opens a flow, and begins with maps as the lab filled them. Otherwise they keep what packets left there. */
+  readonly freshMaps: boolean;
+}
+
+export function labBenchmark(lab: Lab, { name, trace, batchPackets, freshMaps }: LabBenchmarkOptions): Benchmark {
+  const { pipeline, machine } = lab;
+  const resident = new ResidentTrace(machine.memory, trace);
+  const { batch } = resident;
+  const count = packetCount(trace);
+  pipeline.setInterface(0, lab.devices[0]);
+  const snapshot = freshMaps ? new MemorySnapshot(machine.memory) : undefined;
+  let next = 0;
+  const run = (packets: number): number => {
+    const first = next;
+    batch.count = Math.min(count, first + packets);
+    const elapsedNs = timed(() => pipeline.run(batch, undefined, first));
+    next = batch.count;
+    if (next === count) {
+      next = trace.opening;
+      resident.advance();
+    }
+    return elapsedNs / (batch.count - first);
+  };
+  return {
+    name,
+    restore: () => {
+      if (snapshot === undefined) {
+        resident.restore();
+        if (next < trace.opening) run(trace.opening);
+      } else {
+        snapshot.restore();
+        next = 0;
+      }
+    },
+    sample: () => run(freshMaps ? count : batchPackets),
+    describe: () => describeFates(lab.statistics()),
+    close: () => lab.close(),
+  };
+}
