@@ -58,7 +58,7 @@ async function runLive(name: string | undefined, filter: readonly string[], flag
   checkTargets(undefined, flags);
   if (flags.attach !== undefined) return runAttached(name, filter, flags);
   checkInline(name, filter, flags);
-  const backend = await chooseBackend(flags.to === undefined ? flags.backend : 'af_packet');
+  const backend = chooseBackend(flags.to === undefined ? flags.backend : 'af_packet');
   const interfaces = [name, ...(flags.to === undefined ? [] : [flags.to])].map((each) => usable(liveInterface(each)));
   if (flags.to !== undefined) expectInlineFit(interfaces);
   // Inline, what has the interface's own address as its source comes from the wire all the same.
@@ -193,27 +193,30 @@ function inlineLines({ sent, nowhere }: InlineCounts): string[] {
 }
 
 /** The one that was asked for, else the first that can be used. Throws ERR_PRIVILEGE where there is none. */
-async function chooseBackend(wanted: BackendName | undefined): Promise<CaptureBackend> {
+function chooseBackend(wanted: BackendName | undefined): CaptureBackend {
   const reasons: string[] = [];
   for (const backend of BACKENDS) {
     if (wanted !== undefined && backend.name !== wanted) continue;
-    const missing = await backend.missing();
+    const missing = backend.missing();
     if (missing === undefined) return backend;
     reasons.push(`${backend.name}: ${missing}`);
   }
   throw new XdplabError('ERR_PRIVILEGE', `no packets can be had here: ${reasons.join('; ')}`);
 }
 
-async function list({ json }: LiveFlags): Promise<void> {
+function list({ json }: LiveFlags): void {
   const interfaces = liveInterfaces();
-  const backends = await Promise.all(BACKENDS.map(async ({ name, text, missing }) => ({ name, text, missing: await missing() })));
+  const backends = BACKENDS.map((backend) => {
+    const missing = backend.missing() ?? null;
+    return { name: backend.name, text: backend.text, missing, refused: missing === null ? (backend.refused() ?? null) : null };
+  });
   const filters = whyNoFilters();
   if (json) {
     printJson({ interfaces: interfaces.map(({ mac, ...rest }) => ({ ...rest, mac: formatMac(mac) })), backends, filters: filters ?? null });
     return;
   }
   const rows = interfaces.map(({ name, ifindex, mac, mtuBytes, up, ethernet, master }) => [safe(name), ifindex, formatMac(mac), `mtu ${mtuBytes}`, up ? 'up' : 'down', ethernet ? '' : 'not Ethernet', master === undefined ? '' : `in ${safe(master)}`]);
-  const lines = [paint('bold', 'Interfaces'), ...table(rows, '  '), '', paint('bold', 'Ways to get their packets'), ...table(backends.map(({ name, text, missing }) => [name, missing === undefined ? text : `missing: ${missing}`]), '  ')];
+  const lines = [paint('bold', 'Interfaces'), ...table(rows, '  '), '', paint('bold', 'Ways to get their packets'), ...table(backends.map(({ name, text, missing, refused }) => [name, missing ?? refused ?? text]), '  ')];
   if (filters !== undefined) lines.push('', filters);
   print(lines.join('\n'));
 }

@@ -75,8 +75,10 @@ export interface CaptureBackend {
   readonly name: BackendName;
   /** What it is, for people. */
   readonly text: string;
-  /** Why it cannot be used here, and what to do about that; undefined where it can. */
-  missing(): Promise<string | undefined>;
+  /** What is not there to use it, and how to get it; undefined where nothing is missing. */
+  missing(): string | undefined;
+  /** Why this process may not use it, as far as that can be known before; undefined where it may. */
+  refused(): string | undefined;
   /** Throws ERR_PRIVILEGE where this process may not, ERR_DEVICE where the interface does not give packets. */
   open(device: LiveInterface, options: SourceOptions): Promise<PacketSource>;
 }

@@ -1,13 +1,23 @@
 /** The ways to get packets of a live interface, the best first. */
-import { whyNoPacketSockets } from './packet-socket.ts';
+import { whatPacketSocketsMiss, whyNoPacketSockets } from './packet-socket.ts';
 import { PacketRing } from './packet-ring.ts';
+import { CapSource, whyNoCap } from './cap-source.ts';
 import type { CaptureBackend } from './device.ts';
 
 const afPacket: CaptureBackend = {
   name: 'af_packet',
   text: 'packet sockets of Linux with a ring of memory (TPACKET_V3)',
-  missing: async () => whyNoPacketSockets(),
+  missing: whatPacketSocketsMiss,
+  refused: whyNoPacketSockets,
   open: async (device, options) => new PacketRing(device, options),
 };
 
-export const BACKENDS: readonly CaptureBackend[] = [afPacket];
+const cap: CaptureBackend = {
+  name: 'cap',
+  text: "libpcap, by the package cap: without the kernel's times and counts of losses",
+  missing: whyNoCap,
+  refused: () => undefined,
+  open: async (device, options) => new CapSource(device, options),
+};
+
+export const BACKENDS: readonly CaptureBackend[] = [afPacket, cap];

@@ -58,10 +58,16 @@ class PacketCalls {
 
 let calls: PacketCalls | undefined;
 
-/** Why there are no packet sockets in this process; undefined where there are. */
-export function whyNoPacketSockets(): string | undefined {
+/** What packet sockets need and is not there; undefined where nothing is missing. */
+export function whatPacketSocketsMiss(): string | undefined {
   if (process.platform !== 'linux') return `it needs Linux, this is ${process.platform}`;
-  if (openNative() === undefined) return KOFFI_MISSING;
+  return openNative() === undefined ? KOFFI_MISSING : undefined;
+}
+
+/** Why this process may have no packet sockets; undefined where it may. */
+export function whyNoPacketSockets(): string | undefined {
+  const missing = whatPacketSocketsMiss();
+  if (missing !== undefined) return missing;
   try {
     new PacketSocket().close();
     return undefined;
@@ -77,8 +83,9 @@ export class PacketSocket {
 
   /** Throws ERR_PRIVILEGE without CAP_NET_RAW. It sees nothing yet. */
   constructor() {
-    const native = process.platform === 'linux' ? openNative() : undefined;
-    if (native === undefined) throw new XdplabError('ERR_PRIVILEGE', `packet sockets: ${process.platform === 'linux' ? KOFFI_MISSING : 'they need Linux'}`);
+    const native = openNative();
+    const missing = whatPacketSocketsMiss();
+    if (native === undefined || missing !== undefined) throw new XdplabError('ERR_PRIVILEGE', `packet sockets: ${missing}`);
     this.#calls = calls ??= new PacketCalls(native);
     this.fd = Number(this.#calls.socket(AF_PACKET, SOCK_RAW, 0));
     if (this.fd >= 0) return;
