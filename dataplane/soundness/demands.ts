@@ -112,7 +112,8 @@ function helperArguments(demand: Demand, id: number): string | undefined {
     const value = registers[number]!;
     if (provenance.isForgotten(number) && (isPointer(registersOf(demand)[number]!) || SIZES.has(kind))) return forgottenText(number, 'is an argument');
     const bytes = argumentBytes(demand, kind, prototype.args[index + 1], registers[number + 1], prototype.sizes?.[index]);
-    if (bytes === undefined || bytes === 0 || value === 0n) continue;
+    if (bytes === undefined || bytes === 0) continue;
+    if (value === 0n && kind !== 'map_value_or_null') return `r${number} is NULL, and ${bytes} bytes of it are accessed`;
     const found = outside(demand, number, low(value), bytes);
     if (found !== undefined) return found;
   }

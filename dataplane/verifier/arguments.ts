@@ -185,9 +185,13 @@ function fill(walk: Walk, number: Register, bytes: number, facts: CallFacts, zer
   checkHelperMemory(walk, number, bytes, 'write', zeroAllowed);
 }
 
-/** Bytes behind a pointer that a helper reads or writes (check_helper_mem_access). Whether it may be NULL was asked before. */
+/**
+ * Bytes behind a pointer that a helper reads or writes (check_helper_mem_access). Where NULL is allowed, Linux takes what
+ * may be NULL with any size, and the helper reads at NULL: here it has to be none.
+ */
 export function checkHelperMemory(walk: Walk, number: Register, bytes: number, access: 'read' | 'write', zeroAllowed: boolean): void {
   const register = walk.get(number);
+  if (register.nullable && bytes > 0) refuse('EACCES', `R${number} type=${typeText(register)} expected=fp`);
   switch (register.type) {
     case 'pkt':
     case 'pkt_meta':
