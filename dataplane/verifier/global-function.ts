@@ -5,7 +5,7 @@
 import type { Btf } from '../bpf/btf.ts';
 import type { Register } from '../bpf/isa.ts';
 import { checkHelperMemory } from './arguments.ts';
-import { refuse } from './refusal.ts';
+import { Refused, refuse } from './refusal.ts';
 import { isKnownZero, pointer, typeText, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
 import type { Frame } from './state.ts';
 import type { Subprogram, Walk } from './walk.ts';
@@ -62,33 +62,41 @@ function argumentState(walk: Walk, parameter: Parameter): RegisterState {
   }
 }
 
+/** Linux says what is wrong with an argument, then whose argument it is. */
 export function checkGlobalCall(walk: Walk, subprogram: Subprogram): void {
+  const whose = `Caller passes invalid args into func#${subprogram.index} ('${subprogram.name}')`;
   const { parameters } = subprogram;
-  if (parameters === undefined) refuse('EINVAL', `Caller passes invalid args into func#${subprogram.index} ('${subprogram.name}')`);
-  for (const [index, parameter] of parameters.entries()) {
-    const number = (index + 1) as Register;
-    const register = walk.read(number);
-    switch (parameter.kind) {
-      case 'scalar':
-        if (register.type !== 'scalar') refuse('EINVAL', `R${number} is not a scalar`);
-        break;
-      case 'ctx':
-        if (register.type !== 'ctx') refuse('EINVAL', `R${number} type=${typeText(register)} expected=ctx`);
-        break;
-      case 'memory':
-        if (isKnownZero(register) && !parameter.nonNull) break;
-        if (register.nullable) {
-          const state = { ...register, nullable: false };
-          walk.frame.registers[number] = state;
-          checkHelperMemory(walk, number, parameter.bytes, 'write', false);
-          walk.frame.registers[number] = register;
-          break;
-        }
-        checkHelperMemory(walk, number, parameter.bytes, 'read', false);
+  if (parameters === undefined) refuse('EINVAL', whose);
+  try {
+    for (const [index, parameter] of parameters.entries()) checkArgument(walk, (index + 1) as Register, parameter);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    refuse('EINVAL', `${error.message}\n${whose}`);
+  }
+}
+
+function checkArgument(walk: Walk, number: Register, parameter: Parameter): void {
+  const register = walk.read(number);
+  switch (parameter.kind) {
+    case 'scalar':
+      if (register.type !== 'scalar') refuse('EINVAL', `R${number} is not a scalar`);
+      break;
+    case 'ctx':
+      if (register.type !== 'ctx') refuse('EINVAL', `R${number} type=${typeText(register)} expected=ctx`);
+      break;
+    case 'memory':
+      if (isKnownZero(register) && !parameter.nonNull) break;
+      if (register.nullable) {
+        const state = { ...register, nullable: false };
+        walk.frame.registers[number] = state;
         checkHelperMemory(walk, number, parameter.bytes, 'write', false);
+        walk.frame.registers[number] = register;
         break;
-      default:
-        parameter satisfies never;
-    }
+      }
+      checkHelperMemory(walk, number, parameter.bytes, 'read', false);
+      checkHelperMemory(walk, number, parameter.bytes, 'write', false);
+      break;
+    default:
+      parameter satisfies never;
   }
 }

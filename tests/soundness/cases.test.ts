@@ -1,5 +1,6 @@
 /** The case tables of verifier and engines, run: what the verifier accepts does nothing that it has ruled out. */
 import { describe, expect, test } from 'vitest';
+import type { Btf } from '../../dataplane/bpf/btf.ts';
 import { disassemble } from '../../dataplane/bpf/disassemble.ts';
 import type { ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import { TestBench } from '../../dataplane/engine/test-run.ts';
@@ -11,6 +12,7 @@ import { BenchMachine } from '../engine/bench-machine.ts';
 import { CASE_TABLE } from '../engine/cases/index.ts';
 import { CASE_FILES, programOf, readCases } from '../verifier/case-file.ts';
 import { CASE_MAPS } from '../verifier/case-maps.ts';
+import { typesOf } from '../verifier/case-types.ts';
 
 const CPUS = 2;
 const BUDGET = 10_000;
@@ -18,7 +20,7 @@ const BUDGET = 10_000;
 const PACKETS = [14, 60, 200].map((length) => Uint8Array.from({ length }, (_, index) => (index === 12 ? 8 : index === 13 ? 0 : index)));
 
 /** Whether it could be run: the verifier accepts it, and its maps and helpers are there. */
-function runs(spec: ProgramSpec): boolean {
+function runs(spec: ProgramSpec, btf: Btf | undefined): boolean {
   const machine = new Machine({ cpus: CPUS, instructionBudget: BUDGET });
   const maps = new Map<string, BpfMap>();
   try {
@@ -31,7 +33,7 @@ function runs(spec: ProgramSpec): boolean {
   const bench = new TestBench(machine);
   const program = { id: machine.allocateProgramId(), spec, type: spec.type!, maps };
   try {
-    engine.load(engine.admit(program));
+    engine.load(engine.admit(program, btf));
   } catch (error) {
     if (error instanceof XdplabError && error.code === 'ERR_PROGRAM') return false;
     throw error;
@@ -54,7 +56,7 @@ describe.each(CASE_FILES)('%s', (file) => {
     for (const each of accepted) {
       const spec = programOf(each);
       try {
-        if (runs(spec)) ran++;
+        if (runs(spec, typesOf(each))) ran++;
       } catch (error) {
         expect.soft(`${each.sentence}\n${String(error)}\n${disassemble(spec.instructions).join('\n')}`).toBe('');
       }

@@ -7,6 +7,7 @@
  *   -- attach xdp_devmap                         as bpftool spells it, where it matters
  *   -- license Proprietary                       GPL, where it is not said
  *   -- without CAP_PERFMON                       loaded by whom it may not tell secrets
+ *   -- global check ctx scalar mem16             the function at label `check` is global, and these are its parameters
  *   -- asm
  *   *(u64 *)(r10 -520) = 0                       as assemble.ts reads it
  *   [3] r0 += 1                                  three times the same
@@ -24,6 +25,7 @@ import { assemble } from '../../dataplane/bpf/assemble.ts';
 import type { Instruction } from '../../dataplane/bpf/isa.ts';
 import { PROGRAM_TYPES, type FunctionSpec, type ProgramSpec, type ProgramType } from '../../dataplane/bpf/spec.ts';
 import { HELPER_NAMES, kfuncNamed } from '../../dataplane/helpers/index.ts';
+import { typesOf, type GlobalFunction } from './case-types.ts';
 
 export interface VerifierCase {
   readonly sentence: string;
@@ -32,6 +34,7 @@ export interface VerifierCase {
   readonly license: string;
   /** Whoever loads it has neither CAP_PERFMON nor CAP_SYS_ADMIN. */
   readonly unprivileged: boolean;
+  readonly globals: readonly GlobalFunction[];
   readonly asm: string;
   /** Undefined until it is recorded. */
   readonly answer: string | undefined;
@@ -71,7 +74,8 @@ function parseCase(paragraph: readonly string[], line: number, file: string): Ve
   if (asmAt < 0) fail('no "-- asm" in this case');
   const sentence = paragraph.slice(0, head).filter((each) => !each.startsWith('#')).join(' ');
   if (sentence === '') fail('a case begins with a sentence');
-  const settings = new Map(paragraph.slice(head, asmAt).map((each) => /^-- (type|attach|license|without) (.+)$/.exec(each)?.slice(1) as [string, string] | undefined ?? fail(`cannot read "${each}"`)));
+  const lines = paragraph.slice(head, asmAt).map((each) => /^-- (type|attach|license|without|global) (.+)$/.exec(each)?.slice(1) as [string, string] | undefined ?? fail(`cannot read "${each}"`));
+  const settings = new Map(lines);
   const type = (settings.get('type') ?? 'xdp') as ProgramType;
   if (!PROGRAM_TYPES.includes(type)) fail(`type ${type}, expected one of ${PROGRAM_TYPES.join(', ')}`);
   const textEnd = answerAt < 0 ? paragraph.length : answerAt;
@@ -80,19 +84,25 @@ function parseCase(paragraph: readonly string[], line: number, file: string): Ve
     attach: settings.get('attach'),
     license: settings.get('license') ?? 'GPL',
     unprivileged: settings.get('without') === 'CAP_PERFMON',
+    globals: lines.filter(([setting]) => setting === 'global').map(([, value]) => ({ label: value.split(' ')[0]!, parameters: value.split(' ').slice(1) })),
     asm: paragraph.slice(asmAt + 1, textEnd).join('\n'),
     answer: answerAt < 0 ? undefined : paragraph.slice(answerAt + 1).join('\n'),
     text: paragraph.slice(0, textEnd),
   };
 }
 
-export function programOf({ asm, type, attach, license }: VerifierCase): ProgramSpec {
+export function programOf({ asm, type, attach, license, globals }: VerifierCase): ProgramSpec {
   const expanded = asm.split('\n').flatMap((line) => {
     const [, count, repeated] = /^\s*\[(\d+)\] (.*)$/.exec(line) ?? [];
     return count === undefined ? [line] : Array.from({ length: Number(count) }, () => repeated!);
   });
-  const { instructions } = assemble(expanded.join('\n'), { helper: (name) => (HELPER_NAMES.includes(name) ? HELPER_NAMES.indexOf(name) : undefined), kfunc: (name) => kfuncNamed(name) !== undefined });
-  return { name: 'case', section: type, type, frags: false, ...(attach === undefined ? {} : { attach }), instructions, functions: functionsOf(instructions), lines: [], license };
+  const { instructions, labels } = assemble(expanded.join('\n'), { helper: (name) => (HELPER_NAMES.includes(name) ? HELPER_NAMES.indexOf(name) : undefined), kfunc: (name) => kfuncNamed(name) !== undefined });
+  const types = typesOf({ type, globals });
+  const functions = functionsOf(instructions).map((each): FunctionSpec => {
+    const label = globals.find((one) => labels.get(one.label) === each.slot)?.label;
+    return label === undefined ? each : { ...each, name: label, typeId: types!.idsByName(label, 'func')[0]!, linkage: 'global' };
+  });
+  return { name: 'case', section: type, type, frags: false, ...(attach === undefined ? {} : { attach }), instructions, functions, lines: [], license };
 }
 
 /** The first, and every one that is called or passed as a callback. */

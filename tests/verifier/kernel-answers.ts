@@ -12,6 +12,7 @@ import { loadBtf } from '../../dataplane/engine/kernel/load-btf.ts';
 import type { ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import { programOf, type VerifierCase } from './case-file.ts';
 import { CASE_MAPS } from './case-maps.ts';
+import { typesOf } from './case-types.ts';
 
 const ONLY_KEY = new Uint8Array(4);
 const CAP = { SYS_ADMIN: 21n, PERFMON: 38n } as const;
@@ -54,7 +55,7 @@ export class KernelAnswers {
     try {
       if (!needsTypes(spec)) this.#load(spec);
       else {
-        const image = new BtfImage(undefined, [spec]);
+        const image = new BtfImage(typesOf(of), [spec]);
         loadBtf(this.#linux, image, 'case', (fd) => this.#load(spec, { image, fd }));
       }
       return 'accepted';

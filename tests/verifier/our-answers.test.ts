@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { verifyProgram } from '../../dataplane/verifier/verify.ts';
 import { CASE_FILES, programOf, readCases } from './case-file.ts';
 import { CASE_MAPS } from './case-maps.ts';
+import { typesOf } from './case-types.ts';
 
 /** Sentence to reason. A case that agrees after all fails here, and leaves the list. */
 const DIFFERENCES: ReadonlyMap<string, string> = new Map([
@@ -18,8 +19,8 @@ describe.each(CASE_FILES)('%s', (file) => {
     const reason = DIFFERENCES.get(each.sentence);
     const check = reason === undefined ? test : test.fails;
     check(`${each.sentence}${reason === undefined ? '' : ` (differs: ${reason})`}`, () => {
-      const { accepted, refusal } = verifyProgram(programOf(each), { maps: CASE_MAPS, unprivileged: each.unprivileged });
-      expect(accepted ? 'accepted' : `refused ${refusal!.errno}: ${refusal!.message}`).toBe(each.answer);
+      const { accepted, refusal } = verifyProgram(programOf(each), { maps: CASE_MAPS, btf: typesOf(each), unprivileged: each.unprivileged });
+      expect(accepted ? 'accepted' : `refused ${refusal!.errno}: ${refusal!.message.split('\n').at(-1)!}`).toBe(each.answer);
     });
   }
 });

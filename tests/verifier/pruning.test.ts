@@ -9,6 +9,7 @@ import { mutateProgram } from '../fuzz/mutate.ts';
 import { Random } from '../fuzz/random.ts';
 import { CASE_FILES, programOf, readCases } from './case-file.ts';
 import { CASE_MAPS } from './case-maps.ts';
+import { typesOf } from './case-types.ts';
 
 const SEED = 1414;
 const PROGRAMS = 150;
@@ -43,10 +44,10 @@ function verdict(spec: ProgramSpec, options: VerifyOptions): 'accepted' | 'refus
 }
 
 /** The verdict in both extremes is that in between. Says how many could be asked. */
-function compare(programs: Iterable<readonly [name: string, spec: ProgramSpec, unprivileged: boolean]>, maps: ReadonlyMap<string, MapSpec>): number {
+function compare(programs: Iterable<readonly [name: string, spec: ProgramSpec, options?: Partial<VerifyOptions>]>, maps: ReadonlyMap<string, MapSpec>): number {
   let compared = 0;
-  for (const [name, spec, unprivileged] of programs) {
-    const options = { maps, unprivileged };
+  for (const [name, spec, more] of programs) {
+    const options = { maps, ...more };
     const usual = verdict(spec, options);
     if (usual === undefined || usual === 'lost') continue;
     const others = [verdict(spec, { ...options, stateFrequency: true }), verdict(spec, { ...options, pruning: false })];
@@ -58,16 +59,16 @@ function compare(programs: Iterable<readonly [name: string, spec: ProgramSpec, u
 
 test.each(CASE_FILES)('of the cases of %s', (file) => {
   const cases = readCases(file);
-  const compared = compare(cases.map((each) => [each.sentence, programOf(each), each.unprivileged]), CASE_MAPS);
+  const compared = compare(cases.map((each) => [each.sentence, programOf(each), { btf: typesOf(each), unprivileged: each.unprivileged }]), CASE_MAPS);
   expect(compared).toBeGreaterThan(cases.length * 0.8);
 });
 
 test(`of ${2 * PROGRAMS} random programs of seed ${SEED}`, { timeout: 60_000 }, () => {
-  function* programs(): Generator<[string, ProgramSpec, boolean]> {
+  function* programs(): Generator<[string, ProgramSpec]> {
     for (let index = 0; index < PROGRAMS; index++) {
       const { spec } = generateProgram(SEED, index);
-      yield [spec.name, spec, false];
-      yield [`${spec.name}, changed`, mutateProgram(new Random(SEED, index), spec), false];
+      yield [spec.name, spec];
+      yield [`${spec.name}, changed`, mutateProgram(new Random(SEED, index), spec)];
     }
   }
   expect(compare(programs(), FIXED_MAPS)).toBeGreaterThan(PROGRAMS);

@@ -1,0 +1,32 @@
+/** What BTF says of the global functions of a case: Linux verifies these by themselves, from their parameters. */
+import { Btf } from '../../dataplane/bpf/btf.ts';
+import type { ProgramType } from '../../dataplane/bpf/spec.ts';
+import { buildBtf, int } from '../bpf/btf-builder.ts';
+
+export interface GlobalFunction {
+  readonly label: string;
+  /** `ctx`, `scalar`, or `mem16`: a pointer to a struct of 16 bytes. */
+  readonly parameters: readonly string[];
+}
+
+type RawType = Parameters<typeof buildBtf>[0][number];
+
+/** Undefined where there are none. */
+export function typesOf({ type, globals }: { readonly type: ProgramType; readonly globals: readonly GlobalFunction[] }): Btf | undefined {
+  if (globals.length === 0) return undefined;
+  const types: RawType[] = [];
+  /** Answers the id. */
+  const add = (raw: RawType): number => types.push(raw);
+  const number = add(int('int', 4, 1));
+  const context = add({ kind: 'ptr', word: add({ kind: 'struct', name: type === 'xdp' ? 'xdp_md' : '__sk_buff', word: 4, words: ['first', number, 0] }) });
+  const idOf = (parameter: string): number => {
+    if (parameter === 'scalar') return number;
+    if (parameter === 'ctx') return context;
+    return add({ kind: 'ptr', word: add({ kind: 'struct', name: parameter, word: Number(parameter.slice('mem'.length)) }) });
+  };
+  for (const { label, parameters } of globals) {
+    const words = parameters.flatMap((parameter, index) => [`a${index}`, idOf(parameter)]);
+    add({ kind: 'func', name: label, word: add({ kind: 'func_proto', word: number, words }), vlen: 1 });
+  }
+  return Btf.parse(buildBtf(types), 'case');
+}
