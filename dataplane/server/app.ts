@@ -5,6 +5,7 @@ import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { Value } from 'typebox/value';
 import { isChange, type Access } from './access.ts';
+import { complaint } from './complaint.ts';
 import { HttpProblem, problemOf, PROBLEM_TYPE } from './problem.ts';
 
 export type App = FastifyInstance<RawServerDefault, RawRequestDefaultExpression<RawServerDefault>, RawReplyDefaultExpression<RawServerDefault>, FastifyBaseLogger, TypeBoxTypeProvider>;
@@ -90,12 +91,23 @@ function takeBodies(app: App): void {
 function checkerOf(schema: TSchema, isText: boolean): (value: unknown) => { readonly value: unknown } | { readonly error: Error } {
   const compiled = Compile(schema);
   return (given) => {
-    const value = isText ? Value.Default(schema, Value.Convert(schema, { ...(given as object) })) : given;
+    const value = isText ? Value.Default(schema, plainText(schema, given as Readonly<Record<string, string>>)) : given;
     if (compiled.Check(value)) return { value };
-    const [error] = compiled.Errors(value);
-    const place = error?.instancePath.slice(1).replaceAll('/', '.') || 'the request';
-    return { error: new HttpProblem(400, 'ERR_REQUEST', `${place}: ${error?.message ?? 'is not what is expected'}`) };
+    return { error: new HttpProblem(400, 'ERR_REQUEST', complaint(compiled.Errors(value), 'the request')) };
   };
+}
+
+/** Whole numbers and flags that are written as such; a `1.5` stays text, and is refused. */
+function plainText(schema: TSchema, given: Readonly<Record<string, string>>): object {
+  const properties = (schema as { readonly properties?: Readonly<Record<string, { readonly type?: string }>> }).properties ?? {};
+  return Object.fromEntries(
+    Object.entries(given).map(([name, text]) => {
+      const { type } = (Object.hasOwn(properties, name) ? properties[name] : undefined) ?? {};
+      if (type === 'integer' && /^\d{1,15}$/.test(text)) return [name, Number(text)];
+      if (type === 'boolean' && (text === 'true' || text === 'false')) return [name, text === 'true'];
+      return [name, text];
+    }),
+  );
 }
 
 /** As the router will see it: an encoded letter must not lead around the token. */

@@ -2,7 +2,6 @@
  * Work on what clients have sent that may take long or go wrong: reading objects, verifying, compiling to text, going
  * through captures. In a thread of its own that can be ended at any time; it keeps nothing.
  */
-import { basename } from 'node:path';
 import { XdplabError } from '../errors.ts';
 import { disassemble } from '../bpf/disassemble.ts';
 import type { LineInfo, ProgramSpec } from '../bpf/spec.ts';
@@ -98,10 +97,14 @@ export class JobService {
     return (await engine.wat(collection.program(wanted))).trimEnd();
   }
 
+  /** What is said of the capture says its name, and not where it is. */
   async survey(path: string, name: string): Promise<CaptureSurvey> {
     const { memory } = new Machine();
     const batch = new PacketBatch(memory, BATCH_PACKETS);
-    const reader = await openCapture(path, { window: memory.region(WINDOW_BYTES, 4096, 'capture window') });
+    const byName = (error: XdplabError): XdplabError => new XdplabError(error.code, error.message.replaceAll(path, name));
+    const reader = await openCapture(path, { window: memory.region(WINDOW_BYTES, 4096, 'capture window') }).catch((error: unknown) => {
+      throw error instanceof XdplabError ? byName(error) : error;
+    });
     let [packets, bytes] = [0, 0];
     let [first, last]: (bigint | undefined)[] = [];
     for (let count = await reader.read(batch); count > 0; count = await reader.read(batch)) {
@@ -121,7 +124,7 @@ export class JobService {
       firstTime: first === undefined ? null : seconds(first),
       lastTime: last === undefined ? null : seconds(last),
       interfaces: interfaces.map((one) => ({ linkType: one.linkType, ...(one.name === undefined ? {} : { name: one.name }) })),
-      ...(damage === undefined ? {} : { damage: damage.message.replaceAll(path, name).replaceAll(basename(path), name) }),
+      ...(damage === undefined ? {} : { damage: byName(damage).message }),
     };
   }
 }

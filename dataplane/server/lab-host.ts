@@ -68,9 +68,11 @@ export class LabHost extends EventEmitter<LabEvents> {
     worker.on('exit', () => this.#failed(worker, new Error('the thread of the lab has ended')));
   }
 
-  /** The same lab as at its start. */
-  async reset(): Promise<void> {
-    await this.open(this.#setting!);
+  /** The same lab as at its start; what it was made of. */
+  async reset(): Promise<LabSetting> {
+    const setting = this.#setting!;
+    await this.open(setting);
+    return setting;
   }
 
   get call(): ThreadCaller<LabService>['call'] {

@@ -14,6 +14,7 @@ import { UPDATE } from '../maps/map.ts';
 import { MAP_FLAG } from '../maps/map-check.ts';
 import { EventLog, type EventCount } from '../pipeline/event-log.ts';
 import { jsonText } from '../pipeline/json-text.ts';
+import type { Highlight } from '../pipeline/lab-file.ts';
 import type { Lab } from '../pipeline/lab.ts';
 import { openLab, parseObject, readBytes, type LabSources, type OpenedLab } from '../pipeline/open-lab.ts';
 import type { Statistics } from '../pipeline/statistics.ts';
@@ -315,11 +316,21 @@ export class LabService {
   #highlightTables(): readonly HighlightTable[] {
     const begunMs = performance.now();
     if (begunMs >= this.#tables.untilMs) {
-      const tables = plainValue(highlightTables(this.#lab, this.#highlights));
+      const tables = plainValue(this.#highlights.length === 0 ? highlightTables(this.#lab, []) : this.#highlights.flatMap((one) => this.#highlightTable(one)));
       const nowMs = performance.now();
       this.#tables = { tables, untilMs: nowMs + (nowMs - begunMs) * HIGHLIGHT_SHARE };
     }
     return this.#tables.tables;
+  }
+
+  /** None where the object of its map was taken out of the lab. */
+  #highlightTable(highlight: Highlight): readonly HighlightTable[] {
+    try {
+      return highlightTables(this.#lab, [highlight]);
+    } catch (error) {
+      if (error instanceof XdplabError) return [];
+      throw error;
+    }
   }
 
   #openRun(id: string): LabRun {

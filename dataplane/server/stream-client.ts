@@ -72,8 +72,8 @@ export class StreamClient {
     this.#messagesSinceMs = nowMs;
     socket.on('pong', (data) => this.#hearPong(data));
     socket.on('message', (data: Buffer, isBinary) => this.#hear(data, isBinary));
-    // A broken connection is closed by ws; there is nobody to tell.
-    socket.on('error', () => socket.terminate());
+    // ws closes a broken connection by itself, and says why to the other side.
+    socket.on('error', () => {});
     this.tell({ type: 'welcome', ...this.#welcome() });
   }
 

@@ -1,6 +1,7 @@
 /** What a client of the stream may say (docs/verdict-stream.md). */
 import { Type, type Static } from 'typebox';
 import { Compile } from 'typebox/compile';
+import { complaint } from './complaint.ts';
 import { HttpProblem } from './problem.ts';
 import { MOST_SNAP_BYTES } from './verdict-ring.ts';
 
@@ -74,8 +75,7 @@ export function parseClientMessage(text: string): ClientMessage {
   if (!Object.hasOwn(MESSAGES, name)) throw refused(`found type '${String(type)}' and topic '${String(topic)}', expected one of ${Object.keys(MESSAGES).join(', ')}`);
   const message = MESSAGES[name as keyof typeof MESSAGES];
   if (message.Check(value)) return value as ClientMessage;
-  const [error] = message.Errors(value);
-  throw refused(`${error?.instancePath.slice(1).replaceAll('/', '.') || 'the message'}: ${error?.message ?? 'is not what is expected'}`);
+  throw refused(complaint(message.Errors(value), 'the message'));
 }
 
 function refused(detail: string): HttpProblem {

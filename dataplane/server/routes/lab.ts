@@ -38,8 +38,9 @@ export function addLabRoutes(app: App, { host, objects, runs, sources, proofsPat
   });
 
   app.post('/api/lab/reset', { schema: { summary: 'the same lab as at its start', tags, response: answers(200, Lab) } }, async () => {
-    await host.reset();
+    const setting = await host.reset();
     runs.endAll();
+    await objects.restore(setting.objects.values());
     return host.call('describe');
   });
 
