@@ -488,3 +488,44 @@ KEEP(enum bpf_map_type, map_type);
 KEEP(enum bpf_prog_type, prog_type);
 KEEP(enum bpf_attach_type, attach_type);
 KEEP(__wsum, wsum);
+
+/* Kernel functions, so that it is known that they exist: those of helpers/kfunc-table.ts. */
+struct bpf_iter_num {
+	__u64 __opaque[1];
+} __attribute__((aligned(8)));
+
+#define KFUNC __attribute__((section(".ksyms")))
+
+extern int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) KFUNC;
+extern int *bpf_iter_num_next(struct bpf_iter_num *it) KFUNC;
+extern void bpf_iter_num_destroy(struct bpf_iter_num *it) KFUNC;
+extern int bpf_dynptr_from_skb(struct __sk_buff *s, __u64 flags, struct bpf_dynptr *ptr__uninit) KFUNC;
+extern int bpf_dynptr_from_xdp(struct xdp_md *x, __u64 flags, struct bpf_dynptr *ptr__uninit) KFUNC;
+extern void *bpf_dynptr_slice(const struct bpf_dynptr *p, __u32 offset, void *buffer__opt, __u32 buffer__szk) KFUNC;
+extern void *bpf_dynptr_slice_rdwr(const struct bpf_dynptr *p, __u32 offset, void *buffer__opt, __u32 buffer__szk) KFUNC;
+extern int bpf_dynptr_adjust(const struct bpf_dynptr *p, __u32 start, __u32 end) KFUNC;
+extern _Bool bpf_dynptr_is_null(const struct bpf_dynptr *p) KFUNC;
+extern _Bool bpf_dynptr_is_rdonly(const struct bpf_dynptr *p) KFUNC;
+extern __u32 bpf_dynptr_size(const struct bpf_dynptr *p) KFUNC;
+extern int bpf_dynptr_clone(const struct bpf_dynptr *p, struct bpf_dynptr *clone__uninit) KFUNC;
+extern int bpf_dynptr_copy(struct bpf_dynptr *dst_ptr, __u32 dst_off, struct bpf_dynptr *src_ptr, __u32 src_off, __u32 size) KFUNC;
+extern int bpf_dynptr_memset(struct bpf_dynptr *p, __u32 offset, __u32 size, unsigned char val) KFUNC;
+
+/* A function is in the BTF when something refers to it. */
+void keep_functions(void **kept)
+{
+	*kept++ = bpf_iter_num_new;
+	*kept++ = bpf_iter_num_next;
+	*kept++ = bpf_iter_num_destroy;
+	*kept++ = bpf_dynptr_from_skb;
+	*kept++ = bpf_dynptr_from_xdp;
+	*kept++ = bpf_dynptr_slice;
+	*kept++ = bpf_dynptr_slice_rdwr;
+	*kept++ = bpf_dynptr_adjust;
+	*kept++ = bpf_dynptr_is_null;
+	*kept++ = bpf_dynptr_is_rdonly;
+	*kept++ = bpf_dynptr_size;
+	*kept++ = bpf_dynptr_clone;
+	*kept++ = bpf_dynptr_copy;
+	*kept++ = bpf_dynptr_memset;
+}

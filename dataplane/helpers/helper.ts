@@ -83,6 +83,8 @@ const KFUNC_ARGUMENT_KINDS = {
   /** An open-coded iterator on the stack: where one will be, and one that is set up. */
   iterator_out: 1,
   iterator: 1,
+  /** Size of the memory argument before it; a constant. */
+  constant_size: 1,
 } as const satisfies Record<string, 1 | 2>;
 
 export type KfuncArgumentKind = ArgumentKind | keyof typeof KFUNC_ARGUMENT_KINDS;

@@ -34,17 +34,16 @@ export function prototypeOf(id: number, type: ProgramType): Helper | HelperProto
   return BY_TYPE.get(type)!.get(id) ?? PROTOTYPES_BY_TYPE.get(type)!.get(id);
 }
 
-const KFUNC_BY_NAME: ReadonlyMap<string, Kfunc> = new Map(KFUNCS.map((kfunc) => [kfunc.name, kfunc]));
+const KFUNCS_BY_NAME: ReadonlyMap<string, readonly Kfunc[]> = new Map(KFUNCS.map(({ name }) => [name, KFUNCS.filter((other) => other.name === name)]));
 
 /** A kernel function by its name, for whichever type of program. */
 export function kfuncNamed(name: string | undefined): Kfunc | undefined {
-  return name === undefined ? undefined : KFUNC_BY_NAME.get(name);
+  return name === undefined ? undefined : KFUNCS_BY_NAME.get(name)?.[0];
 }
 
 /** The kernel functions that a program of this type may call. */
 export function kfuncOf(name: string | undefined, type: ProgramType): Kfunc | undefined {
-  const found = kfuncNamed(name);
-  return found?.programs.includes(type) === true ? found : undefined;
+  return name === undefined ? undefined : KFUNCS_BY_NAME.get(name)?.find(({ programs }) => programs.includes(type));
 }
 
 /** What a call of a program of this type calls, where that is not the program's own function. */

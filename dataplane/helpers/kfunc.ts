@@ -19,6 +19,12 @@ export interface Kfunc extends Callable {
   readonly programs: readonly ProgramType[];
   /** What it does to the iterator that is its first argument (KF_ITER_NEW, KF_ITER_NEXT, KF_ITER_DESTROY). */
   readonly iterator?: { readonly name: string; readonly step: 'new' | 'next' | 'destroy' };
+  /** Pointers that may be NULL are refused (KF_TRUSTED_ARGS). */
+  readonly trustedArguments?: true;
+  /** The dynptr that it sets up. */
+  readonly makes?: 'skb' | 'xdp' | 'clone';
+  /** It answers a part of the dynptr, as long as the `constant_size` says. */
+  readonly slice?: 'read' | 'write';
   /** Bytes behind the pointer that it returns. */
   readonly resultBytes?: number;
   /** What whoever calls it here has to know. */

@@ -13,12 +13,24 @@ const INT_MAX = 0x7fff_ffff;
 const HEADER_START = { mac: 0, net: 1 } as const;
 
 /** Copies `lengthBytes` at `start` of the packet to `to`; zeros and -EFAULT where the packet has not as many. */
-function load(machine: Machine, ctx: number, start: number, to: number, lengthBytes: number): number {
+export function loadSkbBytes(machine: Machine, ctx: number, start: number, to: number, lengthBytes: number): number {
   if (start > INT_MAX || start + lengthBytes > getField(machine, ctx, SK_BUFF.len)) {
     fillBytes(machine.memory, to, lengthBytes);
     return -ERRNO.EFAULT;
   }
   moveBytes(machine.memory, to, getField(machine, ctx, SK_BUFF.data) + start, lengthBytes);
+  return 0;
+}
+
+/** Copies `lengthBytes` at `from` to `start` of the packet. */
+export function storeSkbBytes(machine: Machine, ctx: number, start: number, from: number, lengthBytes: number, flags: number, flagsHigh: number): number {
+  if ((flags & ~(BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH)) !== 0 || flagsHigh !== 0) return -ERRNO.EINVAL;
+  if (start > INT_MAX || start + lengthBytes > getField(machine, ctx, SK_BUFF.len)) return -ERRNO.EFAULT;
+  const recompute = (flags & BPF_F_RECOMPUTE_CSUM) !== 0;
+  if (recompute) uncountBytes(machine, ctx, start, lengthBytes);
+  moveBytes(machine.memory, getField(machine, ctx, SK_BUFF.data) + start, from, lengthBytes);
+  if (recompute) countBytes(machine, ctx, start, lengthBytes);
+  if ((flags & BPF_F_INVALIDATE_HASH) !== 0) setField(machine, ctx, SK_BUFF.hash, 0);
   return 0;
 }
 
@@ -32,18 +44,7 @@ export const SKB_BYTES_HELPERS: readonly Helper[] = [
     changesPacket: true,
     implementation: {
       kind: 'js',
-      bind: (machine) => (ctx, offset, from, size, flags, flagsHigh) => {
-        if ((flags! & ~(BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH)) !== 0 || flagsHigh !== 0) return -ERRNO.EINVAL;
-        const start = offset! >>> 0;
-        const lengthBytes = size! >>> 0;
-        if (start > INT_MAX || start + lengthBytes > getField(machine, ctx!, SK_BUFF.len)) return -ERRNO.EFAULT;
-        const recompute = (flags! & BPF_F_RECOMPUTE_CSUM) !== 0;
-        if (recompute) uncountBytes(machine, ctx!, start, lengthBytes);
-        moveBytes(machine.memory, getField(machine, ctx!, SK_BUFF.data) + start, from!, lengthBytes);
-        if (recompute) countBytes(machine, ctx!, start, lengthBytes);
-        if ((flags! & BPF_F_INVALIDATE_HASH) !== 0) setField(machine, ctx!, SK_BUFF.hash, 0);
-        return 0;
-      },
+      bind: (machine) => (ctx, offset, from, size, flags, flagsHigh) => storeSkbBytes(machine, ctx!, offset! >>> 0, from!, size! >>> 0, flags!, flagsHigh!),
     },
   },
   {
@@ -54,7 +55,7 @@ export const SKB_BYTES_HELPERS: readonly Helper[] = [
     programs: SKB_PROGRAMS,
     implementation: {
       kind: 'js',
-      bind: (machine) => (ctx, offset, to, size) => load(machine, ctx!, offset! >>> 0, to!, size! >>> 0),
+      bind: (machine) => (ctx, offset, to, size) => loadSkbBytes(machine, ctx!, offset! >>> 0, to!, size! >>> 0),
     },
   },
   {
@@ -69,7 +70,7 @@ export const SKB_BYTES_HELPERS: readonly Helper[] = [
         const start = offset! >>> 0;
         const known = start <= 0xffff && (header === HEADER_START.mac || header === HEADER_START.net);
         const base = header === HEADER_START.net ? getField(machine, ctx!, SK_BUFF.network_offset) : 0;
-        return load(machine, ctx!, known ? base + start : INT_MAX, to!, size! >>> 0);
+        return loadSkbBytes(machine, ctx!, known ? base + start : INT_MAX, to!, size! >>> 0);
       },
     },
   },

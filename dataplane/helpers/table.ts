@@ -2,6 +2,7 @@
 import { CHECK_MTU_HELPERS } from './check-mtu.ts';
 import { CLONE_REDIRECT_HELPERS } from './clone-redirect.ts';
 import { CSUM_DIFF_HELPERS } from './csum-diff.ts';
+import { DYNPTR_HELPERS } from './dynptr.ts';
 import { FIB_LOOKUP_HELPERS } from './fib-lookup.ts';
 import type { Helper } from './helper.ts';
 import { LOOP_HELPERS } from './loop.ts';
@@ -45,6 +46,7 @@ export const HELPERS: readonly Helper[] = [
   ...XDP_BYTES_HELPERS,
   ...RINGBUF_HELPERS,
   ...SPIN_LOCK_HELPERS,
+  ...DYNPTR_HELPERS,
   ...LOOP_HELPERS,
   ...TIMER_HELPERS,
   ...STRING_HELPERS,

@@ -8,15 +8,15 @@ import { XDP_PROGRAMS } from './program-sets.ts';
 
 const LARGEST = 0xffff;
 
-function lengthOf(machine: Machine, ctx: number): number {
+export function xdpLength(machine: Machine, ctx: number): number {
   const { view } = machine.memory;
   return view.getUint32((ctx >>> 0) + XDP_MD.packet_end, true) - view.getUint32((ctx >>> 0) + XDP_MD.data, true);
 }
 
 /** Address of `lengthBytes` at `offset` of the packet, or a negative errno. */
-function locate(machine: Machine, ctx: number, offset: number, lengthBytes: number): number {
+export function locateXdpBytes(machine: Machine, ctx: number, offset: number, lengthBytes: number): number {
   if (offset > LARGEST || lengthBytes > LARGEST) return -ERRNO.EFAULT;
-  if (offset + lengthBytes > lengthOf(machine, ctx)) return -ERRNO.EINVAL;
+  if (offset + lengthBytes > xdpLength(machine, ctx)) return -ERRNO.EINVAL;
   return machine.memory.view.getUint32((ctx >>> 0) + XDP_MD.data, true) + offset;
 }
 
@@ -27,7 +27,7 @@ export const XDP_BYTES_HELPERS: readonly Helper[] = [
     args: ['ctx'],
     returns: 'int',
     programs: XDP_PROGRAMS,
-    implementation: { kind: 'js', bind: (machine) => (ctx) => lengthOf(machine, ctx!) },
+    implementation: { kind: 'js', bind: (machine) => (ctx) => xdpLength(machine, ctx!) },
   },
   {
     id: 189,
@@ -38,7 +38,7 @@ export const XDP_BYTES_HELPERS: readonly Helper[] = [
     implementation: {
       kind: 'js',
       bind: (machine) => (ctx, offset, to, size) => {
-        const from = locate(machine, ctx!, offset! >>> 0, size! >>> 0);
+        const from = locateXdpBytes(machine, ctx!, offset! >>> 0, size! >>> 0);
         if (from < 0) return from;
         moveBytes(machine.memory, to!, from, size! >>> 0);
         return 0;
@@ -54,7 +54,7 @@ export const XDP_BYTES_HELPERS: readonly Helper[] = [
     implementation: {
       kind: 'js',
       bind: (machine) => (ctx, offset, from, size) => {
-        const to = locate(machine, ctx!, offset! >>> 0, size! >>> 0);
+        const to = locateXdpBytes(machine, ctx!, offset! >>> 0, size! >>> 0);
         if (to < 0) return to;
         moveBytes(machine.memory, to, from!, size! >>> 0);
         return 0;

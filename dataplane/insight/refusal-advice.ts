@@ -56,6 +56,7 @@ const ROWS: readonly Row[] = [
   fixed(/infinite loop detected/, 'a loop in which something changes with each round', 'count the rounds and stop at a constant: for (int i = 0; i < 16; i++)'),
   fixed(/sequence of \d+ jumps/, 'at most 8192 branches whose other side is still to be looked at', 'give the loop a constant bound (for (int i = 0; i < 16; i++)), or use bpf_loop()'),
   fixed(/program is too large/i, 'at most a million instructions over all paths', 'make loops shorter, or move work into bpf_loop(), a global function (verified by itself, once) or a tail call'),
+  fixed(/dynptr/i, 'a struct bpf_dynptr on the stack that is set up once, and that nothing else writes over', 'declare it as a local variable; submit or discard that of a ring buffer record on every path, also where it could not be reserved'),
   fixed(/iter_\w+ as arg|pointer to an iterator/, 'an iterator on the stack that is set up once, and destroyed on every path', 'use the bpf_for() macro, which does both; leave it with break, not with return'),
   fixed(/kernel function \S+ is not (known|allowed)/, 'a kernel function (kfunc) that this type of program may call', '`xdplab supported` lists them'),
   { pattern: /would lead to reference leak|Unreleased reference/, advise: leakedReference },

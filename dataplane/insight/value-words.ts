@@ -42,6 +42,7 @@ const THINGS: Readonly<Record<Exclude<RegisterType, '?' | 'scalar' | 'pkt' | 'pk
   ringbuf_mem: 'a record of the ring buffer',
   func: 'a function',
   iterator: 'the state of an iterator',
+  dynptr: 'a dynptr',
 };
 
 /** Where a pointer points, counted from the beginning of what it points into: ` + 12`, ` + 14 + (0 to 60)`. */

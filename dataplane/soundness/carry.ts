@@ -1,7 +1,7 @@
 /** What an instruction does to what is known of values besides their bits: where they go, and where new ones come from. */
-import type { Instruction, Register } from '../bpf/isa.ts';
+import type { CallTarget, Instruction, Register } from '../bpf/isa.ts';
 import type { ProgramType } from '../bpf/spec.ts';
-import { prototypeOf } from '../helpers/index.ts';
+import { calleeOf, prototypeOf, type Kfunc } from '../helpers/index.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
 import { isKnownZero, isPointer } from '../verifier/register.ts';
 import { BYTE, kindAt, SLOT_BYTES } from '../verifier/state.ts';
@@ -105,7 +105,7 @@ function within(provenance: FrameProvenance[], passage: Passage): void {
     case 'load_packet':
       return frame.setRegister(0, NEW);
     case 'call':
-      return frame.setRegister(0, { forgotten: false, region: instruction.target.kind === 'helper' ? answered(passage, instruction.target.id) : undefined });
+      return frame.setRegister(0, { forgotten: false, region: answered(passage, instruction.target) });
     default:
   }
 }
@@ -133,12 +133,12 @@ function stored(provenance: readonly FrameProvenance[], passage: Passage, { addr
   if (place !== undefined) provenance[place.frame]!.setSlot(place.slot, origin);
 }
 
-/** What a helper handed out. */
-function answered({ frames, from, registers, type, map: mapWith }: Passage, id: number): Region | undefined {
-  const prototype = prototypeOf(id, type);
+/** What a helper or kernel function handed out. */
+function answered({ frames, from, registers, type, map: mapWith }: Passage, target: CallTarget): Region | undefined {
+  const callee = target.kind === 'helper' ? prototypeOf(target.id, type) : calleeOf(target, type);
   const given = frames[from.frames.length - 1]!.registers;
   const start = low(registers[0]!);
-  switch (prototype?.returns) {
+  switch (callee?.returns) {
     case 'map_value':
     case 'map_value_or_null': {
       const map = mapWith(low(given[1]!));
@@ -146,8 +146,14 @@ function answered({ frames, from, registers, type, map: mapWith }: Passage, id: 
     }
     case 'ringbuf_record_or_null':
     case 'memory_or_null':
-      return { start, bytes: low(given[2]!), map: undefined };
+      return { start, bytes: sizeOf(callee, given), map: undefined };
     default:
       return undefined;
   }
+}
+
+/** An argument says it, or the row. */
+function sizeOf(callee: Pick<Kfunc, 'args' | 'resultBytes'>, given: BigUint64Array): number {
+  const index = callee.args.findIndex((kind) => kind === 'allocated_size' || kind === 'constant_size');
+  return index === -1 ? (callee.resultBytes ?? 0) : low(given[index + 1]!);
 }

@@ -4,11 +4,12 @@ import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import type { MapSpec } from '../bpf/spec.ts';
 import type { ArgumentKind, HelperPrototype } from '../helpers/helper.ts';
 import { specialFields } from '../maps/special-fields.ts';
+import { checkReleasable, makeDynptr, readDynptr } from './dynptr.ts';
 import { checkAlignment, checkMapRights, checkMapValue, checkPacketRange, checkRegion, checkUnmodified, mayWritePacket } from './memory.ts';
 import { refuse } from './refusal.ts';
-import { isKnownZero, isPacketPointer, typeText, type RegisterState, type RegisterType } from './register.ts';
+import { isKnownZero, isPacketPointer, isTaggedSlice, typeText, type RegisterState, type RegisterType } from './register.ts';
 import { isConstant } from './scalar.ts';
-import { checkStackBounds, checkStackBytes, frameOf } from './stack.ts';
+import { checkNoDynptr, checkStackBounds, checkStackBytes, frameOf } from './stack.ts';
 import { BYTE, isSpilledScalar, kindAt, type State } from './state.ts';
 import type { Subprogram, Walk } from './walk.ts';
 
@@ -23,15 +24,17 @@ export interface CallFacts {
   reference: number;
   callback: Subprogram | undefined;
   allocatedBytes: number;
+  /** The dynptr that it is about. */
+  dynptr: RegisterState | undefined;
 }
 
-export const noFacts = (): CallFacts => ({ map: undefined, mapUid: 0, constantKey: undefined, fills: undefined, reference: 0, callback: undefined, allocatedBytes: 0 });
+export const noFacts = (): CallFacts => ({ map: undefined, mapUid: 0, constantKey: undefined, fills: undefined, reference: 0, callback: undefined, allocatedBytes: 0, dynptr: undefined });
 
 type Check = (walk: Walk, number: Register, register: RegisterState, facts: CallFacts) => void;
 
 interface Rule {
   /** Types it may have, in the order Linux names them; any initialised value where absent. */
-  readonly types?: readonly (RegisterType | 'xdp_sock' | 'buf' | 'trusted_ptr_' | 'ptr_')[];
+  readonly types?: readonly (RegisterType | 'xdp_sock' | 'buf' | 'trusted_ptr_' | 'ptr_' | 'dynptr_ptr')[];
   /** Nobody looks at it. */
   readonly ignored?: true;
   readonly nullAllowed?: true;
@@ -40,6 +43,7 @@ interface Rule {
 
 const MEMORY_TYPES = ['fp', 'pkt', 'pkt_meta', 'map_key', 'map_value', 'mem', 'ringbuf_mem', 'buf', 'trusted_ptr_'] as const;
 const SOCKET_TYPES = ['sock_common', 'sock', 'tcp_sock', 'xdp_sock'] as const;
+const DYNPTR_TYPES = ['fp', 'dynptr_ptr'] as const;
 const MAX_VARIABLE_SIZE = 1n << 29n;
 
 const mapOf = (facts: CallFacts): MapSpec => facts.map ?? refuse('EACCES', 'invalid map_ptr to access map->key');
@@ -87,10 +91,16 @@ const RULES: Readonly<Record<Exclude<ArgumentKind, 'size' | 'size_or_zero'>, Rul
   socket: { types: [...SOCKET_TYPES, 'ptr_', 'trusted_ptr_'] },
   sock_common: { types: SOCKET_TYPES },
   const_string: { types: ['map_value'], check: (_walk, number, register) => constantString(number, register) },
-  dynptr: unknown('dynptrs'),
-  dynptr_out: unknown('dynptrs'),
-  ringbuf_dynptr: unknown('dynptrs'),
-  ringbuf_dynptr_out: unknown('dynptrs'),
+  dynptr: { types: DYNPTR_TYPES, check: (walk, number, _register, facts) => void (facts.dynptr = readDynptr(walk, number)) },
+  dynptr_out: { types: DYNPTR_TYPES, check: (walk, number) => makeDynptr(walk, number, 'local') },
+  ringbuf_dynptr: {
+    types: DYNPTR_TYPES,
+    check: (walk, number) => {
+      checkReleasable(walk, number);
+      readDynptr(walk, number, 'ringbuf');
+    },
+  },
+  ringbuf_dynptr_out: { types: DYNPTR_TYPES, check: (walk, number) => makeDynptr(walk, number, 'ringbuf') },
   kptr_slot: unknown('kernel pointers in maps'),
   kptr_or_null: unknown('kernel pointers in maps'),
   percpu_variable: unknown('per-CPU variables of the kernel'),
@@ -122,11 +132,11 @@ function checkArgument(walk: Walk, prototype: HelperPrototype, index: number, fa
   }
   if (isPacketPointer(register) && (prototype.packetAccess !== true || walk.type === 'socket_filter')) refuse('EACCES', 'helper access to the packet is not allowed');
   if (isKnownZero(register) && rule.nullAllowed === true) return;
-  if (rule.types.length > 0) checkType(number, register, rule.types, rule.nullAllowed);
+  if (rule.types.length > 0) checkType(number, register, rule.types, rule.nullAllowed, isOtherMemory(kind, register));
   const releases = prototype.releases === index;
   if (releases && register.type !== 'fp' && register.offset !== 0) refuse('EINVAL', `R${number} must have zero offset when passed to release func or trusted arg to kfunc`);
   checkOffset(register, number);
-  if (releases && register.reference === 0) refuse('EINVAL', `R${number} must be referenced when passed to release function`);
+  if (releases && register.type !== 'fp' && register.reference === 0) refuse('EINVAL', `R${number} must be referenced when passed to release function`);
   if (register.reference !== 0) {
     if (facts.reference !== 0) refuse('EACCES', `more than one arg with ref_obj_id R${number} ${register.reference} ${facts.reference}`);
     facts.reference = register.reference;
@@ -148,27 +158,32 @@ function mapArgument(number: Register, register: RegisterState, facts: CallFacts
   facts.mapUid = register.mapUid;
 }
 
-function checkType(number: Register, register: RegisterState, types: readonly string[], nullAllowed = false): void {
-  if (types.includes(register.type) && (nullAllowed || !register.nullable)) return;
+/** Memory that may not be written, or that is known as a part of a dynptr, is of a type of its own that not every argument takes. */
+function isOtherMemory(kind: ArgumentKind, register: RegisterState): boolean {
+  return register.type === 'mem' && ((register.readOnly && kind.includes('out')) || (isTaggedSlice(register) && kind.startsWith('map_')));
+}
+
+function checkType(number: Register, register: RegisterState, types: readonly string[], nullAllowed = false, isOther = false): void {
+  if (types.includes(register.type) && (nullAllowed || !register.nullable) && !isOther) return;
   refuse('EACCES', `R${number} type=${typeText(register)} expected=${types.join(', ')}`);
 }
 
 const MOVED_ALLOWED: ReadonlySet<RegisterType> = new Set(['fp', 'pkt', 'pkt_meta', 'map_key', 'map_value', 'mem', 'scalar']);
 
 function checkOffset(register: RegisterState, number: Register): void {
-  if (MOVED_ALLOWED.has(register.type)) return;
+  if (MOVED_ALLOWED.has(register.type) && !isTaggedSlice(register)) return;
   if (register.type === 'ringbuf_mem') return;
   checkUnmodified(register, number);
 }
 
-function checkSize(walk: Walk, number: Register, register: RegisterState, zeroAllowed: boolean, memory: ArgumentKind, facts: CallFacts): void {
+export function checkSize(walk: Walk, number: Register, register: RegisterState, zeroAllowed: boolean, memory: ArgumentKind, facts: CallFacts | undefined): void {
   const { smin, umin, umax } = register.scalar;
   const address = (number - 1) as Register;
   if (smin < 0n) refuse('EACCES', `R${number} min value is negative, either use unsigned or 'var &= const'`);
   if (umin === 0n && !zeroAllowed) refuse('EACCES', `R${number} invalid zero-sized read: u64=[${umin},${umax}]`);
   if (umax >= MAX_VARIABLE_SIZE) refuse('EACCES', `R${number} unbounded memory access, use 'var &= const' or 'if (var < const)'`);
   const writes = memory.includes('out');
-  if (memory === 'memory_out' && isConstant(register.scalar)) fill(walk, address, Number(umax), facts, zeroAllowed);
+  if (facts !== undefined && memory === 'memory_out' && isConstant(register.scalar)) fill(walk, address, Number(umax), facts, zeroAllowed);
   else checkHelperMemory(walk, address, Number(umax), writes ? 'write' : 'read', zeroAllowed);
   walk.precision.markRegister(walk.state, number);
 }
@@ -179,6 +194,7 @@ function fill(walk: Walk, number: Register, bytes: number, facts: CallFacts, zer
   if (register.type === 'fp' && isConstant(register.scalar)) {
     if (bytes === 0 && !zeroAllowed) refuse('EACCES', 'invalid zero-sized read');
     checkStackBounds(walk, number, register, 0, bytes, 'write');
+    checkNoDynptr(walk, register, bytes);
     if (bytes > 0) facts.fills = { register: number, bytes };
     return;
   }

@@ -8,10 +8,11 @@ import { checkArguments, noFacts, release, spinLock, type CallFacts } from './ar
 import type { CalleeFacts } from './control-flow.ts';
 import { coveredRange, invalidScalar } from './exit.ts';
 import { refuse } from './refusal.ts';
+import { releaseDynptr, sliceOf, type DynptrFacts } from './dynptr.ts';
 import { checkGlobalCall } from './global-function.ts';
 import { callKfunc, mayCallUnderLock } from './kfunc.ts';
 import { isGplCompatible } from './license.ts';
-import { isKnownZero, NOT_INITIALISED, pointer, scalarRegister, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
+import { isKnownZero, NOT_INITIALISED, pointer, scalarRegister, typeText, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
 import { constant, UNKNOWN, type Scalar } from './scalar.ts';
 import { refine } from './scalar-branch.ts';
 import { changeRegisters, Frame, type CallbackContext, type State } from './state.ts';
@@ -21,7 +22,7 @@ import { keptBefore, widen } from './widen.ts';
 
 const MAX_FRAMES = 8;
 const CALLER_SAVED: readonly Register[] = [0, 1, 2, 3, 4, 5];
-const HELPER = { map_lookup_elem: 1, get_smp_processor_id: 8, tail_call: 12, spin_lock: 93, get_local_storage: 81, spin_unlock: 94, ringbuf_reserve: 131, for_each_map_elem: 164, timer_set_callback: 170, loop: 181 } as const;
+const HELPER = { map_lookup_elem: 1, get_smp_processor_id: 8, tail_call: 12, spin_lock: 93, get_local_storage: 81, spin_unlock: 94, ringbuf_reserve: 131, for_each_map_elem: 164, timer_set_callback: 170, loop: 181, dynptr_from_mem: 197, dynptr_write: 202 } as const;
 /** enum bpf_func_id is closed: what is newer is a kernel function. */
 const LAST_HELPER = 211;
 /** Helpers that show the kernel's memory, or write where everybody reads: CAP_PERFMON. */
@@ -78,6 +79,7 @@ function callHelper(walk: Walk, id: number): void {
   if (facts.fills !== undefined) for (let byte = 0; byte < facts.fills.bytes; byte++) storeByte(walk, facts.fills.register, byte);
   if (id === HELPER.spin_lock || id === HELPER.spin_unlock) spinLock(walk, 1, id === HELPER.spin_lock);
   if (prototype.releases !== undefined) releaseArgument(walk, prototype, id);
+  if (id === HELPER.dynptr_from_mem && walk.get(1).type !== 'map_value') refuse('EACCES', `Unsupported reg type ${typeText(walk.get(1))} for bpf_dynptr_from_mem data`);
   if (id === HELPER.get_local_storage && !isKnownZero(walk.get(2))) refuse('EINVAL', "get_local_storage() doesn't support non-zero flags");
   if (id === HELPER.for_each_map_elem && !ITERABLE.has(facts.map!.type)) refuse('ENOTSUPP', 'callback function not allowed for map');
   if (id === HELPER.tail_call) checkResources(walk, 'tail_call');
@@ -90,7 +92,8 @@ function callHelper(walk: Walk, id: number): void {
   if (id === HELPER.tail_call && facts.map?.type !== BPF_MAP_TYPE.prog_array) refuse('EINVAL', 'expected prog array map for tail call');
   if (facts.map !== undefined && !mapAllows(facts.map.type, id)) refuse('EINVAL', `cannot pass map_type ${facts.map.type} into func ${helperName(id)}`);
   // Where a tail call fails, nothing has happened; where it succeeds, nothing follows.
-  if (prototype.changesPacket === true && id !== HELPER.tail_call) walk.forgetPackets();
+  const writesSkb = id === HELPER.dynptr_write && (facts.dynptr!.object as DynptrFacts).of === 'skb';
+  if ((prototype.changesPacket === true && id !== HELPER.tail_call) || writesSkb) walk.forgetPackets();
 }
 
 /** Where a tail call in a function succeeds, the program called there ends by returning to the function's caller. */
@@ -101,8 +104,10 @@ function tailCallReturns(walk: Walk): number {
   return leaveFunction(walk);
 }
 
-function releaseArgument(walk: Walk, { releases }: HelperPrototype, id: number): void {
-  const released = walk.get((releases! + 1) as Register);
+function releaseArgument(walk: Walk, { args, releases }: HelperPrototype, id: number): void {
+  const number = (releases! + 1) as Register;
+  if (args[releases!] === 'ringbuf_dynptr') return releaseDynptr(walk, number);
+  const released = walk.get(number);
   const { reference } = released;
   if (!release(walk.state, reference)) refuse('EINVAL', `func ${helperName(id)} reference has not been acquired before`);
   changeRegisters(walk.state, (register) => (register.reference === reference ? UNKNOWN_SCALAR : register));
@@ -146,6 +151,7 @@ function resultOf(walk: Walk, prototype: HelperPrototype, facts: CallFacts, id: 
     case 'ringbuf_record_or_null':
       return pointer('ringbuf_mem', { bytes: facts.allocatedBytes, ...nullable });
     case 'memory_or_null':
+      if (facts.dynptr !== undefined) return sliceOf(walk, facts.dynptr, facts.allocatedBytes, false, false);
       return pointer('mem', { bytes: facts.allocatedBytes, ...nullable });
     case 'socket_or_null':
       return pointer('sock', held);

@@ -131,7 +131,16 @@ function same(old: RegisterState, current: RegisterState, ids: Correspondence): 
 function sameObject(old: ObjectFacts | undefined, current: ObjectFacts | undefined): boolean {
   if (old === current) return true;
   if (old === undefined || current === undefined) return false;
-  return old.kind === current.kind && old.name === current.name && old.drained === current.drained;
+  switch (old.kind) {
+    case 'iterator':
+      return current.kind === old.kind && old.name === current.name && old.drained === current.drained;
+    case 'dynptr':
+      return current.kind === old.kind && old.of === current.of && old.first === current.first;
+    case 'slice':
+      return current.kind === old.kind && old.of === current.of && old.dynptr === current.dynptr;
+    default:
+      return old satisfies never;
+  }
 }
 
 /** All bytes misc, or invalid: the bit that misc has is the only one that is set anywhere. */

@@ -7,7 +7,7 @@ import type { Register } from '../bpf/isa.ts';
 import { release } from './arguments.ts';
 import { storeWord } from './memory.ts';
 import { refuse } from './refusal.ts';
-import { constantRegister, NOT_INITIALISED, pointer, UNKNOWN_SCALAR, withFacts, type ObjectFacts, type RegisterState } from './register.ts';
+import { constantRegister, pointer, withFacts, type ObjectFacts, type RegisterState } from './register.ts';
 import { placeOf, type ObjectPlace } from './stack-object.ts';
 import { BYTE, changeRegisters, EMPTY_SLOT, isObject, objectSlot, type State } from './state.ts';
 import type { Walk } from './walk.ts';
@@ -59,7 +59,7 @@ export const referenceOf = (place: ObjectPlace): number => iteratorAt(place)!.re
 export function destroyIterator(walk: Walk, place: ObjectPlace): void {
   const { reference } = iteratorAt(place)!;
   release(walk.state, reference);
-  changeRegisters(walk.state, (register) => (register.reference === reference ? (walk.policy.mayLeakPointers ? UNKNOWN_SCALAR : NOT_INITIALISED) : register));
+  changeRegisters(walk.state, (register) => (register.reference === reference ? walk.invalid() : register));
   place.frame.stack[place.slot] = EMPTY_SLOT;
 }
 

@@ -29,12 +29,19 @@ export type RegisterType =
   | 'ringbuf_mem'
   | 'func'
   /** Not of registers: what a stack slot is part of. */
-  | 'iterator';
+  | 'iterator'
+  | 'dynptr';
 
 /** What else is known of what an object is, or a pointer points to. */
 export type ObjectFacts =
   /** An open-coded iterator: whether `next` has answered NULL, and how often it has not. */
-  { readonly kind: 'iterator'; readonly name: string; readonly drained: boolean; readonly depth: number };
+  | { readonly kind: 'iterator'; readonly name: string; readonly drained: boolean; readonly depth: number }
+  /** A dynptr, which is two slots. */
+  | { readonly kind: 'dynptr'; readonly of: DynptrType; readonly first: boolean }
+  /** Of memory: the dynptr that it is a part of, by its id, and of what that is where it says so. */
+  | { readonly kind: 'slice'; readonly dynptr: number; readonly of: DynptrType | undefined };
+
+export type DynptrType = 'local' | 'ringbuf' | 'skb' | 'xdp';
 
 /** `range` of a packet pointer that was compared with the packet's end and found to be past it, or at it. */
 export const BEYOND_PACKET_END = -1;
@@ -106,6 +113,10 @@ export function withFacts(register: RegisterState, more: Partial<RegisterState>)
 
 export const isPointer = (register: RegisterState): boolean => register.type !== 'scalar' && register.type !== '?';
 export const isPacketPointer = ({ type }: RegisterState): boolean => type === 'pkt' || type === 'pkt_meta';
+/** A slice of a packet, which moves when the packet does. */
+export const isPacketSlice = ({ object }: RegisterState): boolean => object?.kind === 'slice' && (object.of === 'skb' || object.of === 'xdp');
+/** Linux keeps of what the dynptr is in the type of a slice, which few rules look past. */
+export const isTaggedSlice = ({ object }: RegisterState): boolean => object?.kind === 'slice' && object.of !== undefined;
 export const isPacketOrEnd = ({ type }: RegisterState): boolean => type === 'pkt' || type === 'pkt_meta' || type === 'pkt_end';
 export const isKnownZero = (register: RegisterState): boolean => register.type === 'scalar' && register.scalar.mask === 0n && register.scalar.value === 0n;
 

@@ -1,4 +1,5 @@
 /** Reads and writes of the stack: bytes, and registers that are spilled to 8-byte slots and filled again. */
+import { destroyDynptr } from './dynptr.ts';
 import { refuse } from './refusal.ts';
 import { constantRegister, isKnownZero, NOT_INITIALISED, UNKNOWN_SCALAR, fitsBits, withFacts, type RegisterState } from './register.ts';
 import { isConstant, type Scalar } from './scalar.ts';
@@ -57,6 +58,7 @@ export function writeStack(walk: Walk, pointer: RegisterState, offset: number, b
 function writeAt(walk: Walk, frame: Frame, frameNumber: number, offset: number, bytes: number, value: RegisterState | undefined, valueNumber: number | undefined, immediate: number | undefined): void {
   growTo(walk, frame, offset);
   const slot = slotOf(offset);
+  destroyDynptr(walk, frame, slot);
   const before = frame.stack[slot]!;
   walk.liveness.write(frame === walk.frame && bytes === SLOT_BYTES ? slot : undefined);
   const { mayLeakPointers } = walk.policy;
@@ -120,6 +122,7 @@ function writeSomewhere(walk: Walk, frame: Frame, pointer: RegisterState, offset
   walk.liveness.write(undefined);
   const zero = value === undefined ? immediate === 0 : isKnownZero(value);
   let marked = false;
+  for (let slot = slotOf(least); slot >= slotOf(end - 1); slot--) destroyDynptr(walk, frame, slot);
   for (let at = least; at < end; at++) {
     const slot = slotOf(at);
     const before = frame.stack[slot]!;
@@ -137,6 +140,16 @@ function writeSomewhere(walk: Walk, frame: Frame, pointer: RegisterState, offset
     setSlot(frame, slot, { kinds: withKind(isSpilled(before) ? scrub(before) : before.kinds, byteOf(at), next), spilled: NOT_INITIALISED });
   }
   if (marked && valueNumber !== undefined) walk.precision.markRegister(walk.state, valueNumber);
+}
+
+/** A helper that fills the stack may read a dynptr in the same place while it does. */
+export function checkNoDynptr(walk: Walk, pointer: RegisterState, bytes: number): void {
+  const { stack } = frameOf(walk, pointer);
+  const least = constantOffset(pointer, 0);
+  for (let at = least; at < least + bytes; at++) {
+    const slot = stack[slotOf(at)];
+    if (slot !== undefined && kindAt(slot, byteOf(at)) === BYTE.dynptr) refuse('EACCES', `potential write to dynptr at off=${at} disallowed`);
+  }
 }
 
 /** What a load gives; undefined where only the check is wanted. */

@@ -10,7 +10,7 @@
 import { NOT_INITIALISED, type RegisterState } from './register.ts';
 import { NO_SLOTS } from './slot-set.ts';
 
-export const BYTE = { invalid: 0, spill: 1, misc: 2, zero: 3, iterator: 5 } as const;
+export const BYTE = { invalid: 0, spill: 1, misc: 2, zero: 3, dynptr: 4, iterator: 5 } as const;
 export type ByteKind = (typeof BYTE)[keyof typeof BYTE];
 
 export const SLOT_BYTES = 8;

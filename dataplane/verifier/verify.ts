@@ -222,7 +222,7 @@ class Verifier {
 
   #checkStructure(): readonly FunctionRange[] {
     try {
-      return checkProgram(this.#spec, { isHelper: () => true, packetLoads: PACKET_LOADS.has(this.#type), verified: true, helperName: (id) => HELPER_NAMES[id] });
+      return checkProgram(this.#spec, { isHelper: () => true, isKfunc: (name) => kfuncNamed(name) !== undefined, packetLoads: PACKET_LOADS.has(this.#type), verified: true, helperName: (id) => HELPER_NAMES[id] });
     } catch (error) {
       if (error instanceof StructureError) {
         this.#structureAt = error.slot;
@@ -439,6 +439,9 @@ class Verifier {
       case 'function':
         if (walk.subprogramAt.get(value.slot)?.global === true) refuse('EINVAL', 'callback function not static');
         return pointer('func', { frame: value.slot });
+      case 'btf_id':
+        // Of a function all that can be asked is whether it is there.
+        return pointer('mem', { bytes: 0, readOnly: true });
       default:
         return refuse('EINVAL', 'unrecognized bpf_ld_imm64 insn');
     }

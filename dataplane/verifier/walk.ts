@@ -7,7 +7,7 @@ import type { MapSpec, ProgramSpec, ProgramType } from '../bpf/spec.ts';
 import type { Parameter } from './global-function.ts';
 import type { Precision } from './precision.ts';
 import { refuse, type RefusalErrno } from './refusal.ts';
-import { isPointer, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
+import { isPacketSlice, isPointer, NOT_INITIALISED, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
 import { isConstant } from './scalar.ts';
 import type { StackLiveness } from './stack-liveness.ts';
 import { changeRegisters, type CallbackContext, type Frame, type Place, type State, type Step } from './state.ts';
@@ -83,6 +83,11 @@ export class Walk {
     return id;
   }
 
+  /** What remains of a pointer to something that is not there any more. */
+  invalid(): RegisterState {
+    return this.policy.mayLeakPointers ? UNKNOWN_SCALAR : NOT_INITIALISED;
+  }
+
   newId(): number {
     return ++this.#ids;
   }
@@ -149,6 +154,6 @@ export class Walk {
 
   /** Packets may have moved: nobody knows where they are now. */
   forgetPackets(): void {
-    changeRegisters(this.state, (register) => (register.type === 'pkt' || register.type === 'pkt_meta' || register.type === 'pkt_end' ? UNKNOWN_SCALAR : register));
+    changeRegisters(this.state, (register) => (register.type === 'pkt' || register.type === 'pkt_meta' || register.type === 'pkt_end' || isPacketSlice(register) ? this.invalid() : register));
   }
 }

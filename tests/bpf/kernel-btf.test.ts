@@ -5,6 +5,7 @@ import type { Btf } from '../../dataplane/bpf/btf.ts';
 import type { BtfComposite } from '../../dataplane/bpf/btf-type.ts';
 import { bundledBtf } from '../../dataplane/bpf/bundled-btf.ts';
 import { defaultKernelBtf, readBtfFile } from '../../dataplane/bpf/kernel-btf.ts';
+import { KFUNCS } from '../../dataplane/helpers/index.ts';
 
 const hasKernel = existsSync('/sys/kernel/btf/vmlinux');
 const objects = new URL('objects/', import.meta.url);
@@ -45,6 +46,14 @@ describe('the bundled BTF', () => {
       expect(type.sizeBytes).toBe((theirs as BtfComposite).sizeBytes);
     }
     expect(compared).toBeGreaterThan(100);
+  });
+
+  test('has every kernel function of the table, with as many parameters', () => {
+    for (const { name, args } of KFUNCS) {
+      const declared = bundled.type(bundled.idsByName(name, 'func')[0] ?? expect.fail(`${name} is not in bundled-types.c`));
+      const prototype = declared.kind === 'func' ? bundled.type(declared.type) : undefined;
+      expect([name, prototype?.kind === 'func_proto' ? prototype.parameters.length : undefined]).toEqual([name, args.length]);
+    }
   });
 
   test.runIf(hasKernel)('agrees with the running kernel on the value of every enumerator that both have', () => {

@@ -76,6 +76,7 @@ const ARGUMENT_USE = {
   cgroup_or_null: 'kept',
   iterator_out: 'kept',
   iterator: 'kept',
+  constant_size: 'none',
 } as const satisfies Record<KfuncArgumentKind, ArgumentUse>;
 
 /** The register in which a callback gets the caller's context, by helper. */

@@ -85,4 +85,62 @@ const ITERATORS: readonly Case[] = [
   single('an iterator that a function of the program is handed', `r6 = r10\nr6 += -8\nr1 = r6\nr2 = 3\nr3 = 6\ncall bpf_iter_num_new\nr1 = r6\ncall walk\nr7 = r0\nr1 = r6\ncall bpf_iter_num_destroy\nr0 = r7\nexit\nwalk: r6 = r1\nr7 = 0\nagain: r1 = r6\ncall bpf_iter_num_next\nif r0 == 0 goto out\nr1 = *(u32 *)(r0 +0)\nr7 += r1\ngoto again\nout: r0 = r7\nexit`, 12n),
 ];
 
-export const KERNEL_FUNCTION_CASES: readonly Case[] = [...ITERATORS];
+
+/** `body` runs with a dynptr of the packet at r10-16, and the context in r6. */
+function withPacket(kind: 'xdp' | 'skb', body: string): string {
+  return `r6 = r1\nr2 = 0\nr3 = r10\nr3 += -16\ncall bpf_dynptr_from_${kind}\nr7 = r0\n${body}\nexit`;
+}
+
+const argument = 'r1 = r10\nr1 += -16\n';
+const call = (name: string, rest = ''): string => `${argument}${rest}call bpf_dynptr_${name}\n`;
+const slice = (name: 'slice' | 'slice_rdwr', offset: number, size: number, buffer = 'r3 = r10\nr3 += -64'): string => `${argument}r2 = ${offset}\n${buffer}\nr4 = ${size}\ncall bpf_dynptr_${name}\n`;
+const read = (offset: number, size: number): string => `*(u64 *)(r10 -64) = 0\nr1 = r10\nr1 += -64\nr2 = ${size}\nr3 = r10\nr3 += -16\nr4 = ${offset}\nr5 = 0\ncall bpf_dynptr_read\n`;
+const EINVAL = 0xffff_ffean;
+
+/** Bytes of the packet count up from 0, to 63. */
+const PACKETS: readonly Case[] = (['xdp', 'skb'] as const).flatMap((kind) => {
+  const type = kind === 'xdp' ? 'xdp' : 'sched_cls';
+  const one = (name: string, body: string, expected: bigint): Case => single(`${kind}: ${name}`, withPacket(kind, body), expected, { type });
+  return [
+    one('a dynptr of a packet is made', 'r0 = r7', 0n),
+    single(`${kind}: a dynptr of a packet with flags is not made`, withPacket(kind, 'r0 = r7').replace('r2 = 0', 'r2 = 1'), EINVAL, { type }),
+    single(`${kind}: a dynptr that was not made is null`, withPacket(kind, `${call('is_null')}r0 &= 255`).replace('r2 = 0', 'r2 = 1'), 1n, { type }),
+    single(`${kind}: a dynptr that was not made has no size`, withPacket(kind, call('size')).replace('r2 = 0', 'r2 = 1'), EINVAL, { type }),
+    one('its size is the packet\'s', call('size'), 64n),
+    one('it is not null', `${call('is_null')}r0 &= 255`, 0n),
+    one('it may be written', `${call('is_rdonly')}r0 &= 255`, 0n),
+    one('a slice is the packet', `${slice('slice', 10, 8)}if r0 == 0 goto end\nr0 = *(u32 *)(r0 +0)\nend:`, 0x0d0c_0b0an),
+    one('a slice without a buffer is the packet', `${slice('slice', 10, 8, 'r3 = 0')}if r0 == 0 goto end\nr0 = *(u32 *)(r0 +4)\nend:`, 0x1110_0f0en),
+    one('a slice up to the last byte', `${slice('slice', 60, 4)}if r0 == 0 goto end\nr0 = *(u32 *)(r0 +0)\nend:`, 0x3f3e_3d3cn),
+    one('a slice beyond the last byte is NULL', slice('slice', 61, 4), 0n),
+    one('a slice that begins beyond the last byte is NULL', slice('slice', 64, 1), 0n),
+    one('a slice whose end wraps around is NULL', slice('slice', -1, 4), 0n),
+    one('what is written to a slice is in the packet', `${slice('slice_rdwr', 20, 4)}if r0 == 0 goto end\n*(u32 *)(r0 +0) = 305419896\n${read(20, 4)}r0 = *(u32 *)(r10 -64)\nend:`, 0x1234_5678n),
+    one('bpf_dynptr_data of a packet is NULL', `${argument}r2 = 0\nr3 = 4\ncall bpf_dynptr_data`, 0n),
+    one('bpf_dynptr_read reads the packet', `${read(30, 8)}r0 = *(u64 *)(r10 -64)`, 0x2524_2322_2120_1f1en),
+    one('bpf_dynptr_read beyond the end answers -E2BIG', read(60, 8), -7n & 0xffff_ffff_ffff_ffffn),
+    one('bpf_dynptr_write writes the packet', `*(u64 *)(r10 -72) = 7\n${argument}r2 = 40\nr3 = r10\nr3 += -72\nr4 = 8\nr5 = 0\ncall bpf_dynptr_write\n${read(38, 4)}r0 = *(u32 *)(r10 -64)`, 0x0007_2726n),
+    one('bpf_dynptr_write beyond the end answers -E2BIG', `*(u64 *)(r10 -72) = 7\n${argument}r2 = 60\nr3 = r10\nr3 += -72\nr4 = 8\nr5 = 0\ncall bpf_dynptr_write`, -7n & 0xffff_ffff_ffff_ffffn),
+    one('bpf_dynptr_write with a flag that nobody knows answers -EINVAL', `*(u64 *)(r10 -72) = 7\n${argument}r2 = 40\nr3 = r10\nr3 += -72\nr4 = 8\nr5 = 8\ncall bpf_dynptr_write`, -22n & 0xffff_ffff_ffff_ffffn),
+    one('an adjusted dynptr begins later', `${call('adjust', 'r2 = 14\nr3 = 34\n')}${slice('slice', 0, 4)}if r0 == 0 goto end\nr0 = *(u32 *)(r0 +0)\nend:`, 0x1110_0f0en),
+    one('an adjusted dynptr ends earlier', `${call('adjust', 'r2 = 14\nr3 = 34\n')}${call('size')}`, 20n),
+    one('a slice beyond the end of an adjusted dynptr is NULL', `${call('adjust', 'r2 = 14\nr3 = 34\n')}${slice('slice', 18, 4)}`, 0n),
+    one('a dynptr is adjusted to nothing', `${call('adjust', 'r2 = 64\nr3 = 64\n')}${call('size')}`, 0n),
+    one('adjusting beyond the end answers -ERANGE', call('adjust', 'r2 = 0\nr3 = 65\n'), 0xffff_ffden),
+    one('adjusting to an end before the start answers -EINVAL', call('adjust', 'r2 = 9\nr3 = 8\n'), EINVAL),
+    one('a clone is about the same part', `${call('adjust', 'r2 = 14\nr3 = 34\n')}${call('clone', 'r2 = r10\nr2 += -32\n')}r1 = r10\nr1 += -32\ncall bpf_dynptr_size`, 20n),
+    one('a clone is adjusted by itself', `${call('clone', 'r2 = r10\nr2 += -32\n')}r1 = r10\nr1 += -32\nr2 = 1\nr3 = 3\ncall bpf_dynptr_adjust\n${call('size')}`, 64n),
+    one('bpf_dynptr_copy copies within a packet', `${argument}r2 = 0\nr3 = r1\nr4 = 32\nr5 = 4\ncall bpf_dynptr_copy\n${read(0, 4)}r0 = *(u32 *)(r10 -64)`, 0x2322_2120n),
+    one('bpf_dynptr_copy beyond the end answers -E2BIG', `${argument}r2 = 0\nr3 = r1\nr4 = 62\nr5 = 4\ncall bpf_dynptr_copy`, 0xffff_fff9n),
+    one('bpf_dynptr_memset fills the packet', `${call('memset', 'r2 = 5\nr3 = 2\nr4 = 255\n')}${read(4, 4)}r0 = *(u32 *)(r10 -64)`, 0x07ff_ff04n),
+    one('bpf_dynptr_memset beyond the end answers -E2BIG', call('memset', 'r2 = 62\nr3 = 4\nr4 = 255\n'), 0xffff_fff9n),
+  ];
+});
+
+const READ_ONLY: readonly Case[] = [
+  single('a dynptr of a packet in a socket filter may not be written', withPacket('skb', `${call('is_rdonly')}r0 &= 255`), 1n, { type: 'socket_filter' }),
+  single('bpf_dynptr_write to what may not be written answers -EINVAL', withPacket('skb', `*(u64 *)(r10 -72) = 7\n${argument}r2 = 0\nr3 = r10\nr3 += -72\nr4 = 8\nr5 = 0\ncall bpf_dynptr_write`), -22n & 0xffff_ffff_ffff_ffffn, { type: 'socket_filter' }),
+  single('bpf_dynptr_memset of what may not be written answers -EINVAL', withPacket('skb', call('memset', 'r2 = 0\nr3 = 4\nr4 = 0\n')), EINVAL, { type: 'socket_filter' }),
+];
+
+export const KERNEL_FUNCTION_CASES: readonly Case[] = [...ITERATORS, ...PACKETS, ...READ_ONLY];

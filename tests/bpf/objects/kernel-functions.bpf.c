@@ -1,0 +1,99 @@
+/* Programs that call kernel functions: iterators, may_goto, dynptrs of packets and of ring buffer records. */
+#include "bpf.h"
+
+struct __sk_buff;
+
+struct bpf_iter_num {
+	__u64 opaque;
+} __attribute__((aligned(8)));
+struct bpf_dynptr {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
+
+extern int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) __ksym;
+extern int *bpf_iter_num_next(struct bpf_iter_num *it) __ksym;
+extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __ksym;
+extern int bpf_dynptr_from_xdp(struct xdp_md *xdp, __u64 flags, struct bpf_dynptr *ptr) __ksym __weak;
+extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dynptr *ptr) __ksym;
+extern void *bpf_dynptr_slice(const struct bpf_dynptr *ptr, __u32 offset, void *buffer, __u32 size) __ksym;
+extern __u32 bpf_dynptr_size(const struct bpf_dynptr *ptr) __ksym;
+extern void bpf_of_another_kernel(void) __ksym __weak;
+
+static long (*const bpf_ringbuf_reserve_dynptr)(void *map, __u32 size, __u64 flags, struct bpf_dynptr *ptr) = (void *)198;
+static void (*const bpf_ringbuf_submit_dynptr)(struct bpf_dynptr *ptr, __u64 flags) = (void *)199;
+static long (*const bpf_dynptr_write)(const struct bpf_dynptr *ptr, __u32 offset, void *from, __u32 size, __u64 flags) = (void *)202;
+
+struct {
+	__uint(type, 27);
+	__uint(max_entries, 4096);
+} records SEC(".maps");
+
+struct {
+	__uint(type, 2);
+	__uint(max_entries, 4);
+	__type(key, __u32);
+	__type(value, __u64);
+} sums SEC(".maps");
+
+static void keep(__u32 key, __u64 value)
+{
+	__u64 *sum = map_lookup(&sums, &key);
+
+	if (sum)
+		*sum += value;
+}
+
+/* Adds up the bytes of the packet, 64 at most, by an iterator over slices. */
+SEC("xdp")
+int sum_packet(struct xdp_md *ctx)
+{
+	struct bpf_dynptr packet;
+	struct bpf_iter_num it;
+	__u64 sum = 0;
+	int *index;
+
+	if (!bpf_dynptr_from_xdp || bpf_of_another_kernel)
+		return 0;
+	bpf_dynptr_from_xdp(ctx, 0, &packet);
+	bpf_iter_num_new(&it, 0, 64);
+	while ((index = bpf_iter_num_next(&it))) {
+		__u8 buffer, *byte = bpf_dynptr_slice(&packet, *index, &buffer, 1);
+
+		if (!byte)
+			break;
+		sum += *byte;
+	}
+	bpf_iter_num_destroy(&it);
+	keep(0, sum);
+	return 2;
+}
+
+/* Sends the beginning of the packet as a record as long as the packet, in 16-byte pieces while may_goto goes on. */
+SEC("tc")
+int copy_packet(struct __sk_buff *skb)
+{
+	struct bpf_dynptr packet, record;
+	__u32 offset = 0;
+
+	bpf_dynptr_from_skb(skb, 0, &packet);
+	if (!bpf_ringbuf_reserve_dynptr(&records, bpf_dynptr_size(&packet), 0, &record)) {
+		for (;;) {
+			__u8 buffer[16], *piece;
+
+			asm volatile goto("1: .byte 0xe5, 0; .long ((%l[done] - 1b - 8) / 8) & 0xffff; .short 0" : : : : done);
+			piece = bpf_dynptr_slice(&packet, offset, buffer, sizeof(buffer));
+			if (!piece)
+				break;
+			__builtin_memcpy(buffer, piece, sizeof(buffer));
+			if (bpf_dynptr_write(&record, offset, buffer, sizeof(buffer), 0))
+				break;
+			offset += sizeof(buffer);
+		}
+	}
+done:
+	bpf_ringbuf_submit_dynptr(&record, 0);
+	keep(1, offset);
+	return 0;
+}
+
+char _license[] SEC("license") = "Dual MIT/GPL";
