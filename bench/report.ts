@@ -62,14 +62,16 @@ export function formatSuite({ machine, programs, growth, rows, promises, noise }
     const heading = ['ns/packet', '± quartiles', 'min', 'max', 'M packets/s'].map((text) => text.padStart(COLUMN));
     sections.push(['== reading and replaying a capture', `${machine.system} · Node ${machine.node} · load ${machine.load}`, ...table([['', ...heading], ...rows.map(cells)]), ...(noise?.warnings ?? [])]);
   }
-  if (promises.length > 0) {
-    const body = promises.map(({ what, atLeast, atMost, found }) => {
-      const met = (atLeast === undefined || found >= atLeast) && (atMost === undefined || found <= atMost);
-      return [what, `${atLeast === undefined ? 'at most' : 'at least'} ${atLeast ?? atMost}`, fixed(found).padStart(8), met ? 'met' : 'MISSED'];
-    });
-    sections.push(['== promised', ...table([['', '', '   found', ''], ...body])]);
-  }
+  if (promises.length > 0) sections.push(promisedLines(promises));
   return `${sections.map((lines) => lines.join('\n')).join('\n\n')}\n`;
+}
+
+export function promisedLines(promises: readonly Promised[]): string[] {
+  const body = promises.map(({ what, atLeast, atMost, found }) => {
+    const met = (atLeast === undefined || found >= atLeast) && (atMost === undefined || found <= atMost);
+    return [what, `${atLeast === undefined ? 'at most' : 'at least'} ${atLeast ?? atMost}`, fixed(found).padStart(8), met ? 'met' : 'MISSED'];
+  });
+  return ['== promised', ...table([['', '', '   found', ''], ...body])];
 }
 
 function cells({ name, nsPerPacket: { median, spread, min, max }, packetsPerSecond, note }: ResultRow): (string | number)[] {

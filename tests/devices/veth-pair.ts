@@ -2,9 +2,8 @@
  * Two connected interfaces in a network namespace of their own, made and removed by the test that uses them. Nothing
  * but the test sends on them.
  */
-import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { whyNoPacketSockets } from '../../dataplane/devices/packet-socket.ts';
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
+import { Namespace as BareNamespace, whyNoNamespaces as whyNot } from '../../bench/namespace.ts';
 import { REPOSITORY } from '../cli/run-cli.ts';
 
 const MAIN = `${REPOSITORY}dist/dataplane/cli/main.js`;
@@ -16,64 +15,15 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Why there can be no network namespaces here; undefined where there can. */
 export const whyNoNamespaces: string | undefined = whyNot();
-
-function whyNot(): string | undefined {
-  if (process.platform !== 'linux') return 'network namespaces need Linux';
-  if (process.getuid?.() !== 0) return 'network namespaces need root';
-  const sockets = whyNoPacketSockets();
-  if (sockets !== undefined) return sockets;
-  try {
-    const name = `xdplab-${randomBytes(4).toString('hex')}`;
-    ip('netns', 'add', name);
-    try {
-      ip('-n', name, 'link', 'add', 'one', 'type', 'veth', 'peer', 'name', 'two');
-    } finally {
-      ip('netns', 'del', name);
-    }
-    return undefined;
-  } catch (error) {
-    return `ip netns add, or veth, does not work: ${String(error).split('\n')[0]}; apt install iproute2`;
-  }
-}
 
 /** A title that shows why a test is skipped. */
 export function namespaceTitle(title: string): string {
   return whyNoNamespaces === undefined ? title : `${title} (skipped: ${whyNoNamespaces})`;
 }
 
-function ip(...args: string[]): string {
-  return execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' });
-}
-
-export class Namespace {
-  readonly name = `xdplab-${randomBytes(4).toString('hex')}`;
-
-  constructor() {
-    ip('netns', 'add', this.name);
-    // Else the kernel itself speaks IPv6 on every new interface.
-    this.run('sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1');
-  }
-
-  /** A pair of veths that are up. */
-  pair(one: string, two: string): void {
-    this.ip('link', 'add', one, 'type', 'veth', 'peer', 'name', two);
-    for (const name of [one, two]) this.ip('link', 'set', name, 'up');
-  }
-
-  ip(...args: string[]): string {
-    return ip('-n', this.name, ...args);
-  }
-
-  run(command: string, ...args: string[]): string {
-    return execFileSync('ip', ['netns', 'exec', this.name, command, ...args], { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' });
-  }
-
-  start(command: string, ...args: string[]): ChildProcessWithoutNullStreams {
-    return spawn('ip', ['netns', 'exec', this.name, command, ...args]);
-  }
-
+/** With the command line as this test runs it. */
+export class Namespace extends BareNamespace {
   /** `xdplab live`, once it is listening. */
   async live(...args: string[]): Promise<LiveCommand> {
     const command = new LiveCommand(this.start(process.execPath, MAIN, 'live', ...args));
@@ -95,10 +45,6 @@ export class Namespace {
       child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
       child.on('close', (status) => (status === 0 ? resolve((JSON.parse(out) as { packets: number }).packets) : reject(new Error(err))));
     });
-  }
-
-  remove(): void {
-    ip('netns', 'del', this.name);
   }
 }
 
