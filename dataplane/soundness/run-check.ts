@@ -16,13 +16,12 @@ import type { Machine } from '../machine/machine.ts';
 import { mapsOf } from '../maps/map-registry.ts';
 import { SK_BUFF, XDP_MD } from '../packet/frame.ts';
 import type { Program } from '../program/program.ts';
-import { registerText } from '../verifier/log.ts';
-import { isPacketPointer, type RegisterState } from '../verifier/register.ts';
-import { isSpilled, SLOT_BYTES, type StackSlot } from '../verifier/state.ts';
-import { beginElement, carry, low, type RunningFrame } from './carry.ts';
+import { SLOT_BYTES } from '../verifier/state.ts';
+import { beginElement, carry, low } from './carry.ts';
 import { broken } from './demands.ts';
 import type { ExploredState, Exploration } from './exploration.ts';
-import { isMember, isOfRegion, isSlotMember, regionBytes, spilledBytes, type Surroundings } from './membership.ts';
+import type { Surroundings } from './membership.ts';
+import { mismatch, type ComparedFrame } from './mismatch.ts';
 import { FrameProvenance } from './provenance.ts';
 import { violation } from './violation.ts';
 
@@ -31,7 +30,7 @@ const SPIN_UNLOCK = 94;
 const SLOTS = FRAME_BYTES / SLOT_BYTES;
 
 /** A frame of the running program, and what was in it before the last instruction. */
-class CheckedFrame implements RunningFrame {
+class CheckedFrame implements ComparedFrame {
   readonly framePointer: number;
   readonly registers = new BigUint64Array(11);
   readonly stack = new BigUint64Array(SLOTS);
@@ -157,12 +156,13 @@ export class RunCheck implements StepObserver {
   #arrive(thread: Thread, slot: number, registers: BigUint64Array, around: Surroundings): void {
     const before = thread.candidates;
     this.#countHeld(thread, registers);
+    const hasMoved = around.data !== thread.packet[0] || around.dataEnd !== thread.packet[1] || around.dataMeta !== thread.packet[2];
     const found: Candidate[] = [];
     let reason: string | undefined;
     const settle = (state: ExploredState, previous: ExploredState | undefined, provenance: FrameProvenance[]): void => {
-      const mismatch = this.#mismatch(thread, state, previous, provenance, registers, around);
-      if (mismatch !== undefined) {
-        reason ??= mismatch;
+      const disagreement = heldOtherwise(thread, state) ?? mismatch({ state, previous, frames: thread.frames, provenance, registers, around, hasMoved, word: this.#word });
+      if (disagreement !== undefined) {
+        reason ??= disagreement;
         return;
       }
       for (const part of state.next) if (this.#isPart(thread, state, part)) settle(part, state, provenance.map((frame) => frame.copy()));
@@ -212,62 +212,6 @@ export class RunCheck implements StepObserver {
     if (id === SPIN_LOCK || id === SPIN_UNLOCK) thread.locked = id === SPIN_LOCK;
   }
 
-  /** What does not agree with the state, as the end of a sentence. Only what changed since the last instruction is looked at. */
-  #mismatch(thread: Thread, state: ExploredState, previous: ExploredState | undefined, provenance: readonly FrameProvenance[], registers: BigUint64Array, around: Surroundings): string | undefined {
-    if (state.references < thread.references) return `references that are held: ${thread.references}, but the verifier knew of ${state.references}`;
-    if (state.locked !== thread.locked) return `it ${thread.locked ? 'holds a' : 'does not hold the'} lock, but the verifier took it for ${thread.locked ? 'free' : 'held'}`;
-    const hasMoved = around.data !== thread.packet[0] || around.dataEnd !== thread.packet[1] || around.dataMeta !== thread.packet[2];
-    const top = state.frames.length - 1;
-    for (let index = 0; index <= top; index++) {
-      const frame = thread.frames[index]!;
-      const now = index === top ? registers : frame.registers;
-      const { registers: known, stack } = state.frames[index]!;
-      const old = previous?.frames[index];
-      const places = provenance[index]!;
-      const at = index === top ? '' : ` of frame ${index}`;
-      for (let number = 0; number < known.length; number++) {
-        const register = known[number]!;
-        if (!hasMoved && register === old?.registers[number] && now[number] === frame.registers[number]) continue;
-        if (places.isForgotten(number)) continue;
-        learnRegion(places, number, register, now[number]!);
-        if (!isMember(register, now[number]!, places.region(number), around)) return `r${number}${at} is ${valueText(now[number]!, register, around)}, but the verifier knew ${registerText(register)}`;
-        if (register.id !== 0) {
-          const other = this.#stranger(thread, state, provenance, registers, register, now[number]!);
-          if (other !== undefined) return `r${number}${at} is ${valueText(now[number]!, register, around)}, which is not what ${other}`;
-        }
-      }
-      for (let slot = 0; slot < stack.length; slot++) {
-        const content = stack[slot]!;
-        if (content.kinds === 0 || places.isForgottenSlot(slot)) continue;
-        const word = this.#word(frame, slot);
-        if (!hasMoved && content === old?.stack[slot] && word === frame.stack[slot]) continue;
-        if (isSpilled(content) && isOfRegion(content.spilled) && places.slot(slot).region === undefined) places.setSlot(slot, { forgotten: false, region: regionFor(content.spilled, word) });
-        if (!isSlotMember(content, word, places.slot(slot).region, around)) return `fp-${SLOT_BYTES * (slot + 1)}${at} is ${valueText(word, content.spilled, around)}, but the verifier knew ${slotText(content)}`;
-      }
-    }
-    return undefined;
-  }
-
-  /** A register or slot of the same id whose relation to the value does not hold. */
-  #stranger(thread: Thread, state: ExploredState, provenance: readonly FrameProvenance[], registers: BigUint64Array, register: RegisterState, value: bigint): string | undefined {
-    const top = state.frames.length - 1;
-    const agrees = (other: RegisterState, found: bigint): boolean => other.id !== register.id || other.type !== register.type || other.nullable !== register.nullable || relation(other, found) === relation(register, value);
-    for (const [index, { registers: known, stack }] of state.frames.entries()) {
-      const frame = thread.frames[index]!;
-      const now = index === top ? registers : frame.registers;
-      const places = provenance[index]!;
-      const at = index === top ? '' : ` of frame ${index}`;
-      for (const [number, other] of known.entries()) {
-        if (!places.isForgotten(number) && !agrees(other, now[number]!)) return `r${number}${at} (${valueOnly(now[number]!)}) says of numbers with the same id: ${registerText(register)}, ${registerText(other)}`;
-      }
-      for (const [slot, content] of stack.entries()) {
-        if (!isSpilled(content) || places.isForgottenSlot(slot) || spilledBytes(content) !== SLOT_BYTES) continue;
-        if (!agrees(content.spilled, this.#word(frame, slot))) return `fp-${SLOT_BYTES * (slot + 1)}${at} (${valueOnly(this.#word(frame, slot))}) says of numbers with the same id: ${registerText(register)}, ${registerText(content.spilled)}`;
-      }
-    }
-    return undefined;
-  }
-
   /** Leaves the candidates that the instruction may be run from. */
   #demand(thread: Thread, slot: number, registers: BigUint64Array, around: Surroundings): void {
     const { program } = thread;
@@ -292,9 +236,7 @@ export class RunCheck implements StepObserver {
     thread.packet = [data, dataEnd, dataMeta];
   }
 
-  #word({ framePointer }: CheckedFrame, slot: number): bigint {
-    return this.#machine.memory.u64[(framePointer - SLOT_BYTES * (slot + 1)) / 8]!;
-  }
+  readonly #word = ({ framePointer }: ComparedFrame, slot: number): bigint => this.#machine.memory.u64[(framePointer - SLOT_BYTES * (slot + 1)) / 8]!;
 
   readonly #map = (descriptor: number) => mapsOf(this.#machine).byDescriptor(descriptor);
 
@@ -322,36 +264,9 @@ export class RunCheck implements StepObserver {
   }
 }
 
-/** Where nobody said what memory a pointer is of when it appeared, it says so itself: it points at the beginning. */
-function learnRegion(places: FrameProvenance, number: number, register: RegisterState, value: bigint): void {
-  if (isOfRegion(register) && places.region(number) === undefined) places.setRegister(number, { forgotten: false, region: regionFor(register, value) });
-}
-
-function regionFor(register: RegisterState, value: bigint): { readonly start: number; readonly bytes: number; readonly map: undefined } | undefined {
-  if (value === 0n) return undefined;
-  return { start: low(value) - register.offset - low(register.scalar.value), bytes: regionBytes(register), map: undefined };
-}
-
-/** What registers of one id have in common: the number less its distance, the variable part, or being NULL. */
-function relation({ type, delta, offset, nullable }: RegisterState, value: bigint): bigint | boolean {
-  if (type === 'scalar') return BigInt.asUintN(64, value - (delta ? BigInt(offset) : 0n));
-  if (type === 'pkt' || type === 'pkt_meta') return BigInt.asUintN(64, value - BigInt(offset));
-  return nullable ? value === 0n : true;
-}
-
-const hexadecimal = (value: bigint): string => `0x${value.toString(16)}`;
-const valueOnly = (value: bigint): string => (value < 1n << 16n ? String(value) : hexadecimal(value));
-
-/** As a number, or as what it is from where its kind is measured. */
-function valueText(value: bigint, register: RegisterState, { data, dataEnd }: Surroundings): string {
-  if (isPacketPointer(register)) return `data${signed(value - BigInt(data))} (of ${dataEnd - data} bytes)`;
-  if (register.type !== 'scalar') return hexadecimal(value);
-  const number = BigInt.asIntN(64, value);
-  return number > -(1n << 16n) && number < 1n << 16n ? String(number) : `${hexadecimal(value)} (${number})`;
-}
-
-const signed = (offset: bigint): string => (offset < 0n ? String(offset) : `+${offset}`);
-
-function slotText(slot: StackSlot): string {
-  return isSpilled(slot) ? `${spilledBytes(slot)} bytes of ${registerText(slot.spilled)}` : 'zeroes in it';
+/** References and locks, which the program is counted to hold. */
+function heldOtherwise({ references, locked }: Thread, state: ExploredState): string | undefined {
+  if (state.references < references) return `references that are held: ${references}, but the verifier knew of ${state.references}`;
+  if (state.locked !== locked) return `it ${locked ? 'holds a' : 'does not hold the'} lock, but the verifier took it for ${locked ? 'free' : 'held'}`;
+  return undefined;
 }
