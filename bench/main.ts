@@ -10,6 +10,7 @@ import type { BenchReport } from '../dataplane/measure/bench-report.ts';
 import { machineFacts } from '../dataplane/measure/machine-facts.ts';
 import { controlBenchmark, NoiseMeter } from '../dataplane/measure/noise.ts';
 import { measure, type Benchmark } from '../dataplane/measure/rounds.ts';
+import { nativeCompiler, nativeYardstick } from './native/native.ts';
 import { availableEngines, DEMO_LAB, GROWTH, PROGRAM_BENCHES, runProgramBench, type SuiteTime } from './programs.ts';
 import { nativeReading, pcapParserReading } from './reading.ts';
 import { commandReplay, warmReplay } from './replaying.ts';
@@ -65,16 +66,18 @@ async function runSuite(options: Options, scratch: string): Promise<SuiteResults
   const { time, capture } = options;
   const machine = machineFacts();
   const engines = availableEngines();
+  const compiler = nativeCompiler();
+  const yardstick = compiler === undefined ? undefined : nativeYardstick(compiler, scratch);
   const chosen = (label: string): boolean => options.only.split(' ').every((word) => label.includes(word));
   const files = plan(options, scratch).filter(({ label }) => chosen(label));
   const programBenches = PROGRAM_BENCHES.filter(({ label }) => chosen(`programs ${label}`));
   const growing = GROWTH.filter(({ label }) => chosen(`growth ${label}`));
   if (files.length + programBenches.length + growing.length === 0) throw new XdplabError('ERR_USAGE', `--only ${options.only}: nothing of the suite has these words: programs, growth, reading, replay`);
   const programs: Record<string, BenchReport> = {};
-  for (const bench of programBenches) programs[bench.label] = await runProgramBench(bench, scratch, time, engines, progress);
+  for (const bench of programBenches) programs[bench.label] = await runProgramBench(bench, scratch, time, engines, yardstick, progress);
   const growth: GrowthRow[] = [];
   for (const bench of growing) {
-    const report = await runProgramBench(bench, scratch, time, engines.filter((engine) => engine !== 'interpreter'), (text) => progress(`${bench.label}: ${text}`));
+    const report = await runProgramBench(bench, scratch, time, engines.filter((engine) => engine !== 'interpreter'), undefined, (text) => progress(`${bench.label}: ${text}`));
     const { nsPerPacket, speedupVsKernelNet } = report.programs[0]!;
     growth.push({ label: bench.label, wasm: nsPerPacket.wasm!, kernelNet: nsPerPacket.kernelNet, speedupVsKernelNet });
   }
@@ -131,7 +134,9 @@ function promises(programs: Readonly<Record<string, BenchReport>>, growth: reado
   const promised: readonly (readonly [label: string, atLeast: number])[] = [['load balancer', 3], ['firewall, 1,000 prefixes', 8], ['counter', 3]];
   const speedups = promised.map(([label, atLeast]) => ({ label, atLeast, value: speedup(label) }));
   for (const { label, atLeast, value } of speedups) if (value !== undefined) found.push({ what: `${label}: kernel net / wasm`, atLeast, found: value });
-  if (speedups.every(({ value }) => value !== undefined)) found.push({ what: 'geometric mean of these', atLeast: 4.5, found: Math.exp(speedups.reduce((sum, { value }) => sum + Math.log(value!), 0) / speedups.length) });
+  if (speedups.every(({ value }) => value !== undefined)) found.push({ what: 'geometric mean of these', atLeast: 4.5, found: geometricMean(speedups.map(({ value }) => value!)) });
+  const shares = promised.map(([label]) => programs[label]?.programs[0]?.shareOfNative);
+  if (shares.every((value) => value !== undefined)) found.push({ what: 'share of native speed, geometric mean', atLeast: 0.75, found: geometricMean(shares) });
   for (const flows of ['60,000', '1,000,000']) {
     const value = growth.find(({ label }) => label === `load balancer, ${flows} flows`)?.speedupVsKernelNet;
     if (value !== undefined) found.push({ what: `load balancer, ${flows} flows: kernel net / wasm`, atLeast: 3, found: value });
@@ -148,6 +153,10 @@ function promises(programs: Readonly<Record<string, BenchReport>>, growth: reado
     if (written !== undefined) found.push({ what: 'the same with --out', atMost: 1, found: written.nsPerPacket.median / both });
   }
   return found;
+}
+
+function geometricMean(values: readonly number[]): number {
+  return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
 }
 
 function readOptions(): Options | undefined {

@@ -1,7 +1,7 @@
 /** The bundled programs whose figures are promised: a load balancer, a firewall with 1000 prefixes, a counter of flows. */
 import { join } from 'node:path';
 import { whyNoLinux } from '../dataplane/engine/kernel/linux.ts';
-import { benchmarkLab } from '../dataplane/measure/benchmark-lab.ts';
+import { benchmarkLab, type Yardstick } from '../dataplane/measure/benchmark-lab.ts';
 import type { BenchEngine, BenchReport } from '../dataplane/measure/bench-report.ts';
 import { makeTrace, type WorkloadOptions } from '../dataplane/measure/workload.ts';
 import type { LabSources } from '../dataplane/pipeline/open-lab.ts';
@@ -62,9 +62,9 @@ export interface SuiteTime {
   readonly warmupSeconds: number;
 }
 
-export function runProgramBench({ program, sources, workload }: ProgramBench, scratch: string, time: SuiteTime, engines: readonly BenchEngine[], onProgress: (text: string) => void): Promise<BenchReport> {
+export function runProgramBench({ program, sources, workload }: ProgramBench, scratch: string, time: SuiteTime, engines: readonly BenchEngine[], yardstick: Yardstick | undefined, onProgress: (text: string) => void): Promise<BenchReport> {
   const trace = makeTrace({ ...SERVICE, ...workload });
-  return benchmarkLab({ sources: sources(scratch), programs: [program], engines, trace: () => trace, ...time, onProgress });
+  return benchmarkLab({ sources: sources(scratch), programs: [program], engines, trace: () => trace, ...time, ...(yardstick === undefined ? {} : { yardstick }), onProgress });
 }
 
 /** The kernel too, where it may be asked. */

@@ -2,7 +2,7 @@
 import type { Cost, MapUse } from '../insight/cost.ts';
 import { COST_METRICS } from '../insight/cost.ts';
 import type { Balance, BalancedGroup } from '../insight/balance.ts';
-import { BENCH_ENGINES, type BenchReport, type ProgramFigures } from '../measure/bench-report.ts';
+import { TIMED, type BenchReport, type ProgramFigures } from '../measure/bench-report.ts';
 import { describeChange } from '../measure/change.ts';
 import type { ReportComparison } from '../measure/compare-reports.ts';
 import { count, paint, percent, safe, table } from './terminal.ts';
@@ -45,7 +45,7 @@ function right(rows: readonly (readonly Cell[])[], leftColumns: number): Cell[][
 
 function timeTable(programs: readonly ProgramFigures[]): string[] {
   const rows = programs.flatMap(({ name, series, nsPerPacket, packetsPerSecond }) =>
-    BENCH_ENGINES.flatMap((engine) => {
+    TIMED.flatMap((engine) => {
       const found = series[engine];
       if (found === undefined) return [];
       const net = nsPerPacket[`${engine}Net`];
@@ -59,10 +59,11 @@ function timeTable(programs: readonly ProgramFigures[]): string[] {
   ];
 }
 
-function remarks({ name, speedupVsKernelNet, speedupNetVsNet, fates, versus, missing }: ProgramFigures): string[] {
+function remarks({ name, nsPerPacket, speedupVsKernelNet, speedupNetVsNet, shareOfNative, fates, versus, missing }: ProgramFigures): string[] {
   const lines: string[] = [];
   if (fates !== '') lines.push(`  ${safe(fates)}`);
   if (speedupVsKernelNet !== undefined) lines.push(`  kernel net / wasm ${paint('bold', fixed(speedupVsKernelNet))}${speedupNetVsNet === undefined ? '' : `; both net ${fixed(speedupNetVsNet)}`}`);
+  if (shareOfNative !== undefined) lines.push(`  native / wasm ${paint('bold', fixed(shareOfNative))}${nsPerPacket.nativeNet === undefined || nsPerPacket.wasmNet === undefined ? '' : `; both net ${fixed(nsPerPacket.nativeNet / nsPerPacket.wasmNet)}`}`);
   if (versus !== undefined) {
     lines.push(`  ${paint('bold', describeChange(versus.change))} than ${safe(versus.object)} on ${versus.engine} (${fixed(versus.nsPerPacket)} ns)`);
     if (versus.cost !== undefined) lines.push(`  ${safe(versus.object)}: ${costLine(versus.cost)}`);

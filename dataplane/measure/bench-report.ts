@@ -9,22 +9,28 @@ import type { TurnSummary } from './sample-summary.ts';
 export const BENCH_ENGINES = ['wasm', 'interpreter', 'kernel'] as const;
 export type BenchEngine = (typeof BENCH_ENGINES)[number];
 
+/** What can have a time: engines, and a program as native code where a yardstick is at hand. */
+export const TIMED = [...BENCH_ENGINES, 'native'] as const;
+export type Timed = (typeof TIMED)[number];
+
 /** What was timed: a program on an engine with all that it takes to run it there, or an empty program there. */
-export type SeriesName = BenchEngine | `${BenchEngine}Empty`;
+export type SeriesName = Timed | `${Timed}Empty`;
 
 /** Nanoseconds per packet, medians. `…Net`: less what an empty program takes on the same engine. */
-export type Nanoseconds = { readonly [Name in BenchEngine | `${BenchEngine}Net`]?: number };
+export type Nanoseconds = { readonly [Name in Timed | `${Timed}Net`]?: number };
 
 export interface ProgramFigures {
   readonly name: string;
   /** Where it is attached; undefined for the lab's programs one after the other. */
   readonly hook: string | undefined;
   readonly nsPerPacket: Nanoseconds;
-  readonly packetsPerSecond: { readonly [Engine in BenchEngine]?: number };
+  readonly packetsPerSecond: { readonly [Name in Timed]?: number };
   /** The kernel's time net of an empty program, over all that a packet takes here: packet loop and counters included. */
   readonly speedupVsKernelNet?: number;
   /** The same with both sides net of an empty program. */
   readonly speedupNetVsNet?: number;
+  /** Native time over ours, with all that a packet takes on either side. */
+  readonly shareOfNative?: number;
   readonly series: { readonly [Name in SeriesName]?: TurnSummary };
   /** What became of the packets. */
   readonly fates: string;
@@ -40,7 +46,7 @@ export interface BenchReport {
   readonly measuredAt: string;
   readonly machine: MachineFacts;
   /** The compiler that made what ran, by engine. */
-  readonly tiers: { readonly [Engine in BenchEngine]?: string };
+  readonly tiers: { readonly [Name in Timed]?: string };
   readonly workload: { readonly text: string; readonly packets: number; readonly opening: number; readonly meanBytes: number };
   readonly settings: { readonly runs: number; readonly durationSeconds: number; readonly warmupSeconds: number; readonly freshMaps: boolean };
   readonly programs: readonly ProgramFigures[];

@@ -6,13 +6,14 @@ import { XdplabError } from '../errors.ts';
 import { assemble } from '../bpf/assemble.ts';
 import type { CollectionSpec, ProgramSpec } from '../bpf/spec.ts';
 import type { HookName } from '../hooks/hook.ts';
+import type { BpfMap } from '../maps/bpf-map.ts';
 import { measureBalance, type BalanceOptions } from '../insight/balance.ts';
 import { CostCounter, type Cost } from '../insight/cost.ts';
 import { packetCount, withoutOpening, type PacketTrace } from '../packet/packet-trace.ts';
 import { Lab } from '../pipeline/lab.ts';
 import { openLab, type LabSources } from '../pipeline/open-lab.ts';
 import type { Attachment } from '../pipeline/pipeline.ts';
-import type { BenchEngine, BenchReport, ProgramFigures, SeriesName } from './bench-report.ts';
+import { TIMED, type BenchEngine, type BenchReport, type ProgramFigures, type SeriesName, type Timed } from './bench-report.ts';
 import { changeOf } from './change.ts';
 import { kernelBenchmarks } from './kernel-benchmark.ts';
 import { labBenchmark } from './lab-benchmark.ts';
@@ -39,9 +40,13 @@ export interface BenchmarkOptions {
   readonly freshMaps?: boolean;
   /** Backends are looked at, where there are any. */
   readonly balance?: Omit<BalanceOptions, 'trace' | 'sources'>;
+  readonly yardstick?: Yardstick;
   readonly onProgress?: (text: string) => void;
   readonly signal?: AbortSignal;
 }
+
+/** A program as native code: what to time, and an empty one in the same loop. */
+export type Yardstick = (subject: { readonly program: string; readonly maps: readonly BpfMap[]; readonly trace: PacketTrace }) => { readonly program: Benchmark; readonly empty: Benchmark; readonly tier: string };
 
 /** Packets between two looks at the clock: a tenth of a millisecond or more, so that looking costs nothing. To begin a run in the kernel takes milliseconds. */
 const BATCH_PACKETS: Readonly<Record<BenchEngine, number>> = { wasm: 4096, kernel: 32_768, interpreter: 64 };
@@ -67,7 +72,7 @@ export async function benchmarkLab(options: BenchmarkOptions): Promise<BenchRepo
   const lab = await openFor(sources);
   const targets = targetsOf(lab, options);
   const replace = options.versus === undefined ? undefined : replacement(lab, targets, options.versus);
-  const tiers: { [Engine in BenchEngine]?: string } = {};
+  const tiers: { [Name in Timed]?: string } = {};
   const missing = new Map<Target, { engine: BenchEngine; why: string }[]>(targets.map((target) => [target, []]));
   const all: Series[] = [];
   for (const target of targets) {
@@ -87,7 +92,8 @@ export async function benchmarkLab(options: BenchmarkOptions): Promise<BenchRepo
         continue;
       }
       try {
-        const mapsOnly = await openFor({ ...sources, ...only });
+        // As it stands in its file: Linux looks at it itself.
+        const mapsOnly = await openFor({ ...sources, ...only, verify: false });
         const { gross, empty, tier } = kernelBenchmarks(mapsOnly.machine, mapsOnly.pipeline.attachments[0]!.program, named);
         tiers.kernel = tier;
         all.push({ target, series: 'kernel', benchmark: gross }, { target, series: 'kernelEmpty', benchmark: empty });
@@ -95,6 +101,13 @@ export async function benchmarkLab(options: BenchmarkOptions): Promise<BenchRepo
         if (!(error instanceof XdplabError) || error.code === 'ERR_PRIVILEGE') throw error;
         missing.get(target)!.push({ engine, why: error.message });
       }
+    }
+    if (options.yardstick !== undefined && target.hook === 'xdp') {
+      onProgress(`preparing ${target.name} as native code`);
+      const subject = await openFor({ ...sources, ...only });
+      const { program, empty, tier } = options.yardstick({ program: target.name, maps: [...subject.pipeline.attachments[0]!.program.maps.values()], trace: target.trace });
+      tiers.native = tier;
+      all.push({ target, series: 'native', benchmark: program }, { target, series: 'nativeEmpty', benchmark: empty });
     }
     const [first] = engines;
     if (replace !== undefined && target.hook !== undefined && first !== undefined && first !== 'kernel') {
@@ -178,14 +191,14 @@ function figures({ name, hook }: Target, rows: readonly { readonly series: Serie
   const series = Object.fromEntries(rows.map((row) => [row.series, row.summary])) as ProgramFigures['series'];
   const nsPerPacket: Record<string, number> = {};
   const packetsPerSecond: Record<string, number> = {};
-  for (const engine of ['wasm', 'interpreter', 'kernel'] as const) {
+  for (const engine of TIMED) {
     const [gross, empty] = [series[engine], series[`${engine}Empty`]];
     if (gross === undefined) continue;
     nsPerPacket[engine] = gross.median;
     packetsPerSecond[engine] = Math.round(1e9 / gross.median);
     if (empty !== undefined) nsPerPacket[`${engine}Net`] = Math.max(0, gross.median - empty.median);
   }
-  const { kernelNet, wasm, wasmNet } = nsPerPacket;
+  const { kernelNet, native, wasm, wasmNet } = nsPerPacket;
   return {
     name,
     hook,
@@ -193,6 +206,7 @@ function figures({ name, hook }: Target, rows: readonly { readonly series: Serie
     packetsPerSecond,
     ...(kernelNet === undefined || wasm === undefined ? {} : { speedupVsKernelNet: kernelNet / wasm }),
     ...(kernelNet === undefined || wasmNet === undefined || wasmNet === 0 ? {} : { speedupNetVsNet: kernelNet / wasmNet }),
+    ...(native === undefined || wasm === undefined ? {} : { shareOfNative: native / wasm }),
     series,
     fates: rows.find(({ series: each }) => each === 'wasm' || each === 'interpreter')?.note ?? '',
   };

@@ -4,7 +4,7 @@
  */
 import { COST_METRICS } from '../insight/cost.ts';
 import type { BalancedGroup } from '../insight/balance.ts';
-import { BENCH_ENGINES, type BenchReport, type ProgramFigures } from './bench-report.ts';
+import { TIMED, type BenchReport, type ProgramFigures } from './bench-report.ts';
 import { describeChange } from './change.ts';
 import { barPlot, turnPlot } from './svg-plot.ts';
 
@@ -14,7 +14,7 @@ export function htmlReport(report: BenchReport): string {
     `<h1>xdplab bench</h1><p>${text(workload.text)}: ${number(workload.packets)} packets a round, ${workload.meanBytes.toFixed(0)} bytes on average. Medians of ${settings.runs} turns${settings.freshMaps ? ', each a round with fresh maps' : ''}, side by side.</p>`,
     ...noise.warnings.map((warning) => `<p class="warning">${text(warning)}</p>`),
     `<h2>Time per packet</h2>${barPlot(
-      programs.flatMap(({ name, nsPerPacket }) => BENCH_ENGINES.flatMap((engine) => (nsPerPacket[engine] === undefined ? [] : [{ group: name, label: engine, value: nsPerPacket[engine], part: nsPerPacket[`${engine}Net`] }]))),
+      programs.flatMap(({ name, nsPerPacket }) => TIMED.flatMap((engine) => (nsPerPacket[engine] === undefined ? [] : [{ group: name, label: engine, value: nsPerPacket[engine], part: nsPerPacket[`${engine}Net`] }]))),
       'ns per packet; dark: net of an empty program',
     )}${timeTable(programs)}`,
     ...programs.map((program) => `<h3>${text(program.name)}</h3>${remarks(program)}${turnPlot(seriesOf(program), 'ns per packet, the median of each turn')}`),
@@ -58,7 +58,7 @@ function timeTable(programs: readonly ProgramFigures[]): string {
   return rows(
     ['program', 'engine', 'ns/packet', '± quartiles', 'net', 'p50', 'p99', 'p99.9', 'packets/s'],
     programs.flatMap(({ name, series, nsPerPacket, packetsPerSecond }) =>
-      BENCH_ENGINES.flatMap((engine) => {
+      TIMED.flatMap((engine) => {
         const found = series[engine];
         return found === undefined ? [] : [[name, engine, fixed(found.median), `${(found.spread * 50).toFixed(1)} %`, optional(nsPerPacket[`${engine}Net`]), fixed(found.p50), fixed(found.p99), fixed(found.p999), number(packetsPerSecond[engine] ?? 0)]];
       }),
@@ -67,7 +67,7 @@ function timeTable(programs: readonly ProgramFigures[]): string {
 }
 
 function seriesOf({ series }: ProgramFigures): { label: string; values: readonly number[] }[] {
-  return BENCH_ENGINES.flatMap((engine) => (series[engine] === undefined ? [] : [{ label: engine, values: series[engine].turns }]));
+  return TIMED.flatMap((engine) => (series[engine] === undefined ? [] : [{ label: engine, values: series[engine].turns }]));
 }
 
 function remarks({ fates, speedupVsKernelNet, speedupNetVsNet, versus, missing }: ProgramFigures): string {
