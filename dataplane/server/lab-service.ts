@@ -135,6 +135,8 @@ export class LabService {
   /** Also those that were replaced: verdicts name their programs. */
   readonly #ids = new Map<Collection, string>();
   readonly #names = new Map<string, string>();
+  /** How many attachments the server's thread knows the names of. */
+  #toldAttachments = 0;
   #eventTimer: NodeJS.Timeout | undefined;
   #run: LabRun | undefined;
   #before = { elapsedNs: 0, busyNs: 0 };
@@ -149,7 +151,9 @@ export class LabService {
     checkHighlights(opened.lab, opened.highlights);
     this.#eventLog = new EventLog(opened.lab, opened.events, (line, isTrace) => this.#keepLine(line, isTrace));
     this.#writer = new VerdictRingWriter(start.ring, opened.lab.pipeline);
-    this.#writer.onAttachments = () => this.#tellNames();
+    this.#writer.onAttachments = () => {
+      if (opened.lab.pipeline.attachments.length !== this.#toldAttachments) this.#tellNames();
+    };
   }
 
   static async open(start: LabStart, tell: (news: LabNews) => void): Promise<LabService> {
@@ -181,6 +185,7 @@ export class LabService {
 
   names(): LabNames {
     const { devices, pipeline } = this.#lab;
+    this.#toldAttachments = pipeline.attachments.length;
     return { epoch: this.#start.epoch, devices: devices.map(({ name, ifindex }) => ({ name, ifindex })), attachments: pipeline.attachments.map((attachment) => this.#nameOf(attachment)) };
   }
 

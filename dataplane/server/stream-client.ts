@@ -57,7 +57,7 @@ export class StreamClient {
   #pingedAtMs: number | undefined;
   #lastPingMs: number;
   #accountAtMs = 0;
-  #accountOf = -1;
+  #accountOf = 0;
   #messages = 0;
   #messagesSinceMs: number;
 
@@ -191,8 +191,8 @@ export class StreamClient {
     } else if (message.topic === 'verdicts') {
       this.#tellNames();
       this.#verdicts = new VerdictSubscription(this.#host.ring, this.#names, this.#encoding, message);
-      this.#accountOf = -1;
       ({ from } = this.#verdicts);
+      this.#accountOf = from;
     } else {
       const events = new Events(this.#host[message.topic], message.topic, message.from);
       this.#events.set(message.topic, events);
