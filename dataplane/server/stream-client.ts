@@ -119,6 +119,10 @@ export class StreamClient {
     return false;
   }
 
+  end(): void {
+    this.#socket.terminate();
+  }
+
   /** Pings who has been quiet, and ends the connection of who does not answer. */
   checkLife(nowMs: number): void {
     if (this.#pingedAtMs !== undefined && nowMs - this.#pingedAtMs > STREAM_LIMITS.pongWithinMs) this.#socket.terminate();

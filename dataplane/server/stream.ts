@@ -109,8 +109,20 @@ export class Stream {
 
   #changed(socket: WebSocket): void {
     this.#setSnap();
-    this.#clients.get(socket)?.pump(performance.now());
+    const client = this.#clients.get(socket);
+    if (client !== undefined) this.#pump(client, performance.now());
     this.#timer ??= setTimeout(() => this.#look(), LOOK_EVERY_MS);
+  }
+
+  /** Whether it could take more at once. A mistake of ours with one client is not to end the others. */
+  #pump(client: StreamClient, nowMs: number): boolean {
+    try {
+      return client.pump(nowMs);
+    } catch (error) {
+      console.error(error);
+      client.end();
+      return false;
+    }
   }
 
   #setSnap(): void {
@@ -132,7 +144,7 @@ export class Stream {
         hasMore = true;
         break;
       }
-      hasMore = clients[(this.#first + turn) % clients.length]!.pump(nowMs) || hasMore;
+      hasMore = this.#pump(clients[(this.#first + turn) % clients.length]!, nowMs) || hasMore;
     }
     void this.#tellStatistics(clients);
     if (clients.length > 0) this.#timer = setTimeout(() => this.#look(), hasMore ? 0 : LOOK_EVERY_MS);

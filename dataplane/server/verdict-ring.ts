@@ -9,16 +9,17 @@
  *            i32 snap        most bytes of a packet that a reader wants, before and after; 0: nobody wants packets
  *            i32 attachments that the newest record may name
  *   records  32 bytes each, as the packet loop wrote them (pipeline/layout.ts), at sequence number modulo capacity
- *   links    u32 each: where the record's packet begins in `packets`, in units of 16 bytes
+ *   links    u32 each: where the record's packet begins, as packetHead counts, in units of 16 bytes and modulo 2^32
  *   packets  an entry for each packet that had records while somebody wanted packets, none across the end:
  *             0 f64 first record   sequence number
  *             8 u32 records
  *            12 u16 fate, 14 u16 reason
  *            16 u32 wire, 20 u32 captured, 24 u32 left, 28 u32 leftIfindex
- *            32 u32 beforeBytes, 36 u32 afterBytes, 40 f64 place, as packetHead counts
- *            48 bytes before, bytes after
+ *            32 u32 beforeBytes, 36 u32 afterBytes
+ *            40 bytes before, bytes after
  *
- * A reader copies first and then looks at `claimed`: what lies before claimed - capacity was overwritten meanwhile.
+ * A reader copies first and then looks at `claimed`: what lies before claimed - capacity was overwritten meanwhile. So it
+ * does with packetHead, which is moved before an entry is written.
  */
 import { DESCRIPTOR, type PacketBatch } from '../packet/packet-batch.ts';
 import { RECORD } from '../pipeline/layout.ts';
@@ -40,7 +41,7 @@ const SNAP = 8;
 const ATTACHMENTS = 9;
 const HEADER_BYTES = 64;
 
-const ENTRY = { first: 0, records: 8, fate: 12, reason: 14, wire: 16, captured: 20, left: 24, leftIfindex: 28, beforeBytes: 32, afterBytes: 36, place: 40, size: 48 } as const;
+const ENTRY = { first: 0, records: 8, fate: 12, reason: 14, wire: 16, captured: 20, left: 24, leftIfindex: 28, beforeBytes: 32, afterBytes: 36, size: 40 } as const;
 const UNIT = 16;
 const LINK_BYTES = 4;
 
@@ -49,6 +50,7 @@ const PACKETS_BYTES = 1 << 25;
 /** Longest part of a packet that is kept, of each of before and after. */
 export const MOST_SNAP_BYTES = 2048;
 
+/** `packetsBytes` is a power of two. */
 export function createVerdictRing(records = RING_RECORDS, packetsBytes = PACKETS_BYTES): VerdictRingBuffers {
   return { header: new SharedArrayBuffer(HEADER_BYTES), records: new SharedArrayBuffer(records * RECORD.size), links: new SharedArrayBuffer(records * LINK_BYTES), packets: new SharedArrayBuffer(packetsBytes) };
 }
@@ -146,8 +148,8 @@ export class VerdictRingWriter implements BatchObserver {
       this.#packetHead += this.#packets.length - position;
       position = 0;
     }
-    const place = this.#packetHead;
-    this.#packetHead = place + bytes;
+    const link = this.#packetHead / UNIT;
+    this.#packetHead += bytes;
     Atomics.store(this.#header, PACKET_HEAD, BigInt(this.#packetHead));
     const view = this.#view;
     const outcome = u32[at + DESCRIPTOR.outcome / 4]!;
@@ -161,10 +163,9 @@ export class VerdictRingWriter implements BatchObserver {
     view.setUint32(position + ENTRY.leftIfindex, u32[at + DESCRIPTOR.leftIfindex / 4]!, true);
     view.setUint32(position + ENTRY.beforeBytes, beforeBytes, true);
     view.setUint32(position + ENTRY.afterBytes, afterBytes, true);
-    view.setFloat64(position + ENTRY.place, place, true);
     this.#packets.set(u8.subarray(before, before + beforeBytes), position + ENTRY.size);
     this.#packets.set(u8.subarray(after, after + afterBytes), position + ENTRY.size + beforeBytes);
-    return position / UNIT;
+    return link >>> 0;
   }
 }
 
@@ -256,12 +257,12 @@ export class VerdictRing {
 
   /** The packet of a record, undefined where nobody wanted packets when it ran, or where it was overwritten. */
   packet(sequence: number): KeptPacket | undefined {
-    const position = this.#links[sequence % this.capacity]! * UNIT;
+    const link = this.#links[sequence % this.capacity]!;
+    if (!this.#isKept(link)) return undefined;
     const view = this.#view;
-    if (position + ENTRY.size > view.byteLength) return undefined;
+    const position = (link % (view.byteLength / UNIT)) * UNIT;
     const first = view.getFloat64(position + ENTRY.first, true);
     const records = view.getUint32(position + ENTRY.records, true);
-    const place = view.getFloat64(position + ENTRY.place, true);
     const beforeBytes = view.getUint32(position + ENTRY.beforeBytes, true);
     const afterBytes = view.getUint32(position + ENTRY.afterBytes, true);
     if (beforeBytes > MOST_SNAP_BYTES || afterBytes > MOST_SNAP_BYTES || !(sequence >= first && sequence < first + records)) return undefined;
@@ -279,7 +280,13 @@ export class VerdictRing {
       after: this.#packets.slice(bytes + beforeBytes, bytes + beforeBytes + afterBytes),
     };
     // Nothing was written over it while it was copied.
-    return Number(Atomics.load(this.#header, PACKET_HEAD)) - place <= view.byteLength ? kept : undefined;
+    return this.#isKept(link) ? kept : undefined;
+  }
+
+  /** Whether what was written there is still whole. */
+  #isKept(link: number): boolean {
+    const behind = ((Number(Atomics.load(this.#header, PACKET_HEAD)) / UNIT - link) >>> 0) * UNIT;
+    return behind > 0 && behind <= this.#view.byteLength;
   }
 }
 

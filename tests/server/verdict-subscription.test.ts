@@ -191,7 +191,11 @@ test('the account is right whatever runs, is asked for and is overwritten', () =
       for (const { packets, takes } of runs) {
         of.run(packets.map((isLost) => (isLost ? lost : passed)));
         for (let index = 0; index < takes; index++) {
-          for (const message of take(client, of)) received += 'verdicts' in message ? message.verdicts.length : message.count;
+          for (const message of take(client, of)) {
+            received += 'verdicts' in message ? message.verdicts.length : message.count;
+            if ('verdicts' in message) continue;
+            for (const { captured, before } of message.packets()) expect(Buffer.compare(before, (captured === 65 ? lost : passed).subarray(0, snap))).toBe(0);
+          }
         }
       }
       takeAll(client, of.names);
