@@ -396,24 +396,12 @@ class Verifier {
   }
 
   #exit(walk: Walk): number | undefined {
-    const { state, frame } = walk;
-    const inner = state.frames.length > 1;
-    if (!inner || frame.callback !== undefined) {
-      const own = frame.callback === undefined || frame.callback.asynchronous ? state.references : state.references.filter(({ acquiredAt }) => this.#within(walk, acquiredAt, frame.subprogram));
-      const [first] = own;
-      if (first !== undefined) refuse('EINVAL', 'BPF_EXIT instruction in main prog would lead to reference leak');
-    }
-    if (!inner) {
+    if (walk.state.frames.length === 1) {
       checkResources(walk, 'BPF_EXIT instruction in main prog');
       checkResult(walk);
       return undefined;
     }
     return leaveFunction(walk);
-  }
-
-  #within({ subprograms }: Walk, slot: number, index: number): boolean {
-    const { start, end } = subprograms[index]!;
-    return slot >= start && slot < end;
   }
 
   readonly #kinds = new Map<number, string>();

@@ -11,6 +11,7 @@ const DIFFERENCES: ReadonlyMap<string, string> = new Map([
   ['a jump into the second slot of a 64-bit load is refused', 'two things are wrong with it, and Linux names the other one'],
   ['bpf_snprintf with a format that is no text is refused', 'formats are read when the program runs'],
   ['without CAP_PERFMON a loop over an iterator is refused for its length', 'what a CPU may speculate is not followed'],
+  ['what an atomic operation fetched from the stack matters, which Linux 6.18 overlooks: a second path is accepted', 'Linux lets the program read behind the value of a map'],
   ['bpf_get_smp_processor_id gives a number below the number of processors', 'a program verified here may run on another machine'],
 ]);
 
