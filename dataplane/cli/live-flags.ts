@@ -14,6 +14,7 @@ export interface LiveFlags extends LabFlags, OutputFlags {
   readonly count?: number;
   readonly duration?: number;
   readonly every?: number;
+  readonly user?: string;
   readonly to?: string;
   readonly attach?: XdpMode | 'tcx';
   readonly redirect: readonly { readonly device: string; readonly to: string }[];

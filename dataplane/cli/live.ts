@@ -5,6 +5,7 @@ import { BACKENDS } from '../devices/index.ts';
 import { expectInlineFit } from '../devices/inline-check.ts';
 import { liveInterface, liveInterfaces } from '../devices/interfaces.ts';
 import { whyNoFilters } from '../devices/packet-filter.ts';
+import { HANDED_OVER } from '../devices/packet-socket.ts';
 import { PacketSender } from '../devices/packet-sender.ts';
 import type { HookName } from '../hooks/hook.ts';
 import type { NetworkDevice } from '../machine/network.ts';
@@ -22,6 +23,7 @@ import { runAttached } from './live-attach.ts';
 import { INTERRUPTED_STATUS, usable, type LiveFlags } from './live-flags.ts';
 import { accountingLine, accountingLines, drawPicture, remarkLines } from './picture.ts';
 import { LiveLine } from './live-line.ts';
+import { runAs } from './run-as.ts';
 import { addOutputOptions, checkTargets, ownsStandardOutput, ReplayOutputs } from './replay-outputs.ts';
 import { bytes, count, duration, paint, print, printJson, safe, table } from './terminal.ts';
 
@@ -45,6 +47,7 @@ export function addLive(program: Command): void {
     .option('--to <interface>', 'inline: send what passes out of this interface, and what comes in there out of the first')
     .addOption(new Option('--attach <mode>', 'let the running Linux attach the programs to the interface, and run them there').choices(['native', 'generic', 'tcx']))
     .option('--redirect <device=interface>', 'inline: packets that are redirected to this device of the lab leave by that interface; repeatable', collectRedirect, [])
+    .option('--user <name>', 'run as this user, with nothing of root but the packet sockets')
     .option('--promiscuous', 'packets for other hosts too')
     .option('--count <n>', 'stop after this many packets', wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .option('--duration <seconds>', 'stop after this long', secondsAbove0)
@@ -55,6 +58,10 @@ export function addLive(program: Command): void {
 async function runLive(name: string | undefined, filter: readonly string[], flags: LiveFlags): Promise<void> {
   if (flags.list) return list(flags);
   if (name === undefined) throw new XdplabError('ERR_USAGE', 'live: which interface? Give its name; xdplab live --list shows them');
+  if (flags.user !== undefined && process.env[HANDED_OVER] === undefined) {
+    process.exitCode = await runAs(flags.user, socketsFor(flags));
+    return;
+  }
   checkTargets(undefined, flags);
   if (flags.attach !== undefined) return runAttached(name, filter, flags);
   checkInline(name, filter, flags);
@@ -98,6 +105,13 @@ async function runLive(name: string | undefined, filter: readonly string[], flag
     outputs.close();
     lab.close();
   }
+}
+
+/** Inline, each interface has one to receive, one to send and one to be looked at with; what packets are redirected to has one to send. */
+function socketsFor({ user, to, redirect, attach, backend }: LiveFlags): number {
+  if (attach !== undefined) throw new XdplabError('ERR_USAGE', `--user ${user}: what is attached needs its rights until the end; leave it out`);
+  if (backend === 'cap') throw new XdplabError('ERR_USAGE', `--user ${user}: is about packet sockets, which --backend cap does not use; leave one of them out`);
+  return to === undefined ? 1 : 6 + redirect.length;
 }
 
 function checkInline(name: string, filter: readonly string[], { to, snaplen, backend, redirect }: LiveFlags): void {

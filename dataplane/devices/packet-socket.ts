@@ -30,6 +30,10 @@ const LONGEST_FILTER_BYTES = SCRATCH_BYTES * 16;
 /** Socket options of SOL_PACKET. */
 export const PACKET_OPTION = { rxRing: 5, statistics: 6, version: 10, fanout: 18, qdiscBypass: 20, ignoreOutgoing: 23 } as const;
 
+/** Environment variable with the descriptors of packet sockets that a process with more rights has handed to this one. */
+export const HANDED_OVER = 'XDPLAB_PACKET_SOCKETS';
+const handedOver = (process.env[HANDED_OVER] ?? '').split(',').filter((fd) => fd !== '').map(Number);
+
 /** The calls, bound once for all sockets. */
 class PacketCalls {
   readonly native: Native;
@@ -87,7 +91,8 @@ export class PacketSocket {
     const missing = whatPacketSocketsMiss();
     if (native === undefined || missing !== undefined) throw new XdplabError('ERR_PRIVILEGE', `packet sockets: ${missing}`);
     this.#calls = calls ??= new PacketCalls(native);
-    this.fd = Number(this.#calls.socket(AF_PACKET, SOCK_RAW, 0));
+    // Only to make one takes a right; what is done with it takes none.
+    this.fd = handedOver.pop() ?? Number(this.#calls.socket(AF_PACKET, SOCK_RAW, 0));
     if (this.fd >= 0) return;
     const { errno } = native;
     if (errno === constants.errno.EPERM || errno === constants.errno.EACCES) {

@@ -1,4 +1,5 @@
 /** `xdplab live` in observe mode, on interfaces of the test's own: what comes in is judged, counted and kept, and nothing is sent. */
+import { chmodSync, chownSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { whyNoFilters } from '../../dataplane/devices/packet-filter.ts';
 import { ethernet } from '../../dataplane/packet/ethernet.ts';
@@ -104,6 +105,24 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'
     const { status, stderr } = await here.refused('near', 'udp', 'prot', '53');
     expect({ status, stderr }).toEqual({ status: 2, stderr: "xdplab: filter 'udp prot 53': can't parse filter expression: syntax error; man pcap-filter says what there is\n" });
     expect((await here.refused('near', 'vlan', '7')).stderr).toMatch(/^xdplab: filter 'vlan 7': the kernel takes VLAN tags off [^\n]+\n$/);
+  });
+
+  test('is read by a process without any rights, to which another hands the socket', async () => {
+    const folder = scratch.at('nobodys');
+    mkdirSync(folder);
+    chownSync(folder, NOBODY, NOBODY);
+    chmodSync(scratch.path, 0o755);
+    const out = `${folder}/left.pcapng`;
+    const command = await here.live('near', '--json', '--user', 'nobody', '--xdp', FIREWALL, '--out', out);
+    const children = readFileSync(`/proc/${command.pid}/task/${command.pid}/children`, 'latin1').trim().split(' ');
+    const status = readFileSync(`/proc/${children[0]}/status`, 'latin1');
+    expect(/^Uid:\t(.*)$/m.exec(status)![1]!.split('\t')).toEqual(new Array(4).fill(`${NOBODY}`));
+    expect(/^CapEff:\t(.*)$/m.exec(status)![1]).toMatch(/^0+$/);
+    await here.send('far', trace('mixed.pcap'));
+    command.kill('SIGTERM');
+    const { status: exit, stdout } = await command.finished;
+    expect({ exit, accounting: (JSON.parse(stdout) as LiveSummary).accounting }).toMatchObject({ exit: 0, accounting: { received: 1000, inFlight: 0 } });
+    expect({ uid: statSync(out).uid, packets: (await readCapture(out)).packets.length }).toEqual({ uid: NOBODY, packets: 1000 });
   });
 
   test('that goes down ends the run, with what was counted until then', async () => {

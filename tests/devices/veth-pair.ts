@@ -24,9 +24,9 @@ export function namespaceTitle(title: string): string {
 
 /** With the command line as this test runs it. */
 export class Namespace extends BareNamespace {
-  /** `xdplab live`, once it is listening. */
+  /** `xdplab live`, once it is listening. Whether Linux would load the programs is asked elsewhere. */
   async live(...args: string[]): Promise<LiveCommand> {
-    const command = new LiveCommand(this.start(process.execPath, MAIN, 'live', ...args));
+    const command = new LiveCommand(this.start(process.execPath, MAIN, 'live', '--no-verify', ...args));
     await command.listening();
     return command;
   }
@@ -64,6 +64,10 @@ export class LiveCommand {
       child.on('error', reject);
       child.on('close', (status) => this.#take(() => resolve({ status, stdout: this.#stdout, stderr: this.#stderr })));
     });
+  }
+
+  get pid(): number {
+    return this.#child.pid!;
   }
 
   /** Until the command has said that it listens; throws what it said where it ended instead. */
