@@ -371,8 +371,7 @@ class Verifier {
         atomic(walk, instruction);
         return next;
       case 'load_packet':
-        this.#packetLoad(walk, instruction);
-        return next;
+        return this.#packetLoad(walk, instruction);
       case 'jump':
         this.#jumps++;
         return jumpTarget(walk.at, instruction.offset);
@@ -458,19 +457,18 @@ class Verifier {
   }
 
   /** A packet that is too short ends the function, with 0. */
-  #packetLoad(walk: Walk, { index }: Extract<Instruction, { kind: 'load_packet' }>): void {
+  #packetLoad(walk: Walk, { index }: Extract<Instruction, { kind: 'load_packet' }>): number {
     if (walk.read(6).type !== 'ctx') refuse('EINVAL', 'at the time of BPF_LD_ABS|IND R6 != pointer to skb');
     const { frame, state } = walk;
     checkResources(walk, 'BPF_LD_[ABS|IND]');
     if (index !== undefined) walk.read(index);
-    if (state.frames.length > 1 && frame.callback === undefined) {
-      const short = walk.push(frame.callSite + 1);
-      short.frames.pop();
-      short.current.registers[0] = UNKNOWN_SCALAR;
-    }
-    const { registers } = walk.frame;
+    const { registers } = frame;
     for (let number = 0; number <= 5; number++) registers[number] = NOT_INITIALISED;
     registers[0] = UNKNOWN_SCALAR;
+    if (state.frames.length === 1 || frame.callback !== undefined) return walk.at + 1;
+    walk.push(walk.at + 1);
+    registers[0] = constantRegister(0n);
+    return leaveFunction(walk);
   }
 
   /** Whether an earlier state covers this one; keeps it for later ones where that may help. */

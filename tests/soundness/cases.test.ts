@@ -49,10 +49,13 @@ function runs(spec: ProgramSpec, btf: Btf | undefined): boolean {
   return engine.checked > 0;
 }
 
+let ran = 0;
+let wanted = 0;
+
 describe.each(CASE_FILES)('%s', (file) => {
   const accepted = readCases(file).filter(({ answer }) => answer === 'accepted');
   test(`${accepted.length} accepted programs do what the verifier says`, () => {
-    let ran = 0;
+    wanted += accepted.length;
     for (const each of accepted) {
       const spec = programOf(each);
       try {
@@ -61,8 +64,11 @@ describe.each(CASE_FILES)('%s', (file) => {
         expect.soft(`${each.sentence}\n${String(error)}\n${disassemble(spec.instructions).join('\n')}`).toBe('');
       }
     }
-    if (accepted.length > 0) expect(ran).toBeGreaterThan(accepted.length / 2);
   });
+});
+
+test('most of them ran', () => {
+  expect(ran).toBeGreaterThan(wanted / 2);
 });
 
 test.each(Object.entries(CASE_TABLE))('the cases of %s do what the verifier says', (_, cases) => {
