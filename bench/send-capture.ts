@@ -1,6 +1,6 @@
 /**
- * `node dist/bench/send-capture.js <interface> <capture> [--loop n]`: sends the packets of a capture as fast as they go,
- * and prints how many the kernel took, as JSON. Tests and benchmarks offer load with it, on interfaces of their own.
+ * `node dist/bench/send-capture.js <interface> <capture> [--loop n] [--queued]`: sends the packets of a capture as fast
+ * as they go, `--queued` by way of TC egress and taps, and prints how many the kernel took, as JSON. Tests and benchmarks offer load with it, on interfaces of their own.
  */
 import { parseArgs } from 'node:util';
 import { liveInterface } from '../dataplane/devices/interfaces.ts';
@@ -12,9 +12,9 @@ import { DESCRIPTOR, PacketBatch } from '../dataplane/packet/packet-batch.ts';
 const BATCH_PACKETS = 64;
 const WINDOW_BYTES = 64 << 20;
 
-const { values, positionals } = parseArgs({ options: { loop: { type: 'string', default: '1' } }, allowPositionals: true });
+const { values, positionals } = parseArgs({ options: { loop: { type: 'string', default: '1' }, queued: { type: 'boolean', default: false } }, allowPositionals: true });
 const [name, capture] = positionals;
-if (name === undefined || capture === undefined) throw new Error('usage: send-capture <interface> <capture> [--loop n]');
+if (name === undefined || capture === undefined) throw new Error('usage: send-capture <interface> <capture> [--loop n] [--queued]');
 
 const memory = new MachineMemory();
 // The whole capture stays in memory, so that reading it takes no time of sending.
@@ -30,7 +30,7 @@ while ((await reader.read(batch)) > 0) {
 }
 if (reader.bytesRead > WINDOW_BYTES / 2) throw new Error(`${capture}: larger than ${WINDOW_BYTES / 2} bytes; send a smaller one in a loop`);
 
-const sender = new PacketSender(liveInterface(name), memory);
+const sender = new PacketSender(liveInterface(name), memory, { queued: values.queued });
 const begun = performance.now();
 for (let round = 0; round < Number(values.loop); round++) {
   for (let index = 0; index < packets.length; index += 2) sender.add(packets[index]!, packets[index + 1]!);

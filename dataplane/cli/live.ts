@@ -84,7 +84,7 @@ async function runLive(name: string | undefined, filter: readonly string[], flag
         memory: lab.machine.memory,
         index,
         bufferBytes: flags.buffer * MIB,
-        outgoing: inline === undefined && hasPrograms(lab, 'tc-egress', devices[index]!),
+        ...(inline === undefined && hasPrograms(lab, 'tc-egress', devices[index]!) ? { outgoingIndex: interfaces.length + index } : {}),
         promiscuous: flags.promiscuous === true || inline !== undefined,
         forwarding: inline !== undefined,
         ...(flags.snaplen === undefined ? {} : { snapLength: flags.snaplen }),

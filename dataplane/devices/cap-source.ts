@@ -8,7 +8,7 @@
  *   - it is always promiscuous, and shows what this host sends: what was not asked for is left out here
  *
  *   a packet in the ring:  0 u32 bytes from here to the next, 0 where the ring goes on at its start
- *      4 u32 captured   8 u32 on the wire   12 u32 -   16 u64 timestampNs   24 bytes, to a multiple of 8
+ *      4 u32 captured   8 u32 on the wire   12 u32 interface   16 u64 timestampNs   24 bytes, to a multiple of 8
  */
 import { createRequire } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
@@ -26,7 +26,7 @@ interface Cap {
   on(event: 'packet', listener: (lengthBytes: number, truncated: boolean) => void): void;
 }
 
-const PACKET = { next: 0, captured: 4, wire: 8, timestampNs: 16, bytes: 24 } as const;
+const PACKET = { next: 0, captured: 4, wire: 8, interface: 12, timestampNs: 16, bytes: 24 } as const;
 const LONGEST_BYTES = 65_535;
 const DEFAULT_RING_BYTES = 16 << 20;
 /** Of libpcap, which the kernel fills before the callback is called. */
@@ -56,17 +56,17 @@ export function whyNoCap(): string | undefined {
 
 export class CapSource implements PacketSource {
   readonly interface: LiveInterface;
+  readonly index: number;
+  readonly outgoingIndex: number | undefined;
   readonly backend = 'cap';
   readonly knowsLosses = false;
   readonly waitMs = WAIT_MS;
   readonly #cap: Cap;
   readonly #buffer = Buffer.allocUnsafeSlow(LONGEST_BYTES + 1);
-  readonly #index: number;
   readonly #ring: Region;
   readonly #memory: SourceOptions['memory'];
   readonly #snapLength: number;
   readonly #everybody: boolean;
-  readonly #outgoing: boolean;
   /** Offsets in the ring: what is written next, what is read next, and up to where the reader has let go. */
   #head = 0;
   #tail = 0;
@@ -76,16 +76,16 @@ export class CapSource implements PacketSource {
   #open = true;
 
   constructor(device: LiveInterface, options: SourceOptions) {
-    const { memory, index = 0, snapLength = LONGEST_BYTES, filter = '', promiscuous = false, bufferBytes = DEFAULT_RING_BYTES, outgoing = false } = options;
+    const { memory, index = 0, snapLength = LONGEST_BYTES, filter = '', promiscuous = false, bufferBytes = DEFAULT_RING_BYTES, outgoingIndex } = options;
     const CapClass = loadCap();
     const missing = whyNoCap();
     if (CapClass === undefined || missing !== undefined) throw new XdplabError('ERR_PRIVILEGE', `${device.name}: ${missing}`);
     this.interface = device;
-    this.#index = index;
+    this.index = index;
+    this.outgoingIndex = outgoingIndex;
     this.#memory = memory;
     this.#snapLength = snapLength;
     this.#everybody = promiscuous;
-    this.#outgoing = outgoing;
     this.#ring = memory.region(Math.max(bufferBytes, 4 * LONGEST_BYTES), 64, 'live packets');
     this.#cap = new CapClass();
     keptForGood.push(this.#cap, this.#buffer);
@@ -114,7 +114,7 @@ export class CapSource implements PacketSource {
       u32[descriptor + DESCRIPTOR.address / 4] = at + PACKET.bytes;
       u32[descriptor + DESCRIPTOR.captured / 4] = u32[(at + PACKET.captured) >>> 2]!;
       u32[descriptor + DESCRIPTOR.wire / 4] = u32[(at + PACKET.wire) >>> 2]!;
-      u32[descriptor + DESCRIPTOR.interface / 4] = this.#index;
+      u32[descriptor + DESCRIPTOR.interface / 4] = u32[(at + PACKET.interface) >>> 2]!;
       u64[(descriptor + DESCRIPTOR.timestampNs / 4) >>> 1] = u64[(at + PACKET.timestampNs) >>> 3]!;
       this.#tail += next;
       count++;
@@ -145,7 +145,9 @@ export class CapSource implements PacketSource {
   /** One packet, from the package's buffer to the ring. */
   #take(lengthBytes: number): void {
     const buffer = this.#buffer;
-    if (!this.#open || !this.#isWanted(buffer)) return;
+    if (!this.#open) return;
+    const interfaceIndex = this.#interfaceOf(buffer);
+    if (interfaceIndex === undefined) return;
     this.#received++;
     const captured = Math.min(lengthBytes, this.#snapLength);
     const whole = (PACKET.bytes + captured + 7) & ~7;
@@ -159,6 +161,7 @@ export class CapSource implements PacketSource {
     u32[(address + PACKET.next) >>> 2] = whole;
     u32[(address + PACKET.captured) >>> 2] = captured;
     u32[(address + PACKET.wire) >>> 2] = lengthBytes;
+    u32[(address + PACKET.interface) >>> 2] = interfaceIndex;
     const now = performance.timeOrigin + performance.now();
     const seconds = Math.floor(now / MS_PER_SECOND);
     storeSeconds(u32, (address + PACKET.timestampNs) >>> 2, seconds, Math.floor((now - seconds * MS_PER_SECOND) * NS_PER_MS));
@@ -166,12 +169,13 @@ export class CapSource implements PacketSource {
     this.#head = at + whole;
   }
 
-  #isWanted(buffer: Buffer): boolean {
+  /** Undefined for what was not asked for. The package does not say what this host has sent: its address does. */
+  #interfaceOf(buffer: Buffer): number | undefined {
     const { mac } = this.interface;
-    // The loopback device has none.
-    if (mac.every((byte) => byte === 0)) return true;
-    if (!this.#outgoing && isAt(buffer, ETHERNET.source, mac)) return false;
-    return this.#everybody || (buffer[0]! & GROUP_BIT) !== 0 || isAt(buffer, ETHERNET.destination, mac) || isAt(buffer, ETHERNET.source, mac);
+    // The loopback device has none, and shows every packet twice.
+    if (mac.every((byte) => byte === 0)) return this.index;
+    if (isAt(buffer, ETHERNET.source, mac)) return this.outgoingIndex;
+    return this.#everybody || (buffer[0]! & GROUP_BIT) !== 0 || isAt(buffer, ETHERNET.destination, mac) ? this.index : undefined;
   }
 
   /** Where `lengthBytes` can go, behind the head and before what is still read; one word more stays free for the mark at the end. */

@@ -25,8 +25,10 @@ export interface LiveInterface {
 export interface SourceOptions {
   /** Where packets are put. */
   readonly memory: MachineMemory;
-  /** `interface` of the descriptors. */
+  /** `interface` in the descriptors of packets that come in. */
   readonly index?: number;
+  /** And of packets that this host sends; without it they are left out. */
+  readonly outgoingIndex?: number;
   /** Bytes kept of each packet; all unless said. */
   readonly snapLength?: number;
   /** A tcpdump filter expression: packets that it does not match are not received. */
@@ -35,8 +37,6 @@ export interface SourceOptions {
   readonly promiscuous?: boolean;
   /** Room for packets that wait to be read. */
   readonly bufferBytes?: number;
-  /** Packets that this host sends, too. */
-  readonly outgoing?: boolean;
   /** Packets are wanted soon rather than many at a time, and whole: with the checksums that a sender left to its NIC. */
   readonly forwarding?: boolean;
 }
@@ -49,6 +49,9 @@ export interface SourceCounts {
 
 export interface PacketSource {
   readonly interface: LiveInterface;
+  /** As they were asked for. */
+  readonly index: number;
+  readonly outgoingIndex: number | undefined;
   readonly backend: BackendName;
   /** False where the system may have lost packets before this source, and does not say how many. */
   readonly knowsLosses: boolean;

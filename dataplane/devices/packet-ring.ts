@@ -11,6 +11,7 @@
  *   a packet: tpacket3_hdr 48 bytes │ sockaddr_ll │ pad │ bytes
  *      0 u32 next, from here    4 u32 seconds     8 u32 nanoseconds   12 u32 captured   16 u32 on the wire
  *     20 u32 status            24 u16 bytes, from here                32 u32 VLAN TCI   36 u16 VLAN TPID
+ *     58 u8  packet type (PACKET_OUTGOING: sent by this host)
  */
 import { XdplabError } from '../errors.ts';
 import type { Region } from '../machine/memory.ts';
@@ -25,12 +26,14 @@ import { completeChecksum } from './partial-checksum.ts';
 
 const TPACKET_V3 = 2;
 const BLOCK = { status: 8, packets: 12, firstPacket: 16, lengthBytes: 20 } as const;
-const PACKET = { next: 0, seconds: 4, nanoseconds: 8, captured: 12, wire: 16, status: 20, bytes: 24, vlanControl: 32, vlanType: 36 } as const;
+const PACKET = { next: 0, seconds: 4, nanoseconds: 8, captured: 12, wire: 16, status: 20, bytes: 24, vlanControl: 32, vlanType: 36, kind: 58 } as const;
 const TP_STATUS_KERNEL = 0;
 const TP_STATUS_USER = 1;
 const TP_STATUS_CSUMNOTREADY = 1 << 3;
 const TP_STATUS_VLAN_VALID = 1 << 4;
 const TP_STATUS_VLAN_TPID_VALID = 1 << 6;
+/** sll_pkttype. */
+const PACKET_OUTGOING = 4;
 const ETHERTYPE_VLAN = 0x8100;
 const MAC_ADDRESSES_BYTES = 12;
 
@@ -46,11 +49,12 @@ const QUICK = { handOverMs: 1, waitMs: 1 } as const;
 
 export class PacketRing implements PacketSource {
   readonly interface: LiveInterface;
+  readonly index: number;
+  readonly outgoingIndex: number | undefined;
   readonly backend = 'af_packet';
   readonly knowsLosses = true;
   readonly waitMs: number;
   readonly #socket: PacketSocket;
-  readonly #index: number;
   readonly #completes: boolean;
   readonly #ring: PinnedMemory;
   readonly #words: Int32Array;
@@ -66,17 +70,18 @@ export class PacketRing implements PacketSource {
   #ringDrops = 0;
 
   constructor(device: LiveInterface, options: SourceOptions) {
-    const { memory, index = 0, snapLength = SNAP_EVERYTHING, filter, promiscuous = false, bufferBytes = DEFAULT_BUFFER_BYTES, outgoing = false, forwarding = false } = options;
+    const { memory, index = 0, snapLength = SNAP_EVERYTHING, filter, promiscuous = false, bufferBytes = DEFAULT_BUFFER_BYTES, outgoingIndex, forwarding = false } = options;
     const { handOverMs, waitMs } = forwarding ? QUICK : PATIENT;
     this.interface = device;
     this.waitMs = waitMs;
-    this.#index = index;
+    this.index = index;
+    this.outgoingIndex = outgoingIndex;
     this.#completes = forwarding;
     this.#blocks = Math.max(2, Math.ceil(bufferBytes / BLOCK_BYTES));
     this.#socket = new PacketSocket();
     try {
       this.#socket.setFilter(filter === undefined ? keepAll(snapLength) : packetFilter(filter, snapLength));
-      if (!outgoing) this.#socket.set(PACKET_OPTION.ignoreOutgoing, 'leaving out what is sent', 1);
+      if (outgoingIndex === undefined) this.#socket.set(PACKET_OPTION.ignoreOutgoing, 'leaving out what is sent', 1);
       this.#socket.set(PACKET_OPTION.version, 'TPACKET_V3', TPACKET_V3);
       this.#socket.set(PACKET_OPTION.rxRing, `a ring of ${this.#blocks * BLOCK_BYTES} bytes`, BLOCK_BYTES, this.#blocks, FRAME_BYTES, (BLOCK_BYTES / FRAME_BYTES) * this.#blocks, handOverMs, 0, 0);
       this.#ring = this.#socket.native.share(this.#socket.fd, 0, this.#blocks * BLOCK_BYTES, 'write');
@@ -93,7 +98,8 @@ export class PacketRing implements PacketSource {
   read(batch: PacketBatch): number {
     batch.count = 0;
     if (this.#left === 0 && !this.#takeBlock()) return 0;
-    const { u32, u16 } = batch.memory;
+    const { u32, u16, u8 } = batch.memory;
+    const { index, outgoingIndex = index } = this;
     const count = Math.min(this.#left, batch.capacity);
     let header = this.#header;
     for (let position = 0; position < count; position++) {
@@ -107,12 +113,12 @@ export class PacketRing implements PacketSource {
         captured += VLAN.headerLength;
         wire += VLAN.headerLength;
       }
-      if (this.#completes && captured === wire && (status & TP_STATUS_CSUMNOTREADY) !== 0) completeChecksum(batch.memory.u8, address, captured);
+      if (this.#completes && captured === wire && (status & TP_STATUS_CSUMNOTREADY) !== 0) completeChecksum(u8, address, captured);
       const descriptor = batch.descriptor(position) >>> 2;
       u32[descriptor + DESCRIPTOR.address / 4] = address;
       u32[descriptor + DESCRIPTOR.captured / 4] = captured;
       u32[descriptor + DESCRIPTOR.wire / 4] = wire;
-      u32[descriptor + DESCRIPTOR.interface / 4] = this.#index;
+      u32[descriptor + DESCRIPTOR.interface / 4] = u8[header + PACKET.kind] === PACKET_OUTGOING ? outgoingIndex : index;
       storeSeconds(u32, descriptor + DESCRIPTOR.timestampNs / 4, u32[(header + PACKET.seconds) >>> 2]!, u32[(header + PACKET.nanoseconds) >>> 2]!);
       header += u32[(header + PACKET.next) >>> 2]!;
     }

@@ -1,6 +1,6 @@
 /**
  * Sends packets out of an interface, many with one system call: sendmmsg() on a packet socket, past the queueing
- * discipline (PACKET_QDISC_BYPASS). The kernel reads them where they are in machine memory; nothing is allocated per
+ * discipline (PACKET_QDISC_BYPASS) and with it TC and taps, as XDP sends, unless it is asked for. The kernel reads them where they are in machine memory; nothing is allocated per
  * packet.
  *
  *   a message: struct mmsghdr 64 bytes:  16 u64 address of its iovec   24 u64 iovecs   56 u32 sent
@@ -43,11 +43,11 @@ export class PacketSender {
   #tooLong = 0;
   #refused = 0;
 
-  constructor(device: LiveInterface, memory: MachineMemory) {
+  constructor(device: LiveInterface, memory: MachineMemory, { queued = false }: { readonly queued?: boolean } = {}) {
     this.interface = device;
     this.#memory = memory;
     this.#socket = new PacketSocket();
-    this.#socket.set(PACKET_OPTION.qdiscBypass, 'sending past the queueing discipline', 1);
+    if (!queued) this.#socket.set(PACKET_OPTION.qdiscBypass, 'sending past the queueing discipline', 1);
     this.#socket.bind(device, false);
     this.#messages = this.#socket.native.allocate(MESSAGES * (MESSAGE.sizeBytes + IOVEC_BYTES));
     this.#words = new Uint32Array(this.#messages.bytes.buffer);

@@ -38,7 +38,7 @@ export class Inline implements BatchObserver {
   #copiesEnd = 0;
   #nowhere = 0;
 
-  /** Packets of source 0 come in at `left`, of source 1 at `right`; `others` is where redirects may lead besides. */
+  /** Packets of interface 0 come in at `left`, of 1 at `right`; `others` is where redirects may lead besides. */
   constructor(lab: Lab, left: Port, right: Port, others: readonly Port[] = []) {
     const ports = [left, right, ...others];
     this.#otherSide = [right.sender, left.sender];

@@ -56,6 +56,9 @@ export const DEVICE_FLAG = {
   knowsOwn: 2,
 } as const;
 
+/** Of an entry of the table of interfaces, beside the address of a device record: its packets were sent by the host. */
+export const FROM_HOST = 1;
+
 export const ATTACHMENT = { programId: 0, outcomes: 4, index: 8, mode: 12, verdicts: 16, faults: 272, next: 280, size: 320 } as const;
 
 export { OTHER_VERDICT_SLOT, VERDICT_SLOTS } from '../hooks/hook.ts';

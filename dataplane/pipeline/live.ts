@@ -21,7 +21,7 @@ export interface LiveOptions {
   /** Time after which nothing more is taken in. */
   readonly durationMs?: number;
   readonly observer?: BatchObserver;
-  /** Called before any packet runs, for every source; the devices are those of `devicesFor`. */
+  /** Called before any packet runs, for every interface of descriptors; the devices are those of `devicesFor`. */
   readonly onInterface?: (index: number, device: NetworkDevice, source: PacketSource) => void;
   /** How often `onSnapshot` is called. */
   readonly snapshotMs?: number;
@@ -90,8 +90,11 @@ class LiveRun {
     sources.forEach((source, index) => {
       const device = devices[index];
       if (device === undefined) throw new XdplabError('ERR_LAB', `interface '${source.interface.name}': the lab has no device left for it; add one of its name`);
-      lab.pipeline.setInterface(index, device);
-      options.onInterface?.(index, device, source);
+      lab.pipeline.setInterface(source.index, device);
+      options.onInterface?.(source.index, device, source);
+      if (source.outgoingIndex === undefined) return;
+      lab.pipeline.setInterface(source.outgoingIndex, device, { fromHost: true });
+      options.onInterface?.(source.outgoingIndex, device, source);
     });
     this.#startedMs = performance.now();
     this.#snapshotAtMs = this.#startedMs + (options.snapshotMs ?? Infinity);

@@ -11,7 +11,7 @@ import { FRAME, SK_BUFF, XDP_MD } from '../packet/frame.ts';
 import { DESCRIPTOR, NO_VERDICT } from '../packet/packet-batch.ts';
 import { call, i32, i64, select, type Callee } from '../wasm/expression.ts';
 import type { FunctionBuilder, Label, Local } from '../wasm/function-builder.ts';
-import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP } from './layout.ts';
+import { ATTACHMENT, DEVICE, DEVICE_FLAG, FROM_HOST, LOOP } from './layout.ts';
 import { judge, outcomeNumber, refuseXdp, runChain, tellVerdict } from './loop/chain.ts';
 import { LoopCode, type LoopAddresses } from './loop/loop-code.ts';
 import { receive } from './loop/receive.ts';
@@ -65,8 +65,9 @@ function processPacket({ loop, skb, tc, xdpRedirect, chooseQueue }: Parts, f: Fu
   };
   const wireInterface = f.let(i32.load(d, DESCRIPTOR.interface));
   f.if(i32.geU(wireInterface, i32.const(at.interfaceCount)), () => reject('LINK_TYPE'));
-  const device = f.let(i32.load(i32.add(i32.const(at.interfaces), i32.shl(wireInterface, i32.const(2)))), 'device');
-  f.if(i32.eqz(device), () => reject('LINK_TYPE'));
+  const entry = f.let(i32.load(i32.add(i32.const(at.interfaces), i32.shl(wireInterface, i32.const(2)))), 'entry');
+  f.if(i32.eqz(entry), () => reject('LINK_TYPE'));
+  const device = f.let(i32.and(entry, i32.const(~FROM_HOST)), 'device');
   f.if(i32.ltU(captured, i32.const(FRAME.minimumLength)), () => reject('PKT_TOO_SMALL'));
   f.if(i32.ltU(captured, i32.load(d, DESCRIPTOR.wire)), () => count(f, i32.const(at.cells), LOOP.truncated, i32.const(1)));
   setCpuCell(f, CPU_BLOCK.device, device);
@@ -74,13 +75,13 @@ function processPacket({ loop, skb, tc, xdpRedirect, chooseQueue }: Parts, f: Fu
   const data = f.let(xdp(XDP_MD.data));
   const knowsOwn = i32.and(i32.load(device, DEVICE.flags), i32.const(DEVICE_FLAG.knowsOwn));
   const own = i32.and(i32.eq(i32.load(data, 6), i32.load(device, DEVICE.mac)), i32.eq(i32.load16U(data, 10), i32.load16U(device, DEVICE.mac + 4)));
-  f.if(knowsOwn, () =>
-    f.if(own, () => {
-      f.do(call(skb.build, device, i32.const(0)));
-      f.do(call(tc.egress, device));
-      f.br(finished);
-    }),
-  );
+  const fromHost = f.let(i32.and(entry, i32.const(FROM_HOST)), 'fromHost');
+  f.if(knowsOwn, () => f.set(fromHost, i32.or(fromHost, own)));
+  f.if(fromHost, () => {
+    f.do(call(skb.build, device, i32.const(0)));
+    f.do(call(tc.egress, device));
+    f.br(finished);
+  });
   count(f, device, DEVICE.rxPackets, i32.const(1));
   count(f, device, DEVICE.rxBytes, captured);
   const first = f.let(i32.load(device, DEVICE.xdp));

@@ -15,7 +15,7 @@ import { DESCRIPTOR, type PacketBatch } from '../packet/packet-batch.ts';
 import type { VerifiedProgram } from '../program/program.ts';
 import { compileModule } from '../wasm/compile.ts';
 import { broadcastTargets } from './broadcast.ts';
-import { ATTACHMENT, DEVICE, DEVICE_FLAG, LOOP, MAX_CHAINS, MAX_IN_SLOTS, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
+import { ATTACHMENT, DEVICE, DEVICE_FLAG, FROM_HOST, LOOP, MAX_CHAINS, MAX_IN_SLOTS, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
 import { DROP_REASON, type DropReason } from './outcome.ts';
 import { writeLinkAddresses } from './neighbour.ts';
 import { DEFAULT_KEY, TOEPLITZ_TABLE_BYTES, toeplitzTable } from './receive-side-scaling.ts';
@@ -180,13 +180,13 @@ export class Pipeline {
     this.#writeChains();
   }
 
-  /** Packets of capture interface `index` arrive at `device`; undefined: they cannot be run, and are counted as such. */
-  setInterface(index: number, device: NetworkDevice | undefined): void {
+  /** Packets of capture interface `index` arrive at `device`; undefined: they cannot be run, and are counted as such. `fromHost`: the host sends them there, whatever address they carry. */
+  setInterface(index: number, device: NetworkDevice | undefined, { fromHost = false }: { readonly fromHost?: boolean } = {}): void {
     if (index >= MAX_INTERFACES) {
       throw new XdplabError('ERR_CAPTURE', `capture interface ${index}: at most ${MAX_INTERFACES} interfaces are supported; split the capture`);
     }
     const address = device === undefined ? 0 : this.#deviceTable + this.devices.indexOf(device) * DEVICE.size;
-    this.machine.memory.u32[(this.#interfaces >>> 2) + index] = address;
+    this.machine.memory.u32[(this.#interfaces >>> 2) + index] = address | (fromHost ? FROM_HOST : 0);
   }
 
   /** Runs the packets of the batch from `first` on. Without an observer frames and records are re-used at once, which is faster. */

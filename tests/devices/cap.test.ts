@@ -15,7 +15,7 @@ afterAll(() => scratch.remove());
 const { status } = spawnSync(process.execPath, ['-e', "require('cap')"], { cwd: REPOSITORY });
 const whyNot = whyNoNamespaces ?? (status === 0 ? undefined : 'the optional package cap is not built');
 
-describe.skipIf(whyNot !== undefined)(whyNot === undefined ? 'by cap' : `by cap (skipped: ${whyNot})`, () => {
+describe.skipIf(whyNot !== undefined)(whyNot === undefined ? 'by cap' : `by cap (skipped: ${whyNot})`, { timeout: 60_000 }, () => {
   let here: Namespace;
   beforeEach(() => {
     here = new Namespace();

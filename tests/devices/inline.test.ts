@@ -30,7 +30,7 @@ async function demoCapture(): Promise<string> {
 
 const packetsOf = (summary: LiveSummary, fate: string): number => summary.statistics.fates.find((each) => each.fate === fate)?.packets ?? 0;
 
-describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('inline'), () => {
+describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('inline'), { timeout: 60_000 }, () => {
   let here: Namespace;
   // client ── left [ xdplab ] right ── server
   beforeEach(() => {

@@ -16,7 +16,7 @@ const FIREWALL = object('xdp_firewall.bpf.o');
 const scratch = new Scratch();
 afterAll(() => scratch.remove());
 
-describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'), () => {
+describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'), { timeout: 60_000 }, () => {
   let here: Namespace;
   beforeEach(() => {
     here = new Namespace();
@@ -25,9 +25,9 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'
   afterEach(() => here.remove());
 
   /** Runs `xdplab live near … --json` while the far end sends the capture. */
-  async function observe(capture: string, args: readonly string[], loop = 1): Promise<LiveSummary> {
+  async function observe(capture: string, args: readonly string[]): Promise<LiveSummary> {
     const command = await here.live('near', '--json', ...args);
-    await here.send('far', capture, loop);
+    await here.send('far', capture);
     const { status, stdout, stderr } = await command.interrupt();
     if (status !== 0) throw new Error(stderr);
     return JSON.parse(stdout) as LiveSummary;
@@ -60,6 +60,16 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'
     expect(link!.stats64).toMatchObject({ tx: { packets: 0 }, rx: { packets: 1000 } });
   });
 
+  test('has what the host sends at TC egress, whatever address it carries, and what comes in at TC ingress', async () => {
+    const firewall = object('tc_firewall.bpf.o');
+    const command = await here.live('near', '--json', '--tc-ingress', `${firewall}:tc_fw_ingress`, '--tc-egress', `${firewall}:tc_fw_egress`);
+    await here.send('far', trace('icmp.pcap'));
+    await here.send('near', trace('mixed.pcap'), '--queued');
+    const { statistics, accounting } = JSON.parse((await command.interrupt()).stdout) as LiveSummary;
+    expect(holds(accounting)).toBe(true);
+    expect(statistics.programs.map(({ program, packets }) => [program, packets])).toEqual([['tc_fw_ingress', (await replaySummary([trace('icmp.pcap')])).statistics.packets], ['tc_fw_egress', 1000]]);
+  });
+
   test('gives only so much of each packet as --snaplen says', async () => {
     const { statistics, accounting } = await observe(captureOf(scratch, 'lengths.pcap', [udpTo(1, 100), udpTo(1, 22), udpTo(1, 23)]), ['--snaplen', '64']);
     expect({ truncated: statistics.truncated, received: accounting.received }).toEqual({ truncated: 2, received: 3 });
@@ -82,7 +92,7 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'
   test('tells of what was lost for want of room, and of what is in flight, to the packet, while more than twice as much comes in as can be judged', async () => {
     // The interpreter takes some 6 µs for a packet of each firewall, and the sender 3 µs.
     const command = await here.live('near', '--json', '--every', '0.1', '--xdp', FIREWALL, '--xdp', FIREWALL, '--engine', 'interpreter', '--buffer', '2');
-    const sending = here.send('far', trace('mixed.pcap'), 200);
+    const sending = here.send('far', trace('mixed.pcap'), '--loop', '200');
     const snapshots: LiveSummary[] = [await command.nextSnapshot()];
     let sent: number | undefined;
     void sending.then((packets) => (sent = packets));

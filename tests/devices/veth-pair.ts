@@ -37,8 +37,8 @@ export class Namespace extends BareNamespace {
   }
 
   /** Sends a capture's packets as fast as they go; how many the kernel took. */
-  send(device: string, capture: string, loop = 1): Promise<number> {
-    const child = this.start(process.execPath, SEND, device, capture, '--loop', `${loop}`);
+  send(device: string, capture: string, ...options: string[]): Promise<number> {
+    const child = this.start(process.execPath, SEND, device, capture, ...options);
     return new Promise((resolve, reject) => {
       let [out, err] = ['', ''];
       child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));

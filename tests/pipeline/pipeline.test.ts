@@ -223,6 +223,20 @@ describe.each(ENGINE_NAMES)('the packet path with the %s engine', (engine) => {
     expect(runs).toBe(10 * 9 * 60);
   });
 
+  test('what the host sends goes through egress, whatever address it carries', () => {
+    const lab = smallLab(engine, [{ hook: 'xdp', source: answer(1) }, { hook: 'tc-egress', source: answer(2) }]);
+    const { memory } = lab.machine;
+    const batch = new PacketBatch(memory, 2);
+    const at = memory.allocate(64, 64, 'packet');
+    memory.u8.set(frame(), at);
+    batch.count = 2;
+    for (let index = 0; index < batch.count; index++) memory.u32.set([at, 60, 60, index], batch.descriptor(index) >>> 2);
+    lab.pipeline.setInterface(0, lab.devices[0]);
+    lab.pipeline.setInterface(1, lab.devices[0], { fromHost: true });
+    lab.pipeline.run(batch);
+    expect(lab.statistics().reasons).toMatchObject([{ reason: 'XDP', packets: 1 }, { reason: 'TC_EGRESS', packets: 1 }]);
+  });
+
   test('two devices that redirect to each other stop after 8 hops', () => {
     const lab = smallLab(engine, [{ hook: 'tc-ingress', source: redirectTo(3, 1) }, { hook: 'tc-ingress', source: redirectTo(2, 1), device: 'eth1' }], { devices: TWO_DEVICES });
     const result = lab.run(frame());

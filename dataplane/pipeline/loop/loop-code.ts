@@ -28,7 +28,7 @@ export interface LoopAddresses {
   readonly recordBytesPerPacket: number;
   readonly devices: number;
   readonly devicesEnd: number;
-  /** u32 device record address by capture interface, 0 where packets of it cannot be run. */
+  /** u32 device record address by capture interface, or-ed with FROM_HOST; 0 where packets of it cannot be run. */
   readonly interfaces: number;
   readonly interfaceCount: number;
   /** Words for receive-side scaling. */
