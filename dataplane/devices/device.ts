@@ -37,6 +37,8 @@ export interface SourceOptions {
   readonly promiscuous?: boolean;
   /** Room for packets that wait to be read. */
   readonly bufferBytes?: number;
+  /** A number of 16 bits: sources of it on one interface share its packets, those of a flow with one of them (af_packet). */
+  readonly fanout?: number;
   /** Packets are wanted soon rather than many at a time, and whole: with the checksums that a sender left to its NIC. */
   readonly forwarding?: boolean;
 }

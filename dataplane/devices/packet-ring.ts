@@ -32,6 +32,7 @@ const TP_STATUS_USER = 1;
 const TP_STATUS_CSUMNOTREADY = 1 << 3;
 const TP_STATUS_VLAN_VALID = 1 << 4;
 const TP_STATUS_VLAN_TPID_VALID = 1 << 6;
+const PACKET_FANOUT_HASH = 0;
 /** sll_pkttype. */
 const PACKET_OUTGOING = 4;
 const ETHERTYPE_VLAN = 0x8100;
@@ -70,7 +71,7 @@ export class PacketRing implements PacketSource {
   #ringDrops = 0;
 
   constructor(device: LiveInterface, options: SourceOptions) {
-    const { memory, index = 0, snapLength = SNAP_EVERYTHING, filter, promiscuous = false, bufferBytes = DEFAULT_BUFFER_BYTES, outgoingIndex, forwarding = false } = options;
+    const { memory, index = 0, snapLength = SNAP_EVERYTHING, filter, promiscuous = false, bufferBytes = DEFAULT_BUFFER_BYTES, outgoingIndex, fanout, forwarding = false } = options;
     const { handOverMs, waitMs } = forwarding ? QUICK : PATIENT;
     this.interface = device;
     this.waitMs = waitMs;
@@ -89,6 +90,7 @@ export class PacketRing implements PacketSource {
       this.#window = memory.region(BLOCK_BYTES, 64, 'live packets');
       if (promiscuous) this.#socket.beginPromiscuous(device);
       this.#socket.bind(device, true);
+      if (fanout !== undefined) this.#socket.set(PACKET_OPTION.fanout, 'sharing packets', (fanout & 0xffff) | (PACKET_FANOUT_HASH << 16));
     } catch (error) {
       this.#socket.close();
       throw error;

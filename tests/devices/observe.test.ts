@@ -126,7 +126,7 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'
     const command = await here.live('near', '--json', '--user', 'nobody', '--xdp', FIREWALL, '--out', out);
     const children = readFileSync(`/proc/${command.pid}/task/${command.pid}/children`, 'latin1').trim().split(' ');
     const status = readFileSync(`/proc/${children[0]}/status`, 'latin1');
-    expect(/^Uid:\t(.*)$/m.exec(status)![1]!.split('\t')).toEqual(new Array(4).fill(`${NOBODY}`));
+    expect(/^Uid:\t(.*)$/m.exec(status)![1]!.split('\t')).toEqual(Array.from({ length: 4 }, () => `${NOBODY}`));
     expect(/^CapEff:\t(.*)$/m.exec(status)![1]).toMatch(/^0+$/);
     await here.send('far', trace('mixed.pcap'));
     command.kill('SIGTERM');
