@@ -25,7 +25,7 @@ export function warmReplay(labFile: string, capture: string, packets: number): B
     restore: async () => {
       opened = await openLab({ file: labFile, engine: 'wasm' });
       // Compiles the packet loop.
-      void opened.lab.pipeline;
+      opened.lab.pipeline.prepare(false);
     },
     sample: () => {
       const { lab, events } = opened;

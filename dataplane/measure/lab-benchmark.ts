@@ -19,6 +19,7 @@ export function labBenchmark(lab: Lab, { name, trace, batchPackets, freshMaps }:
   const resident = new ResidentTrace(machine.memory, trace);
   const { batch } = resident;
   const count = packetCount(trace);
+  pipeline.prepare(false);
   pipeline.setInterface(0, lab.devices[0]);
   const snapshot = freshMaps ? new MemorySnapshot(machine.memory) : undefined;
   let next = 0;

@@ -71,8 +71,6 @@ export const LOOP = {
   recordCursor: 0,
   /** Where the next frame goes. */
   arenaCursor: 4,
-  /** 0: nobody looks at frames and records after a packet, so each packet re-uses the same room and caches stay hot. */
-  observed: 8,
   /** Attachment that runs now, for the case that it faults. */
   attachment: 12,
   /** Hook that runs now. */

@@ -48,15 +48,15 @@ export function emitPacketLoop(at: LoopAddresses): Uint8Array<ArrayBuffer> {
 
 /** One packet, from its descriptor to its end. */
 function processPacket({ loop, skb, tc, xdpRedirect, chooseQueue }: Parts, f: FunctionBuilder, d: Local<'i32'>, finished: Label): void {
-  const { at, imports, finish, setCpuCell, setCell, xdp, setXdp, xdpLength, count, countSent, finishXdp } = loop;
+  const { at, imports, finish, setCpuCell, setCell, setXdp, xdpLength, count, countSent, finishXdp } = loop;
   setCpuCell(f, CPU_BLOCK.descriptor, d);
-  const timestamp = i64.load(d, DESCRIPTOR.timestampNs);
+  const timestamp = f.let(i64.load(d, DESCRIPTOR.timestampNs), 'timestamp');
   f.if(i64.leU(i64.load(i32.const(at.cpuBlock), CPU_BLOCK.nextTimer), timestamp), () => f.do(call(imports.timers)));
   // As Linux's monotonic clock, time does not go back where a capture is out of order.
-  const now = i64.load(i32.const(at.cpuBlock), CPU_BLOCK.now);
+  const now = f.let(i64.load(i32.const(at.cpuBlock), CPU_BLOCK.now), 'now');
   f.do(i64.store(i32.const(at.cpuBlock), CPU_BLOCK.now, select(i64.gtU(timestamp, now), timestamp, now)));
-  f.do(i32.store(d, DESCRIPTOR.leftIfindex, i32.const(0)));
-  for (const verdict of [DESCRIPTOR.xdp, DESCRIPTOR.tcIngress, DESCRIPTOR.tcEgress]) f.do(i32.store(d, verdict, i32.const(NO_VERDICT)));
+  if (at.observed) f.do(i32.store(d, DESCRIPTOR.leftIfindex, i32.const(0)));
+  if (at.observed) for (const verdict of [DESCRIPTOR.xdp, DESCRIPTOR.tcIngress, DESCRIPTOR.tcEgress]) f.do(i32.store(d, verdict, i32.const(NO_VERDICT)));
   setCell(f, LOOP.hops, i32.const(0));
   const captured = f.let(i32.load(d, DESCRIPTOR.captured), 'captured');
   const reject = (reason: DropReason): void => {
@@ -71,8 +71,9 @@ function processPacket({ loop, skb, tc, xdpRedirect, chooseQueue }: Parts, f: Fu
   f.if(i32.ltU(captured, i32.const(FRAME.minimumLength)), () => reject('PKT_TOO_SMALL'));
   f.if(i32.ltU(captured, i32.load(d, DESCRIPTOR.wire)), () => count(f, i32.const(at.cells), LOOP.truncated, i32.const(1)));
   setCpuCell(f, CPU_BLOCK.device, device);
-  receive(loop, chooseQueue, f, d);
-  const data = f.let(xdp(XDP_MD.data));
+  receive(loop, chooseQueue, f, d, device);
+  // Not from the frame, whose bytes are still on their way.
+  const data = i32.load(d, DESCRIPTOR.address);
   const knowsOwn = i32.and(i32.load(device, DEVICE.flags), i32.const(DEVICE_FLAG.knowsOwn));
   const own = i32.and(i32.eq(i32.load(data, 6), i32.load(device, DEVICE.mac)), i32.eq(i32.load16U(data, 10), i32.load16U(device, DEVICE.mac + 4)));
   const fromHost = f.let(i32.and(entry, i32.const(FROM_HOST)), 'fromHost');
@@ -88,7 +89,7 @@ function processPacket({ loop, skb, tc, xdpRedirect, chooseQueue }: Parts, f: Fu
   const last = f.let(i32.load(device, DEVICE.xdpEnd));
   f.if(i32.ne(first, last), () => {
     setXdp(f, XDP_MD.ingress_ifindex, i32.load(device, DEVICE.ifindex));
-    const outcome = runChain(loop, f, 'xdp', at.xdpContext, first, last, xdpLength);
+    const { outcome, code } = runChain(loop, f, 'xdp', at.xdpContext, first, last, xdpLength);
     f.if(i32.gtU(outcome, outcomeNumber('pass')), () => {
       f.if(i32.eq(outcome, outcomeNumber('transmit')), () => {
         countSent(f, device, xdpLength());
@@ -98,7 +99,7 @@ function processPacket({ loop, skb, tc, xdpRedirect, chooseQueue }: Parts, f: Fu
       f.if(
         i32.eq(outcome, outcomeNumber('redirect')),
         () => f.if(i32.eqz(call(xdpRedirect, device, i32.const(0))), () => f.br(finished)),
-        () => refuseXdp(loop, f, outcome, i32.load(d, DESCRIPTOR.xdp), () => f.br(finished)),
+        () => refuseXdp(loop, f, outcome, code, () => f.br(finished)),
       );
     });
   });
@@ -112,24 +113,20 @@ function processPacket({ loop, skb, tc, xdpRedirect, chooseQueue }: Parts, f: Fu
 }
 
 function defineRun(parts: Parts): Callee<'i32'> {
-  const { at, module, imports, cell, cpuCell, setCell } = parts.loop;
+  const { at, module, imports, cell, cpuCell } = parts.loop;
   const f = module.function('run', ['i32', 'i32'], 'i32');
   const [d, limit] = [f.param(0, 'i32'), f.param(1, 'i32')];
   const done = f.local('i32', 'done');
   f.while(
     () => i32.ltU(done, limit),
     (again) => {
-      f.if(
-        cell(LOOP.observed),
-        () => {
-          // Room for this packet's frame and records, or the batch ends here and the caller drains both.
-          const frame = i32.add(i32.load(d, DESCRIPTOR.captured), i32.const(FRAME.skbHeadroom + FRAME.size));
-          f.if(i32.gtU(i32.add(cell(LOOP.arenaCursor), frame), i32.const(at.arenaEnd)), () => f.return(done));
-          const records = i32.add(cell(LOOP.recordCursor), i32.const(at.recordBytesPerPacket));
-          f.if(i32.gtU(records, i32.const(at.recordsEnd)), () => f.return(done));
-        },
-        () => setCell(f, LOOP.recordCursor, i32.const(at.records)),
-      );
+      if (at.observed) {
+        // Room for this packet's frame and records, or the batch ends here and the caller drains both.
+        const frame = i32.add(i32.load(d, DESCRIPTOR.captured), i32.const(FRAME.skbHeadroom + FRAME.size));
+        f.if(i32.gtU(i32.add(cell(LOOP.arenaCursor), frame), i32.const(at.arenaEnd)), () => f.return(done));
+        const records = i32.add(cell(LOOP.recordCursor), i32.const(at.recordBytesPerPacket));
+        f.if(i32.gtU(records, i32.const(at.recordsEnd)), () => f.return(done));
+      }
       f.block((finished) => processPacket(parts, f, d, finished));
       // Now, not when the batch ends: where that is depends on how the capture was read.
       f.if(cpuCell(CPU_BLOCK.records), () => f.do(call(imports.records)));

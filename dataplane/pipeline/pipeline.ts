@@ -82,7 +82,11 @@ export class Pipeline {
   readonly #interfaces: number;
   readonly #arena: number;
   readonly #records: Region;
-  readonly #loop: PacketLoop;
+  readonly #makeLoop: (observed: boolean) => PacketLoop;
+  /** For packets that someone looks at, and for packets that nobody does; each made when it is first needed. */
+  readonly #loops = new Map<boolean, PacketLoop>();
+  /** The one that runs. */
+  #loop!: PacketLoop;
 
   /** `programById` finds programs that are in slots of maps. */
   constructor(machine: Machine, devices: readonly NetworkDevice[], attachments: readonly WantedAttachment[], programById: (id: number) => VerifiedProgram | undefined) {
@@ -98,7 +102,7 @@ export class Pipeline {
     const recordBytesPerPacket = RECORD.size * (MAX_CHAINS * this.#longestChain + MAX_IN_SLOTS);
     this.#records = memory.region(Math.max(RECORDS_BYTES, recordBytesPerPacket * MOST_RECORDS_PACKETS), 64, 'verdict records');
     const xdpContext = memory.allocate(XDP_MD.size, 64, 'XDP context');
-    const code = emitPacketLoop({
+    const at = {
       cpuBlock: machine.cpuBlock,
       cells: this.#cells,
       xdpContext,
@@ -114,10 +118,10 @@ export class Pipeline {
       interfaceCount: MAX_INTERFACES,
       toeplitz: this.#allocateToeplitz(),
       instructionBudget: machine.instructionBudget,
-    });
+    };
     this.#writeDevices();
     this.attach(attachments);
-    const instance = new WebAssembly.Instance(compileModule(code), {
+    const imports = {
       machine: { memory: memory.wasm, programs: machine.programTable },
       loop: {
         broadcast: (map: number, exclude: number, lengthBytes: number): number => {
@@ -131,8 +135,8 @@ export class Pipeline {
         link: (ifindex: number, nextHop: number, data: number): number => Number(writeLinkAddresses(machine, ifindex, nextHop >>> 0, data >>> 0)),
         attachInSlot: (program: number, device: number, mode: number): number => this.#attachInSlot(program, device >>> 0, mode),
       } satisfies LoopImports,
-    });
-    this.#loop = instance.exports as unknown as PacketLoop;
+    };
+    this.#makeLoop = (observed) => new WebAssembly.Instance(compileModule(emitPacketLoop({ ...at, observed })), imports).exports as unknown as PacketLoop;
     machine.network.onClone = ({ ifindex, toIngress, bytes }) => {
       if (toIngress) this.#countSent(ifindex, bytes.length);
       else this.#sendCopy(ifindex, bytes);
@@ -189,9 +193,16 @@ export class Pipeline {
     this.machine.memory.u32[(this.#interfaces >>> 2) + index] = address | (fromHost ? FROM_HOST : 0);
   }
 
+  /** Compiles what packets run through, whether someone looks at them or not; otherwise the first that run wait for it. */
+  prepare(observed: boolean): void {
+    let loop = this.#loops.get(observed);
+    if (loop === undefined) this.#loops.set(observed, (loop = this.#makeLoop(observed)));
+    this.#loop = loop;
+  }
+
   /** Runs the packets of the batch from `first` on. Without an observer frames and records are re-used at once, which is faster. */
   run(batch: PacketBatch, observer?: BatchObserver, first = 0): void {
-    this.#setCell(LOOP.observed, observer === undefined ? 0 : 1);
+    this.prepare(observer !== undefined);
     let done = first;
     while (done < batch.count) {
       const begun = done;

@@ -73,7 +73,7 @@ export async function replay(lab: Lab, path: string, options: ReplayOptions = {}
   const run = new Replay(lab, options);
   let reader = await run.open(path);
   // Compiling the packet loop is not part of the replay's time.
-  void lab.pipeline;
+  lab.pipeline.prepare(options.observer !== undefined);
   const begun = performance.now();
   for (let round = 1; ; round++) {
     reader = await run.round(path, reader);

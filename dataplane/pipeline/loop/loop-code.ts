@@ -34,6 +34,8 @@ export interface LoopAddresses {
   /** Words for receive-side scaling. */
   readonly toeplitz: number;
   readonly instructionBudget: number;
+  /** Whether someone looks at frames, descriptors and records afterwards. Otherwise every packet has the same frame, and nothing is written but counters. */
+  readonly observed: boolean;
 }
 
 /** What the loop imports besides memory and the program table. */
@@ -120,23 +122,34 @@ export class LoopCode {
   readonly countSent = (f: FunctionBuilder, device: I32, length: I32): void => {
     this.count(f, device, DEVICE.txPackets, i32.const(1));
     this.count(f, device, DEVICE.txBytes, length);
-    f.do(i32.store(this.descriptor(), DESCRIPTOR.leftIfindex, i32.load(device, DEVICE.ifindex)));
+    if (this.at.observed) f.do(i32.store(this.descriptor(), DESCRIPTOR.leftIfindex, i32.load(device, DEVICE.ifindex)));
   };
 
   /** Ends the packet as XDP left it. */
-  readonly finishXdp = (f: FunctionBuilder, fate: Fate, reason: DropReason): void =>
-    f.do(call(this.finish, this.xdp(XDP_MD.data), this.xdpLength(), i32.const(FATE[fate]), i32.const(DROP_REASON[reason])));
+  readonly finishXdp = (f: FunctionBuilder, fate: Fate, reason: DropReason): void => {
+    if (this.at.observed) {
+      f.do(call(this.finish, this.xdp(XDP_MD.data), this.xdpLength(), i32.const(FATE[fate]), i32.const(DROP_REASON[reason])));
+      return;
+    }
+    // As finish does, with what is known: a call costs more than the counting.
+    const cells = i32.const(this.at.cells);
+    this.count(f, cells, LOOP.fatePackets + 8 * FATE[fate], i32.const(1));
+    this.count(f, cells, LOOP.fateBytes + 8 * FATE[fate], this.xdpLength());
+    if (reason !== 'NONE') this.count(f, cells, LOOP.reasons + 8 * DROP_REASON[reason], i32.const(1));
+  };
 
   /** `finish(address, length, fate, reason)`: ends a packet: where its bytes are, its fate, and the counters of both. */
   #defineFinish(): Callee<undefined> {
     const { count, at } = this;
     const f = this.module.function('finish', ['i32', 'i32', 'i32', 'i32'], undefined);
     const [address, length, fate, reason] = [f.param(0, 'i32'), f.param(1, 'i32'), f.param(2, 'i32'), f.param(3, 'i32')];
-    const d = f.let(this.descriptor());
-    f.do(i32.store(d, DESCRIPTOR.leftAddress, address));
-    f.do(i32.store(d, DESCRIPTOR.leftLength, length));
-    f.do(i32.store16(d, DESCRIPTOR.outcome, fate));
-    f.do(i32.store16(d, DESCRIPTOR.reason, reason));
+    if (at.observed) {
+      const d = f.let(this.descriptor());
+      f.do(i32.store(d, DESCRIPTOR.leftAddress, address));
+      f.do(i32.store(d, DESCRIPTOR.leftLength, length));
+      f.do(i32.store16(d, DESCRIPTOR.outcome, fate));
+      f.do(i32.store16(d, DESCRIPTOR.reason, reason));
+    }
     const slot = f.let(i32.add(i32.const(at.cells), i32.shl(fate, i32.const(3))));
     count(f, slot, LOOP.fatePackets, i32.const(1));
     count(f, slot, LOOP.fateBytes, length);

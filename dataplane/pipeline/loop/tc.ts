@@ -45,7 +45,7 @@ function runHook(
 ): void {
   const device = f.param(0, 'i32');
   loop.setCpuCell(f, CPU_BLOCK.device, device);
-  const outcome = runChain(loop, f, hook, loop.at.skbContext, i32.load(device, first), i32.load(device, last), () => loop.skb(SK_BUFF.len));
+  const { outcome } = runChain(loop, f, hook, loop.at.skbContext, i32.load(device, first), i32.load(device, last), () => loop.skb(SK_BUFF.len));
   f.if(i32.eq(outcome, outcomeNumber('drop')), () => end(f, 'dropped', dropReason));
   f.if(i32.eq(outcome, outcomeNumber('consumed')), () => end(f, 'consumed'));
   f.if(i32.eq(outcome, outcomeNumber('redirect')), () => {
