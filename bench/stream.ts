@@ -71,14 +71,14 @@ async function main(): Promise<void> {
 
 async function runTurn(server: MeasuredServer, clients: ClientsWanted['clients'], measuredMs: number): Promise<Turn> {
   const memoryBefore = server.memoryBytes;
-  const process_ = fork(new URL('./stream-clients.js', import.meta.url));
+  const child = fork(new URL('./stream-clients.js', import.meta.url));
   try {
-    process_.send({ url: `${server.origin.replace('http', 'ws')}/api/stream`, authorization: server.authorization, clients } satisfies ClientsWanted);
-    await once(process_, 'message');
+    child.send({ url: `${server.origin.replace('http', 'ws')}/api/stream`, authorization: server.authorization, clients } satisfies ClientsWanted);
+    await once(child, 'message');
     await sleep(WARMUP_MS);
-    const [runBefore, before, cpuBefore, beganMs] = [await server.run(), await received(process_), server.cpuNs, performance.now()];
+    const [runBefore, before, cpuBefore, beganMs] = [await server.run(), await received(child), server.cpuNs, performance.now()];
     await sleep(measuredMs);
-    const [runAfter, after, cpuAfter, endedMs] = [await server.run(), await received(process_), server.cpuNs, performance.now()];
+    const [runAfter, after, cpuAfter, endedMs] = [await server.run(), await received(child), server.cpuNs, performance.now()];
     const packets = runAfter.packets - runBefore.packets;
     const spentNs = (thread: number): number => cpuAfter.get(thread)! - (cpuBefore.get(thread) ?? 0);
     const labNs = Math.max(...[...cpuAfter.keys()].filter((thread) => thread !== server.pid).map(spentNs));
@@ -90,8 +90,8 @@ async function runTurn(server: MeasuredServer, clients: ClientsWanted['clients']
       growthBytes: server.memoryBytes - memoryBefore,
     };
   } finally {
-    process_.kill();
-    await once(process_, 'exit');
+    child.kill();
+    await once(child, 'exit');
     await sleep(WARMUP_MS);
   }
 }

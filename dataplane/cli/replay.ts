@@ -12,7 +12,8 @@ import { addLabOptions, labSources, wholeNumber, type LabFlags } from './lab-opt
 import { captureLine, drawPicture, remarkLines, speedLine } from './picture.ts';
 import { ProgressLine } from './progress.ts';
 import { addOutputOptions, checkTargets, ownsStandardOutput, ReplayOutputs, type OutputFlags } from './replay-outputs.ts';
-import { print, printJson } from './terminal.ts';
+import { serveCommand } from './serve-command.ts';
+import { paint, print, printJson, safe } from './terminal.ts';
 
 interface ReplayFlags extends LabFlags, OutputFlags {
   readonly limit?: number;
@@ -102,9 +103,14 @@ function summarize(
     printJson({ capture, engine, verified, ...(remarks.length === 0 ? {} : { remarks }), replay: { ...facts, ...(damage === undefined ? {} : { damage: damage.message }) }, statistics, maps, events });
   } else {
     const head = captureLine(capture, engine, result, statistics);
-    const foot = [speedLine(result), ...remarkLines(statistics, remarks)];
+    const foot = [speedLine(result), ...remarkLines(statistics, remarks), ...serveLines(capture, flags)];
     print(drawPicture({ head, foot, statistics, highlights: maps, events }), ownsStandardOutput(flags) ? process.stderr : process.stdout);
   }
+}
+
+/** What is on standard input cannot be opened again. */
+function serveLines(capture: string, flags: ReplayFlags): string[] {
+  return capture === '-' ? [] : [`Open it in a browser: ${paint('bold', safe(serveCommand(capture, flags)))}`];
 }
 
 /** A capture of which no packet could be run is no success. */

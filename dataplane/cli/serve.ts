@@ -41,6 +41,10 @@ export function addServe(program: Command): void {
 
 async function serve(flags: ServeFlags): Promise<void> {
   parsePace(flags.speed);
+  // From here on, so that nothing is left behind by who is quick.
+  const interrupted = new Promise<undefined>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(undefined));
+  });
   // Only who serves waits for what a server is made of.
   const { startServer } = await import('../server/server.ts');
   const { proofs: _proofs, ...sources } = labSources(flags);
@@ -58,13 +62,10 @@ async function serve(flags: ServeFlags): Promise<void> {
   print(`Open ${paint('bold', server.url)}`);
   print('The address lets whoever has it in. Ctrl-C ends the server.', process.stderr);
   if (!LOOPBACK_ADDRESSES.includes(flags.listen)) print(paint('yellow', `Listening on ${flags.listen}: other machines can reach this, and nothing is encrypted; put a TLS proxy in front of it, or use ssh -L.`), process.stderr);
-  await untilEnd(server);
+  await untilEnd(server, interrupted);
 }
 
-async function untilEnd(server: RunningServer): Promise<void> {
-  const interrupted = new Promise<undefined>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(undefined));
-  });
+async function untilEnd(server: RunningServer, interrupted: Promise<undefined>): Promise<void> {
   const failure = await Promise.race([interrupted, server.failed]);
   await server.close();
   if (failure !== undefined) throw failure;

@@ -3,23 +3,52 @@ import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { formatLive, type LiveResults } from '../../bench/live-report.ts';
+import type { SampleSummary } from '../../dataplane/measure/sample-summary.ts';
 import { formatSuite, type SuiteResults } from '../../bench/report.ts';
+import { formatHttp, formatStream, type HttpResults, type StreamResults } from '../../bench/serving-report.ts';
 
 const BENCH = join(import.meta.dirname, '../../bench');
 
-const read = (file: string): SuiteResults | LiveResults => JSON.parse(readFileSync(join(BENCH, 'results', file), 'utf8')) as SuiteResults | LiveResults;
+type Results = SuiteResults | LiveResults | StreamResults | HttpResults;
+
+const read = (file: string): Results => JSON.parse(readFileSync(join(BENCH, 'results', file), 'utf8')) as Results;
+
+function textOf(results: Results): string {
+  switch (results.kind) {
+    case 'xdplab live':
+      return formatLive(results);
+    case 'xdplab stream':
+      return formatStream(results);
+    case 'xdplab http':
+      return formatHttp(results);
+    default:
+      return formatSuite(results);
+  }
+}
+
+function summariesOf(results: Results): readonly SampleSummary[] {
+  switch (results.kind) {
+    case 'xdplab live':
+      return results.rows.map(({ cpuNsPerPacket }) => cpuNsPerPacket);
+    case 'xdplab stream':
+      return results.rows.map(({ packetsPerSecond }) => packetsPerSecond);
+    case 'xdplab http':
+      return results.rows.map(({ requestsPerSecond }) => requestsPerSecond);
+    default:
+      return results.rows.map(({ nsPerPacket }) => nsPerPacket);
+  }
+}
 
 describe.each(readdirSync(join(BENCH, 'results')))('results/%s', (file) => {
   const results = read(file);
 
   test('can be printed, and says on what machine it was measured', () => {
-    const text = stripVTControlCharacters(results.kind === 'xdplab live' ? formatLive(results) : formatSuite(results));
+    const text = stripVTControlCharacters(textOf(results));
     expect(text).toContain(results.machine.node);
     for (const { what } of results.promises) expect(text).toContain(what);
   });
 
   test('says of every row how much its samples differ', () => {
-    const summaries = results.kind === 'xdplab live' ? results.rows.map(({ cpuNsPerPacket }) => cpuNsPerPacket) : results.rows.map(({ nsPerPacket }) => nsPerPacket);
-    for (const { lowerQuartile, upperQuartile } of summaries) expect(lowerQuartile).toBeLessThanOrEqual(upperQuartile);
+    for (const { lowerQuartile, upperQuartile } of summariesOf(results)) expect(lowerQuartile).toBeLessThanOrEqual(upperQuartile);
   });
 });
