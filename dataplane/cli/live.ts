@@ -145,9 +145,11 @@ function hasPrograms(lab: Lab, hook: HookName, device: NetworkDevice): boolean {
 async function takeIn(lab: Lab, sources: readonly PacketSource[], flags: LiveFlags, outputs: ReplayOutputs, inline: Inline | undefined): Promise<LiveResult> {
   const line = new LiveLine();
   const abort = new AbortController();
-  const interrupt = (): void => abort.abort();
-  process.once('SIGINT', interrupt);
-  process.once('SIGTERM', interrupt);
+  const abandon = new AbortController();
+  // Once more, and what has come in is not judged any more.
+  const interrupt = (): void => (abort.signal.aborted ? abandon : abort).abort();
+  process.on('SIGINT', interrupt);
+  process.on('SIGTERM', interrupt);
   const observers = [inline, outputs.observer].filter((each) => each !== undefined);
   const options: LiveOptions = {
     ...(flags.count === undefined ? {} : { count: flags.count }),
@@ -161,6 +163,7 @@ async function takeIn(lab: Lab, sources: readonly PacketSource[], flags: LiveFla
       else tellSnapshot(snapshot, flags);
     },
     signal: abort.signal,
+    abandon: abandon.signal,
   };
   try {
     line.begin(sources, inline === undefined ? 'observe' : 'inline');

@@ -11,6 +11,7 @@
  *      4 u32 captured   8 u32 on the wire   12 u32 interface   16 u64 timestampNs   24 bytes, to a multiple of 8
  */
 import { createRequire } from 'node:module';
+import { networkInterfaces } from 'node:os';
 import { isMainThread } from 'node:worker_threads';
 import { XdplabError } from '../errors.ts';
 import type { Region } from '../machine/memory.ts';
@@ -20,6 +21,12 @@ import { storeSeconds } from '../packet/timestamp.ts';
 import type { LiveInterface, PacketSource, SourceCounts, SourceOptions } from './device.ts';
 
 /** The part of the package that is used here. */
+interface CapClass {
+  new (): Cap;
+  /** libpcap's name of the interface with that address. */
+  findDevice(address: string): string | undefined;
+}
+
 interface Cap {
   open(device: string, filter: string, bufferBytes: number, buffer: Buffer): string;
   close(): void;
@@ -40,9 +47,9 @@ const NOT_INSTALLED = 'the optional package cap is not built: apt install libpca
 /** What must not be collected. */
 const keptForGood: unknown[] = [];
 
-function loadCap(): (new () => Cap) | undefined {
+function loadCap(): CapClass | undefined {
   try {
-    return (createRequire(import.meta.url)('cap') as { readonly Cap: new () => Cap }).Cap;
+    return (createRequire(import.meta.url)('cap') as { readonly Cap: CapClass }).Cap;
   } catch {
     return undefined;
   }
@@ -77,9 +84,9 @@ export class CapSource implements PacketSource {
 
   constructor(device: LiveInterface, options: SourceOptions) {
     const { memory, index = 0, snapLength = LONGEST_BYTES, filter = '', promiscuous = false, bufferBytes = DEFAULT_RING_BYTES, outgoingIndex } = options;
-    const CapClass = loadCap();
+    const Cap = loadCap();
     const missing = whyNoCap();
-    if (CapClass === undefined || missing !== undefined) throw new XdplabError('ERR_PRIVILEGE', `${device.name}: ${missing}`);
+    if (Cap === undefined || missing !== undefined) throw new XdplabError('ERR_PRIVILEGE', `${device.name}: ${missing}`);
     this.interface = device;
     this.index = index;
     this.outgoingIndex = outgoingIndex;
@@ -87,10 +94,10 @@ export class CapSource implements PacketSource {
     this.#snapLength = snapLength;
     this.#everybody = promiscuous;
     this.#ring = memory.region(Math.max(bufferBytes, 4 * LONGEST_BYTES), 64, 'live packets');
-    this.#cap = new CapClass();
+    this.#cap = new Cap();
     keptForGood.push(this.#cap, this.#buffer);
     try {
-      const linkType = this.#cap.open(device.name, filter, KERNEL_BUFFER_BYTES, this.#buffer);
+      const linkType = this.#cap.open(libpcapName(Cap, device), filter, KERNEL_BUFFER_BYTES, this.#buffer);
       if (linkType !== 'ETHERNET') throw new XdplabError('ERR_DEVICE', `${device.name}: libpcap calls its packets ${linkType}, expected ETHERNET; choose another interface`);
     } catch (error) {
       throw refusal(device, filter, error);
@@ -189,6 +196,13 @@ export class CapSource implements PacketSource {
     }
     return this.#head + lengthBytes < this.#free ? this.#head : undefined;
   }
+}
+
+/** Windows calls interfaces otherwise than libpcap does. */
+function libpcapName(cap: CapClass, { name }: LiveInterface): string {
+  if (process.platform !== 'win32') return name;
+  const [first] = networkInterfaces()[name] ?? [];
+  return (first === undefined ? undefined : cap.findDevice(first.address)) ?? name;
 }
 
 function isAt(buffer: Buffer, at: number, mac: Uint8Array): boolean {

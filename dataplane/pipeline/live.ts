@@ -28,6 +28,8 @@ export interface LiveOptions {
   readonly onSnapshot?: (snapshot: LiveSnapshot) => void;
   /** Nothing more is taken in; what has come in is still judged. */
   readonly signal?: AbortSignal;
+  /** What has come in is not judged any more, but left in flight. */
+  readonly abandon?: AbortSignal;
 }
 
 export interface LiveSnapshot {
@@ -119,10 +121,7 @@ class LiveRun {
       if (now >= endMs) return;
       if (now >= this.#snapshotAtMs) this.#tellSnapshot(now);
       if (ran === 0) await this.#wait(now, endMs);
-      else if (now >= this.#breatheAtMs) {
-        await new Promise(setImmediate);
-        this.#breatheAtMs = performance.now() + BREATHE_EVERY_MS;
-      }
+      else await this.#breathe();
     }
   }
 
@@ -130,9 +129,10 @@ class LiveRun {
   async drain(): Promise<void> {
     for (const source of this.#sources) source.stop();
     let giveUpMs = performance.now() + PATIENCE_MS;
-    while (!this.hasCounted && performance.now() < giveUpMs) {
+    while (!this.hasCounted && this.#options.abandon?.aborted !== true && performance.now() < giveUpMs) {
       if (this.#runWaiting() > 0) {
         giveUpMs = performance.now() + PATIENCE_MS;
+        await this.#breathe();
       } else {
         if (readAccounting(this.#lab.pipeline, this.#sources).inFlight === 0) return;
         await sleep(this.#waitMs);
@@ -165,6 +165,13 @@ class LiveRun {
       u32[at + DESCRIPTOR.number / 4 + 1] = number / 4_294_967_296;
       this.#bytes += u32[at + DESCRIPTOR.captured / 4]!;
     }
+  }
+
+  /** Lets go of the thread when it was held for long. */
+  async #breathe(): Promise<void> {
+    if (performance.now() < this.#breatheAtMs) return;
+    await new Promise(setImmediate);
+    this.#breatheAtMs = performance.now() + BREATHE_EVERY_MS;
   }
 
   #tellSnapshot(now: number): void {

@@ -106,6 +106,18 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'
     expect(summary.accounting).toMatchObject({ received: sent, inFlight: 0 });
   }, 60_000);
 
+  test('whose packets are not to be judged any more is left at the second Ctrl-C, with the rest in flight', async () => {
+    const slow = Array.from({ length: 10 }, () => ['--xdp', FIREWALL]).flat();
+    const command = await here.live('near', '--json', ...slow, '--engine', 'interpreter');
+    await here.send('far', trace('mixed.pcap'), '--loop', '100');
+    command.kill('SIGINT');
+    command.kill('SIGTERM');
+    const { status, stdout } = await command.finished;
+    const { accounting } = JSON.parse(stdout) as LiveSummary;
+    expect({ status, holds: holds(accounting), received: accounting.received, ringDrops: accounting.ringDrops }).toEqual({ status: 0, holds: true, received: 100_000, ringDrops: 0 });
+    expect(accounting.inFlight).toBeGreaterThan(0);
+  });
+
   test.skipIf(whyNoFilters() !== undefined)(`gives only what a filter matches (${whyNoFilters() ?? 'libpcap is there'})`, async () => {
     const { accounting } = await observe(captureOf(scratch, 'ports.pcap', [udpTo(53), udpTo(54), udpTo(53), udpTo(80)]), ['udp', 'port', '53']);
     expect(accounting.received).toBe(2);
