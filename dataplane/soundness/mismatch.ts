@@ -93,7 +93,7 @@ function regionFor(register: RegisterState, value: bigint): Region | undefined {
 
 /** What registers of one id have in common: the number less its distance, the variable part, or being NULL. */
 function relation({ type, delta, offset, nullable }: RegisterState, value: bigint): bigint | boolean {
-  if (type === 'scalar') return BigInt.asUintN(64, value - (delta ? BigInt(offset) : 0n));
+  if (type === 'scalar') return delta === 0 ? value : BigInt.asUintN(delta, value - BigInt(offset));
   if (type === 'pkt' || type === 'pkt_meta') return BigInt.asUintN(64, value - BigInt(offset));
   return nullable ? value === 0n : true;
 }

@@ -4,13 +4,14 @@ import { ALU_TEXT } from '../bpf/syntax.ts';
 import { MAX_VARIABLE_OFFSET } from './memory.ts';
 import { refuse } from './refusal.ts';
 import { constantRegister, isPacketPointer, isPointer, scalarRegister, typeText, UNKNOWN_SCALAR, fitsBits, withFacts, type RegisterState } from './register.ts';
-import { isConstant, zeroExtend32, type Scalar } from './scalar.ts';
+import { isConstant, isSubregConstant, zeroExtend32, type Scalar } from './scalar.ts';
 import { alu as aluScalar, apart, byteSwap, negate, signExtend } from './scalar-arithmetic.ts';
 import { MAX_STACK_BYTES, tnumText } from './stack.ts';
 import type { Walk } from './walk.ts';
 
 const S64_MIN = -(1n << 63n);
 const S32_MAX = 0x7fff_ffffn;
+const S32_MIN = -0x8000_0000n;
 
 export function alu(walk: Walk, instruction: Extract<Instruction, { kind: 'alu' }>): void {
   const { op, width, dst, source } = instruction;
@@ -56,12 +57,19 @@ const operatorText = (op: AluOp): string => ALU_TEXT[op === 'sdiv' ? 'div' : op 
 
 function scalars(left: RegisterState, right: RegisterState, { op, width }: Extract<Instruction, { kind: 'alu' }>): RegisterState {
   const scalar = aluScalar(op, width, left.scalar, right.scalar);
-  const more = { scalar, id: 0, delta: false, offset: 0, reference: 0 };
-  // Compilers copy an index, add to the copy, and compare one of the two: what is learnt of one is known of the other.
-  if (op === 'add' && width === 64 && left.id !== 0 && isConstant(right.scalar) && !left.delta && right.scalar.value <= S32_MAX) {
-    return withFacts(left, { ...more, id: left.id, delta: true, offset: Number(right.scalar.value) });
-  }
+  const more = { scalar, id: 0, delta: 0, offset: 0, reference: 0 } as const;
+  const distance = distanceFrom(left, right, op, width);
+  if (distance !== undefined) return withFacts(left, { ...more, id: left.id, delta: width, offset: distance });
   return withFacts(left, more);
+}
+
+/** Compilers copy an index, add to the copy, and compare one of the two: what is learnt of one is known of the other. */
+function distanceFrom(left: RegisterState, right: RegisterState, op: AluOp, width: 32 | 64): number | undefined {
+  if (left.id === 0 || left.delta !== 0 || (op !== 'add' && op !== 'sub')) return undefined;
+  if (width === 32 ? !isSubregConstant(right.scalar) || !fitsBits(left, 32) : !isConstant(right.scalar)) return undefined;
+  const added = width === 32 ? BigInt(right.scalar.u32min | 0) : BigInt.asIntN(64, right.scalar.value);
+  if (added < S32_MIN || added > S32_MAX || (op === 'sub' && added === S32_MIN)) return undefined;
+  return Number(op === 'sub' ? -added : added);
 }
 
 function move(walk: Walk, { width, dst, source }: Extract<Instruction, { kind: 'alu' }>): void {
@@ -86,7 +94,7 @@ function move(walk: Walk, { width, dst, source }: Extract<Instruction, { kind: '
 
 /** A copy that keeps its relation with the original where narrowing does not change the value. */
 function copyNarrowed(walk: Walk, number: Register, from: RegisterState, unchanged: boolean, narrow: (scalar: Scalar) => Scalar): RegisterState {
-  if (!unchanged) return withFacts(from, { scalar: narrow(from.scalar), id: 0, delta: false, offset: 0 });
+  if (!unchanged) return withFacts(from, { scalar: narrow(from.scalar), id: 0, delta: 0, offset: 0 });
   const shared = walk.withSharedId(from);
   if (shared !== from) walk.frame.registers[number] = shared;
   const scalar = narrow(shared.scalar);

@@ -5,7 +5,7 @@ import { isMapOfMaps } from '../bpf/map-type.ts';
 import { hasSpinLock } from '../maps/special-fields.ts';
 import { refuse } from './refusal.ts';
 import { AT_PACKET_END, BEYOND_PACKET_END, constantRegister, isPacketOrEnd, isPointer, withFacts, type RegisterState } from './register.ts';
-import { constant, isConstant, isSubregConstant } from './scalar.ts';
+import { constant, isConstant, isSubregConstant, zeroExtend32 } from './scalar.ts';
 import { alu } from './scalar-arithmetic.ts';
 import { branchTaken, refine } from './scalar-branch.ts';
 import { changeRegisters, isSpilledScalar, type Place, type State } from './state.ts';
@@ -39,8 +39,8 @@ export function branch(walk: Walk, instruction: Branch): number {
   }
 
   const linked: Place[] = [];
-  if (number !== undefined && right.type === 'scalar' && right.id !== 0) collect(walk.state, right.id, linked);
-  if (left.type === 'scalar' && left.id !== 0) collect(walk.state, left.id, linked);
+  if (number !== undefined && right.type === 'scalar' && right.id !== 0) collect(walk, right.id, linked);
+  if (left.type === 'scalar' && left.id !== 0) collect(walk, left.id, linked);
   if (linked.length > 1) walk.remember(-1, -1, linked);
   const other = walk.push(target);
 
@@ -78,11 +78,13 @@ function packetDecided(left: RegisterState, right: RegisterState, op: BranchOp):
   return undefined;
 }
 
-/** Registers and spilled registers that share the id. */
-function collect(state: State, id: number, linked: Place[]): void {
+/** Registers that are read again, and spilled registers, that share the id. */
+function collect({ state, liveRegisters, at }: Walk, id: number, linked: Place[]): void {
   for (let frame = state.frames.length - 1; frame >= 0 && linked.length < MAX_LINKED; frame--) {
     const { registers, stack } = state.frames[frame]!;
+    const live = liveRegisters[state.frames[frame + 1]?.callSite ?? at]!;
     for (let register = 0; register < 10 && linked.length < MAX_LINKED; register++) {
+      if ((live & (1 << register)) === 0) continue;
       const found = registers[register]!;
       if (found.type === 'scalar' && found.id === id) linked.push({ frame, register });
     }
@@ -116,9 +118,11 @@ function tellRelatives(state: State, known: RegisterState, linked: readonly Plac
 }
 
 function relativeOf(relative: RegisterState, known: RegisterState): RegisterState {
-  if ((!relative.delta && !known.delta) || (relative.delta === known.delta && relative.offset === known.offset)) return known;
-  const distance = (relative.delta ? relative.offset : 0) - (known.delta ? known.offset : 0);
-  return withFacts(relative, { scalar: alu('add', 64, known.scalar, constant(BigInt(distance))) });
+  // What was added with 32 bits and what with 64 have nothing to say to each other.
+  if (relative.delta !== 0 && known.delta !== 0 && relative.delta !== known.delta) return relative;
+  if (relative.offset === known.offset) return known;
+  const scalar = alu('add', 64, known.scalar, constant(BigInt(relative.offset - known.offset)));
+  return withFacts(relative, { scalar: relative.delta === 32 || known.delta === 32 ? zeroExtend32(scalar) : scalar });
 }
 
 /** Pointers: whether they are NULL, and how far a packet reaches. */

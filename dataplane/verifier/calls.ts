@@ -4,6 +4,7 @@ import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import type { ProgramType } from '../bpf/spec.ts';
 import { helperName, kfuncOf, prototypeOf, type HelperPrototype } from '../helpers/index.ts';
 import { mapAllows } from '../helpers/map-compatibility.ts';
+import { hasSpinLock } from '../maps/special-fields.ts';
 import { checkArguments, noFacts, release, spinLock, type CallFacts } from './arguments.ts';
 import type { CalleeFacts } from './control-flow.ts';
 import { coveredRange, invalidScalar } from './exit.ts';
@@ -130,10 +131,12 @@ const ITERABLE: ReadonlySet<number> = new Set((['hash', 'percpu_hash', 'lru_hash
 const ELIDES_NULL: ReadonlySet<number> = new Set([BPF_MAP_TYPE.array, BPF_MAP_TYPE.percpu_array]);
 
 function resultOf(walk: Walk, prototype: HelperPrototype, facts: CallFacts, id: number): RegisterState {
-  const reference = prototype.acquires === true ? walk.acquire() : 0;
-  const nullable = { nullable: true, id: reference === 0 ? walk.newId() : reference, reference };
-  /** A socket that was made of another one lives as long as that. */
-  const held = prototype.casts === true ? { ...nullable, reference: facts.reference } : nullable;
+  /** Linux numbers what may be NULL before it numbers what is acquired; a socket that was made of another one lives as long as that. */
+  const nullable = (): Partial<RegisterState> => {
+    const number = walk.newId();
+    const reference = prototype.acquires === true ? walk.acquire() : prototype.casts === true ? facts.reference : 0;
+    return { nullable: true, id: prototype.acquires === true ? reference : number, reference };
+  };
   switch (prototype.returns) {
     case 'void':
     case 'never':
@@ -142,23 +145,23 @@ function resultOf(walk: Walk, prototype: HelperPrototype, facts: CallFacts, id: 
       const { map, mapUid, constantKey } = facts;
       if (map === undefined) return refuse('EINVAL', 'kernel subsystem misconfigured verifier');
       if (id === HELPER.map_lookup_elem && ELIDES_NULL.has(map.type) && constantKey !== undefined && constantKey < BigInt(map.maxEntries)) {
-        return pointer('map_value', { map, mapUid, id: walk.newId() });
+        return pointer('map_value', { map, mapUid, ...(hasSpinLock(map) ? { id: walk.newId() } : {}) });
       }
-      return pointer('map_value', { map, mapUid, ...nullable });
+      return pointer('map_value', { map, mapUid, ...nullable() });
     }
     case 'map_value':
       return pointer('map_value', { map: facts.map, mapUid: facts.mapUid });
     case 'ringbuf_record_or_null':
-      return pointer('ringbuf_mem', { bytes: facts.allocatedBytes, ...nullable });
+      return pointer('ringbuf_mem', { bytes: facts.allocatedBytes, ...nullable() });
     case 'memory_or_null':
       if (facts.dynptr !== undefined) return sliceOf(walk, facts.dynptr, facts.allocatedBytes, false, false);
-      return pointer('mem', { bytes: facts.allocatedBytes, ...nullable });
+      return pointer('mem', { bytes: facts.allocatedBytes, ...nullable() });
     case 'socket_or_null':
-      return pointer('sock', held);
+      return pointer('sock', nullable());
     case 'sock_common_or_null':
-      return pointer('sock_common', held);
+      return pointer('sock_common', nullable());
     case 'tcp_sock_or_null':
-      return pointer('tcp_sock', held);
+      return pointer('tcp_sock', nullable());
     case 'btf':
     case 'btf_trusted':
     case 'btf_or_null':

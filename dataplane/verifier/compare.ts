@@ -41,7 +41,7 @@ export class Correspondence {
     return true;
   }
 
-  /** Of scalars: what has no relatives may become related, not the other way round. */
+  /** Of scalars: what has no relatives has a relation of its own, which nothing else may be part of. */
   scalarIds(old: number, current: number): boolean {
     return old === 0 ? true : this.ids(old, current === 0 ? this.#fresh-- : current);
   }
@@ -94,7 +94,7 @@ function registerCovered(old: RegisterState, current: RegisterState, precise: bo
   switch (old.type) {
     case 'scalar':
       if (!precise && exactness === 'used') return true;
-      if (old.delta !== current.delta || (old.delta && old.offset !== current.offset)) return false;
+      if (old.delta !== current.delta || (old.delta !== 0 && old.offset !== current.offset)) return false;
       return within(old, current) && ids.scalarIds(old.id, current.id);
     case 'map_key':
     case 'map_value':

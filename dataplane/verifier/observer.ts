@@ -8,6 +8,8 @@ import type { State } from './state.ts';
 export interface VerificationObserver {
   /** Before the instruction at `state.at` is verified, each time a path comes there. */
   visited(state: State): void;
+  /** The path was not covered: the instruction at `state.at` is verified now. */
+  verifying?(state: State): void;
   /** `later` is where `state` is, and goes on another way when its turn comes. */
   forked(state: State, later: State): void;
   /** `copy` is what `state` is, kept for paths that come here later. */

@@ -44,8 +44,8 @@ export type ObjectFacts =
 export type DynptrType = 'local' | 'ringbuf' | 'skb' | 'xdp';
 
 /** `range` of a packet pointer that was compared with the packet's end and found to be past it, or at it. */
-export const BEYOND_PACKET_END = -1;
-export const AT_PACKET_END = -2;
+export const AT_PACKET_END = -1;
+export const BEYOND_PACKET_END = -2;
 
 export interface RegisterState {
   readonly type: RegisterType;
@@ -59,8 +59,8 @@ export interface RegisterState {
   readonly scalar: Scalar;
   /** Registers with the same id have the same value (scalars), variable part (packet pointers) or null-ness; 0 for none. */
   readonly id: number;
-  /** A scalar whose relatives with the same id differ from it by `offset` (BPF_ADD_CONST). */
-  readonly delta: boolean;
+  /** Of a scalar from which its relatives with the same id differ by `offset`: how many bits wide that was added (BPF_ADD_CONST32, BPF_ADD_CONST64). */
+  readonly delta: 0 | 32 | 64;
   /** The reference that has to be released, 0 for none. */
   readonly reference: number;
   /** Of a packet pointer: bytes from it, its variable part included and `offset` not, that are proven to be there. */
@@ -75,7 +75,7 @@ export interface RegisterState {
   readonly object: ObjectFacts | undefined;
 }
 
-const BLANK: RegisterState = { type: '?', nullable: false, readOnly: false, offset: 0, scalar: UNKNOWN, id: 0, delta: false, reference: 0, range: 0, bytes: 0, frame: 0, map: undefined, mapUid: 0, object: undefined };
+const BLANK: RegisterState = { type: '?', nullable: false, readOnly: false, offset: 0, scalar: UNKNOWN, id: 0, delta: 0, reference: 0, range: 0, bytes: 0, frame: 0, map: undefined, mapUid: 0, object: undefined };
 const POWERS: readonly bigint[] = Array.from({ length: 64 }, (_, bits) => 1n << BigInt(bits));
 const ZERO: Scalar = constant(0n);
 

@@ -69,7 +69,7 @@ function writeAt(walk: Walk, frame: Frame, frameNumber: number, offset: number, 
     if (fitsBits(value, 8 * bytes)) {
       spilled = walk.withSharedId(value);
       if (spilled !== value && valueNumber !== undefined) walk.frame.registers[valueNumber] = spilled;
-    } else if (spilled.id !== 0) spilled = withFacts(spilled, { id: 0, delta: false, offset: 0 });
+    } else if (spilled.id !== 0) spilled = withFacts(spilled, { id: 0, delta: 0, offset: 0 });
     spill(frame, slot, before, spilled, bytes);
     walk.remember(frameNumber, slot);
   } else if (value === undefined && immediate !== undefined && aligned) {
@@ -96,10 +96,11 @@ function setSlot(frame: Frame, slot: number, next: StackSlot): void {
 
 const isSpecial = (kind: number): boolean => kind === BYTE.spill || kind > BYTE.zero;
 
-/** What remains of a slot whose spilled register is overwritten in part. */
+/** What remains of a slot whose spilled register, or object, is overwritten in part: of no byte that was there it is known what it is, zeroes beside it too. */
 function scrub({ kinds }: StackSlot): number {
+  if (!isSpecial(kinds >>> 28)) return kinds;
   let scrubbed = kinds;
-  for (let byte = 0; byte < SLOT_BYTES; byte++) if (isSpecial((scrubbed >>> (4 * byte)) & 0xf)) scrubbed = withKind(scrubbed, byte, BYTE.misc);
+  for (let byte = 0; byte < SLOT_BYTES; byte++) if (((scrubbed >>> (4 * byte)) & 0xf) !== BYTE.invalid) scrubbed = withKind(scrubbed, byte, BYTE.misc);
   return scrubbed;
 }
 
@@ -176,7 +177,7 @@ export function readStack(walk: Walk, number: number, pointer: RegisterState, of
   if (bytes <= spilledBytes && beginsAtSpill(at)) {
     const filled = bytes === 4 && spilledBytes === 4 && fitsBits(found.spilled, 32) ? shareSlot(walk, frame, slot, found) : found.spilled;
     walk.remember(pointer.frame, slot);
-    return !fitsBits(filled, 8 * bytes) && filled.id !== 0 ? withFacts(filled, { id: 0, delta: false, offset: 0 }) : filled;
+    return !fitsBits(filled, 8 * bytes) && filled.id !== 0 ? withFacts(filled, { id: 0, delta: 0, offset: 0 }) : filled;
   }
   let [spills, zeros] = [0, 0];
   for (let index = 0; index < bytes; index++) {

@@ -28,10 +28,10 @@ import { LoopVisits } from './loop-visits.ts';
 import type { VerificationObserver } from './observer.ts';
 import { Precision } from './precision.ts';
 import { Refused, refuse, type RefusalErrno } from './refusal.ts';
-import { constantRegister, NOT_INITIALISED, pointer, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
+import { constantRegister, NOT_INITIALISED, pointer, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
 import { scalarsEqual } from './scalar.ts';
 import { NO_SLOTS } from './slot-set.ts';
-import { changeRegisters, EMPTY_SLOT, Frame, isFirst, isSpilled, State, type Reference, type Step } from './state.ts';
+import { EMPTY_SLOT, Frame, isFirst, State, type Reference, type Step } from './state.ts';
 import { StackLiveness } from './stack-liveness.ts';
 import { checkStackDepth } from './subprograms.ts';
 import { Walk, type Policy, type Subprogram } from './walk.ts';
@@ -212,6 +212,7 @@ class Verifier {
     for (const [index, at] of path.entries()) {
       walk.previous = walk.at;
       walk.at = at;
+      walk.state.at = at;
       visit(walk.state);
       if (index === path.length - 1) return;
       if (this.#step(walk, this.#spec.instructions[at]!) === path[index + 1]) continue;
@@ -244,6 +245,7 @@ class Verifier {
     const policy: Policy = { mayLeakPointers: this.#options.unprivileged !== true };
     const walk = new Walk(this.#spec, this.#type, this.#options.maps, subprograms, policy, this.#options.cpus);
     walk.changesPacket = this.#flow.changesPacket;
+    walk.liveRegisters = this.#flow.liveRegisters;
     const precision = new Precision({
       instructions,
       isGlobal: (slot) => walk.subprogramAt.get(slot)?.global === true,
@@ -329,6 +331,7 @@ class Verifier {
       state.last = walk.previous;
       const point = points[at]!;
       if ((point & POINT.prune) !== 0 && this.#isCovered(walk, point)) return;
+      observer?.verifying?.(state);
       if ((point & POINT.jump) !== 0) walk.remember();
       this.#reached[at] = 1;
       const next = this.#step(walk, instructions[at]!);
@@ -531,7 +534,6 @@ class Verifier {
     this.#jumpsAtState = this.#jumps;
     this.#processedAtState = this.#processed;
     forgetPrecision(state);
-    forgetSingleIds(state);
     const copy = state.copy();
     copy.at = at;
     copy.last = walk.previous;
@@ -577,20 +579,4 @@ function forgetPrecision(state: State): void {
     frame.preciseRegisters = 0;
     frame.preciseSlots = NO_SLOTS;
   }
-}
-
-const seen = new Map<number, number>();
-
-/** An id that only one scalar has relates it to nothing. */
-function forgetSingleIds(state: State): void {
-  seen.clear();
-  const count = (register: RegisterState): void => {
-    if (register.type === 'scalar' && register.id !== 0) seen.set(register.id, (seen.get(register.id) ?? 0) + 1);
-  };
-  for (const frame of state.frames) {
-    frame.registers.forEach(count);
-    for (const slot of frame.stack) if (isSpilled(slot)) count(slot.spilled);
-  }
-  if (seen.size === 0) return;
-  changeRegisters(state, (register) => (register.type === 'scalar' && register.id !== 0 && seen.get(register.id) === 1 ? withFacts(register, { id: 0, delta: false, offset: 0 }) : register));
 }

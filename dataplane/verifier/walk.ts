@@ -40,6 +40,8 @@ export class Walk {
   readonly stackBytes: number[];
   precision!: Pick<Precision, 'markRegister' | 'markSlot' | 'propagate'>;
   liveness!: StackLiveness;
+  /** By slot, a bit for each register that is read again from there on. */
+  liveRegisters!: Uint16Array;
   state!: State;
   /** Starts of functions that may move packets; functions verified by themselves that were called. */
   changesPacket: ReadonlySet<number> = new Set();
@@ -117,7 +119,7 @@ export class Walk {
   withSharedId(register: RegisterState): RegisterState {
     if (register.type !== 'scalar') return register;
     let shared = register;
-    if (shared.delta) shared = withFacts(shared, { id: 0, delta: false, offset: 0 });
+    if (shared.delta !== 0) shared = withFacts(shared, { id: 0, delta: 0, offset: 0 });
     if (shared.id === 0 && !isConstant(shared.scalar)) shared = withFacts(shared, { id: this.newId() });
     return shared;
   }

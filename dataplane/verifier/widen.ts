@@ -41,7 +41,7 @@ export function widen(before: State, state: State): void {
 
 function changes(old: RegisterState, now: RegisterState, precise: boolean, ids: Correspondence): boolean {
   if (old.type !== 'scalar' || now.type !== 'scalar' || precise) return false;
-  const same = old.delta === now.delta && (!old.delta || old.offset === now.offset) && (old.scalar === now.scalar || scalarsEqual(old.scalar, now.scalar)) && ids.ids(old.id, now.id);
+  const same = old.delta === now.delta && (old.delta === 0 || old.offset === now.offset) && (old.scalar === now.scalar || scalarsEqual(old.scalar, now.scalar)) && ids.ids(old.id, now.id);
   return !same;
 }
 

@@ -104,7 +104,7 @@ describe('is told', () => {
     const scalar = constantRegister(32n).scalar;
     const lie = saying(6, 5, (register) => withFacts(register, { scalar: { ...register.scalar, umax: scalar.umax, smax: scalar.smax, u32max: scalar.u32max, s32max: scalar.s32max } }));
     expect(() => run(PACKET_LOAD, lie)).toThrow(
-      "program 'case': instruction 6 (r0 = r5): r5 is 33, but the verifier knew scalar(smin=0,smax=umax=32,var_off=(0x0; 0xff)); the verifier is wrong here, please report it with the object and the packet",
+      "program 'case': instruction 6 (r0 = r5): r5 is 33, but the verifier knew scalar(smin=smin32=0,smax=umax=smax32=umax32=32,var_off=(0x0; 0xff)); the verifier is wrong here, please report it with the object and the packet",
     );
   });
 

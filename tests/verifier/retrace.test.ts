@@ -12,7 +12,7 @@ const known = (registers: readonly RegisterState[]): string => registers.map((re
 /** A million instructions show nothing that a few do not. */
 const LONG = /too large|too complex/;
 /** A call may be refused when its result stands in the registers already. */
-const NOT_UNDONE = /cannot pass map_type|expected prog array/;
+const NOT_UNDONE = /cannot pass map_type|expected prog array|does not allow writes/;
 /** Of callbacks that run later it is known only where they are set what they begin with; what loops of may_goto and iterators forget, they forget for the sake of other paths. */
 const NOT_FOLLOWED = /^a timer callback|may_goto|\bturn\b/;
 
