@@ -54,6 +54,13 @@ test('every file imports its own room or a lower floor', () => {
   expect(broken).toEqual([]);
 });
 
+test('the page knows the server by what it sends: of the dataplane it imports the decoder of verdicts only', () => {
+  const web = join(ROOT, 'web', 'src');
+  const sourcesOfPage = readdirSync(web, { encoding: 'utf8' }).filter((name) => /\.tsx?$/.test(name)).map((name) => join(web, name));
+  const outside = new Set(sourcesOfPage.flatMap((path) => importsOf(path).filter((target) => relative(web, target).startsWith('..')).map((target) => relative(ROOT, target))));
+  expect([...outside]).toEqual(['dataplane/server/verdict-decoder.ts']);
+});
+
 test('nothing in the dataplane imports programs, traces, bench or tests', () => {
   const outside = sources(DATAPLANE).flatMap((path) => importsOf(path).filter((target) => relative(DATAPLANE, target).startsWith('..')));
   expect(outside).toEqual([]);

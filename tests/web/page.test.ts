@@ -1,0 +1,137 @@
+/** The page in a real browser: Chromium, where it is installed. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { chromium, type Browser, type Page, type WebSocketRoute } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
+const BUILT = existsSync(fileURLToPath(new URL('../../web/dist/index.html', import.meta.url)));
+const missing = CHROMIUM === undefined ? 'no Chromium is installed' : BUILT ? undefined : 'npm run build has not built the page';
+const PATIENCE_MS = 60_000;
+
+const path = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url));
+
+function serve(): Promise<{ readonly child: ChildProcess; readonly address: string }> {
+  const child = spawn(process.execPath, [path('dist/dataplane/cli/main.js'), 'serve', '--lab', path('programs/demo.yaml'), '--capture', path('traces/demo.pcapng'), '--speed', '2000pps', '--port', '0'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  return new Promise((resolve, reject) => {
+    let said = '';
+    const hear = (text: Buffer): void => {
+      said += String(text);
+      const address = /http:\/\/\S+/.exec(said)?.[0];
+      if (address !== undefined) resolve({ child, address });
+    };
+    child.stdout!.on('data', hear);
+    child.stderr!.on('data', hear);
+    child.once('exit', (code) => reject(new Error(`the server ended with ${code}: ${said}`)));
+  });
+}
+
+describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : ` (skipped: ${missing})`}`, () => {
+  let child: ChildProcess;
+  let browser: Browser;
+  let page: Page;
+  const complaints: string[] = [];
+  const sockets: WebSocketRoute[] = [];
+  let reachable = true;
+
+  beforeAll(async () => {
+    const server = await serve();
+    ({ child } = server);
+    browser = await chromium.launch({ executablePath: CHROMIUM!, args: ['--no-sandbox'] });
+    page = await browser.newPage({ viewport: { width: 1280, height: 860 } });
+    page.setDefaultTimeout(PATIENCE_MS);
+    page.on('pageerror', (error) => complaints.push(String(error)));
+    page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+    page.on('request', (request) => new URL(request.url()).hostname === '127.0.0.1' || complaints.push(`asks ${request.url()}`));
+    await page.routeWebSocket(/\/api\/stream$/, (socket) => {
+      sockets.push(socket);
+      if (reachable) socket.connectToServer();
+      else void socket.close();
+    });
+    await page.goto(server.address);
+  }, PATIENCE_MS);
+
+  afterAll(async () => {
+    await browser?.close();
+    child?.kill();
+  });
+
+  const rows = (): Promise<string[]> => page.locator('.rows .row').allTextContents();
+  const account = (): Promise<number> => page.locator('.account').textContent().then((text) => Number(/^([\d,]+) shown/.exec(text ?? '')?.[1]?.replaceAll(',', '') ?? 0));
+
+  test('takes the token out of the address, and streams verdicts', async () => {
+    await page.getByText('connected', { exact: true }).waitFor();
+    expect(page.url()).not.toContain('token');
+    await expect.poll(account, { timeout: PATIENCE_MS }).toBeGreaterThan(100);
+    expect((await rows()).some((row) => /xdp_firewall.*XDP_(PASS|DROP)/.test(row))).toBe(true);
+  }, PATIENCE_MS);
+
+  test('draws the path with what runs where', async () => {
+    const drawing = page.locator('.way svg');
+    await expect.poll(() => drawing.textContent(), { timeout: PATIENCE_MS }).toMatch(/XDPxdp_firewallxdp_lb.*TC ingresstc_fw_ingress/);
+    await expect.poll(() => drawing.getAttribute('aria-label'), { timeout: PATIENCE_MS }).toMatch(/packets a second dropped/);
+  }, PATIENCE_MS);
+
+  test('a filter leaves what fits, and says what it does not understand', async () => {
+    const box = page.getByLabel('Filter', { exact: true });
+    await box.fill('drop hook:xdp');
+    await box.press('Enter');
+    await expect.poll(async () => {
+      const shown = await rows();
+      return shown.length > 0 && shown.every((row) => row.includes('XDP_DROP'));
+    }, { timeout: PATIENCE_MS }).toBe(true);
+    await box.fill('nonsense');
+    await box.press('Enter');
+    await page.getByText('nonsense: expected drop').waitFor();
+    await box.fill('');
+    await expect.poll(async () => (await rows()).some((row) => row.includes('PASS')), { timeout: PATIENCE_MS }).toBe(true);
+  }, PATIENCE_MS);
+
+  test('a verdict is taken apart to its bytes', async () => {
+    await page.locator('.rows .row:has(.has-bytes)').first().dispatchEvent('pointerdown');
+    await page.getByRole('heading', { name: /^Packet [\d,]+$/ }).waitFor();
+    await page.locator('.layers summary', { hasText: 'Ethernet' }).first().waitFor();
+    await page.getByText('destination', { exact: true }).first().hover();
+    expect(await page.locator('.hex .lit').count()).toBeGreaterThan(0);
+  }, PATIENCE_MS);
+
+  test('a map is written, and holds what was written', async () => {
+    await page.getByRole('tab', { name: 'Maps' }).click();
+    await page.getByRole('button', { name: /^deny_v4/ }).click();
+    await page.getByPlaceholder(/^key:/).fill('203.0.113.0/24');
+    await page.getByPlaceholder(/^value:/).fill('1');
+    await page.getByRole('button', { name: 'add' }).click();
+    await page.getByRole('rowheader', { name: '203.0.113.0/24' }).waitFor();
+    await page.getByRole('button', { name: 'delete 203.0.113.0/24' }).click();
+    await page.getByRole('rowheader', { name: '203.0.113.0/24' }).waitFor({ state: 'detached' });
+  }, PATIENCE_MS);
+
+  test('programs are shown with their C, instructions and WebAssembly', async () => {
+    await page.getByRole('tab', { name: 'Programs' }).click();
+    await page.getByText('Linux would load it').waitFor();
+    await page.locator('.code pre', { hasText: '(module' }).waitFor();
+    expect(await page.getByLabel('Instructions').textContent()).toContain('call bpf_map_lookup_elem');
+  }, PATIENCE_MS);
+
+  test('a pause stops the packets, and the run goes on from there', async () => {
+    await page.getByRole('button', { name: 'pause' }).click();
+    await page.getByRole('button', { name: 'resume' }).waitFor();
+    await page.getByRole('button', { name: 'resume' }).click();
+    await page.getByRole('button', { name: 'pause' }).waitFor();
+  }, PATIENCE_MS);
+
+  test('a lost connection comes back, and verdicts go on', async () => {
+    const before = await account();
+    reachable = false;
+    for (const socket of sockets.splice(0)) await socket.close();
+    await page.getByText('connection lost').waitFor();
+    reachable = true;
+    await page.getByText('connected', { exact: true }).waitFor();
+    await expect.poll(account, { timeout: PATIENCE_MS }).toBeGreaterThan(before);
+  }, PATIENCE_MS);
+
+  test('nothing was complained about, and nothing asked of another host', () => {
+    expect(complaints).toEqual([]);
+  });
+});

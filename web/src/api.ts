@@ -1,0 +1,200 @@
+/** The server's HTTP interface as far as the page uses it (docs/server-api.md). */
+
+export interface Attachment {
+  readonly index: number;
+  readonly device: string;
+  readonly hook: HookName;
+  readonly mode: string;
+  readonly object: string;
+  readonly program: string;
+  readonly slots?: string;
+}
+
+export type HookName = 'xdp' | 'tc-ingress' | 'tc-egress';
+
+export interface Lab {
+  readonly name: string;
+  readonly engine: string;
+  readonly epoch: number;
+  readonly devices: readonly { readonly name: string; readonly ifindex: number; readonly mac: string; readonly up: boolean; readonly addresses: readonly string[] }[];
+  readonly attachments: readonly Attachment[];
+  readonly objects: readonly { readonly id: string; readonly name: string }[];
+}
+
+export interface LabObject {
+  readonly id: string;
+  readonly name: string;
+  readonly programs: readonly { readonly name: string; readonly section: string; readonly type: string; readonly tag: string; readonly instructions: number }[];
+}
+
+export interface CodeLine {
+  readonly slot: number;
+  readonly file: string;
+  readonly line: number;
+  readonly text: string;
+}
+
+export interface Program {
+  readonly name: string;
+  readonly type: string;
+  readonly tag: string;
+  readonly instructions: readonly { readonly slot: number; readonly text: string }[];
+  readonly lines: readonly CodeLine[];
+}
+
+export interface Verification {
+  readonly accepted: boolean;
+  readonly instructionsProcessed: number;
+  readonly totalStates: number;
+  readonly stackBytes: readonly number[];
+  readonly elapsedNs: number;
+  readonly deadSlots: readonly number[];
+  readonly refusal?: Refusal;
+}
+
+export interface Refusal {
+  readonly message: string;
+  readonly instruction: string;
+  readonly known?: string;
+  readonly needed?: string;
+  readonly suggestion?: string;
+}
+
+export interface LabMap {
+  readonly id: number;
+  readonly name: string;
+  readonly type: string;
+  readonly key: string;
+  readonly value: string;
+  readonly maxEntries: number;
+  readonly size: number;
+  readonly perCpu: boolean;
+  readonly readable: boolean;
+  readonly writable: boolean;
+}
+
+export interface MapEntry {
+  readonly key: unknown;
+  readonly value: unknown;
+}
+
+export interface Capture {
+  readonly id: string;
+  readonly name: string;
+  readonly packets: number;
+  readonly damage?: string;
+}
+
+export interface Run {
+  readonly id: string;
+  readonly capture: string;
+  readonly state: 'running' | 'paused' | 'finished' | 'stopped' | 'failed';
+  readonly speed: string;
+  readonly loops: number | null;
+  readonly round: number;
+  readonly packet: number;
+  readonly totalPackets: number;
+  readonly packets: number;
+  readonly error?: string;
+}
+
+export interface VerdictCount {
+  readonly verdict: string;
+  readonly outcome: Outcome;
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+export type Outcome = 'next' | 'leave' | 'pass' | 'drop' | 'aborted' | 'transmit' | 'redirect' | 'consumed';
+
+export interface HookStatistics {
+  readonly device: string;
+  readonly hook: HookName;
+  readonly slots?: string;
+  readonly packets: number;
+  readonly bytes: number;
+  readonly verdicts: readonly VerdictCount[];
+}
+
+export interface Highlight {
+  readonly title: string;
+  readonly by: string;
+  readonly total: number;
+  readonly more: number;
+  readonly rows: readonly { readonly label: string; readonly amount: number; readonly fields: Readonly<Record<string, unknown>> }[];
+}
+
+export interface Statistics {
+  readonly epoch: number;
+  readonly elapsedNs: number;
+  readonly busyNs: number;
+  readonly run: Run | null;
+  readonly packets: number;
+  readonly bytes: number;
+  readonly fates: readonly { readonly fate: string; readonly text: string; readonly packets: number; readonly bytes: number }[];
+  readonly reasons: readonly { readonly reason: string; readonly text: string; readonly packets: number }[];
+  readonly hooks: readonly HookStatistics[];
+  readonly programs: readonly (HookStatistics & { readonly program: string; readonly faults: number })[];
+  readonly devices: readonly { readonly device: string; readonly ifindex: number; readonly rxPackets: number; readonly rxBytes: number; readonly txPackets: number; readonly txBytes: number }[];
+  readonly highlights: readonly Highlight[];
+}
+
+/** What the server says instead of an answer: application/problem+json. */
+export class Problem extends Error {
+  readonly status: number;
+  readonly refusal: Refusal | undefined;
+
+  constructor(status: number, detail: string, refusal?: Refusal) {
+    super(detail);
+    this.status = status;
+    this.refusal = refusal;
+  }
+}
+
+type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
+
+async function ask(method: Method, path: string, body?: unknown): Promise<Response> {
+  const file = body instanceof Blob;
+  const response = await fetch(path, {
+    method,
+    ...(body === undefined ? {} : { headers: { 'content-type': file ? 'application/octet-stream' : 'application/json' }, body: file ? body : JSON.stringify(body) }),
+  });
+  if (response.ok) return response;
+  const problem = (await response.json().catch(() => ({}))) as { readonly detail?: string; readonly refusal?: Refusal };
+  throw new Problem(response.status, problem.detail ?? `${method} ${path}: the server answered ${response.status}`, problem.refusal);
+}
+
+async function json<T>(method: Method, path: string, body?: unknown): Promise<T> {
+  return (await (await ask(method, path, body)).json()) as T;
+}
+
+async function done(method: Method, path: string, body?: unknown): Promise<void> {
+  await ask(method, path, body);
+}
+
+const program = (object: string, name: string): string => `/api/objects/${object}/programs/${encodeURIComponent(name)}`;
+
+export const api = {
+  enter: (token: string) => done('POST', '/api/session', { token }),
+  lab: () => json<Lab>('GET', '/api/lab'),
+  reset: () => json<Lab>('POST', '/api/lab/reset'),
+  attach: (wanted: { readonly object: string; readonly program: string; readonly hook: HookName; readonly device?: string }) => json<Attachment>('POST', '/api/lab/attachments', wanted),
+  detach: (index: number) => done('DELETE', `/api/lab/attachments/${index}`),
+  uploadObject: (file: File) => json<LabObject>('POST', `/api/objects?name=${encodeURIComponent(file.name)}`, file),
+  replaceObject: (object: string, by: string) => json<{ readonly keptMaps: readonly string[]; readonly freshMaps: readonly string[] }>('POST', `/api/lab/objects/${object}/replace`, { with: by }),
+  program: (object: string, name: string) => json<Program>('GET', program(object, name)),
+  wat: async (object: string, name: string) => (await ask('GET', `${program(object, name)}/wat`)).text(),
+  verification: (object: string, name: string) => json<Verification>('GET', `${program(object, name)}/verification`),
+  maps: async () => (await json<{ readonly maps: readonly LabMap[] }>('GET', '/api/maps')).maps,
+  entries: (map: number, offset: number, limit: number) => json<LabMap & { readonly entries: readonly MapEntry[]; readonly more: boolean }>('GET', `/api/maps/${map}?offset=${offset}&limit=${limit}`),
+  write: (map: number, key: unknown, value: unknown) => json<MapEntry>('PUT', `/api/maps/${map}/entries`, { key, value }),
+  remove: (map: number, key: unknown) => done('DELETE', `/api/maps/${map}/entries`, { key }),
+  captures: async () => (await json<{ readonly captures: readonly Capture[] }>('GET', '/api/captures')).captures,
+  uploadCapture: (file: File) => json<Capture>('POST', `/api/captures?name=${encodeURIComponent(file.name)}`, file),
+  runs: async () => (await json<{ readonly runs: readonly Run[] }>('GET', '/api/runs')).runs,
+  run: (wanted: { readonly capture: string; readonly speed?: string; readonly loops?: number | null }) => json<Run>('POST', '/api/runs', wanted),
+  control: (run: string, what: 'pause' | 'resume' | 'stop') => json<Run>('POST', `/api/runs/${run}/${what}`),
+  seek: (run: string, packet: number) => json<Run>('POST', `/api/runs/${run}/seek`, { packet }),
+  speed: (run: string, speed: string) => json<Run>('POST', `/api/runs/${run}/speed`, { speed }),
+  statistics: () => json<Statistics>('GET', '/api/statistics'),
+} as const;

@@ -1,0 +1,104 @@
+/** One screen: the run above, the path below it, verdicts beside what explains them. */
+import { signal } from '@preact/signals';
+import type { JSX } from 'preact';
+import { useEffect } from 'preact/hooks';
+import { DropZone } from './drop-zone.tsx';
+import { MapsView } from './maps-view.tsx';
+import { connected, entrance, lab, notice, printed, selected } from './model.ts';
+import { PacketDetail } from './packet-detail.tsx';
+import { PathView } from './path-view.tsx';
+import { ProgramsView } from './programs-view.tsx';
+import { pauseOrResume, RunControls } from './run-controls.tsx';
+import { ThroughputView } from './throughput-view.tsx';
+import { VerdictList } from './verdict-list.tsx';
+
+const TABS = {
+  packet: { title: 'Packet', view: PacketDetail },
+  throughput: { title: 'Throughput', view: ThroughputView },
+  maps: { title: 'Maps', view: MapsView },
+  programs: { title: 'Programs', view: ProgramsView },
+  printed: { title: 'Printed', view: Printed },
+} as const;
+type Tab = keyof typeof TABS;
+
+const tab = signal<Tab>('throughput');
+const theme = signal(localStorage.getItem('theme') ?? '');
+
+export function App(): JSX.Element {
+  useEffect(() => {
+    document.documentElement.dataset['theme'] = theme.value;
+    localStorage.setItem('theme', theme.value);
+  }, [theme.value]);
+  useEffect(() => {
+    window.addEventListener('keydown', onKey);
+    return () => window.removeEventListener('keydown', onKey);
+  }, []);
+  useEffect(() => {
+    if (selected.value !== undefined) tab.value = 'packet';
+  }, [selected.value]);
+  if (entrance.value === 'locked') return <Locked />;
+  const View = TABS[tab.value].view;
+  return (
+    <DropZone>
+      <header>
+        <h1>xdplab</h1>
+        <span class="muted">{lab.value === undefined ? 'opening…' : `${lab.value.name} · engine ${lab.value.engine}`}</span>
+        <RunControls />
+        <span role="status" class={`connection ${connected.value ? 'open' : 'closed'}`}>{connected.value ? 'connected' : 'connection lost, trying again…'}</span>
+        <button type="button" onClick={() => (theme.value = theme.value === 'dark' ? 'light' : theme.value === 'light' ? '' : 'dark')} title="dark, light, or as the system has it">{theme.value === '' ? '◐' : theme.value === 'dark' ? '●' : '○'}<span class="hidden"> colours: {theme.value || 'as the system'}</span></button>
+      </header>
+      <Notice />
+      <main>
+        <section class="path" aria-label="The way of packets"><PathView /></section>
+        <section class="verdicts" aria-label="Verdicts"><VerdictList /></section>
+        <section class="side">
+          <div role="tablist" class="tabs">
+            {(Object.keys(TABS) as Tab[]).map((name) => (
+              <button type="button" role="tab" key={name} id={`tab-${name}`} aria-selected={tab.value === name} aria-controls="panel" onClick={() => (tab.value = name)}>{TABS[name].title}</button>
+            ))}
+          </div>
+          <div role="tabpanel" id="panel" aria-labelledby={`tab-${tab.value}`} class="panel"><View /></div>
+        </section>
+      </main>
+    </DropZone>
+  );
+}
+
+function Locked(): JSX.Element {
+  return (
+    <main class="locked">
+      <h1>xdplab</h1>
+      <p>This page needs the token of its server. Open the address that <code>xdplab serve</code> printed, the part behind <code>#</code> too.</p>
+    </main>
+  );
+}
+
+function Notice(): JSX.Element | null {
+  const { value } = notice;
+  if (value === undefined) return null;
+  return (
+    <div role="alert" class={`notice ${value.bad ? 'bad' : ''}`}>
+      <p>{value.text}</p>
+      {value.more === undefined ? null : <pre>{value.more}</pre>}
+      <button type="button" onClick={() => (notice.value = undefined)}>close</button>
+    </div>
+  );
+}
+
+/** What programs printed, and the records they sent. */
+function Printed(): JSX.Element {
+  if (printed.value.length === 0) return <p class="muted">Nothing yet: trace_printk lines, ring-buffer records and perf events come here.</p>;
+  return <ol class="printed" reversed>{printed.value.toReversed().slice(0, 200).map(({ time, source, text }, index) => <li key={index}><span class="muted">{time} {source}</span> {text}</li>)}</ol>;
+}
+
+function onKey(event: KeyboardEvent): void {
+  const { target } = event;
+  if (target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === '/') {
+    event.preventDefault();
+    document.querySelector<HTMLInputElement>('#filter')?.focus();
+  } else if (event.key === ' ' && !(target instanceof HTMLButtonElement)) {
+    event.preventDefault();
+    void pauseOrResume();
+  } else if (event.key === 'Escape') selected.value = undefined;
+}

@@ -1,0 +1,72 @@
+/** What is seen, as files: verdicts as CSV, packets whose bytes are here as pcapng (draft-ietf-opsawg-pcapng). */
+import { names, packets, records } from './model.ts';
+import { rowAt } from './verdict-list.tsx';
+
+const MOST_ROWS = 1_000_000;
+const COLUMNS = ['packet', 'seconds', 'device', 'hook', 'program', 'verdict', 'length', 'fault'] as const;
+
+function save(parts: BlobPart[], name: string, type: string): void {
+  const address = URL.createObjectURL(new Blob(parts, { type }));
+  const link = document.createElement('a');
+  link.href = address;
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(address);
+}
+
+/** Quoted, and no formula: names come from objects that anybody may have made. */
+function cell(value: unknown): string {
+  const text = String(value ?? '');
+  const harmless = typeof value === 'string' && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  return /[",\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
+}
+
+export function exportCsv(): void {
+  const known = names.value;
+  if (known === undefined) return;
+  const lines = [COLUMNS.join(',')];
+  for (let index = Math.max(records.first, records.end - MOST_ROWS); index < records.end; index++) {
+    const row = rowAt(index, known);
+    lines.push(COLUMNS.map((column) => cell(column === 'seconds' ? row.seconds.toFixed(9) : row[column])).join(','));
+  }
+  save([`${lines.join('\n')}\n`], 'verdicts.csv', 'text/csv');
+}
+
+const SECTION = 0x0a0d_0d0a;
+const INTERFACE = 1;
+const PACKET = 6;
+const ETHERNET = 1;
+const NANOSECONDS = 9;
+
+/** A block of 32-bit words and bytes, its length in front and behind. */
+function block(type: number, words: readonly number[], bytes: Uint8Array = new Uint8Array()): ArrayBuffer {
+  const padded = (bytes.length + 3) & ~3;
+  const length = 12 + 4 * words.length + padded;
+  const buffer = new ArrayBuffer(length);
+  const view = new DataView(buffer);
+  view.setUint32(0, type, true);
+  view.setUint32(4, length, true);
+  words.forEach((word, index) => view.setUint32(8 + 4 * index, word, true));
+  new Uint8Array(buffer).set(bytes, 8 + 4 * words.length);
+  view.setUint32(length - 4, length, true);
+  return buffer;
+}
+
+export function exportPcapng(): void {
+  const times = new Map<number, bigint>();
+  for (let index = records.first; index < records.end; index++) {
+    const number = records.packet(index);
+    if (packets.has(number) && !times.has(number)) times.set(number, BigInt(Math.round(records.seconds(index) * 1e9)));
+  }
+  const parts: ArrayBuffer[] = [
+    block(SECTION, [0x1a2b_3c4d, 1, 0xffff_ffff, 0xffff_ffff]),
+    // if_tsresol (option 9, one byte), then the end of options.
+    block(INTERFACE, [ETHERNET, 0, 9 | (1 << 16), NANOSECONDS, 0]),
+  ];
+  for (const [number, { after, left, before, captured }] of [...packets].toSorted(([a], [b]) => a - b)) {
+    const bytes = after.length > 0 ? after : before;
+    const time = times.get(number) ?? 0n;
+    parts.push(block(PACKET, [0, Number(time >> 32n), Number(time & 0xffff_ffffn), bytes.length, Math.max(bytes.length, after.length > 0 ? left : captured)], bytes));
+  }
+  save(parts, 'packets.pcapng', 'application/octet-stream');
+}

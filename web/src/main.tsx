@@ -1,0 +1,9 @@
+/** The page: opens the server's lab, and draws it. */
+import { render } from 'preact';
+import { App } from './app.tsx';
+import { open } from './model.ts';
+import './style.css';
+import 'uplot/dist/uPlot.min.css';
+
+render(<App />, document.querySelector('#page')!);
+await open();

@@ -1,0 +1,180 @@
+/** What the page knows, as signals that its parts read: the lab, its counters over time, the verdicts that came. */
+import { computed, signal } from '@preact/signals';
+import { api, Problem, type Capture, type Lab, type Run, type Statistics } from './api.ts';
+import { parseFilter } from './filter.ts';
+import { RecordStore } from './record-store.ts';
+import { VerdictStream, type Message, type Names } from './stream.ts';
+import type { StreamPacket } from '../../dataplane/server/verdict-decoder.ts';
+
+/** Counters at one moment. */
+export interface Sample {
+  /** Milliseconds, of this machine's clock. */
+  readonly at: number;
+  readonly statistics: Statistics;
+}
+
+export interface KeptPacket extends Omit<StreamPacket, 'before' | 'after'> {
+  readonly before: Uint8Array<ArrayBuffer>;
+  readonly after: Uint8Array<ArrayBuffer>;
+}
+
+const STATISTICS_MS = 500;
+const SAMPLES = 600;
+const SNAP_BYTES = 256;
+const PACKETS_PER_SECOND = 1000;
+const MOST_PACKETS = 20_000;
+
+export const entrance = signal<'opening' | 'open' | 'locked'>('opening');
+export const connected = signal(false);
+export const notice = signal<{ readonly text: string; readonly bad: boolean; readonly more?: string | undefined } | undefined>(undefined);
+export const lab = signal<Lab | undefined>(undefined);
+export const names = signal<Names | undefined>(undefined);
+export const captures = signal<readonly Capture[]>([]);
+export const run = signal<Run | undefined>(undefined);
+export const samples = signal<readonly Sample[]>([]);
+export const latest = computed(() => samples.value.at(-1));
+export const records = new RecordStore();
+/** Counts up when records came; their number alone says nothing once old ones go. */
+export const recordsVersion = signal(0);
+export const account = signal({ produced: 0, sent: 0, skipped: 0, dropped: 0 });
+export const filterText = signal('');
+export const filterProblem = signal<string | undefined>(undefined);
+export const selected = signal<number | undefined>(undefined);
+/** Bytes of packets, by number: of a sample of them. */
+export const packets = new Map<number, KeptPacket>();
+export const printed = signal<readonly { readonly time: string; readonly source: string; readonly text: string }[]>([]);
+
+/** That packets ran: the server's clock, which a busy network does not shake. */
+export const secondsBetween = (before: Statistics, now: Statistics): number => (now.elapsedNs - before.elapsedNs) / 1e9;
+
+/** A counter's rate a second between the last two samples. */
+export function rateOf(counter: (statistics: Statistics) => number | undefined): number {
+  const [before, now] = [samples.value.at(-2), samples.value.at(-1)];
+  if (before === undefined || now === undefined || before.statistics.epoch !== now.statistics.epoch) return 0;
+  const seconds = secondsBetween(before.statistics, now.statistics);
+  return seconds <= 0 ? 0 : Math.max(0, ((counter(now.statistics) ?? 0) - (counter(before.statistics) ?? 0)) / seconds);
+}
+
+let verdicts: VerdictStream | undefined;
+let bytes: VerdictStream | undefined;
+let touched = false;
+
+export async function open(): Promise<void> {
+  const token = new URLSearchParams(window.location.hash.slice(1)).get('token');
+  try {
+    if (token !== null) {
+      await api.enter(token);
+      history.replaceState(null, '', window.location.pathname);
+    }
+    lab.value = await api.lab();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    entrance.value = 'locked';
+    return;
+  }
+  entrance.value = 'open';
+  captures.value = await api.captures();
+  run.value = (await api.runs()).at(-1);
+  verdicts = new VerdictStream(
+    {
+      message: hear,
+      connected: (now) => (connected.value = now),
+      verdicts: (frame, fresh) => {
+        records.append(fresh);
+        const { produced, sent, skipped, dropped } = frame;
+        account.value = { produced, sent, skipped, dropped };
+        touched = true;
+      },
+    },
+    [{ topic: 'statistics', intervalMs: STATISTICS_MS }, { topic: 'trace' }, { topic: 'events' }],
+  );
+  bytes = new VerdictStream({
+    connected: () => {},
+    verdicts: (frame) => {
+      for (const packet of frame.packets()) keepPacket(packet);
+    },
+  });
+  applyFilter('');
+  requestAnimationFrame(paint);
+}
+
+/** Verdicts come in frames of thousands, many a second: what shows them is told once for each picture. */
+function paint(): void {
+  if (touched) {
+    touched = false;
+    recordsVersion.value++;
+  }
+  requestAnimationFrame(paint);
+}
+
+function keepPacket(packet: StreamPacket): void {
+  packets.set(packet.number, { ...packet, before: packet.before.slice(), after: packet.after.slice() });
+  if (packets.size > MOST_PACKETS) packets.delete(packets.keys().next().value!);
+}
+
+function hear(message: Message): void {
+  switch (message.type) {
+    case 'welcome':
+    case 'lab':
+      if (names.value !== undefined && names.value.epoch !== message.epoch) startOver();
+      names.value = message;
+      void refreshLab();
+      break;
+    case 'run':
+      run.value = message;
+      if (message.error !== undefined) notice.value = { text: message.error, bad: true };
+      break;
+    case 'statistics':
+      samples.value = [...samples.value.slice(1 - SAMPLES), { at: performance.now(), statistics: message }];
+      if (message.run !== null) run.value = message.run;
+      break;
+    case 'events':
+    case 'trace':
+      printed.value = [...printed.value, ...message.events.map(({ time, source, text, record }) => ({ time, source, text: text ?? JSON.stringify(record) }))].slice(-500);
+      break;
+    case 'error':
+      notice.value = { text: message.detail, bad: true };
+      break;
+    default:
+  }
+}
+
+/** A new lab: what was seen of the old one is of no use. */
+function startOver(): void {
+  records.clear();
+  packets.clear();
+  samples.value = [];
+  printed.value = [];
+  selected.value = undefined;
+  recordsVersion.value++;
+}
+
+export async function refreshLab(): Promise<void> {
+  lab.value = await api.lab();
+}
+
+export function applyFilter(text: string): void {
+  filterText.value = text;
+  const parsed = parseFilter(text);
+  if ('problem' in parsed) {
+    filterProblem.value = parsed.problem;
+    return;
+  }
+  filterProblem.value = undefined;
+  records.clear();
+  recordsVersion.value++;
+  verdicts?.want({ filter: parsed.filter }, 'oldest');
+  bytes?.want({ filter: parsed.filter, packets: { snap: SNAP_BYTES, perSecond: PACKETS_PER_SECOND } }, 'oldest');
+}
+
+/** Does something with the server, and says where that did not work. */
+export async function attempt<T>(what: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await what();
+  } catch (error) {
+    const refusal = error instanceof Problem ? error.refusal : undefined;
+    const more = refusal === undefined ? undefined : [refusal.instruction, refusal.known, refusal.needed, refusal.suggestion].filter((line) => line !== undefined).join('\n');
+    notice.value = { text: error instanceof Error ? error.message : String(error), bad: true, more };
+    return undefined;
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * Every verdict that came, the newest last: a list of millions of which only the rows in sight exist. It follows the
+ * newest until it is scrolled, and again from its end on.
+ */
+import { signal } from '@preact/signals';
+import type { JSX } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import { outcomeOf, LOOKS } from './outcome.ts';
+import { account, applyFilter, filterProblem, filterText, names, packets, records, recordsVersion, selected } from './model.ts';
+import { exportCsv, exportPcapng } from './export.ts';
+import { OpenFile } from './drop-zone.tsx';
+import { count, since } from './text.ts';
+import type { Names } from './stream.ts';
+
+const ROW_PX = 24;
+/** Browsers draw nothing higher than some ten million pixels: above it, a pixel of the scroll bar is more than a row. */
+const MOST_PX = 8_000_000;
+const WHEEL_ROWS = 3;
+
+const following = signal(true);
+/** The first row in sight, as a record's index. */
+const top = signal(0);
+const rowsInSight = signal(30);
+
+export interface Row {
+  readonly index: number;
+  readonly packet: number;
+  readonly seconds: number;
+  readonly device: string;
+  readonly hook: string;
+  readonly program: string;
+  readonly verdict: string;
+  readonly length: number;
+  readonly fault: string | undefined;
+}
+
+/** A record with its names. */
+export function rowAt(index: number, known: Names): Row {
+  const attachment = known.attachments[records.attachment(index)];
+  const code = records.verdict(index);
+  const fault = records.fault(index);
+  const ifindex = records.ifindex(index);
+  return {
+    index,
+    packet: records.packet(index),
+    seconds: records.seconds(index),
+    device: known.devices.find((device) => device.ifindex === ifindex)?.name ?? attachment?.device ?? `ifindex ${ifindex}`,
+    hook: attachment?.hook ?? '',
+    program: attachment?.program ?? '',
+    verdict: (attachment && known.verdicts[attachment.hook]?.[attachment.mode]?.[String(code)]) ?? `unknown (${code})`,
+    length: records.length(index),
+    fault: fault === 0 ? undefined : (known.faults[fault] ?? `fault ${fault}`),
+  };
+}
+
+export function VerdictList(): JSX.Element {
+  void recordsVersion.value;
+  const known = names.value;
+  const { first, end, size } = records;
+  const visible = rowsInSight.value;
+  if (following.value) top.value = Math.max(first, end - visible);
+  const from = Math.min(Math.max(top.value, first), Math.max(first, end - 1));
+  const rows = known === undefined ? [] : Array.from({ length: Math.max(0, Math.min(visible + 1, end - from)) }, (_, offset) => rowAt(from + offset, known));
+  const { produced, skipped, dropped } = account.value;
+  return (
+    <>
+      <FilterBox />
+      <p class="muted account" aria-live="off">
+        {count(size)} shown of {count(produced)} verdicts{skipped > 0 ? `, ${count(skipped)} do not fit the filter` : ''}{dropped > 0 ? `, ${count(dropped)} were gone before they could be sent` : ''}
+        <span class="actions">
+          <OpenFile />
+          <button type="button" aria-pressed={following.value} onClick={() => (following.value = !following.value)}>{following.value ? 'following' : 'follow'}</button>
+          <button type="button" disabled={size === 0} onClick={exportCsv}>CSV</button>
+          <button type="button" disabled={packets.size === 0} onClick={exportPcapng}>pcapng</button>
+        </span>
+      </p>
+      <div class="row head" aria-hidden="true"><span>packet</span><span>time</span><span>hook</span><span>program</span><span>verdict</span><span>length</span></div>
+      <Rows rows={rows} total={size} offset={from - first} />
+    </>
+  );
+}
+
+function FilterBox(): JSX.Element {
+  return (
+    <form role="search" class="filter" onSubmit={(event) => {
+      event.preventDefault();
+      applyFilter(new FormData(event.currentTarget).get('filter') as string);
+    }}>
+      <input id="filter" name="filter" type="search" autocomplete="off" spellcheck={false} aria-label="Filter" aria-describedby="filter-help" placeholder="filter:  drop  tcp  port:443  10.0.0.0/8  program:xdp_lb  hook:xdp   ( / )" defaultValue={filterText.value}
+        onInput={({ currentTarget }) => currentTarget.value === '' && filterText.value !== '' && applyFilter('')} />
+      <button type="submit">filter</button>
+      <span id="filter-help" role="alert" class="problem">{filterProblem.value ?? ''}</span>
+    </form>
+  );
+}
+
+function Rows({ rows, total, offset }: { readonly rows: readonly Row[]; readonly total: number; readonly offset: number }): JSX.Element {
+  const box = useRef<HTMLDivElement>(null);
+  /** Where the scroll bar was put last: what it tells of that is no hand's doing. */
+  const put = useRef(0);
+  const height = Math.min(total * ROW_PX, MOST_PX);
+  const least = Math.max(0, total - rowsInSight.value);
+  useEffect(() => {
+    const { current } = box;
+    if (current === null) return undefined;
+    const observer = new ResizeObserver(() => (rowsInSight.value = Math.max(5, Math.floor(current.clientHeight / ROW_PX))));
+    observer.observe(current);
+    return () => observer.disconnect();
+  }, []);
+  const place = least === 0 ? 0 : (offset / least) * Math.max(0, height - (box.current?.clientHeight ?? 0));
+  useEffect(() => {
+    if (box.current === null || Math.abs(box.current.scrollTop - place) <= 1) return;
+    box.current.scrollTop = place;
+    put.current = box.current.scrollTop;
+  });
+  const moveTo = (index: number): void => {
+    const last = Math.max(records.first, records.end - rowsInSight.value);
+    top.value = Math.min(Math.max(records.first, index), last);
+    following.value = top.value >= last;
+  };
+  const select = (index: number): void => {
+    if (index < records.first || index >= records.end) return;
+    selected.value = index;
+    if (index < top.value) moveTo(index);
+    else if (index >= top.value + rowsInSight.value) moveTo(index - rowsInSight.value + 1);
+    else following.value = false;
+  };
+  const KEYS: Readonly<Record<string, () => void>> = {
+    ArrowDown: () => select((selected.value ?? top.value - 1) + 1),
+    ArrowUp: () => select((selected.value ?? top.value + 1) - 1),
+    PageDown: () => moveTo(top.value + rowsInSight.value),
+    PageUp: () => moveTo(top.value - rowsInSight.value),
+    Home: () => moveTo(records.first),
+    End: () => moveTo(records.end),
+  };
+  return (
+    <div
+      class="rows" ref={box} tabIndex={0} role="grid" aria-label="Verdicts" aria-rowcount={total}
+      onWheel={(event) => {
+        event.preventDefault();
+        const rowsMoved = event.deltaMode === 0 ? event.deltaY / ROW_PX : event.deltaY * WHEEL_ROWS;
+        moveTo(top.value + (Math.trunc(rowsMoved) || Math.sign(rowsMoved)));
+      }}
+      onPointerDown={(event) => {
+        // A hand on the scroll bar.
+        if (event.target === event.currentTarget) following.value = false;
+      }}
+      onScroll={({ currentTarget }) => {
+        if (following.value || Math.abs(currentTarget.scrollTop - put.current) <= 1) return;
+        put.current = currentTarget.scrollTop;
+        const range = Math.max(1, height - currentTarget.clientHeight);
+        moveTo(records.first + Math.round((currentTarget.scrollTop / range) * least));
+      }}
+      onKeyDown={(event) => {
+        const act = KEYS[event.key];
+        if (act === undefined) return;
+        event.preventDefault();
+        act();
+      }}
+    >
+      <div class="height" style={{ height: `${height}px` }}>
+        <div class="window" style={{ transform: `translateY(${place}px)` }}>
+          {rows.map((row, place) => <VerdictRow key={place} row={row} select={select} />)}
+        </div>
+      </div>
+    </div>
+  );
+}
+
+function VerdictRow({ row, select }: { readonly row: Row; readonly select: (index: number) => void }): JSX.Element {
+  const outcome = row.fault === undefined ? outcomeOf(row.verdict) : 'aborted';
+  const first = records.seconds(records.first);
+  return (
+    <div class={`row ${outcome} ${selected.value === row.index ? 'selected' : ''}`} role="row" aria-selected={selected.value === row.index} onPointerDown={() => select(row.index)}>
+      <span role="gridcell">{count(row.packet)}{packets.has(row.packet) ? <i class="has-bytes" title="its bytes are here" /> : null}</span>
+      <span role="gridcell">{since(row.seconds, first)}</span>
+      <span role="gridcell">{row.device} {row.hook}</span>
+      <span role="gridcell">{row.program}</span>
+      <span role="gridcell" class="verdict"><b aria-hidden="true">{LOOKS[outcome].sign}</b> {row.verdict}{row.fault === undefined ? '' : ` (${row.fault})`}</span>
+      <span role="gridcell">{count(row.length)}</span>
+    </div>
+  );
+}
