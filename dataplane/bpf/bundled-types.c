@@ -458,6 +458,85 @@ enum bpf_attach_type {
 	BPF_TRACE_KPROBE_SESSION, BPF_TRACE_UPROBE_SESSION, __MAX_BPF_ATTACH_TYPE
 };
 
+/* Of connection tracking and IPsec: what kernel functions take and hand out. */
+
+struct bpf_ct_opts {
+	__s32 netns_id;
+	__s32 error;
+	__u8 l4proto;
+	__u8 dir;
+	__u16 ct_zone_id;
+	__u8 ct_zone_dir;
+	__u8 reserved[3];
+};
+
+struct bpf_xfrm_state_opts {
+	__s32 error;
+	__s32 netns_id;
+	__u32 mark;
+	__u32 daddr[4];
+	__be32 spi;
+	__u8 proto;
+	__u16 family;
+};
+
+struct nf_conntrack {
+	__u32 use;
+};
+
+struct nf_conntrack_zone {
+	__u16 id;
+	__u8 flags;
+	__u8 dir;
+};
+
+struct nf_conntrack_man {
+	__u32 u3[4];
+	__be16 u;
+	__u16 l3num;
+};
+
+struct nf_conntrack_tuple {
+	struct nf_conntrack_man src;
+	struct {
+		__u32 u3[4];
+		__be16 u;
+		__u8 protonum;
+		__u8 dir;
+	} dst;
+};
+
+struct nf_conntrack_tuple_hash {
+	void *hnnode[2];
+	struct nf_conntrack_tuple tuple;
+};
+
+struct net;
+struct nf_ct_ext;
+struct xfrm_state;
+
+struct nf_conn {
+	struct nf_conntrack ct_general;
+	__u32 lock;
+	__u32 timeout;
+	struct nf_conntrack_zone zone;
+	struct nf_conntrack_tuple_hash tuplehash[2];
+	unsigned long status;
+	struct {
+		struct net *net;
+	} ct_net;
+	void *nat_bysource[2];
+	struct nf_conn *master;
+	__u32 mark;
+	__u32 secmark;
+	struct nf_ct_ext *ext;
+	__u32 proto[16];
+};
+
+struct nf_conn___init {
+	struct nf_conn ct;
+};
+
 /* A type is in the BTF when something uses it. */
 #define KEEP(type, name) type *keep_##name
 
@@ -482,6 +561,9 @@ KEEP(struct udphdr, udphdr);
 KEEP(struct tcphdr, tcphdr);
 KEEP(struct icmphdr, icmphdr);
 KEEP(struct arphdr, arphdr);
+KEEP(struct nf_conn___init, nf_conn___init);
+KEEP(struct bpf_ct_opts, bpf_ct_opts);
+KEEP(struct bpf_xfrm_state_opts, bpf_xfrm_state_opts);
 KEEP(enum xdp_action, xdp_action);
 KEEP(enum bpf_func_id, func_id);
 KEEP(enum bpf_map_type, map_type);
@@ -510,6 +592,25 @@ extern __u32 bpf_dynptr_size(const struct bpf_dynptr *p) KFUNC;
 extern int bpf_dynptr_clone(const struct bpf_dynptr *p, struct bpf_dynptr *clone__uninit) KFUNC;
 extern int bpf_dynptr_copy(struct bpf_dynptr *dst_ptr, __u32 dst_off, struct bpf_dynptr *src_ptr, __u32 src_off, __u32 size) KFUNC;
 extern int bpf_dynptr_memset(struct bpf_dynptr *p, __u32 offset, __u32 size, unsigned char val) KFUNC;
+extern void bpf_rcu_read_lock(void) KFUNC;
+extern void bpf_rcu_read_unlock(void) KFUNC;
+extern void bpf_preempt_disable(void) KFUNC;
+extern void bpf_preempt_enable(void) KFUNC;
+extern struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *xdp_ctx, struct bpf_sock_tuple *bpf_tuple, __u32 tuple__sz, struct bpf_ct_opts *opts, __u32 opts__sz) KFUNC;
+extern struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *skb_ctx, struct bpf_sock_tuple *bpf_tuple, __u32 tuple__sz, struct bpf_ct_opts *opts, __u32 opts__sz) KFUNC;
+extern struct nf_conn___init *bpf_xdp_ct_alloc(struct xdp_md *xdp_ctx, struct bpf_sock_tuple *bpf_tuple, __u32 tuple__sz, struct bpf_ct_opts *opts, __u32 opts__sz) KFUNC;
+extern struct nf_conn___init *bpf_skb_ct_alloc(struct __sk_buff *skb_ctx, struct bpf_sock_tuple *bpf_tuple, __u32 tuple__sz, struct bpf_ct_opts *opts, __u32 opts__sz) KFUNC;
+extern struct nf_conn *bpf_ct_insert_entry(struct nf_conn___init *nfct_i) KFUNC;
+extern void bpf_ct_release(struct nf_conn *nfct) KFUNC;
+extern void bpf_ct_set_timeout(struct nf_conn___init *nfct, __u32 timeout) KFUNC;
+extern int bpf_ct_change_timeout(struct nf_conn *nfct, __u32 timeout) KFUNC;
+extern int bpf_ct_set_status(const struct nf_conn___init *nfct, __u32 status) KFUNC;
+extern int bpf_ct_change_status(struct nf_conn *nfct, __u32 status) KFUNC;
+extern struct xfrm_state *bpf_xdp_get_xfrm_state(struct xdp_md *ctx, struct bpf_xfrm_state_opts *opts, __u32 opts__sz) KFUNC;
+extern void bpf_xdp_xfrm_state_release(struct xfrm_state *x) KFUNC;
+extern int bpf_xdp_metadata_rx_timestamp(const struct xdp_md *ctx, __u64 *timestamp) KFUNC;
+extern int bpf_xdp_metadata_rx_hash(const struct xdp_md *ctx, __u32 *hash, __u32 *rss_type) KFUNC;
+extern int bpf_xdp_metadata_rx_vlan_tag(const struct xdp_md *ctx, __be16 *vlan_proto, __u16 *vlan_tci) KFUNC;
 
 /* A function is in the BTF when something refers to it. */
 void keep_functions(void **kept)
@@ -528,4 +629,23 @@ void keep_functions(void **kept)
 	*kept++ = bpf_dynptr_clone;
 	*kept++ = bpf_dynptr_copy;
 	*kept++ = bpf_dynptr_memset;
+	*kept++ = bpf_rcu_read_lock;
+	*kept++ = bpf_rcu_read_unlock;
+	*kept++ = bpf_preempt_disable;
+	*kept++ = bpf_preempt_enable;
+	*kept++ = bpf_xdp_ct_lookup;
+	*kept++ = bpf_skb_ct_lookup;
+	*kept++ = bpf_xdp_ct_alloc;
+	*kept++ = bpf_skb_ct_alloc;
+	*kept++ = bpf_ct_insert_entry;
+	*kept++ = bpf_ct_release;
+	*kept++ = bpf_ct_set_timeout;
+	*kept++ = bpf_ct_change_timeout;
+	*kept++ = bpf_ct_set_status;
+	*kept++ = bpf_ct_change_status;
+	*kept++ = bpf_xdp_get_xfrm_state;
+	*kept++ = bpf_xdp_xfrm_state_release;
+	*kept++ = bpf_xdp_metadata_rx_timestamp;
+	*kept++ = bpf_xdp_metadata_rx_hash;
+	*kept++ = bpf_xdp_metadata_rx_vlan_tag;
 }

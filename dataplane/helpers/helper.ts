@@ -85,6 +85,8 @@ const KFUNC_ARGUMENT_KINDS = {
   iterator: 1,
   /** Size of the memory argument before it; a constant. */
   constant_size: 1,
+  /** Of the kernel, by its BTF. */
+  object: 1,
 } as const satisfies Record<string, 1 | 2>;
 
 export type KfuncArgumentKind = ArgumentKind | keyof typeof KFUNC_ARGUMENT_KINDS;

@@ -25,6 +25,20 @@ export interface Kfunc extends Callable {
   readonly makes?: 'skb' | 'xdp' | 'clone';
   /** It answers a part of the dynptr, as long as the `constant_size` says. */
   readonly slice?: 'read' | 'write';
+  /** Bytes of memory arguments that no other argument is the size of, by position. */
+  readonly sizes?: readonly (number | undefined)[];
+  /** Structures of the kernel that `object` arguments point to, by position; and the one that is returned. */
+  readonly objects?: readonly (string | undefined)[];
+  readonly struct?: string;
+  /** What it returns has to be released (KF_ACQUIRE); its first argument is (KF_RELEASE). */
+  readonly acquires?: true;
+  readonly releases?: true;
+  /** Only for programs that are bound to one device. */
+  readonly deviceBound?: true;
+  /** It enters or leaves a section of this kind. */
+  readonly section?: { readonly of: 'rcu' | 'preempt'; readonly step: 'enter' | 'leave' };
+  /** Packet pointers are invalid afterwards. */
+  readonly changesPacket?: true;
   /** Bytes behind the pointer that it returns. */
   readonly resultBytes?: number;
   /** What whoever calls it here has to know. */

@@ -43,6 +43,7 @@ const THINGS: Readonly<Record<Exclude<RegisterType, '?' | 'scalar' | 'pkt' | 'pk
   func: 'a function',
   iterator: 'the state of an iterator',
   dynptr: 'a dynptr',
+  ptr_: 'something of the kernel',
 };
 
 /** Where a pointer points, counted from the beginning of what it points into: ` + 12`, ` + 14 + (0 to 60)`. */

@@ -157,6 +157,7 @@ export const ERRNO = {
   ENOSPC: 28,
   ERANGE: 34,
   EDEADLK: 35,
+  ENONET: 64,
   EPROTO: 71,
   EOVERFLOW: 75,
   ENOTSUPP: 524,

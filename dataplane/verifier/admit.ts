@@ -24,7 +24,8 @@ export interface AdmitOptions {
 /** Throws ERR_PROGRAM for what Linux would not load. */
 export function admit(program: Program, { maps, btf, cpus, proofs }: AdmitOptions): VerifiedProgram {
   const { spec, type } = program;
-  const options = { maps, btf, type, cpus };
+  // A program that asks its device about packets is bound to the lab's.
+  const options = { maps, btf, type, cpus, deviceBound: true };
   const key = proofKey(spec, options);
   let reached = proofs.get(key);
   if (reached?.length !== spec.instructions.length) {

@@ -125,7 +125,7 @@ export function swap(walk: Walk, { op, bits, dst }: Extract<Instruction, { kind:
 }
 
 /** Kinds of pointers that may be moved; others only by nothing. */
-const MOVABLE: ReadonlySet<RegisterState['type']> = new Set(['ctx', 'map_value', 'map_key', 'fp', 'pkt_meta', 'pkt', 'mem', 'ringbuf_mem', 'func']);
+const MOVABLE: ReadonlySet<RegisterState['type']> = new Set(['ctx', 'map_value', 'map_key', 'fp', 'pkt_meta', 'pkt', 'mem', 'ringbuf_mem', 'func', 'ptr_']);
 
 function movePointer(walk: Walk, dst: Register, op: AluOp, width: 32 | 64, base: RegisterState, by: RegisterState, pointerFirst: boolean): RegisterState {
   const known = isConstant(by.scalar);

@@ -67,7 +67,7 @@ function decided(left: RegisterState, right: RegisterState, op: BranchOp, width:
 const NEVER_NULL: ReadonlySet<RegisterState['type']> = new Set(['sock', 'tcp_sock', 'map_value', 'map_key', 'sock_common', 'mem', 'ringbuf_mem', 'map_ptr']);
 
 function neverNull(register: RegisterState): boolean {
-  return !register.nullable && NEVER_NULL.has(register.type);
+  return !register.nullable && (NEVER_NULL.has(register.type) || (register.type === 'ptr_' && register.reference !== 0));
 }
 
 function packetDecided(left: RegisterState, right: RegisterState, op: BranchOp): boolean | undefined {

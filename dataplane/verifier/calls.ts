@@ -43,7 +43,7 @@ export function calleeFacts(target: CallTarget, type: ProgramType): CalleeFacts 
     }
     case 'kfunc': {
       const kfunc = kfuncOf(target.name, type);
-      return kfunc === undefined ? undefined : { iterates: kfunc.iterator?.step === 'next', args: kfunc.args.length };
+      return kfunc === undefined ? undefined : { ...(kfunc.changesPacket === true ? { changesPacket: true as const } : {}), iterates: kfunc.iterator?.step === 'next', args: kfunc.args.length };
     }
     default:
       return undefined;
@@ -116,11 +116,13 @@ function releaseArgument(walk: Walk, { args, releases }: HelperPrototype, id: nu
 
 /** What must not be held where the program ends or is left. */
 export function checkResources(walk: Walk, what: string): void {
-  const { references, lock, frames } = walk.state;
+  const { references, lock, frames, rcu, preemptOff } = walk.state;
   const [first] = references;
   // A function's caller still holds what it holds when that has come back to it.
   if (first !== undefined && (frames.length === 1 || walk.frame.callback !== undefined)) refuse('EINVAL', `${what} would lead to reference leak`);
   if (lock !== undefined) refuse('EINVAL', `${what} cannot be used inside bpf_spin_lock-ed region`);
+  if (rcu) refuse('EINVAL', `${what} cannot be used inside bpf_rcu_read_lock-ed region`);
+  if (preemptOff > 0) refuse('EINVAL', `${what} cannot be used inside bpf_preempt_disable-ed region`);
 }
 
 const below = (limit: number): Scalar => refine('jlt', 64, true, UNKNOWN, constant(BigInt(limit)))[0];

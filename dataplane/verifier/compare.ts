@@ -52,6 +52,7 @@ const correspondence = new Correspondence();
 /** `live`: by frame, the registers that are read again. */
 export function coveredBy(old: State, current: State, exactness: Exactness, live: (frame: number) => number): boolean {
   if (old.frames.length !== current.frames.length) return false;
+  if (old.rcu !== current.rcu || old.preemptOff !== current.preemptOff) return false;
   if ((old.lock === undefined) !== (current.lock === undefined) || old.references.length !== current.references.length) return false;
   for (let index = 0; index < old.frames.length; index++) {
     const [before, now] = [old.frames[index]!, current.frames[index]!];
@@ -138,6 +139,8 @@ function sameObject(old: ObjectFacts | undefined, current: ObjectFacts | undefin
       return current.kind === old.kind && old.of === current.of && old.first === current.first;
     case 'slice':
       return current.kind === old.kind && old.of === current.of && old.dynptr === current.dynptr;
+    case 'struct':
+      return current.kind === old.kind && old.name === current.name;
     default:
       return old satisfies never;
   }

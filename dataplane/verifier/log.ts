@@ -63,7 +63,7 @@ export function registerText(register: RegisterState, frame = register.frame, pr
   if (type === '?') return '?';
   const mark = precise && type === 'scalar' ? 'P' : '';
   if (type === 'scalar' && isConstant(scalar)) return `${mark}${signed(BigInt.asIntN(64, scalar.value))}`;
-  const name = type === 'fp' && frame !== register.frame ? `fp[${register.frame}]` : typeText(register);
+  const name = type === 'fp' && frame !== register.frame ? `fp[${register.frame}]` : `${typeText(register)}${register.object?.kind === 'struct' ? register.object.name : ''}`;
   if (type === 'fp' && isConstant(scalar)) return `${name}${register.offset + Number(BigInt.asIntN(64, scalar.value))}`;
   const parts: string[] = [];
   if (register.id !== 0) parts.push(`id=${register.id}${register.delta !== 0 ? `${register.offset < 0 ? '' : '+'}${register.offset}` : ''}`);

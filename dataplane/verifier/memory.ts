@@ -5,6 +5,7 @@ import type { MapSpec } from '../bpf/spec.ts';
 import { contextAccess, type ContextAccess } from '../hooks/context-access.ts';
 import { MAP_FLAG } from '../maps/map-check.ts';
 import { specialFields } from '../maps/special-fields.ts';
+import { readObject, writeObject } from './kernel-object.ts';
 import { refuse } from './refusal.ts';
 import { constantRegister, pointer, scalarRegister, typeText, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
 import { coerceToBytes, isConstant, SIGNED_OF_BYTES, UNKNOWN_OF_BYTES } from './scalar.ts';
@@ -149,6 +150,8 @@ function read(walk: Walk, number: Register, register: RegisterState, offset: num
       checkUnmodified(register, number, true);
       if (!socketAccess(register, offset + register.offset, bytes)) refuse('EACCES', `R${number} invalid ${typeText(register)} access off=${offset} size=${bytes}`);
       return fromMemory(bytes, signed);
+    case 'ptr_':
+      return readObject(walk, number, register, offset, bytes);
     case 'map_ptr':
       return readMapPointer(number, register, offset, bytes, signed);
     default:
@@ -267,6 +270,9 @@ function write(walk: Walk, number: Register, register: RegisterState, offset: nu
     case 'sock_common':
     case 'tcp_sock':
       return refuse('EACCES', `R${number} cannot write into ${typeText(register)}`);
+    case 'ptr_':
+      refuseLeak(walk, value, stored, 'mem');
+      return writeObject(walk, number, register, offset, bytes as AccessBytes);
     case 'map_ptr':
       return refuse('EACCES', `only read from ${mapStruct(register.map!)} is supported`);
     default:

@@ -28,6 +28,8 @@ export type RegisterType =
   | 'mem'
   | 'ringbuf_mem'
   | 'func'
+  /** Something of the kernel that BTF describes. */
+  | 'ptr_'
   /** Not of registers: what a stack slot is part of. */
   | 'iterator'
   | 'dynptr';
@@ -39,7 +41,9 @@ export type ObjectFacts =
   /** A dynptr, which is two slots. */
   | { readonly kind: 'dynptr'; readonly of: DynptrType; readonly first: boolean }
   /** Of memory: the dynptr that it is a part of, by its id, and of what that is where it says so. */
-  | { readonly kind: 'slice'; readonly dynptr: number; readonly of: DynptrType | undefined };
+  | { readonly kind: 'slice'; readonly dynptr: number; readonly of: DynptrType | undefined }
+  /** A structure of the kernel. */
+  | { readonly kind: 'struct'; readonly name: string };
 
 export type DynptrType = 'local' | 'ringbuf' | 'skb' | 'xdp';
 
@@ -127,5 +131,6 @@ export function fitsBits({ scalar }: RegisterState, bits: number): boolean {
 
 /** As messages name it: `map_value_or_null`. */
 export function typeText(register: RegisterState): string {
+  if (register.type === 'ptr_') return `ptr_${register.nullable ? 'or_null_' : ''}`;
   return `${register.readOnly && register.type !== 'map_value' ? 'rdonly_' : ''}${register.type}${register.nullable ? '_or_null' : ''}`;
 }

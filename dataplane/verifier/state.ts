@@ -104,6 +104,9 @@ export class State {
   references: readonly Reference[] = [];
   /** Identity of the lock that is held: register id of the map value. */
   lock: { readonly id: number; readonly map: string } | undefined;
+  /** Within bpf_rcu_read_lock; how often preemption was disabled. */
+  rcu = false;
+  preemptOff = 0;
   /** Paths that begin here and are not finished. */
   branches = 1;
   parent: State | undefined;
@@ -133,6 +136,8 @@ export class State {
     copy.frames = this.frames.map((frame) => frame.copy());
     copy.references = this.references;
     copy.lock = this.lock;
+    copy.rcu = this.rcu;
+    copy.preemptOff = this.preemptOff;
     copy.parent = this.parent;
     copy.first = this.first;
     copy.last = this.last;

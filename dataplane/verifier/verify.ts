@@ -8,6 +8,7 @@
 import { checkProgram, StructureError, type FunctionRange } from '../bpf/check.ts';
 import type { Btf } from '../bpf/btf.ts';
 import type { Instruction } from '../bpf/isa.ts';
+import { defaultKernelBtf } from '../bpf/kernel-btf.ts';
 import { jumpTarget } from '../bpf/isa.ts';
 import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import type { MapSpec, ProgramSpec, ProgramType } from '../bpf/spec.ts';
@@ -23,7 +24,7 @@ import { checkResult } from './exit.ts';
 import { enterGlobal, parametersOf } from './global-function.ts';
 import { atomic, loadFrom, storeTo } from './memory.ts';
 import { goesOn, iteratorsWentOn } from './iterator.ts';
-import { checkLicense } from './kfunc.ts';
+import { checkKfuncs } from './kfunc.ts';
 import { LoopVisits } from './loop-visits.ts';
 import type { VerificationObserver } from './observer.ts';
 import { Precision } from './precision.ts';
@@ -42,6 +43,10 @@ export interface VerifyOptions {
   readonly maps: ReadonlyMap<string, MapSpec>;
   /** The object's types: global functions and their arguments. */
   readonly btf?: Btf | undefined;
+  /** The types of the kernel that it is for: of what kernel functions hand out. The running kernel's where it can be read, unless said. */
+  readonly kernelBtf?: Btf;
+  /** Bound to one device: BPF_F_XDP_DEV_BOUND_ONLY. */
+  readonly deviceBound?: boolean;
   /** Where the section does not say it. */
   readonly type?: ProgramType;
   /** CPUs of the machine that will run it; bounds what bpf_get_smp_processor_id answers. Unknown unless said. */
@@ -146,7 +151,7 @@ class Verifier {
 
   run(): Refusal | undefined {
     try {
-      checkLicense(this.#spec);
+      checkKfuncs(this.#spec, this.#options.deviceBound === true);
       const ranges = this.#checkStructure();
       this.#checkMaps();
       const walk = this.#begin(ranges);
@@ -246,6 +251,7 @@ class Verifier {
     const walk = new Walk(this.#spec, this.#type, this.#options.maps, subprograms, policy, this.#options.cpus);
     walk.changesPacket = this.#flow.changesPacket;
     walk.liveRegisters = this.#flow.liveRegisters;
+    walk.kernelBtf = () => this.#options.kernelBtf ?? defaultKernelBtf();
     const precision = new Precision({
       instructions,
       isGlobal: (slot) => walk.subprogramAt.get(slot)?.global === true,
@@ -411,7 +417,7 @@ class Verifier {
   /** One instruction is rewritten in one way: it cannot reach the context on one path and something else on another. */
   #sameKind(walk: Walk, number: number): void {
     const { type, nullable } = walk.frame.registers[number]!;
-    const kind = type === 'ctx' || type === 'sock' || type === 'sock_common' || type === 'tcp_sock' ? type : 'memory';
+    const kind = type === 'ctx' || type === 'ptr_' || type === 'sock' || type === 'sock_common' || type === 'tcp_sock' ? type : 'memory';
     if (nullable || type === '?') return;
     const before = this.#kinds.get(walk.at);
     if (before === undefined) this.#kinds.set(walk.at, kind);

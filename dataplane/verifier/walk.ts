@@ -2,6 +2,7 @@
  * What the rules of the verifier share while a program is walked: the state of the path being followed, and how to
  * read and change it. The rules themselves are in one file for each kind of instruction.
  */
+import type { Btf } from '../bpf/btf.ts';
 import type { Instruction, Register } from '../bpf/isa.ts';
 import type { MapSpec, ProgramSpec, ProgramType } from '../bpf/spec.ts';
 import type { Parameter } from './global-function.ts';
@@ -34,6 +35,8 @@ export class Walk {
   readonly policy: Policy;
   /** How many CPUs there are, where that is known. */
   readonly cpus: number | undefined;
+  /** The types of the kernel. */
+  kernelBtf!: () => Btf;
   readonly subprograms: readonly Subprogram[];
   readonly subprogramAt: ReadonlyMap<number, Subprogram>;
   /** Deepest stack use of each subprogram in bytes. */

@@ -12,6 +12,9 @@ const DIFFERENCES: ReadonlyMap<string, string> = new Map([
   ['bpf_snprintf with a format that is no text is refused', 'formats are read when the program runs'],
   ['without CAP_PERFMON a loop over an iterator is refused for its length', 'what a CPU may speculate is not followed'],
   ['what an atomic operation fetched from the stack matters, which Linux 6.18 overlooks: a second path is accepted', 'Linux lets the program read behind the value of a map'],
+  ['an XDP lookup in a tc program is refused', 'a function that takes the context of another type is not to be called at all'],
+  ['an XDP lookup in a tc program with its stack for the context is accepted', 'the kernel would follow the pointers that stand there'],
+  ['a tc lookup in an XDP program is refused', 'a function that takes the context of another type is not to be called at all'],
   ['bpf_get_smp_processor_id gives a number below the number of processors', 'a program verified here may run on another machine'],
 ]);
 

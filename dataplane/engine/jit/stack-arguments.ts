@@ -77,6 +77,7 @@ const ARGUMENT_USE = {
   iterator_out: 'kept',
   iterator: 'kept',
   constant_size: 'none',
+  object: 'kept',
 } as const satisfies Record<KfuncArgumentKind, ArgumentUse>;
 
 /** The register in which a callback gets the caller's context, by helper. */

@@ -1,4 +1,4 @@
-/* Programs that call kernel functions: iterators, may_goto, dynptrs of packets and of ring buffer records. */
+/* Programs that call kernel functions: iterators, may_goto, dynptrs of packets and of ring buffer records, connections. */
 #include "bpf.h"
 
 struct __sk_buff;
@@ -10,6 +10,24 @@ struct bpf_dynptr {
 	__u64 opaque[2];
 } __attribute__((aligned(8)));
 
+struct bpf_sock_tuple {
+	__u32 addresses[2];
+	__u16 ports[2];
+};
+struct bpf_ct_opts {
+	int netns_id;
+	int error;
+	__u8 l4proto;
+	__u8 dir;
+	__u16 zone;
+	__u8 zone_dir;
+	__u8 reserved[3];
+};
+struct nf_conn {
+	__u32 mark;
+	unsigned long status;
+} __attribute__((preserve_access_index));
+
 extern int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) __ksym;
 extern int *bpf_iter_num_next(struct bpf_iter_num *it) __ksym;
 extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __ksym;
@@ -17,6 +35,10 @@ extern int bpf_dynptr_from_xdp(struct xdp_md *xdp, __u64 flags, struct bpf_dynpt
 extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dynptr *ptr) __ksym;
 extern void *bpf_dynptr_slice(const struct bpf_dynptr *ptr, __u32 offset, void *buffer, __u32 size) __ksym;
 extern __u32 bpf_dynptr_size(const struct bpf_dynptr *ptr) __ksym;
+extern struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *xdp, struct bpf_sock_tuple *tuple, __u32 size, struct bpf_ct_opts *options, __u32 options_size) __ksym;
+extern void bpf_ct_release(struct nf_conn *connection) __ksym;
+extern void bpf_rcu_read_lock(void) __ksym;
+extern void bpf_rcu_read_unlock(void) __ksym;
 extern void bpf_of_another_kernel(void) __ksym __weak;
 
 static long (*const bpf_ringbuf_reserve_dynptr)(void *map, __u32 size, __u64 flags, struct bpf_dynptr *ptr) = (void *)198;
@@ -94,6 +116,28 @@ done:
 	bpf_ringbuf_submit_dynptr(&record, 0);
 	keep(1, offset);
 	return 0;
+}
+
+/* Keeps what the packet's connection is marked with, or why there is none. */
+SEC("xdp")
+int ask_connection(struct xdp_md *ctx)
+{
+	struct bpf_sock_tuple tuple = { { 1, 2 }, { 3, 4 } };
+	struct bpf_ct_opts options = { .netns_id = -1, .l4proto = 6 };
+	struct nf_conn *connection;
+
+	bpf_rcu_read_lock();
+	connection = bpf_xdp_ct_lookup(ctx, &tuple, sizeof(tuple), &options, sizeof(options));
+	if (connection) {
+		if (connection->status & 8)
+			keep(2, connection->mark);
+		connection->mark = 7;
+		bpf_ct_release(connection);
+	} else {
+		keep(3, -options.error);
+	}
+	bpf_rcu_read_unlock();
+	return 2;
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

@@ -143,4 +143,93 @@ const READ_ONLY: readonly Case[] = [
   single('bpf_dynptr_memset of what may not be written answers -EINVAL', withPacket('skb', call('memset', 'r2 = 0\nr3 = 4\nr4 = 0\n')), EINVAL, { type: 'socket_filter' }),
 ];
 
-export const KERNEL_FUNCTION_CASES: readonly Case[] = [...ITERATORS, ...PACKETS, ...READ_ONLY];
+/** `opts->error` after a lookup of a connection, with a tuple of so many bytes, and options. */
+function tracked(name: string, tuple: number, network: number, protocol: number, more: { readonly size?: number; readonly zone?: number; readonly reserved?: number } = {}): string {
+  const { size = 16, zone = 0, reserved = 0 } = more;
+  return `
+    *(u64 *)(r10 -64) = 0
+    *(u64 *)(r10 -56) = 0
+    *(u64 *)(r10 -48) = 0
+    *(u64 *)(r10 -40) = 0
+    *(u64 *)(r10 -32) = 0
+    *(u32 *)(r10 -16) = ${network}
+    *(u32 *)(r10 -12) = 0
+    *(u32 *)(r10 -8) = ${protocol}
+    *(u16 *)(r10 -6) = ${zone}
+    *(u32 *)(r10 -4) = ${reserved}
+    r2 = r10
+    r2 += -64
+    r3 = ${tuple}
+    r4 = r10
+    r4 += -16
+    r5 = ${size}
+    call bpf_${name}
+    if r0 == 0 goto none
+    r1 = r0
+    ${name.endsWith('alloc') ? 'call bpf_ct_insert_entry\n    if r0 == 0 goto none\n    r1 = r0\n    ' : ''}call bpf_ct_release
+    r0 = 1
+    exit
+    none: r0 = *(s32 *)(r10 -12)
+    exit`;
+}
+
+const negative = (errno: number): bigint => BigInt.asUintN(64, BigInt(-errno));
+const [ENOENT, EINVAL_64, ENONET, EPROTO, EAFNOSUPPORT] = [negative(2), negative(22), negative(64), negative(71), negative(97)];
+
+const CONNECTIONS: readonly Case[] = ([['xdp', 'xdp'], ['skb', 'sched_cls']] as const).flatMap(([prefix, type]) => {
+  const one = (name: string, expected: bigint, ...[tuple, network, protocol, more]: [number, number, number, Parameters<typeof tracked>[4]?]): Case => single(`${name} (${prefix})`, tracked(`${prefix}_ct_lookup`, tuple, network, protocol, more), expected, { type });
+  return [
+    one('no TCP connection is tracked', ENOENT, 12, -1, 6),
+    one('no UDP connection is tracked', ENOENT, 12, -1, 17),
+    one('no connection over IPv6 is tracked', ENOENT, 36, -1, 6),
+    one('a lookup with the options of old programs', ENOENT, 12, -1, 6, { size: 12 }),
+    one('a lookup in a zone', ENOENT, 12, -1, 6, { zone: 5 }),
+    one('a lookup in a zone with the options of old programs is wrong', EINVAL_64, 12, -1, 6, { size: 12, zone: 5 }),
+    one('a lookup with options of another size is wrong', EINVAL_64, 12, -1, 6, { size: 14 }),
+    { ...one('a lookup with options too small for the error says nothing', 0n, 12, -1, 6, { size: 4 }), notOnLinux: 'Linux writes the error behind them' },
+    one('a lookup with a reserved byte is wrong', EINVAL_64, 12, -1, 6, { reserved: 0x100 }),
+    one('a lookup of a connection of ICMP is no protocol', EPROTO, 12, -1, 1),
+    one('a lookup with a tuple of another size is no address family', EAFNOSUPPORT, 16, -1, 6),
+    one('a lookup with no tuple at all is no address family', EAFNOSUPPORT, 0, -1, 6),
+    one('a lookup in a network below those there are is wrong', EINVAL_64, 12, -2, 6),
+    one('a lookup in a network that is not there', ENONET, 12, 12_345, 6),
+  ];
+});
+
+const IPSEC = (bytes: number, network: number): string => `
+    *(u64 *)(r10 -40) = 0
+    *(u64 *)(r10 -32) = 0
+    *(u64 *)(r10 -24) = 0
+    *(u64 *)(r10 -16) = 0
+    *(u64 *)(r10 -8) = 0
+    *(u32 *)(r10 -36) = ${network}
+    r2 = r10
+    r2 += -40
+    r3 = ${bytes}
+    call bpf_xdp_get_xfrm_state
+    if r0 == 0 goto none
+    r1 = r0
+    call bpf_xdp_xfrm_state_release
+    r0 = 1
+    exit
+    none: r0 = *(s32 *)(r10 -40)
+    exit`;
+
+const STATES: readonly Case[] = [
+  single('there is no IPsec state', IPSEC(36, -1), ENOENT),
+  single('an IPsec state with options of another size is wrong', IPSEC(32, -1), EINVAL_64),
+  single('an IPsec state with options of no size says nothing', IPSEC(0, -1), 0n),
+  single('an IPsec state in a network below those there are is wrong', IPSEC(36, -2), EINVAL_64),
+  single('an IPsec state in a network that is not there', IPSEC(36, 12_345), ENONET),
+];
+
+const SECTIONS: readonly Case[] = [
+  single('an RCU section leaves everything as it is', 'r6 = 7\ncall bpf_rcu_read_lock\nr6 += 1\ncall bpf_rcu_read_unlock\nr0 = r6\nexit', 8n),
+  single('preemption is disabled twice, and enabled twice', 'r6 = 7\ncall bpf_preempt_disable\ncall bpf_preempt_disable\nr6 += 1\ncall bpf_preempt_enable\ncall bpf_preempt_enable\nr0 = r6\nexit', 8n),
+];
+
+const OF_THE_CARD: readonly Case[] = (['rx_timestamp', 'rx_hash', 'rx_vlan_tag'] as const).map((name) =>
+  single(`a card says nothing of packets (${name})`, `*(u64 *)(r10 -8) = 0\nr2 = r10\nr2 += -8\nr3 = r2\ncall bpf_xdp_metadata_${name}\nexit`, BigInt.asUintN(32, -95n), { notOnLinux: 'Linux runs such programs on their device only' }),
+);
+
+export const KERNEL_FUNCTION_CASES: readonly Case[] = [...ITERATORS, ...PACKETS, ...READ_ONLY, ...CONNECTIONS, ...STATES, ...SECTIONS, ...OF_THE_CARD];
