@@ -10,6 +10,8 @@
  *           16 u32 freeTable
  *           20 u32 topEntry     the first one never used
  *           24 u32 topTable
+ *           28 u32 freeDirect   of the tables of lpm-direct.ts, which IPv4 prefixes have behind all this
+ *           32 u32 topDirect
  *
  *   entry    0 u32 next         in its table's list, longer prefixes first
  *            4 u32 prefixlen  8 data: the key as given
@@ -29,10 +31,12 @@ import type { MapSpec } from '../bpf/spec.ts';
 import type { Machine } from '../machine/machine.ts';
 import { roundUp, valueStride, type MapGeometry } from './map.ts';
 
-export const HEADER = { root: 0, zero: 4, count: 8, freeEntry: 12, freeTable: 16, topEntry: 20, topTable: 24, size: 64 } as const;
+export const HEADER = { root: 0, zero: 4, count: 8, freeEntry: 12, freeTable: 16, topEntry: 20, topTable: 24, freeDirect: 28, topDirect: 32, size: 64 } as const;
 export const ENTRY = { next: 0, prefixBits: 4, data: 8 } as const;
 export const TABLE = { list: 0, bits: 4, count: 8, data: 12 } as const;
 export const SLOT = { child: 0, best: 4, size: 8 } as const;
+/** A table of lpm-direct.ts: 256 cells, and a count. */
+export const DIRECT = { count: 1024, tableBytes: 1088 } as const;
 /** Bits a table branches on. */
 export const STRIDE = 4;
 export const SLOTS = 1 << STRIDE;
@@ -40,6 +44,10 @@ export const SLOTS = 1 << STRIDE;
 export const LEAF = 1;
 /** Bytes of the prefix length in a key. */
 export const PREFIX_BYTES = 4;
+
+export const IPV4_BYTES = 4;
+const FIRST_BYTES = 65_536 * 4;
+const MOST_DIRECT_TABLES = 65_536;
 
 export interface LpmLayout {
   readonly dataBytes: number;
@@ -53,6 +61,10 @@ export interface LpmLayout {
   /** From the start of storage. */
   readonly entries: number;
   readonly tables: number;
+  /** Cells and tables of lpm-direct.ts, from the start of storage; there are none where keys are no IPv4 prefixes. */
+  readonly direct: number;
+  readonly directTables: number;
+  readonly directEnd: number;
   readonly lengthBytes: number;
 }
 
@@ -67,17 +79,23 @@ export function lpmLayout(spec: MapSpec): LpmLayout {
   const entries = HEADER.size;
   // One entry more than declared, for replacing; every table tells two things apart, so there are fewer than entries.
   const tables = roundUp(entries + (spec.maxEntries + 1) * entryBytes, 64);
+  const direct = roundUp(tables + (spec.maxEntries + 1) * tableBytes + 8, 64);
+  const isDirect = dataBytes === IPV4_BYTES;
+  const directTables = direct + (isDirect ? FIRST_BYTES : 0);
+  // Few prefixes need tables of their own; where these do not suffice, the trie is asked.
+  const directEnd = directTables + (isDirect ? Math.min(spec.maxEntries, MOST_DIRECT_TABLES) * DIRECT.tableBytes : 0);
   return {
     dataBytes, maxBits: dataBytes * 8, entryMask, entryValue, entryBytes, tableMask, tableSlots, tableBytes, entries, tables,
-    lengthBytes: tables + (spec.maxEntries + 1) * tableBytes + 8,
+    direct, directTables, directEnd, lengthBytes: directEnd,
   };
 }
 
 export function allocateLpm(machine: Machine, spec: MapSpec): number {
-  const { entries, tables, lengthBytes } = lpmLayout(spec);
+  const { entries, tables, directTables, lengthBytes } = lpmLayout(spec);
   const storage = machine.memory.allocate(lengthBytes, 64, `map '${spec.name}'`);
   machine.memory.u32[(storage + HEADER.topEntry) >>> 2] = storage + entries;
   machine.memory.u32[(storage + HEADER.topTable) >>> 2] = storage + tables;
+  machine.memory.u32[(storage + HEADER.topDirect) >>> 2] = storage + directTables;
   return storage;
 }
 

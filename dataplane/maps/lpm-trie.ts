@@ -3,12 +3,13 @@
  * is a u32 prefix length in host order, then data in network order, as many bits of which count; a lookup finds only
  * prefixes that are no longer than its own.
  *
- * lpm-layout.ts draws the storage, lpm-tables.ts changes it.
+ * lpm-layout.ts draws the storage, lpm-tables.ts changes it; lpm-direct.ts is a short way to look up IPv4 addresses.
  */
 import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import { call, i32, i64, select, type Callee, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
-import { ENTRY, HEADER, LEAF, PREFIX_BYTES, SLOT, SLOTS, STRIDE, TABLE, allocateLpm, lpmSize } from './lpm-layout.ts';
+import { LpmDirect } from './lpm-direct.ts';
+import { ENTRY, HEADER, IPV4_BYTES, LEAF, PREFIX_BYTES, SLOT, SLOTS, STRIDE, TABLE, allocateLpm, lpmSize } from './lpm-layout.ts';
 import { LpmTables, nibble } from './lpm-tables.ts';
 import { MAP_FLAG, checkAccessFlags, checkMaxEntries, refuse } from './map-check.ts';
 import { ERRNO, UPDATE, type MapCode, type MapType } from './map.ts';
@@ -26,10 +27,13 @@ class LpmCode {
   readonly #code: MapCode;
   readonly #tables: LpmTables;
   readonly #header: I32;
+  /** For IPv4 prefixes: the short way for whole addresses. */
+  readonly #direct: LpmDirect | undefined;
 
   constructor(code: MapCode) {
     this.#code = code;
     this.#tables = new LpmTables(code);
+    this.#direct = this.#tables.layout.dataBytes === IPV4_BYTES ? new LpmDirect(code, () => this.#lookupPrefix) : undefined;
     this.#header = i32.const(code.geometry.storage);
   }
 
@@ -38,7 +42,8 @@ class LpmCode {
     const { maxBits } = this.#tables.layout;
     const key = f.param(0, 'i32');
     f.if(i32.ne(i32.load(key), i32.const(maxBits)), () => f.return(call(this.#lookupPrefix, key)));
-    this.#longest(f, key, undefined);
+    if (this.#direct) this.#direct.lookup(f, key);
+    else this.#longest(f, key, undefined);
   }
 
   get #lookupPrefix(): Callee<'i32'> {
@@ -118,11 +123,16 @@ class LpmCode {
       old,
       () => {
         f.do(call(this.#tables.remove, old));
+        f.do(call(this.#tables.insert, entry));
+        this.#direct?.replace(f, old, entry);
         this.#tables.releaseEntry(f, old);
       },
-      () => this.#addToCount(f, 1),
+      () => {
+        this.#addToCount(f, 1);
+        this.#direct?.put(f, entry);
+        f.do(call(this.#tables.insert, entry));
+      },
     );
-    f.do(call(this.#tables.insert, entry));
     f.return(i32.const(0));
   }
 
@@ -132,6 +142,7 @@ class LpmCode {
     const entry = f.let(call(this.#find, key), 'entry');
     f.if(i32.eqz(entry), () => f.return(i32.const(-ERRNO.ENOENT)));
     f.do(call(this.#tables.remove, entry));
+    this.#direct?.remove(f, entry);
     this.#tables.releaseEntry(f, entry);
     this.#addToCount(f, -1);
     f.return(i32.const(0));

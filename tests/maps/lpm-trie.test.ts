@@ -112,7 +112,19 @@ function prefixesOf(dataBytes: number): fc.Arbitrary<Prefix> {
   return fc.record({ bits: fc.nat({ max: dataBytes * 8 + 1 }), data: fc.array(byte, { minLength: dataBytes, maxLength: dataBytes }).map((bytes) => Uint8Array.from(bytes)) });
 }
 
-test.each([1, 2, 3, 4, 6, 8, 12, 16, 20])('an LPM trie of %i data bytes finds the longest prefix, as a list of bit strings does', (dataBytes) => {
+test.each([
+  [1, 40],
+  [2, 40],
+  [3, 40],
+  [4, 40],
+  // Fewer tables than IPv4 prefixes need.
+  [4, 3],
+  [6, 40],
+  [8, 40],
+  [12, 40],
+  [16, 40],
+  [20, 40],
+])('an LPM trie of %i data bytes and at most %i entries finds the longest prefix, as a list of bit strings does', (dataBytes, capacity) => {
   const prefix = prefixesOf(dataBytes);
   const commands = fc.commands(
     [
@@ -125,9 +137,22 @@ test.each([1, 2, 3, 4, 6, 8, 12, 16, 20])('an LPM trie of %i data bytes finds th
     { maxCommands: 120, size: 'max' },
   );
   fc.assert(
-    fc.property(commands, (run) => fc.modelRun(() => ({ model: new Model(40), real: makeTrie(dataBytes, 40) }), run)),
+    fc.property(commands, (run) => fc.modelRun(() => ({ model: new Model(capacity), real: makeTrie(dataBytes, capacity) }), run)),
     { numRuns: 60 },
   );
+});
+
+test('tables of IPv4 prefixes are given back, whatever comes and goes', () => {
+  const map = makeTrie(4, 8);
+  for (let round = 0; round < 400; round++) {
+    const prefixes = [`10.${round % 256}.0.0/24`, `10.${round % 256}.0.${round % 256}/32`, `10.${(round * 7) % 256}.${round % 256}.128/25`, '10.0.0.0/8'];
+    for (const [place, prefix] of prefixes.entries()) map.update(ipv4(prefix), u64(place + 1));
+    expect(hex(map.lookup(ipv4(`10.${round % 256}.0.${round % 256}`)))).toBe(hex(u64(2)));
+    expect(hex(map.lookup(ipv4(`10.${(round * 7) % 256}.${round % 256}.200`)))).toBe(hex(u64(round % 256 === 200 && (round * 7) % 256 === round % 256 ? 2 : 3)));
+    for (const prefix of prefixes) map.delete(ipv4(prefix));
+    expect(hex(map.lookup(ipv4(`10.${round % 256}.0.${round % 256}`)))).toBeUndefined();
+  }
+  expect(map.size).toBe(0);
 });
 
 test('keys of the largest size that Linux takes work', () => {
