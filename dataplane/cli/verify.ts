@@ -56,7 +56,7 @@ function verifyOne(spec: CollectionSpec, program: ProgramSpec, flags: VerifyFlag
     program,
     report,
     explanation: explainRefusal(program, report, options),
-    kernel: flags.kernel ? kernelVerdict(program, { type: program.type ?? flags.type!, maps: spec.maps }) : undefined,
+    kernel: flags.kernel ? kernelVerdict(program, { type: program.type ?? flags.type!, maps: spec.maps, btf: spec.btf }) : undefined,
   };
 }
 

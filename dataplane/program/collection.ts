@@ -69,7 +69,7 @@ export class Collection {
     const helpers = helpersOf(type);
     const isKfunc = (wanted: string): boolean => kfuncOf(wanted, type) !== undefined;
     checkProgram(spec, { isHelper: (id) => helpers.has(id), isKfunc, packetLoads: type !== 'xdp', helperName: (id) => HELPER_NAMES[id] });
-    const program = this.#options.admit({ id: this.#machine.allocateProgramId(), spec, type, maps: this.#mapsOf(spec) });
+    const program = this.#options.admit({ id: this.#machine.allocateProgramId(), spec, type, maps: this.#mapsOf(spec), btf: this.spec.btf });
     // Registered before its successors, which may name it in turn.
     this.#programs.set(spec.name, program);
     mapsOf(this.#machine).addProgram(program);

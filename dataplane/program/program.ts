@@ -1,4 +1,5 @@
 /** A program come alive: a ProgramSpec linked to the live maps it names, structurally checked. Engines want to know why it may run. */
+import type { Btf } from '../bpf/btf.ts';
 import type { ProgramSpec, ProgramType } from '../bpf/spec.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
 
@@ -9,6 +10,8 @@ export interface Program {
   readonly type: ProgramType;
   /** Every map an instruction names, by that name. */
   readonly maps: ReadonlyMap<string, BpfMap>;
+  /** The object's. */
+  readonly btf?: Btf | undefined;
 }
 
 /** Why a program may run. */

@@ -138,6 +138,8 @@ export class Precision {
       if (trace.empty) return changed;
       following = first;
       at = state.last;
+      // The function begins here: what is traced are its arguments.
+      if (at < 0) return changed;
     }
     if (!trace.empty) markEverything(start);
     return changed;

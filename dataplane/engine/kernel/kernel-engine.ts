@@ -195,6 +195,9 @@ export class KernelEngine implements Engine {
     const set = (offset: number, value: number): void => view.setUint32(context + offset, value, true);
     const [data, end] = [field(SK_BUFF.data), field(SK_BUFF.data_end)];
     for (const { offset, lengthBytes } of SKB_FIELDS) this.#skb.set(u8.subarray(context + offset, context + offset + lengthBytes), offset);
+    // What it was on the wire, unless a program made it longer since: Linux takes no packet for longer than its wire length.
+    const wireLength = field(SK_BUFF.wire_len);
+    new DataView(this.#skb.buffer, this.#skb.byteOffset).setUint32(SK_BUFF.wire_len, wireLength < end - data ? 0 : wireLength, true);
     const left = loaded.runRaw(u8.subarray(data, end), NO_BYTES, this.#skb);
     for (const { offset, lengthBytes } of SKB_FIELDS) u8.set(left.context.subarray(offset, offset + lengthBytes), context + offset);
     const at = this.#place(loaded, left, data, field(SK_BUFF.head), field(SK_BUFF.end));
@@ -202,10 +205,7 @@ export class KernelEngine implements Engine {
     if (at !== data) set(SK_BUFF.data_meta, at);
     set(SK_BUFF.data, at);
     set(SK_BUFF.data_end, at + length);
-    if (length !== end - data) {
-      set(SK_BUFF.len, length);
-      set(SK_BUFF.wire_len, length);
-    }
+    if (length !== end - data) set(SK_BUFF.len, length);
     return left.code;
   }
 

@@ -24,7 +24,7 @@ import { BtfImage } from './btf-image.ts';
 import { createKernelMap, type KernelMap } from './kernel-map.ts';
 import { loadKernelProgram, type KernelProgram } from './kernel-program.ts';
 import { openLinux, type Linux } from './linux.ts';
-import { loadBtf } from './load-btf.ts';
+import { loadBtf, withBtf } from './load-btf.ts';
 import { VIRTUAL_TIME_BYTES, VIRTUAL_TIME_MAP, withVirtualTime } from './virtual-time.ts';
 
 export interface KernelOracleOptions {
@@ -78,14 +78,12 @@ export class KernelOracle {
     const { adapt, ownTime, addedMap, logLevel } = this.#options;
     const adapted = adapt?.(program) ?? program.spec;
     const spec = ownTime ? adapted : withVirtualTime(adapted);
-    const btf = [...program.maps.values()].find((map) => map.spec.btf !== undefined)?.spec.btf;
-    const image = new BtfImage(btf, [spec]);
-    const loaded = loadBtf(this.#linux, image, program.spec.name, (fd) =>
+    const loaded = withBtf(this.#linux, new BtfImage(program.btf, [spec]), program.spec.name, (btf) =>
       loadKernelProgram(this.#linux, spec, {
         ...(logLevel === undefined ? {} : { logLevel }),
         type: program.type,
         map: (name) => (program.maps.has(name) ? this.map(program.maps.get(name)!) : addedMap !== undefined && name !== VIRTUAL_TIME_MAP.name ? addedMap(program, name) : this.#time).fd,
-        btf: { image, fd },
+        ...(btf === undefined ? {} : { btf }),
       }),
     );
     this.#programs.set(program.id, loaded);

@@ -1,10 +1,11 @@
 /** What the running Linux's verifier makes of a program. The program is not run, and is gone when the answer is there. */
+import type { Btf } from '../../bpf/btf.ts';
 import type { MapSpec, ProgramSpec, ProgramType } from '../../bpf/spec.ts';
 import { BtfImage } from './btf-image.ts';
 import { createKernelMap, type KernelMap } from './kernel-map.ts';
 import { LOG_LEVEL, loadKernelProgram, refusalLine } from './kernel-program.ts';
 import { KernelRefusal, openLinux } from './linux.ts';
-import { loadBtf } from './load-btf.ts';
+import { withBtf } from './load-btf.ts';
 
 export interface KernelVerdict {
   readonly accepted: boolean;
@@ -22,30 +23,31 @@ export interface KernelVerdict {
 export interface KernelVerdictOptions {
   readonly type: ProgramType;
   readonly maps: ReadonlyMap<string, MapSpec>;
+  /** The object's. */
+  readonly btf?: Btf | undefined;
 }
 
 const ONLY_KEY = new Uint8Array(4);
 
 /** ERR_PRIVILEGE where this process may not ask; ERR_MAP where Linux does not make one of the maps. */
-export function kernelVerdict(spec: ProgramSpec, { type, maps }: KernelVerdictOptions): KernelVerdict {
+export function kernelVerdict(spec: ProgramSpec, { type, maps, btf }: KernelVerdictOptions): KernelVerdict {
   const linux = openLinux();
-  const btf = [...maps.values()].find((map) => map.btf !== undefined)?.btf;
   const made = new Map<string, KernelMap>();
   const image = new BtfImage(btf, [spec]);
   try {
-    return loadBtf(linux, image, spec.name, (fd) => {
+    return withBtf(linux, image, spec.name, (loaded) => {
       const mapNamed = (name: string): number => {
         const found = made.get(name);
         if (found !== undefined) return found.fd;
         const declared = maps.get(name)!;
-        const map = createKernelMap(linux, declared, btf === undefined ? {} : { btfFd: fd });
+        const map = createKernelMap(linux, declared, btf === undefined || loaded === undefined ? {} : { btfFd: loaded.fd });
         made.set(name, map);
         if (declared.contents !== undefined) map.update(ONLY_KEY, declared.contents);
         if (declared.frozen) map.freeze();
         return map.fd;
       };
       try {
-        const program = loadKernelProgram(linux, spec, { type, map: mapNamed, btf: { image, fd }, logLevel: LOG_LEVEL.statistics });
+        const program = loadKernelProgram(linux, spec, { type, map: mapNamed, ...(loaded === undefined ? {} : { btf: loaded }), logLevel: LOG_LEVEL.statistics });
         program.close();
         return { accepted: true, ...statistics(program.log) };
       } catch (error) {

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { CollectionSpec, MapSpec, ProgramSpec } from '../../../dataplane/bpf/spec.ts';
 import { BPF_MAP_TYPE } from '../../../dataplane/bpf/map-type.ts';
 import type { EngineName } from '../../../dataplane/engine/engine.ts';
+import { TestBench } from '../../../dataplane/engine/test-run.ts';
 import { EventLog } from '../../../dataplane/pipeline/event-log.ts';
 import { Lab } from '../../../dataplane/pipeline/lab.ts';
 import { openLab } from '../../../dataplane/pipeline/open-lab.ts';
@@ -225,6 +226,19 @@ describe.skipIf(whyNoKernel !== undefined)(kernelTitle('the kernel engine'), () 
     ]), 'case');
     for (const name of ['first', 'second']) lab.attach(object.program(name), { hook: 'tc-ingress', mode: 'tcx' });
     expect(lab.run(benchPacket()).fate).toBe('stack');
+  });
+
+  test.each(['wasm', 'kernel'] as const)('%s: the wire length stays what it was, whatever a program does to the packet', (engine) => {
+    const lab = new Lab({ engine });
+    labs.push(lab);
+    const object = lab.load(collection([programSpec('r6 = r1\nr2 = 100\nr3 = 0\ncall 38\nr0 = *(u32 *)(r6 +160)\nexit', 'sched_cls')]), 'case');
+    const bench = new TestBench(lab.machine);
+    const run = (context: Record<string, number>): object => {
+      const { code, packet, context: after } = bench.run(object.program('case'), { packet: benchPacket(), context });
+      return { code, length: packet.length, wire_len: after['wire_len'] };
+    };
+    expect(run({})).toEqual({ code: 64, length: 100, wire_len: 64 });
+    expect(run({ wire_len: 200 })).toEqual({ code: 200, length: 100, wire_len: 200 });
   });
 
   test('a run that Linux refuses stops the program and is told of', () => {

@@ -164,7 +164,8 @@ describe.skipIf(whyNoKernel !== undefined)(kernelTitle('the kernel'), () => {
     });
 
     test.each(bundled)('every program of %s is taken, with its types and source lines', (name) => {
-      const lab = new Lab({ cpus: openLinux().possibleCpus });
+      // As the object says it: what was verified here jumps over ways that no path takes, which Linux refuses to see.
+      const lab = new Lab({ cpus: openLinux().possibleCpus, verify: false });
       const collection = lab.load(object(join(PROGRAMS, `${name}.bpf.o`)), name);
       const oracle = oracleOf(lab);
       for (const program of collection.spec.programs.keys()) expect(oracle.load(collection.program(program)).info.id, program).toBeGreaterThan(0);

@@ -1,0 +1,24 @@
+/** Linux's verdict on a program of an object: with the object's types, as its loader would hand them over. */
+import { describe, expect, test } from 'vitest';
+import { Btf } from '../../../dataplane/bpf/btf.ts';
+import { kernelVerdict } from '../../../dataplane/engine/kernel/kernel-verdict.ts';
+import { buildBtf, int } from '../../bpf/btf-builder.ts';
+import { parseCases, programOf } from '../../verifier/case-file.ts';
+import { typesOf } from '../../verifier/case-types.ts';
+import { kernelTitle, whyNoKernel } from './kernel-here.ts';
+
+const NO_MAPS = new Map<string, never>();
+const GLOBAL = 'a global function that is passed a number for its context\n-- global check ctx\n-- asm\nr1 = 7\ncall check\nr0 = 2\nexit\ncheck: r0 = 0\nexit';
+
+describe.skipIf(whyNoKernel !== undefined)(kernelTitle('Linux'), () => {
+  test('verifies global functions by themselves, also of an object without maps', () => {
+    const [each] = parseCases(GLOBAL, 'case');
+    expect(kernelVerdict(programOf(each!), { type: 'xdp', maps: NO_MAPS, btf: typesOf(each!) })).toMatchObject({ accepted: false, message: "Caller passes invalid args into func#1 ('check')" });
+  });
+
+  test('is asked without the types where it refuses those: arguments need names', () => {
+    const [each] = parseCases('nothing\n-- asm\nr0 = 2\nexit', 'case');
+    const btf = Btf.parse(buildBtf([int('int', 4, 1), { kind: 'func_proto', word: 1, words: ['', 1] }, { kind: 'func', name: 'naked', word: 2, vlen: 0 }]), 'case');
+    expect(kernelVerdict(programOf(each!), { type: 'xdp', maps: NO_MAPS, btf })).toMatchObject({ accepted: true });
+  });
+});
