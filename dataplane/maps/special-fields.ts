@@ -1,8 +1,9 @@
 /**
  * Members of a map value that the kernel keeps for itself (Linux Documentation/bpf/graph_ds_impl.rst calls them
  * special fields): an update does not copy them, a new element has them zero, and user space sees them as zero.
- * They are found by the BTF type of the value, as members of the value's struct.
+ * They are found by the BTF type of the value, as members of the value's struct, or variables of a data section.
  */
+import type { Btf } from '../bpf/btf.ts';
 import type { MapSpec } from '../bpf/spec.ts';
 import type { I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder } from '../wasm/function-builder.ts';
@@ -19,14 +20,22 @@ export interface SpecialField {
 
 export function specialFields({ btf, valueTypeId, valueBytes }: MapSpec): readonly SpecialField[] {
   if (btf === undefined || valueTypeId === 0) return [];
-  const { type } = btf.resolve(valueTypeId);
-  if (type.kind !== 'struct') return [];
-  return type.members.flatMap((member) => {
-    const { type: of } = btf.resolve(member.type);
+  return parts(btf, valueTypeId).flatMap(({ typeId, offset }) => {
+    const { type: of } = btf.resolve(typeId);
     if (of.kind !== 'struct' || !Object.hasOwn(SPECIAL, of.name)) return [];
     const special = of.name as keyof typeof SPECIAL;
-    const field = { type: special, offset: member.offsetBits / 8, lengthBytes: SPECIAL[special] };
+    const field = { type: special, offset, lengthBytes: SPECIAL[special] };
     return field.offset + field.lengthBytes <= valueBytes ? [field] : [];
+  });
+}
+
+function parts(btf: Btf, valueTypeId: number): readonly { readonly typeId: number; readonly offset: number }[] {
+  const { type } = btf.resolve(valueTypeId);
+  if (type.kind === 'struct') return type.members.map((member) => ({ typeId: member.type, offset: member.offsetBits / 8 }));
+  if (type.kind !== 'datasec') return [];
+  return type.variables.flatMap((place) => {
+    const variable = btf.type(place.type);
+    return variable?.kind === 'var' ? [{ typeId: variable.type, offset: place.offset }] : [];
   });
 }
 

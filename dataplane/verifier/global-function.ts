@@ -5,8 +5,9 @@
 import type { Btf } from '../bpf/btf.ts';
 import type { Register } from '../bpf/isa.ts';
 import { checkHelperMemory } from './arguments.ts';
+import { checkUnmodified } from './memory.ts';
 import { Refused, refuse } from './refusal.ts';
-import { isKnownZero, pointer, typeText, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
+import { isKnownZero, pointer, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
 import type { Frame } from './state.ts';
 import type { Subprogram, Walk } from './walk.ts';
 
@@ -15,33 +16,29 @@ export type Parameter = { readonly kind: 'scalar' } | { readonly kind: 'ctx' } |
 /** Structs that stand for a context, and the kernel's own name of each. */
 const CONTEXTS: ReadonlySet<string> = new Set(['xdp_md', '__sk_buff', 'xdp_buff', 'sk_buff']);
 
-/** Of a function of the object; undefined where its BTF does not say. */
+/** Of a function of the object; undefined where its BTF does not say, or says of it what Linux does not take. */
 export function parametersOf(btf: Btf | undefined, functionTypeId: number): readonly Parameter[] | undefined {
   if (btf === undefined || functionTypeId === 0) return undefined;
   const declared = btf.resolve(functionTypeId).type;
   const prototype = declared.kind === 'func' ? btf.resolve(declared.type).type : declared;
-  if (prototype.kind !== 'func_proto') return undefined;
-  const parameters: Parameter[] = [];
-  for (const { type } of prototype.parameters) {
-    const resolved = btf.resolve(type).type;
-    switch (resolved.kind) {
-      case 'int':
-      case 'enum':
-      case 'enum64':
-        parameters.push({ kind: 'scalar' });
-        break;
-      case 'ptr': {
-        const target = btf.resolve(resolved.type).type;
-        if (target.kind === 'struct' && CONTEXTS.has(target.name)) parameters.push({ kind: 'ctx' });
-        else if ('sizeBytes' in target && target.sizeBytes > 0) parameters.push({ kind: 'memory', bytes: target.sizeBytes, nonNull: false });
-        else return undefined;
-        break;
-      }
-      default:
-        return undefined;
-    }
-  }
-  return parameters;
+  if (prototype.kind !== 'func_proto' || !isScalar(btf, prototype.returnType)) return undefined;
+  const parameters = prototype.parameters.map(({ type }) => parameterOf(btf, type));
+  return parameters.some((parameter) => parameter === undefined) ? undefined : (parameters as readonly Parameter[]);
+}
+
+function isScalar(btf: Btf, typeId: number): boolean {
+  const { kind } = btf.resolve(typeId).type;
+  return kind === 'int' || kind === 'enum' || kind === 'enum64';
+}
+
+function parameterOf(btf: Btf, typeId: number): Parameter | undefined {
+  if (isScalar(btf, typeId)) return { kind: 'scalar' };
+  const { type } = btf.resolve(typeId);
+  if (type.kind !== 'ptr') return undefined;
+  const target = btf.resolve(type.type).type;
+  if (target.kind === 'struct' && CONTEXTS.has(target.name)) return { kind: 'ctx' };
+  const bytes = target.kind === 'ptr' || target.kind === 'array' || 'sizeBytes' in target ? btf.sizeBytes(type.type) : 0;
+  return bytes > 0 ? { kind: 'memory', bytes, nonNull: false } : undefined;
 }
 
 /** The frame that a global function is verified in. */
@@ -71,7 +68,7 @@ export function checkGlobalCall(walk: Walk, subprogram: Subprogram): void {
     for (const [index, parameter] of parameters.entries()) checkArgument(walk, (index + 1) as Register, parameter);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    refuse('EINVAL', `${error.message}\n${whose}`);
+    refuse(error.errno, `${error.message}\n${whose}`);
   }
 }
 
@@ -82,7 +79,8 @@ function checkArgument(walk: Walk, number: Register, parameter: Parameter): void
       if (register.type !== 'scalar') refuse('EINVAL', `R${number} is not a scalar`);
       break;
     case 'ctx':
-      if (register.type !== 'ctx') refuse('EINVAL', `R${number} type=${typeText(register)} expected=ctx`);
+      if (register.type === 'ctx') checkUnmodified(register, number);
+      else refuse('EINVAL', `arg#${number - 1} expects pointer to ctx`);
       break;
     case 'memory':
       if (isKnownZero(register) && !parameter.nonNull) break;

@@ -9,9 +9,9 @@ import { MAP_FLAG } from '../../dataplane/maps/map-check.ts';
 import { buildBtf, int } from '../bpf/btf-builder.ts';
 import { FIXED_MAPS } from '../fuzz/fixed-maps.ts';
 
-const TYPE = { u32: 1, u64: 2, lock: 3, timer: 4, locked: 5, timed: 6 } as const;
+const TYPE = { u32: 1, u64: 2, lock: 3, timer: 4, locked: 5, timed: 6, section: 9 } as const;
 
-/** struct locked { u32 count; struct bpf_spin_lock lock; u64 total; }   struct timed { u64 count; struct bpf_timer timer; } */
+/** struct locked { u32 count; struct bpf_spin_lock lock; u64 total; }   struct timed { u64 count; struct bpf_timer timer; }   a section of u64 total; struct bpf_spin_lock guard; */
 const CASE_BTF = Btf.parse(
   buildBtf([
     int('unsigned int', 4),
@@ -20,6 +20,9 @@ const CASE_BTF = Btf.parse(
     { kind: 'struct', name: 'bpf_timer', word: 16, words: ['__opaque0', TYPE.u64, 0, '__opaque1', TYPE.u64, 64] },
     { kind: 'struct', name: 'locked', word: 16, words: ['count', TYPE.u32, 0, 'lock', TYPE.lock, 32, 'total', TYPE.u64, 64] },
     { kind: 'struct', name: 'timed', word: 24, words: ['count', TYPE.u64, 0, 'timer', TYPE.timer, 64] },
+    { kind: 'var', name: 'total', word: TYPE.u64, words: [1] },
+    { kind: 'var', name: 'guard', word: TYPE.lock, words: [1] },
+    { kind: 'datasec', name: '.data.guarded', word: 16, words: [7, 0, 8, 8, 8, 4] },
   ]),
   'case-maps',
 );
@@ -46,6 +49,7 @@ const OWN_MAPS: readonly MapSpec[] = [
   map('ringbuf', 'ringbuf', 0, 0, 4096),
   map('programs', 'prog_array', 4, 4, 4),
   map('hash8', 'hash', 8, 8, 16),
+  map('section', 'array', 4, 16, 1, { btf: CASE_BTF, valueTypeId: TYPE.section }),
   map('array_ro', 'array', 4, 16, 1, { flags: MAP_FLAG.RDONLY_PROG, contents: CONSTANTS, frozen: true }),
   map('array_readable', 'array', 4, 16, 4, { flags: MAP_FLAG.RDONLY_PROG }),
   map('array_writable', 'array', 4, 16, 4, { flags: MAP_FLAG.WRONLY_PROG }),

@@ -5,7 +5,7 @@ import { buildBtf, int } from '../bpf/btf-builder.ts';
 
 export interface GlobalFunction {
   readonly label: string;
-  /** `ctx`, `scalar`, or `mem16`: a pointer to a struct of 16 bytes. */
+  /** `ctx`, `scalar`, `mem16`: a pointer to a struct of 16 bytes, `array`: to 10 numbers, or `pointer`: to a pointer. In front of them, `void` where nothing is returned. */
   readonly parameters: readonly string[];
 }
 
@@ -22,11 +22,14 @@ export function typesOf({ type, globals }: { readonly type: ProgramType; readonl
   const idOf = (parameter: string): number => {
     if (parameter === 'scalar') return number;
     if (parameter === 'ctx') return context;
+    if (parameter === 'pointer') return add({ kind: 'ptr', word: add({ kind: 'ptr', word: number }) });
+    if (parameter === 'array') return add({ kind: 'ptr', word: add({ kind: 'array', words: [number, number, 10] }) });
     return add({ kind: 'ptr', word: add({ kind: 'struct', name: parameter, word: Number(parameter.slice('mem'.length)) }) });
   };
   for (const { label, parameters } of globals) {
-    const words = parameters.flatMap((parameter, index) => [`a${index}`, idOf(parameter)]);
-    add({ kind: 'func', name: label, word: add({ kind: 'func_proto', word: number, words }), vlen: 1 });
+    const returned = parameters[0] === 'void' ? 0 : number;
+    const words = parameters.filter((parameter) => parameter !== 'void').flatMap((parameter, index) => [`a${index}`, idOf(parameter)]);
+    add({ kind: 'func', name: label, word: add({ kind: 'func_proto', word: returned, words }), vlen: 1 });
   }
   return Btf.parse(buildBtf(types), 'case');
 }
