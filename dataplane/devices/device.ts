@@ -39,7 +39,7 @@ export interface SourceOptions {
   readonly bufferBytes?: number;
   /** A number of 16 bits: sources of it on one interface share its packets, those of a flow with one of them (af_packet). */
   readonly fanout?: number;
-  /** Packets are wanted soon rather than many at a time, and whole: with the checksums that a sender left to its NIC. */
+  /** Packets are wanted soon rather than many at a time, and as on a wire: with the checksums, and in the pieces, that a sender left to its NIC. */
   readonly forwarding?: boolean;
 }
 

@@ -15,6 +15,7 @@
  */
 import { XdplabError } from '../errors.ts';
 import type { Region } from '../machine/memory.ts';
+import { ETHERNET } from '../packet/ethernet.ts';
 import { DESCRIPTOR, type PacketBatch } from '../packet/packet-batch.ts';
 import { storeSeconds } from '../packet/timestamp.ts';
 import { VLAN } from '../packet/vlan.ts';
@@ -23,6 +24,7 @@ import type { LiveInterface, PacketSource, SourceCounts, SourceOptions } from '.
 import { NOTHING, SNAP_EVERYTHING, keepAll, packetFilter } from './packet-filter.ts';
 import { PACKET_OPTION, PacketSocket } from './packet-socket.ts';
 import { completeChecksum } from './partial-checksum.ts';
+import { SEGMENTS_BYTES, segmentTcp } from './segmentation.ts';
 
 const TPACKET_V3 = 2;
 const BLOCK = { status: 8, packets: 12, firstPacket: 16, lengthBytes: 20 } as const;
@@ -57,6 +59,8 @@ export class PacketRing implements PacketSource {
   readonly waitMs: number;
   readonly #socket: PacketSocket;
   readonly #completes: boolean;
+  /** What a device of the interface's MTU can have sent. */
+  readonly #longestBytes: number;
   readonly #ring: PinnedMemory;
   readonly #words: Int32Array;
   readonly #blocks: number;
@@ -69,6 +73,9 @@ export class PacketRing implements PacketSource {
   #header = 0;
   #received = 0;
   #ringDrops = 0;
+  /** By cutting packets. */
+  #added = 0;
+  #segments: Region | undefined;
 
   constructor(device: LiveInterface, options: SourceOptions) {
     const { memory, index = 0, snapLength = SNAP_EVERYTHING, filter, promiscuous = false, bufferBytes = DEFAULT_BUFFER_BYTES, outgoingIndex, fanout, forwarding = false } = options;
@@ -78,6 +85,7 @@ export class PacketRing implements PacketSource {
     this.index = index;
     this.outgoingIndex = outgoingIndex;
     this.#completes = forwarding;
+    this.#longestBytes = device.mtuBytes + ETHERNET.headerLength + VLAN.headerLength;
     this.#blocks = Math.max(2, Math.ceil(bufferBytes / BLOCK_BYTES));
     this.#socket = new PacketSocket();
     try {
@@ -104,7 +112,8 @@ export class PacketRing implements PacketSource {
     const { index, outgoingIndex = index } = this;
     const count = Math.min(this.#left, batch.capacity);
     let header = this.#header;
-    for (let position = 0; position < count; position++) {
+    let position = 0;
+    for (; position < count; position++) {
       const status = u32[(header + PACKET.status) >>> 2]!;
       let address = header + u16[(header + PACKET.bytes) >>> 1]!;
       let captured = u32[(header + PACKET.captured) >>> 2]!;
@@ -115,7 +124,15 @@ export class PacketRing implements PacketSource {
         captured += VLAN.headerLength;
         wire += VLAN.headerLength;
       }
-      if (this.#completes && captured === wire && (status & TP_STATUS_CSUMNOTREADY) !== 0) completeChecksum(u8, address, captured);
+      if (this.#completes && captured === wire && (status & TP_STATUS_CSUMNOTREADY) !== 0) {
+        if (captured > this.#longestBytes) {
+          // A batch of its own.
+          if (position > 0) break;
+          const segments = this.#segment(batch, header, address, captured);
+          if (segments > 0) return segments;
+        }
+        completeChecksum(u8, address, captured);
+      }
       const descriptor = batch.descriptor(position) >>> 2;
       u32[descriptor + DESCRIPTOR.address / 4] = address;
       u32[descriptor + DESCRIPTOR.captured / 4] = captured;
@@ -125,9 +142,9 @@ export class PacketRing implements PacketSource {
       header += u32[(header + PACKET.next) >>> 2]!;
     }
     this.#header = header;
-    this.#left -= count;
-    batch.count = count;
-    return count;
+    this.#left -= position;
+    batch.count = position;
+    return position;
   }
 
   counts(): SourceCounts {
@@ -135,7 +152,7 @@ export class PacketRing implements PacketSource {
     const [packets, drops] = this.#socket.get(PACKET_OPTION.statistics, 3, 'statistics');
     this.#received += packets!;
     this.#ringDrops += drops!;
-    return { received: this.#received, ringDrops: this.#ringDrops };
+    return { received: this.#received + this.#added, ringDrops: this.#ringDrops };
   }
 
   stop(): void {
@@ -152,6 +169,30 @@ export class PacketRing implements PacketSource {
     this.#left = 0;
     this.#socket.native.unmap(this.#ring);
     this.#socket.close();
+  }
+
+  /** A packet that its sender left to its NIC to cut: what would have come over a wire, which counts as received. 0 where it cannot be cut. */
+  #segment(batch: PacketBatch, header: number, address: number, captured: number): number {
+    const { u8, u32 } = batch.memory;
+    this.#segments ??= batch.memory.region(SEGMENTS_BYTES, 64, 'segments');
+    let count = 0;
+    // These are few and long: what is allocated here does not matter.
+    const segments = segmentTcp(u8, address, captured, this.interface.mtuBytes, this.#segments.address, batch.capacity, (at, length) => this.#describe(u32, batch.descriptor(count++), header, at, length));
+    if (segments === 0) return 0;
+    this.#header = header + u32[(header + PACKET.next) >>> 2]!;
+    this.#left--;
+    this.#added += segments - 1;
+    batch.count = segments;
+    return segments;
+  }
+
+  #describe(u32: Uint32Array, descriptorAddress: number, header: number, address: number, lengthBytes: number): void {
+    const descriptor = descriptorAddress >>> 2;
+    u32[descriptor + DESCRIPTOR.address / 4] = address;
+    u32[descriptor + DESCRIPTOR.captured / 4] = lengthBytes;
+    u32[descriptor + DESCRIPTOR.wire / 4] = lengthBytes;
+    u32[descriptor + DESCRIPTOR.interface / 4] = this.index;
+    storeSeconds(u32, descriptor + DESCRIPTOR.timestampNs / 4, u32[(header + PACKET.seconds) >>> 2]!, u32[(header + PACKET.nanoseconds) >>> 2]!);
   }
 
   /** Copies the next block, if the kernel has handed it over, and gives it back. */

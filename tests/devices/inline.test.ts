@@ -103,6 +103,32 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('inline'), { timeo
     }
   });
 
+  test('carries what a sender wanted its NIC to cut, in the pieces that a wire would have carried', async () => {
+    const [one, two] = [new Namespace(), new Namespace()];
+    try {
+      for (const [host, name, address] of [[one, 'client', '10.99.0.1/24'], [two, 'server', '10.99.0.2/24']] as const) {
+        here.ip('link', 'set', name, 'netns', host.name);
+        host.ip('addr', 'add', address, 'dev', name);
+        host.ip('link', 'set', name, 'up');
+      }
+      const BYTES = 3_000_000;
+      const inline = await here.live('left', '--to', 'right', '--json');
+      const hash = two.start(process.execPath, '-e', "require('net').createServer({ allowHalfOpen: true }, (s) => { const h = require('crypto').createHash('sha1'); s.on('data', (d) => h.update(d)).on('end', () => s.end(h.digest('hex'))); }).listen(7000, () => console.log('ready'))");
+      await new Promise((resolve) => hash.stdout.once('data', resolve));
+      const answer = one.run(process.execPath, '-e', `const b = require('crypto').createHash('sha1'); const data = Buffer.alloc(${BYTES}, (i) => i); for (let i = 0; i < data.length; i += 4) data.writeUInt32LE(i, i); console.log(b.update(data).digest('hex')); const s = require('net').connect(7000, '10.99.0.2', () => s.end(data)); s.pipe(process.stdout)`);
+      hash.kill();
+      const { accounting, sent } = JSON.parse((await inline.interrupt()).stdout) as LiveSummary;
+      const [here1, there] = answer.split('\n');
+      expect(there).toBe(here1);
+      expect(holds(accounting)).toBe(true);
+      expect(sent).toMatchObject([{ tooLong: 0 }, { tooLong: 0 }]);
+      expect(sent![1]!.packets).toBeGreaterThan(BYTES / 1460);
+    } finally {
+      one.remove();
+      two.remove();
+    }
+  });
+
   test('counts what is longer than the other side may send', async () => {
     here.ip('link', 'set', 'right', 'mtu', '1000');
     const inline = await here.live('left', '--to', 'right', '--json');
