@@ -5,7 +5,7 @@
  *   header   i64 claimed     records before it may be written right now
  *            i64 head        records before it are there; the sequence number of the next one
  *            i64 floor       records before it are of an earlier lab
- *            i64 packetHead  bytes ever written to `packets`
+ *            i64 packetHead  bytes ever written to `packets`, or being written
  *            i32 snap        most bytes of a packet that a reader wants, before and after; 0: nobody wants packets
  *            i32 attachments that the newest record may name
  *   records  32 bytes each, as the packet loop wrote them (pipeline/layout.ts), at sequence number modulo capacity
@@ -15,11 +15,11 @@
  *             8 u32 records
  *            12 u16 fate, 14 u16 reason
  *            16 u32 wire, 20 u32 captured, 24 u32 left, 28 u32 leftIfindex
- *            32 u32 beforeBytes, 36 u32 afterBytes
- *            40 bytes before, bytes after
+ *            32 u16 beforeBytes, 34 u16 afterBytes, 36 u8 beforeSkip, 37 u8 afterSkip
+ *            40 words of machine memory that hold the bytes before, and those after: up to 3 bytes come first that are to be skipped
  *
  * A reader copies first and then looks at `claimed`: what lies before claimed - capacity was overwritten meanwhile. So it
- * does with packetHead, which is moved before an entry is written.
+ * does with packetHead, which is moved as far as entries may reach before they are written.
  */
 import { DESCRIPTOR, type PacketBatch } from '../packet/packet-batch.ts';
 import { RECORD } from '../pipeline/layout.ts';
@@ -41,16 +41,18 @@ const SNAP = 8;
 const ATTACHMENTS = 9;
 const HEADER_BYTES = 64;
 
-const ENTRY = { first: 0, records: 8, fate: 12, reason: 14, wire: 16, captured: 20, left: 24, leftIfindex: 28, beforeBytes: 32, afterBytes: 36, size: 40 } as const;
+const ENTRY = { first: 0, records: 8, fate: 12, reason: 14, wire: 16, captured: 20, left: 24, leftIfindex: 28, beforeBytes: 32, afterBytes: 34, beforeSkip: 36, afterSkip: 37, size: 40 } as const;
 const UNIT = 16;
 const LINK_BYTES = 4;
+/** From here on the engine's own copying is faster than a loop. */
+const LONG_WORDS = 48;
 
 export const RING_RECORDS = 1 << 20;
 const PACKETS_BYTES = 1 << 25;
 /** Longest part of a packet that is kept, of each of before and after. */
 export const MOST_SNAP_BYTES = 2048;
 
-/** `packetsBytes` is a power of two. */
+/** Both sizes are powers of two. */
 export function createVerdictRing(records = RING_RECORDS, packetsBytes = PACKETS_BYTES): VerdictRingBuffers {
   return { header: new SharedArrayBuffer(HEADER_BYTES), records: new SharedArrayBuffer(records * RECORD.size), links: new SharedArrayBuffer(records * LINK_BYTES), packets: new SharedArrayBuffer(packetsBytes) };
 }
@@ -64,12 +66,14 @@ export class VerdictRingWriter implements BatchObserver {
   readonly #words: Int32Array;
   readonly #records: Uint8Array;
   readonly #links: Uint32Array;
-  readonly #packets: Uint8Array;
-  readonly #view: DataView;
+  readonly #words32: Uint32Array;
+  readonly #doubles: Float64Array;
   readonly #capacity: number;
   /** Read when the first record comes: until then another may be writing. */
   #head = -1;
   #packetHead = 0;
+  /** The same within `packets`. */
+  #packetPosition = 0;
   #attachments = -1;
 
   constructor(buffers: VerdictRingBuffers, pipeline: Pipeline) {
@@ -78,8 +82,8 @@ export class VerdictRingWriter implements BatchObserver {
     this.#words = new Int32Array(buffers.header);
     this.#records = new Uint8Array(buffers.records);
     this.#links = new Uint32Array(buffers.links);
-    this.#packets = new Uint8Array(buffers.packets);
-    this.#view = new DataView(buffers.packets);
+    this.#words32 = new Uint32Array(buffers.packets);
+    this.#doubles = new Float64Array(buffers.packets);
     this.#capacity = this.#links.length;
   }
 
@@ -101,6 +105,7 @@ export class VerdictRingWriter implements BatchObserver {
   #begin(): void {
     this.#head = Number(Atomics.load(this.#header, HEAD));
     this.#packetHead = Number(Atomics.load(this.#header, PACKET_HEAD));
+    this.#packetPosition = this.#packetHead % (this.#words32.length * 4);
   }
 
   #tellAttachments(count: number): void {
@@ -122,6 +127,11 @@ export class VerdictRingWriter implements BatchObserver {
 
   #keepPackets(batch: PacketBatch, first: number, count: number, records: DataView, recordCount: number, from: number, snap: number): void {
     const { u32 } = batch.memory;
+    const mask = this.#capacity - 1;
+    const slot = from % this.#capacity;
+    // Where the packets end is known when they are there: until then, as far as they may reach counts as written to.
+    const mostBytes = roundUp(ENTRY.size + 2 * (snap + 8)) * (Math.min(count, recordCount) + 1);
+    Atomics.store(this.#header, PACKET_HEAD, BigInt(this.#packetHead + mostBytes));
     let record = 0;
     for (let index = first; index < first + count && record < recordCount; index++) {
       const low = u32[(batch.descriptor(index) + DESCRIPTOR.number) >>> 2]!;
@@ -130,43 +140,54 @@ export class VerdictRingWriter implements BatchObserver {
       while (record < recordCount && records.getUint32(record * RECORD.size, true) === low) record++;
       if (record === begin) continue;
       const link = this.#keepPacket(batch, batch.descriptor(index) >>> 2, from + begin, record - begin, snap);
-      for (let one = begin; one < record; one++) this.#links[(from + one) % this.#capacity] = link;
+      for (let one = begin; one < record; one++) this.#links[(slot + one) & mask] = link;
     }
+    Atomics.store(this.#header, PACKET_HEAD, BigInt(this.#packetHead));
   }
 
+  /** Allocates nothing for short pieces: a subarray costs more than copying one. */
   #keepPacket({ memory }: PacketBatch, at: number, firstRecord: number, records: number, snap: number): number {
-    const { u8, u32 } = memory;
+    const { u32 } = memory;
     const before = u32[at + DESCRIPTOR.address / 4]!;
     const captured = u32[at + DESCRIPTOR.captured / 4]!;
     const after = u32[at + DESCRIPTOR.leftAddress / 4]!;
     const left = u32[at + DESCRIPTOR.leftLength / 4]!;
-    const beforeBytes = Math.min(captured, snap);
-    const afterBytes = Math.min(left, snap);
-    const bytes = roundUp(ENTRY.size + beforeBytes + afterBytes);
-    let position = this.#packetHead % this.#packets.length;
-    if (position + bytes > this.#packets.length) {
-      this.#packetHead += this.#packets.length - position;
+    const [beforeBytes, afterBytes] = [Math.min(captured, snap), Math.min(left, snap)];
+    const [beforeSkip, afterSkip] = [before & 3, after & 3];
+    const beforeWords = (beforeSkip + beforeBytes + 3) >>> 2;
+    const afterWords = (afterSkip + afterBytes + 3) >>> 2;
+    const bytes = roundUp(ENTRY.size + (beforeWords + afterWords) * 4);
+    const packets = this.#words32;
+    const ringBytes = packets.length * 4;
+    let position = this.#packetPosition;
+    if (position + bytes > ringBytes) {
+      this.#packetHead += ringBytes - position;
       position = 0;
     }
     const link = this.#packetHead / UNIT;
     this.#packetHead += bytes;
-    Atomics.store(this.#header, PACKET_HEAD, BigInt(this.#packetHead));
-    const view = this.#view;
-    const outcome = u32[at + DESCRIPTOR.outcome / 4]!;
-    view.setFloat64(position + ENTRY.first, firstRecord, true);
-    view.setUint32(position + ENTRY.records, records, true);
-    view.setUint16(position + ENTRY.fate, outcome & 0xffff, true);
-    view.setUint16(position + ENTRY.reason, outcome >>> 16, true);
-    view.setUint32(position + ENTRY.wire, u32[at + DESCRIPTOR.wire / 4]!, true);
-    view.setUint32(position + ENTRY.captured, captured, true);
-    view.setUint32(position + ENTRY.left, left, true);
-    view.setUint32(position + ENTRY.leftIfindex, u32[at + DESCRIPTOR.leftIfindex / 4]!, true);
-    view.setUint32(position + ENTRY.beforeBytes, beforeBytes, true);
-    view.setUint32(position + ENTRY.afterBytes, afterBytes, true);
-    this.#packets.set(u8.subarray(before, before + beforeBytes), position + ENTRY.size);
-    this.#packets.set(u8.subarray(after, after + afterBytes), position + ENTRY.size + beforeBytes);
+    this.#packetPosition = position + bytes;
+    this.#doubles[(position + ENTRY.first) / 8] = firstRecord;
+    const entry = position / 4;
+    packets[entry + ENTRY.records / 4] = records;
+    // Fate and reason are the two halves of the word there too.
+    packets[entry + ENTRY.fate / 4] = u32[at + DESCRIPTOR.outcome / 4]!;
+    packets[entry + ENTRY.wire / 4] = u32[at + DESCRIPTOR.wire / 4]!;
+    packets[entry + ENTRY.captured / 4] = captured;
+    packets[entry + ENTRY.left / 4] = left;
+    packets[entry + ENTRY.leftIfindex / 4] = u32[at + DESCRIPTOR.leftIfindex / 4]!;
+    packets[entry + ENTRY.beforeBytes / 4] = beforeBytes | (afterBytes << 16);
+    packets[entry + ENTRY.beforeSkip / 4] = beforeSkip | (afterSkip << 8);
+    const bytesAt = entry + ENTRY.size / 4;
+    copyWords(u32, before >>> 2, packets, bytesAt, beforeWords);
+    copyWords(u32, after >>> 2, packets, bytesAt + beforeWords, afterWords);
     return link >>> 0;
   }
+}
+
+function copyWords(from: Uint32Array, fromWord: number, to: Uint32Array, toWord: number, words: number): void {
+  if (words >= LONG_WORDS) to.set(from.subarray(fromWord, fromWord + words), toWord);
+  else for (let word = 0; word < words; word++) to[toWord + word] = from[fromWord + word]!;
 }
 
 /** A packet as the ring keeps it: a copy. */
@@ -263,10 +284,11 @@ export class VerdictRing {
     const position = (link % (view.byteLength / UNIT)) * UNIT;
     const first = view.getFloat64(position + ENTRY.first, true);
     const records = view.getUint32(position + ENTRY.records, true);
-    const beforeBytes = view.getUint32(position + ENTRY.beforeBytes, true);
-    const afterBytes = view.getUint32(position + ENTRY.afterBytes, true);
-    if (beforeBytes > MOST_SNAP_BYTES || afterBytes > MOST_SNAP_BYTES || !(sequence >= first && sequence < first + records)) return undefined;
-    const bytes = position + ENTRY.size;
+    const beforeBytes = view.getUint16(position + ENTRY.beforeBytes, true);
+    const afterBytes = view.getUint16(position + ENTRY.afterBytes, true);
+    const before = position + ENTRY.size + view.getUint8(position + ENTRY.beforeSkip);
+    const after = position + ENTRY.size + (((before & 3) + beforeBytes + 3) & ~3) + view.getUint8(position + ENTRY.afterSkip);
+    if (!(sequence >= first && sequence < first + records)) return undefined;
     const kept = {
       first,
       records,
@@ -276,8 +298,8 @@ export class VerdictRing {
       captured: view.getUint32(position + ENTRY.captured, true),
       left: view.getUint32(position + ENTRY.left, true),
       leftIfindex: view.getUint32(position + ENTRY.leftIfindex, true),
-      before: this.#packets.slice(bytes, bytes + beforeBytes),
-      after: this.#packets.slice(bytes + beforeBytes, bytes + beforeBytes + afterBytes),
+      before: this.#packets.slice(before, before + beforeBytes),
+      after: this.#packets.slice(after, after + afterBytes),
     };
     // Nothing was written over it while it was copied.
     return this.#isKept(link) ? kept : undefined;
