@@ -51,6 +51,7 @@ const OWN_MAPS: readonly MapSpec[] = [
   map('hash8', 'hash', 8, 8, 16),
   map('section', 'array', 4, 16, 1, { btf: CASE_BTF, valueTypeId: TYPE.section }),
   map('array_ro', 'array', 4, 16, 1, { flags: MAP_FLAG.RDONLY_PROG, contents: CONSTANTS, frozen: true }),
+  map('array_thawed', 'array', 4, 16, 1, { flags: MAP_FLAG.RDONLY_PROG, contents: CONSTANTS }),
   map('array_readable', 'array', 4, 16, 4, { flags: MAP_FLAG.RDONLY_PROG }),
   map('array_writable', 'array', 4, 16, 4, { flags: MAP_FLAG.WRONLY_PROG }),
   map('hash_readable', 'hash', 4, 16, 4, { flags: MAP_FLAG.RDONLY_PROG }),

@@ -37,6 +37,8 @@ const JUMPS: readonly Case[] = [
 const LOOPS: readonly Case[] = [
   single('a loop adds up', 'r0 = 0\nr1 = 10\nagain:\nr0 += r1\nr1 -= 1\nif r1 != 0 goto again\nexit', 55n),
   single('a loop whose test is first', 'r0 = 0\nr1 = 0\nagain:\nif r1 >= 10 goto end\nr0 += r1\nr1 += 1\ngoto again\nend:\nexit', 45n),
+  single('a loop of more instructions than a signed byte counts goes back to its first', `r0 = 0\nr1 = 10\nagain:\nr0 += r1\nr1 -= 1\n${'r2 = r1\n'.repeat(300)}if r1 != 0 goto again\nexit`, 55n),
+  single('a goto back over more instructions than a signed byte counts', `r0 = 0\nr1 = 10\nagain:\nif r1 == 0 goto end\nr0 += r1\nr1 -= 1\n${'r2 = r1\n'.repeat(300)}goto again\nend:\nexit`, 55n),
   single('a loop that never runs', 'r0 = 7\nr1 = 0\nagain:\nif r1 == 0 goto end\nr0 += 1\nr1 -= 1\ngoto again\nend:\nexit', 7n),
   single('may_goto goes on', 'r0 = 1\nmay_goto end\nr0 = 2\nend: exit', 2n),
   single('a loop that may_goto could end and its own condition does', 'r0 = 0\nagain: may_goto end\nr0 += 1\nif r0 != 100 goto again\nend: exit', 100n),
