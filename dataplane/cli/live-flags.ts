@@ -2,6 +2,9 @@
 import type { BackendName, LiveInterface } from '../devices/device.ts';
 import type { XdpMode } from '../engine/kernel/kernel-attachments.ts';
 import { XdplabError } from '../errors.ts';
+import type { HookName } from '../hooks/hook.ts';
+import type { NetworkDevice } from '../machine/network.ts';
+import type { Lab } from '../pipeline/lab.ts';
 import type { LabFlags } from './lab-options.ts';
 import type { OutputFlags } from './replay-outputs.ts';
 
@@ -28,4 +31,8 @@ export function usable(device: LiveInterface): LiveInterface {
   if (!device.ethernet) throw new XdplabError('ERR_DEVICE', `${name}: its packets do not begin with an Ethernet header, which XDP and TC programs here look at; choose an Ethernet interface`);
   if (!device.up) throw new XdplabError('ERR_DEVICE', `${name}: it is down; ip link set ${name} up`);
   return device;
+}
+
+export function hasPrograms(lab: Lab, hook: HookName, device: NetworkDevice): boolean {
+  return lab.pipeline.attachments.some((each) => each.hook === hook && each.device === device);
 }

@@ -3,29 +3,26 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { BackendName, CaptureBackend, LiveInterface, PacketSource } from '../devices/device.ts';
 import { BACKENDS } from '../devices/index.ts';
 import { expectInlineFit } from '../devices/inline-check.ts';
-import { liveInterface, liveInterfaces } from '../devices/interfaces.ts';
-import { whyNoFilters } from '../devices/packet-filter.ts';
+import { liveInterface } from '../devices/interfaces.ts';
 import { HANDED_OVER } from '../devices/packet-socket.ts';
-import { PacketSender } from '../devices/packet-sender.ts';
-import type { HookName } from '../hooks/hook.ts';
-import type { NetworkDevice } from '../machine/network.ts';
-import { formatMac } from '../address.ts';
 import { XdplabError } from '../errors.ts';
 import { checkHighlights, highlightTables } from '../insight/highlights.ts';
-import { Inline, type InlineCounts, type Port } from '../pipeline/inline.ts';
-import { devicesFor, live, type LiveOptions, type LiveResult, type LiveSnapshot } from '../pipeline/live.ts';
-import type { DeviceOptions, Lab } from '../pipeline/lab.ts';
-import { inTurn } from '../pipeline/pipeline.ts';
-import { openLab, type OpenedLab } from '../pipeline/open-lab.ts';
+import type { Inline, InlineCounts } from '../pipeline/inline.ts';
 import { jsonText } from '../pipeline/json-text.ts';
+import type { DeviceOptions, Lab } from '../pipeline/lab.ts';
+import { devicesFor, live, type LiveOptions, type LiveResult, type LiveSnapshot } from '../pipeline/live.ts';
+import { openLab, type OpenedLab } from '../pipeline/open-lab.ts';
+import { inTurn } from '../pipeline/pipeline.ts';
 import { addLabOptions, labSources, wholeNumber } from './lab-options.ts';
 import { runAttached } from './live-attach.ts';
-import { INTERRUPTED_STATUS, usable, type LiveFlags } from './live-flags.ts';
-import { accountingLine, accountingLines, drawPicture, remarkLines } from './picture.ts';
+import { hasPrograms, INTERRUPTED_STATUS, usable, type LiveFlags } from './live-flags.ts';
+import { checkInline, inlineLines, openInline } from './live-inline.ts';
 import { LiveLine } from './live-line.ts';
-import { runAs } from './run-as.ts';
+import { listLive } from './live-list.ts';
+import { accountingLine, accountingLines, drawPicture, remarkLines } from './picture.ts';
 import { addOutputOptions, checkTargets, ownsStandardOutput, ReplayOutputs } from './replay-outputs.ts';
-import { bytes, count, duration, paint, print, printJson, safe, table } from './terminal.ts';
+import { runAs } from './run-as.ts';
+import { bytes, count, duration, paint, print, printJson, safe } from './terminal.ts';
 
 const MIB = 1 << 20;
 const MOST_BUFFER_MIB = 2048;
@@ -56,7 +53,7 @@ export function addLive(program: Command): void {
 }
 
 async function runLive(name: string | undefined, filter: readonly string[], flags: LiveFlags): Promise<void> {
-  if (flags.list) return list(flags);
+  if (flags.list) return listLive(flags);
   if (name === undefined) throw new XdplabError('ERR_USAGE', 'live: which interface? Give its name; xdplab live --list shows them');
   if (flags.user !== undefined && process.env[HANDED_OVER] === undefined) {
     process.exitCode = await runAs(flags.user, socketsFor(flags));
@@ -112,34 +109,6 @@ function socketsFor({ user, to, redirect, attach, backend }: LiveFlags): number 
   if (attach !== undefined) throw new XdplabError('ERR_USAGE', `--user ${user}: what is attached needs its rights until the end; leave it out`);
   if (backend === 'cap') throw new XdplabError('ERR_USAGE', `--user ${user}: is about packet sockets, which --backend cap does not use; leave one of them out`);
   return to === undefined ? 1 : 6 + redirect.length;
-}
-
-function checkInline(name: string, filter: readonly string[], { to, snaplen, backend, redirect }: LiveFlags): void {
-  if (to === undefined) {
-    if (redirect.length > 0) throw new XdplabError('ERR_USAGE', '--redirect: packets are sent only inline; give the other side with --to <interface>');
-    return;
-  }
-  if (to === name) throw new XdplabError('ERR_USAGE', `--to ${to}: is the same interface; give the one on the other side`);
-  if (filter.length > 0) throw new XdplabError('ERR_USAGE', `--to ${to}: inline, what a filter does not match would be lost; leave the filter out`);
-  if (snaplen !== undefined) throw new XdplabError('ERR_USAGE', `--to ${to}: inline, packets that --snaplen cuts would be damaged; leave it out`);
-  if (backend !== undefined && backend !== 'af_packet') throw new XdplabError('ERR_USAGE', `--to ${to}: inline takes af_packet, not ${backend}; leave --backend out`);
-}
-
-/** Opens what sends. */
-function openInline(lab: Lab, interfaces: readonly LiveInterface[], devices: readonly NetworkDevice[], flags: LiveFlags, closing: { close(): void }[]): Inline {
-  if (devices.some((device) => hasPrograms(lab, 'tc-egress', device))) throw new XdplabError('ERR_USAGE', `--to ${flags.to}: TC egress is where the host sends, and inline it sends nothing; attach the program to TC ingress`);
-  const port = (device: NetworkDevice, to: LiveInterface): Port => {
-    const sender = new PacketSender(to, lab.machine.memory);
-    closing.push(sender);
-    return { ifindex: device.ifindex, sender };
-  };
-  const [left, right] = interfaces.map((each, index) => port(devices[index]!, each));
-  const others = flags.redirect.map(({ device, to }) => port(lab.device(device), usable(liveInterface(to))));
-  return new Inline(lab, left!, right!, others);
-}
-
-function hasPrograms(lab: Lab, hook: HookName, device: NetworkDevice): boolean {
-  return lab.pipeline.attachments.some((each) => each.hook === hook && each.device === device);
 }
 
 async function takeIn(lab: Lab, sources: readonly PacketSource[], flags: LiveFlags, outputs: ReplayOutputs, inline: Inline | undefined): Promise<LiveResult> {
@@ -202,13 +171,6 @@ function summarize(sources: readonly PacketSource[], flags: LiveFlags, { lab, hi
   print(drawPicture({ head, foot, statistics: { ...statistics, fates }, highlights: maps, events }), ownsStandardOutput(flags) ? process.stderr : process.stdout);
 }
 
-function inlineLines({ sent, nowhere }: InlineCounts): string[] {
-  return [
-    ...sent.map(({ interface: name, packets, bytes: size, tooLong, refused }) => `  sent by ${safe(name)} ${count(packets)}, ${bytes(size)}${refused === 0 ? '' : `; not sent, its queue was full: ${count(refused)}`}${tooLong === 0 ? '' : `; longer than its MTU: ${count(tooLong)} (at their sender: ethtool -K <interface> tso off gso off)`}`),
-    ...(nowhere === 0 ? [] : [`  redirected to devices that stand for no interface: ${count(nowhere)} (--redirect <device=interface>)`]),
-  ];
-}
-
 /** The one that was asked for, else the first that can be used. Throws ERR_PRIVILEGE where there is none. */
 function chooseBackend(wanted: BackendName | undefined): CaptureBackend {
   const reasons: string[] = [];
@@ -219,23 +181,6 @@ function chooseBackend(wanted: BackendName | undefined): CaptureBackend {
     reasons.push(`${backend.name}: ${missing}`);
   }
   throw new XdplabError('ERR_PRIVILEGE', `no packets can be had here: ${reasons.join('; ')}`);
-}
-
-function list({ json }: LiveFlags): void {
-  const interfaces = liveInterfaces();
-  const backends = BACKENDS.map((backend) => {
-    const missing = backend.missing() ?? null;
-    return { name: backend.name, text: backend.text, missing, refused: missing === null ? (backend.refused() ?? null) : null };
-  });
-  const filters = whyNoFilters();
-  if (json) {
-    printJson({ interfaces: interfaces.map(({ mac, ...rest }) => ({ ...rest, mac: formatMac(mac) })), backends, filters: filters ?? null });
-    return;
-  }
-  const rows = interfaces.map(({ name, ifindex, mac, mtuBytes, up, ethernet, master }) => [safe(name), ifindex, formatMac(mac), `mtu ${mtuBytes}`, up ? 'up' : 'down', ethernet ? '' : 'not Ethernet', master === undefined ? '' : `in ${safe(master)}`]);
-  const lines = [paint('bold', 'Interfaces'), ...table(rows, '  '), '', paint('bold', 'Ways to get their packets'), ...table(backends.map(({ name, text, missing, refused }) => [name, missing ?? refused ?? text]), '  ')];
-  if (filters !== undefined) lines.push('', filters);
-  print(lines.join('\n'));
 }
 
 function secondsAbove0(text: string): number {
