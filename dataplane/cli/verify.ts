@@ -1,6 +1,6 @@
 /** `xdplab verify`: whether Linux would load the programs of an object, and where not, why and what to change. */
 import { basename } from 'node:path';
-import { Option, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { PROGRAM_TYPES, type CollectionSpec, type ProgramSpec, type ProgramType } from '../bpf/spec.ts';
 import { kernelVerdict } from '../engine/kernel/kernel-verdict.ts';
 import { openLinux } from '../engine/kernel/linux.ts';
@@ -8,8 +8,9 @@ import { EXIT_STATUS, XdplabError } from '../errors.ts';
 import { explainRefusal } from '../insight/explain-refusal.ts';
 import { splitProgram } from '../pipeline/lab-file.ts';
 import { readObject } from '../pipeline/open-lab.ts';
+import { verifyWithLog, type LogLevel } from '../verifier/verification-log.ts';
 import { verifyProgram, type VerifyOptions } from '../verifier/verify.ts';
-import { print, printJson } from './terminal.ts';
+import { print, printJson, safe } from './terminal.ts';
 import { deadInstructions, verifiedText, type Verified } from './verify-text.ts';
 
 interface VerifyFlags {
@@ -18,6 +19,7 @@ interface VerifyFlags {
   readonly unprivileged?: true;
   readonly type?: ProgramType;
   readonly btf?: string;
+  readonly log?: LogLevel;
 }
 
 export function addVerify(program: Command): void {
@@ -30,6 +32,7 @@ export function addVerify(program: Command): void {
     .option('--unprivileged', 'without CAP_PERFMON: pointers stay secret')
     .option('--btf <file>', 'BTF that CO-RE relocations are resolved against')
     .addOption(new Option('--type <type>', 'program type where the section does not say it').choices(PROGRAM_TYPES))
+    .addOption(new Option('--log <level>', "what Linux's log says: 1 the path that is refused, 2 every path").argParser(logLevel).conflicts('json'))
     .addHelpText('after', '\nExit status: 0 all accepted, 3 one or more refused.')
     .action(async (choice: string, flags: VerifyFlags) => {
       if (flags.kernel) openLinux();
@@ -42,6 +45,11 @@ export function addVerify(program: Command): void {
     });
 }
 
+function logLevel(level: string): LogLevel {
+  if (level === '1' || level === '2') return Number(level) as LogLevel;
+  throw new InvalidArgumentError('Expected 1 or 2.');
+}
+
 function chosen(spec: CollectionSpec, object: string, name: string | undefined): readonly ProgramSpec[] {
   const all = [...spec.programs.values()];
   const found = name === undefined ? all : all.filter((program) => program.name === name || program.section === name);
@@ -51,7 +59,8 @@ function chosen(spec: CollectionSpec, object: string, name: string | undefined):
 
 function verifyOne(spec: CollectionSpec, program: ProgramSpec, flags: VerifyFlags): Verified {
   const options: VerifyOptions = { maps: spec.maps, btf: spec.btf, ...(flags.type === undefined ? {} : { type: flags.type }), ...(flags.unprivileged ? { unprivileged: true } : {}), ...(flags.kernel ? { cpus: openLinux().possibleCpus } : {}) };
-  const report = verifyProgram(program, options);
+  const report = flags.log === undefined ? verifyProgram(program, options) : verifyWithLog(program, options, flags.log, (line) => print(safe(line)));
+  if (flags.log !== undefined) print('');
   return {
     program,
     report,

@@ -95,11 +95,12 @@ export function frameText(state: State, frame: Frame, number: number, shown?: Sh
     text += ` R${index}=${registerText(register, number, (frame.preciseRegisters & (1 << index)) !== 0)}`;
   }
   for (const [index, slot] of frame.stack.entries()) {
-    if (slot.kinds === 0 || (shown !== undefined && !shown.slots.has(index))) continue;
+    // The second slot of a dynptr stands for both.
+    if (slot.kinds === 0 || (slot.spilled.object?.kind === 'dynptr' && !slot.spilled.object.first) || (shown !== undefined && !shown.slots.has(index))) continue;
     text += ` fp${-SLOT_BYTES * (index + 1)}=${slotText(slot, number, hasSlot(frame.preciseSlots, index))}`;
   }
-  const { references } = state;
-  if (references.length > 0) text += ` refs=${references.map(({ id }) => id).join(',')}`;
+  const held = [...state.references, ...(state.lock === undefined ? [] : [state.lock])];
+  if (held.length > 0) text += ` refs=${held.map(({ id }) => id).toSorted((a, b) => a - b).join(',')}`;
   if (frame.callback !== undefined) text += frame.callback.asynchronous ? ' async_cb' : ' cb';
   return text;
 }
@@ -111,6 +112,7 @@ function slotText(slot: StackSlot, frame: number, precise: boolean): string {
     letters += KIND_LETTERS[kindAt(slot, byte)] ?? 'd';
   }
   const { object, reference } = slot.spilled;
+  if (object?.kind === 'dynptr') return `dynptr_${object.of}(${[...(slot.spilled.id === 0 ? [] : [`id=${slot.spilled.id}`]), ...(reference === 0 ? [] : [`ref_id=${reference}`])].join(',')})`;
   if (object?.kind === 'iterator') return `iter_${object.name}(ref_id=${reference},state=${object.drained ? 'drained' : 'active'},depth=${object.depth})`;
   return letters;
 }

@@ -28,3 +28,19 @@ test.skipIf(noLinux !== undefined)(`the kernel's answer stands next to ours${noL
   expect(stdout).toMatch(/kernel {4}accepted {2}[\d,]+ instructions processed/);
   expect(stdout).not.toMatch(/not the same answer/);
 });
+
+test('--log 2 has every instruction with what it did, and --log 1 the refused path; the verdict follows', async () => {
+  const every = await xdplab(['verify', '--log', '2', object('flow_counter.bpf.o')]);
+  expect(every.stdout).toMatch(/^11: \(bf\) r6 = r2 +; R2=pkt_end\(\) R6=pkt_end\(\)$/m);
+  expect(every.stdout).toMatch(/^from 10 to 17: safe$/m);
+  expect(every.stdout).toMatch(/^flow_counter {2}accepted/m);
+  const refused = await xdplab(['verify', '--unprivileged', '--log', '1', object('flow_counter.bpf.o')]);
+  expect(refused.status).toBe(3);
+  expect(refused.stdout).toMatch(/^12: \(1f\) r6 -= r4\nR6 pointer -= pointer prohibited$/m);
+});
+
+test('a level that Linux does not have is wrong usage', async () => {
+  const { status, stderr } = await xdplab(['verify', '--log', '3', object('flow_counter.bpf.o')]);
+  expect(status).toBe(2);
+  expect(stderr).toMatch(/Expected 1 or 2/);
+});

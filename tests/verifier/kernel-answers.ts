@@ -51,13 +51,8 @@ export class KernelAnswers {
 
   /** `accepted`, or `refused EACCES: ` and the last line of the log. */
   answer(of: VerifierCase): string {
-    const spec = programOf(of);
     try {
-      if (!needsTypes(spec)) this.#load(spec);
-      else {
-        const image = new BtfImage(typesOf(of), [spec]);
-        loadBtf(this.#linux, image, 'case', (fd) => this.#load(spec, { image, fd }));
-      }
+      this.#load(of, LOG_LEVEL.statistics);
       return 'accepted';
     } catch (error) {
       if (!(error instanceof KernelRefusal) || error.code !== 'ERR_PROGRAM') throw error;
@@ -65,12 +60,16 @@ export class KernelAnswers {
       // Of a program that is too large the log, for which it is loaded again, is too large as well; that is ENOSPC.
       const errno = TOO_LARGE.test(reason) ? 'E2BIG' : error.errno;
       return `refused ${errno}: ${reason}`;
-    } finally {
-      for (const [name, map] of this.#maps) {
-        if (map.spec.type !== BPF_MAP_TYPE.prog_array) continue;
-        map.close();
-        this.#maps.delete(name);
-      }
+    }
+  }
+
+  /** The log of a case, every path; undefined where it is refused, or where the log is too long. */
+  log(of: VerifierCase): string | undefined {
+    try {
+      return this.#load(of, LOG_LEVEL.states);
+    } catch (error) {
+      if (error instanceof KernelRefusal && error.code === 'ERR_PROGRAM') return undefined;
+      throw error;
     }
   }
 
@@ -79,8 +78,25 @@ export class KernelAnswers {
     this.#maps.clear();
   }
 
-  #load(spec: ProgramSpec, btf?: { readonly image: BtfImage; readonly fd: number }): void {
-    loadKernelProgram(this.#linux, spec, { type: spec.type!, map: (name) => this.#map(name).fd, logLevel: LOG_LEVEL.statistics, ...(btf === undefined ? {} : { btf }) }).close();
+  /** Loads it, and closes it at once; answers the log. */
+  #load(of: VerifierCase, logLevel: number): string {
+    const spec = programOf(of);
+    const load = (btf?: { readonly image: BtfImage; readonly fd: number }): string => {
+      const program = loadKernelProgram(this.#linux, spec, { type: spec.type!, map: (name) => this.#map(name).fd, logLevel, ...(btf === undefined ? {} : { btf }) });
+      program.close();
+      return program.log;
+    };
+    try {
+      if (!needsTypes(spec)) return load();
+      const image = new BtfImage(typesOf(of), [spec]);
+      return loadBtf(this.#linux, image, 'case', (fd) => load({ image, fd }));
+    } finally {
+      for (const [name, map] of this.#maps) {
+        if (map.spec.type !== BPF_MAP_TYPE.prog_array) continue;
+        map.close();
+        this.#maps.delete(name);
+      }
+    }
   }
 
   #map(name: string): KernelMap {

@@ -23,8 +23,8 @@ const LINE_INFO_BYTES = 16;
 const SLOT_BYTES = 8;
 /** Room for the end of the longest logs; pages that are not written cost nothing. */
 const LOG_BYTES = 1 << 24;
-/** BPF_LOG_LEVEL1, 2, STATS. */
-export const LOG_LEVEL = { none: 0, path: 1, states: 2, statistics: 4 } as const;
+/** BPF_LOG_LEVEL1, 2, STATS, FIXED: with the last, a log that is too long keeps its beginning. */
+export const LOG_LEVEL = { none: 0, path: 1, states: 2, statistics: 4, fixed: 8 } as const;
 
 export interface KernelProgramOptions {
   readonly type: ProgramType;
