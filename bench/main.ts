@@ -11,6 +11,7 @@ import { machineFacts } from '../dataplane/measure/machine-facts.ts';
 import { controlBenchmark, NoiseMeter } from '../dataplane/measure/noise.ts';
 import { measure, type Benchmark } from '../dataplane/measure/rounds.ts';
 import { nativeCompiler, nativeYardstick } from './native/native.ts';
+import { measureMapMemory, measureUpdates } from './maps.ts';
 import { availableEngines, DEMO_LAB, GROWTH, PROGRAM_BENCHES, runProgramBench, type SuiteTime } from './programs.ts';
 import { nativeReading, pcapParserReading } from './reading.ts';
 import { commandReplay, warmReplay } from './replaying.ts';
@@ -19,7 +20,7 @@ import { writeWorkload, type Workload } from './workloads.ts';
 
 const USAGE = `usage: npm run bench [-- options]
 
-  --only <words>     only what has all of these words: programs, growth, reading, replay, or of a name
+  --only <words>     only what has all of these words: programs, growth, maps, reading, replay, or of a name
   --rounds <n>       turns of each benchmark (15)
   --duration <s>     measured time of each program on each engine (1)
   --packets <n>      of the capture (1000000)
@@ -72,7 +73,7 @@ async function runSuite(options: Options, scratch: string): Promise<SuiteResults
   const files = plan(options, scratch).filter(({ label }) => chosen(label));
   const programBenches = PROGRAM_BENCHES.filter(({ label }) => chosen(`programs ${label}`));
   const growing = GROWTH.filter(({ label }) => chosen(`growth ${label}`));
-  if (files.length + programBenches.length + growing.length === 0) throw new XdplabError('ERR_USAGE', `--only ${options.only}: nothing of the suite has these words: programs, growth, reading, replay`);
+  if (files.length + programBenches.length + growing.length === 0 && !chosen('maps')) throw new XdplabError('ERR_USAGE', `--only ${options.only}: nothing of the suite has these words: programs, growth, maps, reading, replay`);
   const programs: Record<string, BenchReport> = {};
   for (const bench of programBenches) programs[bench.label] = await runProgramBench(bench, scratch, time, engines, yardstick, progress);
   const growth: GrowthRow[] = [];
@@ -81,6 +82,8 @@ async function runSuite(options: Options, scratch: string): Promise<SuiteResults
     const { nsPerPacket, speedupVsKernelNet } = report.programs[0]!;
     growth.push({ label: bench.label, wasm: nsPerPacket.wasm!, kernelNet: nsPerPacket.kernelNet, speedupVsKernelNet });
   }
+  progress('maps');
+  const maps = chosen('maps') ? { memory: measureMapMemory(), updates: await measureUpdates() } : undefined;
   const meter = new NoiseMeter();
   const measured = files.length === 0 ? [] : await measure([controlBenchmark(), ...files.map(({ label, make }) => (progress(`preparing ${label}`), make()))], { warmup: { rounds: WARMUP_ROUNDS, turnNs: 0 }, counted: { rounds: time.runs, turnNs: 0 }, onRound: (round, total) => progress(`reading and replaying: round ${round + 1} of ${total}`) });
   const [control, ...rows] = measured.map(resultRow);
@@ -92,8 +95,9 @@ async function runSuite(options: Options, scratch: string): Promise<SuiteResults
     capture,
     programs,
     growth,
+    maps,
     rows,
-    promises: promises(programs, growth, rows),
+    promises: promises(programs, growth, maps, rows),
     noise: control === undefined ? undefined : meter.read(control.nsPerPacket, rows.map(({ name, nsPerPacket }) => [name, nsPerPacket] as const)),
   };
 }
@@ -128,7 +132,7 @@ function once<T>(make: () => T): () => T {
 }
 
 /** What has been promised, as far as this run measured it. */
-function promises(programs: Readonly<Record<string, BenchReport>>, growth: readonly GrowthRow[], rows: readonly ResultRow[]): Promised[] {
+function promises(programs: Readonly<Record<string, BenchReport>>, growth: readonly GrowthRow[], maps: SuiteResults['maps'], rows: readonly ResultRow[]): Promised[] {
   const found: Promised[] = [];
   const speedup = (label: string): number | undefined => programs[label]?.programs[0]?.speedupVsKernelNet;
   const promised: readonly (readonly [label: string, atLeast: number])[] = [['load balancer', 3], ['firewall, 1,000 prefixes', 8], ['counter', 3]];
@@ -141,6 +145,8 @@ function promises(programs: Readonly<Record<string, BenchReport>>, growth: reado
     const value = growth.find(({ label }) => label === `load balancer, ${flows} flows`)?.speedupVsKernelNet;
     if (value !== undefined) found.push({ what: `load balancer, ${flows} flows: kernel net / wasm`, atLeast: 3, found: value });
   }
+  if (maps?.memory.kernelBytes !== undefined) found.push({ what: 'memory of a million-entry hash map, times the kernel’s', atMost: 1.3, found: maps.memory.bytes / maps.memory.kernelBytes });
+  if (maps !== undefined) found.push({ what: '500,000 map updates a second: packets slowed, %', atMost: 10, found: 100 * maps.updates.slowdown });
   const row = (name: string): ResultRow | undefined => rows.find((each) => each.name === name);
   const [native, parser, replayed, written] = ['native reader', 'pcap-parser', 'xdplab replay', 'xdplab replay --out'].map(row);
   if (native !== undefined) found.push({ what: 'reading, M packets/s', atLeast: 10, found: native.packetsPerSecond / 1e6 });

@@ -20,7 +20,7 @@ export interface ProgramBench {
   readonly promised?: true;
 }
 
-const SERVICE = { to: '10.0.0.100:80', mac: Uint8Array.of(2, 0, 0, 0, 0, 1) };
+export const SERVICE = { to: '10.0.0.100:80', mac: Uint8Array.of(2, 0, 0, 0, 0, 1) };
 /** Room for a million flows. */
 const LARGE_TABLE = { lb_flows: 2_000_000 };
 

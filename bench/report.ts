@@ -6,6 +6,7 @@ import type { MachineFacts } from '../dataplane/measure/machine-facts.ts';
 import type { Noise } from '../dataplane/measure/noise.ts';
 import type { Measurement } from '../dataplane/measure/rounds.ts';
 import { summarizeTurns, type TurnSummary } from '../dataplane/measure/sample-summary.ts';
+import type { MapMemory, UpdateRate } from './maps.ts';
 import type { SuiteTime } from './programs.ts';
 import type { Workload } from './workloads.ts';
 
@@ -33,6 +34,7 @@ export interface SuiteResults {
   /** By label. */
   readonly programs: Readonly<Record<string, BenchReport>>;
   readonly growth: readonly GrowthRow[];
+  readonly maps: { readonly memory: MapMemory; readonly updates: UpdateRate } | undefined;
   readonly rows: readonly ResultRow[];
   readonly promises: readonly Promised[];
   readonly noise: Noise | undefined;
@@ -51,12 +53,20 @@ export function resultRow({ benchmark: { name }, turns, note }: Measurement): Re
   return { name, nsPerPacket, packetsPerSecond: Math.round(1e9 / nsPerPacket.median), note };
 }
 
-export function formatSuite({ machine, programs, growth, rows, promises, noise }: SuiteResults): string {
+export function formatSuite({ machine, programs, growth, maps, rows, promises, noise }: SuiteResults): string {
   const sections = Object.entries(programs).map(([label, report]) => [`== ${label}`, reportText(report)]);
   if (growth.length > 0) {
     const heading = ['wasm', 'kernel net', 'kernel net / wasm'].map((text) => text.padStart(COLUMN));
     const body = growth.map(({ label, wasm, kernelNet, speedupVsKernelNet }) => [label, ...[wasm, kernelNet, speedupVsKernelNet].map((value) => (value === undefined ? '' : fixed(value)).padStart(COLUMN))]);
     sections.push(['== growth, ns per packet', ...table([['', ...heading], ...body])]);
+  }
+  if (maps !== undefined) {
+    const { memory, updates } = maps;
+    sections.push([
+      '== maps',
+      `hash of ${memory.entries.toLocaleString('en-US')} entries, 16-byte keys, 32-byte values: ${(memory.bytes / 1e6).toFixed(1)} MB${memory.kernelBytes === undefined ? '' : `, in the kernel ${(memory.kernelBytes / 1e6).toFixed(1)} MB`}`,
+      `an update from JavaScript: ${fixed(updates.nsPerUpdate)} ns; 500,000 a second slow packets by ${(100 * updates.slowdown).toFixed(1)} %`,
+    ]);
   }
   if (rows.length > 0) {
     const heading = ['ns/packet', '± quartiles', 'min', 'max', 'M packets/s'].map((text) => text.padStart(COLUMN));

@@ -14,7 +14,7 @@ import { MapError, errnoName } from './map-error.ts';
 import type { MapKeeper } from './map-keeper.ts';
 import { MapModule, compileOperations, type MapOperations } from './map-module.ts';
 import { mapsOf, type ProgramReference } from './map-registry.ts';
-import { MAP_DESCRIPTOR, OPERATION_NAMES, UPDATE, roundUp, valueStride, type ErrnoName, type MapGeometry, type MapOperation, type MapType } from './map.ts';
+import { MAP_DESCRIPTOR, OPERATION_NAMES, UPDATE, roundUp, valueStride, type ErrnoName, type MapCode, type MapGeometry, type MapOperation, type MapType } from './map.ts';
 import { consumeRingbuf } from './ringbuf.ts';
 import { readU32, u32Bytes } from './slot-array.ts';
 import { specialFields, type SpecialField } from './special-fields.ts';
@@ -108,9 +108,14 @@ export class BpfMap {
 
   /** An operation's function in `module`, specialised to this map; defined there when first asked for. */
   define(module: ModuleBuilder, operation: MapOperation): Callee<'i32'> {
+    return this.codeIn(module).operation(operation);
+  }
+
+  /** What of its code is in `module`. */
+  codeIn(module: ModuleBuilder): MapCode {
     let code = this.#modules.get(module);
     if (code === undefined) this.#modules.set(module, (code = new MapModule(module, this.geometry, this.type)));
-    return code.operation(operation);
+    return code;
   }
 
   lookup(key: Uint8Array): Uint8Array | undefined {

@@ -3,7 +3,7 @@
  *
  * Invariant: a node is in exactly one chain, or in the free list, or above `top`; at least one is not in a chain.
  */
-import { call, i32, type I32 } from '../wasm/expression.ts';
+import { call, i32, select, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
 import { FREE, HEADER, NODE, hashLayout, type HashKind, type HashLayout } from './hash-layout.ts';
 import { ERRNO, UPDATE, type MapCode, type MapGeometry, type MapOperation, type MapType } from './map.ts';
@@ -22,6 +22,11 @@ export function hashOperations(kind: HashKind): MapType['operations'] {
     delete: on((hash, f) => hash.delete(f)),
     next: on((hash, f) => hash.next(f)),
   } satisfies { readonly [Operation in MapOperation]?: unknown };
+}
+
+/** MapType.lookupInPlace of a hash type. */
+export function hashLookupInPlace(kind: HashKind): NonNullable<MapType['lookupInPlace']> {
+  return (f, code, key) => new HashCode(kind, code).found(f, key);
 }
 
 class HashCode {
@@ -43,11 +48,15 @@ class HashCode {
   }
 
   lookup(f: F): void {
-    const words = loadWords(f, f.param(0, 'i32'), 0, this.#keyBytes);
-    const node = this.#find(f, words);
-    f.if(i32.eqz(node), () => f.return(i32.const(0)));
-    if (this.#kind.lru) this.#touch(f, node);
-    f.return(this.#kind.answersContent ? i32.load(node, this.#valueOffset) : i32.add(node, i32.const(this.#valueOffset)));
+    f.return(this.found(f, f.param(0, 'i32')));
+  }
+
+  /** What a lookup answers. */
+  found(f: FunctionBuilder, key: Local<'i32'>): I32 {
+    const node = this.#find(f, loadWords(f, key, 0, this.#keyBytes));
+    if (this.#kind.lru) f.if(node, () => this.#touch(f, node));
+    // At address 0, and behind it, nothing lies; but it can be read.
+    return select(node, this.#kind.answersContent ? i32.load(node, this.#valueOffset) : i32.add(node, i32.const(this.#valueOffset)), i32.const(0));
   }
 
   lookupPerCpu(f: F): void {
@@ -162,7 +171,7 @@ class HashCode {
   }
 
   /** The key's node, 0 if absent. */
-  #find(f: F, words: Words): Local<'i32'> {
+  #find(f: FunctionBuilder, words: Words): Local<'i32'> {
     const bucket = i32.and(hashWords(f, words), i32.load(this.#header, HEADER.mask));
     const node = f.let(i32.load(bucket, this.#geometry.storage + this.#layout.buckets), 'node');
     f.while(
@@ -243,7 +252,7 @@ class HashCode {
   }
 
   /** Read first: a cache line that all CPUs look at is not written without need. */
-  #touch(f: F, node: I32): void {
+  #touch(f: FunctionBuilder, node: I32): void {
     f.if(i32.eqz(i32.load(node, NODE.referenced)), () => f.do(i32.store(node, NODE.referenced, i32.const(1))));
   }
 

@@ -7,7 +7,7 @@
  */
 import { BPF_MAP_TYPE, type MapTypeName } from '../bpf/map-type.ts';
 import type { MapSpec } from '../bpf/spec.ts';
-import { hashOperations } from './hash-code.ts';
+import { hashLookupInPlace, hashOperations } from './hash-code.ts';
 import { allocateHash, hashSize, type HashKind } from './hash-layout.ts';
 import { MAP_FLAG, checkAccessFlags, checkMaxEntries, checkPerCpuValue, refuse } from './map-check.ts';
 import { roundUp, type MapType } from './map.ts';
@@ -44,6 +44,7 @@ function hashType(name: MapTypeName, kind: HashKind): MapType {
     allocate: (machine, spec) => allocateHash(kind, machine, spec),
     size: hashSize,
     operations: hashOperations(kind),
+    lookupInPlace: hashLookupInPlace(kind),
   };
 }
 

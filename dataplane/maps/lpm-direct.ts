@@ -39,19 +39,28 @@ export class LpmDirect {
     this.#ask = ask;
   }
 
-  /** Returns the value for the whole address in `key`. */
-  lookup(f: F, key: Local<'i32'>): void {
-    const address = f.let(i32.load(key, 4), 'address');
-    const cell = f.let(i32.load(i32.shl(i32.and(address, i32.const(0xffff)), i32.const(2)), this.#first), 'cell');
-    const deeper = (index: I32): void => {
-      f.if(i32.eq(cell, i32.const(SLOW)), () => f.return(call(this.#ask(), key)));
-      f.set(cell, i32.load(this.#cellAt(cell, index)));
-    };
-    f.if(i32.and(cell, i32.const(IS_TABLE)), () => {
-      deeper(byteOf(address, 2));
-      f.if(i32.and(cell, i32.const(IS_TABLE)), () => deeper(byteOf(address, 3)));
+  /** What a lookup answers. */
+  found(f: FunctionBuilder, key: Local<'i32'>): I32 {
+    const value = f.local('i32', 'value');
+    f.block((end) => {
+      const ask = (): void => {
+        f.set(value, call(this.#ask(), key));
+        f.br(end);
+      };
+      f.if(i32.ne(i32.load(key), i32.const(this.#layout.maxBits)), ask);
+      const address = f.let(i32.load(key, 4), 'address');
+      const cell = f.let(i32.load(i32.shl(i32.and(address, i32.const(0xffff)), i32.const(2)), this.#first), 'cell');
+      const deeper = (index: I32): void => {
+        f.if(i32.eq(cell, i32.const(SLOW)), ask);
+        f.set(cell, i32.load(this.#cellAt(cell, index)));
+      };
+      f.if(i32.and(cell, i32.const(IS_TABLE)), () => {
+        deeper(byteOf(address, 2));
+        f.if(i32.and(cell, i32.const(IS_TABLE)), () => deeper(byteOf(address, 3)));
+      });
+      f.set(value, select(cell, i32.add(cell, i32.const(this.#layout.entryValue)), i32.const(0)));
     });
-    f.return(select(cell, i32.add(cell, i32.const(this.#layout.entryValue)), i32.const(0)));
+    return value;
   }
 
   /** An entry whose prefix is new, and not yet in the trie. */

@@ -41,9 +41,14 @@ class LpmCode {
   lookup(f: F): void {
     const { maxBits } = this.#tables.layout;
     const key = f.param(0, 'i32');
+    if (this.#direct) return f.return(this.#direct.found(f, key));
     f.if(i32.ne(i32.load(key), i32.const(maxBits)), () => f.return(call(this.#lookupPrefix, key)));
-    if (this.#direct) this.#direct.lookup(f, key);
-    else this.#longest(f, key, undefined);
+    this.#longest(f, key, undefined);
+  }
+
+  /** What a lookup answers, where it stands: a few instructions for IPv4, for all else a call. */
+  found(f: FunctionBuilder, key: Local<'i32'>): I32 {
+    return this.#direct ? this.#direct.found(f, key) : call(this.#code.operation('lookup'), key);
   }
 
   get #lookupPrefix(): Callee<'i32'> {
@@ -324,6 +329,7 @@ export const LPM_TRIE: MapType = {
   },
   allocate: allocateLpm,
   size: lpmSize,
+  lookupInPlace: (f, code, key) => new LpmCode(code).found(f, key),
   operations: {
     lookup: (f, code) => new LpmCode(code).lookup(f),
     lookup_percpu(f, code) {

@@ -24,7 +24,7 @@ import type { MapTypeName } from '../bpf/map-type.ts';
 import type { MapSpec } from '../bpf/spec.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Callee, I32, ValueType } from '../wasm/expression.ts';
-import type { FunctionBuilder } from '../wasm/function-builder.ts';
+import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
 import type { ModuleBuilder } from '../wasm/module-builder.ts';
 
 export const MAP_DESCRIPTOR = { operations: 0, id: 4, type: 8, keyBytes: 12, valueBytes: 16, maxEntries: 20, storage: 24, flags: 28, size: 32 } as const;
@@ -126,6 +126,8 @@ export interface MapType {
    * compilers can look it up in place.
    */
   readonly addressOf?: (geometry: MapGeometry, index: I32) => I32;
+  /** For compilers: a lookup where it stands, instead of a call of the operation. `key` is the key's address. */
+  readonly lookupInPlace?: (f: FunctionBuilder, code: MapCode, key: Local<'i32'>) => I32;
   /** Errno where Linux answers another one for an operation that a type does not have. */
   readonly missing?: { readonly [Operation in MapOperation]?: number };
 }

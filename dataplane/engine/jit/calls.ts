@@ -100,7 +100,8 @@ function setNarrowResult(helper: Callable, site: CallSite, result: I32): void {
 }
 
 function callMap(site: CallSite, operation: MapOperation, descriptor: I32, map: BpfMap | undefined, operands: readonly I32[]): I32 {
-  const { program } = site;
+  const { f, program } = site;
+  if (operation === 'lookup' && map?.type.lookupInPlace && program.takesInPlace()) return map.type.lookupInPlace(f, map.codeIn(program.module), f.let(operands[0]!, 'key'));
   if (map) return call(program.mapOperation(map, operation), ...operands);
   const type = program.module.type(operationParams(operation), 'i32');
   const index = i32.add(i32.load(descriptor, MAP_DESCRIPTOR.operations), i32.const(OPERATION_NAMES.indexOf(operation)));

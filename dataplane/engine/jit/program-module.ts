@@ -29,6 +29,8 @@ const SUBPROGRAM_PARAMS = ['i64', 'i64', 'i64', 'i64', 'i64', 'i32'] as const sa
 /** V8 refuses larger function bodies. */
 const MAX_BODY_BYTES = 7_654_321;
 
+const MOST_LOOKUPS_IN_PLACE = 32;
+
 export class ProgramModule {
   readonly module = new ModuleBuilder();
   readonly machine: Machine;
@@ -38,6 +40,7 @@ export class ProgramModule {
   /** Subprograms in the order they were first called; compiling one may add more. */
   readonly subprograms: { readonly slot: number; readonly f: FunctionBuilder<'i64'> }[] = [];
   readonly parameters: Parameters;
+  #inPlace = 0;
   readonly #frozenMaps: readonly BpfMap[];
   readonly #keeps = new Map<string, boolean>();
   readonly #helpers = new Map<Callable, Callee>();
@@ -135,6 +138,11 @@ export class ProgramModule {
 
   mapAt(descriptor: number): BpfMap | undefined {
     return mapsOf(this.machine).byDescriptor(descriptor);
+  }
+
+  /** Whether one lookup more may stand in place: a call costs a few nanoseconds, but a large function takes long to compile. */
+  takesInPlace(): boolean {
+    return ++this.#inPlace <= MOST_LOOKUPS_IN_PLACE;
   }
 
   mapOperation(map: BpfMap, operation: MapOperation): Callee<'i32'> {
