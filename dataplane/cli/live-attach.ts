@@ -1,6 +1,6 @@
 /** `xdplab live --attach`: the programs of a lab attached to an interface by the running Linux, and what they answer there. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { liveInterface } from '../devices/interfaces.ts';
+import { liveInterface, usableInterface } from '../devices/interfaces.ts';
 import { openLinux } from '../engine/kernel/linux.ts';
 import { XdplabError } from '../errors.ts';
 import { checkHighlights, highlightTables } from '../insight/highlights.ts';
@@ -9,7 +9,7 @@ import { jsonText } from '../pipeline/json-text.ts';
 import { devicesFor } from '../pipeline/live.ts';
 import { openLab, type OpenedLab } from '../pipeline/open-lab.ts';
 import { labSources } from './lab-options.ts';
-import { INTERRUPTED_STATUS, usable, type LiveFlags } from './live-flags.ts';
+import { INTERRUPTED_STATUS, type LiveFlags } from './live-flags.ts';
 import { eventSection, heading, highlightSection, verdictLine } from './picture.ts';
 import { ownsStandardOutput, ReplayOutputs } from './replay-outputs.ts';
 import { count, duration, paint, print, printJson, safe } from './terminal.ts';
@@ -27,7 +27,7 @@ export async function runAttached(name: string, filter: readonly string[], flags
   const misplaced = NOT_HERE.find((option) => flags[option] !== undefined);
   if (misplaced !== undefined) throw new XdplabError('ERR_USAGE', `--attach ${mode}: --${misplaced} is about packets that come to this process, and they stay in the kernel; leave it out`);
   if (filter.length > 0) throw new XdplabError('ERR_USAGE', `--attach ${mode}: packets stay in the kernel, so they are not filtered; leave the filter out`);
-  const to = usable(liveInterface(name));
+  const to = usableInterface(liveInterface(name));
   const { possibleCpus } = openLinux();
   // Linux verifies what is loaded into it.
   const opened = await openLab({ ...labSources(flags), verify: false, cpus: possibleCpus, engine: 'wasm', devices: [{ name, ifindex: to.ifindex, mac: to.mac, mtuBytes: to.mtuBytes }] });

@@ -1,7 +1,6 @@
 /** The options of `xdplab live`, and what its modes have in common. */
-import type { BackendName, LiveInterface } from '../devices/device.ts';
+import type { BackendName } from '../devices/device.ts';
 import type { XdpMode } from '../engine/kernel/kernel-attachments.ts';
-import { XdplabError } from '../errors.ts';
 import type { HookName } from '../hooks/hook.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import type { Lab } from '../pipeline/lab.ts';
@@ -24,14 +23,6 @@ export interface LiveFlags extends LabFlags, OutputFlags {
 }
 
 export const INTERRUPTED_STATUS = 130;
-
-/** Throws ERR_DEVICE where programs cannot see the interface's packets. */
-export function usable(device: LiveInterface): LiveInterface {
-  const { name } = device;
-  if (!device.ethernet) throw new XdplabError('ERR_DEVICE', `${name}: its packets do not begin with an Ethernet header, which XDP and TC programs here look at; choose an Ethernet interface`);
-  if (!device.up) throw new XdplabError('ERR_DEVICE', `${name}: it is down; ip link set ${name} up`);
-  return device;
-}
 
 export function hasPrograms(lab: Lab, hook: HookName, device: NetworkDevice): boolean {
   return lab.pipeline.attachments.some((each) => each.hook === hook && each.device === device);

@@ -1,12 +1,12 @@
 /** `xdplab live --to`: what inline needs and refuses, and what it says in the end. */
-import { liveInterface } from '../devices/interfaces.ts';
+import { liveInterface, usableInterface } from '../devices/interfaces.ts';
 import type { LiveInterface } from '../devices/device.ts';
 import { PacketSender } from '../devices/packet-sender.ts';
 import { XdplabError } from '../errors.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import { Inline, type InlineCounts, type Port } from '../pipeline/inline.ts';
 import type { Lab } from '../pipeline/lab.ts';
-import { hasPrograms, usable, type LiveFlags } from './live-flags.ts';
+import { hasPrograms, type LiveFlags } from './live-flags.ts';
 import { bytes, count, safe } from './terminal.ts';
 
 export function checkInline(name: string, filter: readonly string[], { to, snaplen, backend, redirect }: LiveFlags): void {
@@ -29,7 +29,7 @@ export function openInline(lab: Lab, interfaces: readonly LiveInterface[], devic
     return { ifindex: device.ifindex, sender };
   };
   const [left, right] = interfaces.map((each, index) => port(devices[index]!, each));
-  const others = flags.redirect.map(({ device, to }) => port(lab.device(device), usable(liveInterface(to))));
+  const others = flags.redirect.map(({ device, to }) => port(lab.device(device), usableInterface(liveInterface(to))));
   return new Inline(lab, left!, right!, others);
 }
 

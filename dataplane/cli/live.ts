@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { BackendName, CaptureBackend, LiveInterface, PacketSource } from '../devices/device.ts';
 import { BACKENDS } from '../devices/index.ts';
 import { expectInlineFit } from '../devices/inline-check.ts';
-import { liveInterface } from '../devices/interfaces.ts';
+import { liveInterface, usableInterface } from '../devices/interfaces.ts';
 import { HANDED_OVER } from '../devices/packet-socket.ts';
 import { XdplabError } from '../errors.ts';
 import { checkHighlights, highlightTables } from '../insight/highlights.ts';
@@ -15,7 +15,7 @@ import { openLab, type OpenedLab } from '../pipeline/open-lab.ts';
 import { inTurn } from '../pipeline/pipeline.ts';
 import { addLabOptions, labSources, wholeNumber } from './lab-options.ts';
 import { runAttached } from './live-attach.ts';
-import { hasPrograms, INTERRUPTED_STATUS, usable, type LiveFlags } from './live-flags.ts';
+import { hasPrograms, INTERRUPTED_STATUS, type LiveFlags } from './live-flags.ts';
 import { checkInline, inlineLines, openInline } from './live-inline.ts';
 import { LiveLine } from './live-line.ts';
 import { listLive } from './live-list.ts';
@@ -63,7 +63,7 @@ async function runLive(name: string | undefined, filter: readonly string[], flag
   if (flags.attach !== undefined) return runAttached(name, filter, flags);
   checkInline(name, filter, flags);
   const backend = chooseBackend(flags.to === undefined ? flags.backend : 'af_packet');
-  const interfaces = [name, ...(flags.to === undefined ? [] : [flags.to])].map((each) => usable(liveInterface(each)));
+  const interfaces = [name, ...(flags.to === undefined ? [] : [flags.to])].map((each) => usableInterface(liveInterface(each)));
   if (flags.to !== undefined) expectInlineFit(interfaces);
   // Inline, what has the interface's own address as its source comes from the wire all the same.
   const asDevice = ({ name: device, ifindex, mac, mtuBytes }: LiveInterface): DeviceOptions => ({ name: device, ifindex, mtuBytes, ...(flags.to === undefined ? { mac } : {}) });

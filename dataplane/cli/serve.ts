@@ -1,7 +1,8 @@
 /** `xdplab serve`: a lab to look at and to work with, over HTTP, on this machine. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
+import { liveInterface, usableInterface } from '../devices/interfaces.ts';
 import { XdplabError } from '../errors.ts';
 import { parsePace } from '../pipeline/pace.ts';
 import type { RunningServer } from '../server/server.ts';
@@ -13,6 +14,8 @@ interface ServeFlags extends LabFlags {
   readonly speed: string;
   readonly loop?: number;
   readonly paused?: true;
+  readonly live?: string;
+  readonly promiscuous?: true;
   readonly port: number;
   readonly listen: string;
   readonly hostName: readonly string[];
@@ -32,6 +35,8 @@ export function addServe(program: Command): void {
     .option('--speed <pace>', 'its pace: top, original, <n>x or <n>pps', 'original')
     .option('--loop <n>', 'replay it this many times and no more', wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .option('--paused', 'begin with a pause')
+    .addOption(new Option('--live <interface>', 'look at the packets of this interface instead; nothing is sent, and nothing is changed on the wire').conflicts(['capture']))
+    .option('--promiscuous', 'with --live: packets for other hosts too')
     .option('--port <n>', 'port to listen on; 0 for any that is free', wholeNumber(0, 65_535), DEFAULT_PORT)
     .option('--listen <address>', 'address to listen on: other machines can reach the lab then, and read what is sent', LOOPBACK)
     .option('--host-name <name>', 'a further name that the server is known by; repeatable', (name: string, before: readonly string[]) => [...before, name], [])
@@ -48,8 +53,10 @@ async function serve(flags: ServeFlags): Promise<void> {
   // Only who serves waits for what a server is made of.
   const { startServer } = await import('../server/server.ts');
   const { proofs: _proofs, ...sources } = labSources(flags);
+  const device = flags.live === undefined ? undefined : usableInterface(liveInterface(flags.live));
   const server = await startServer({
-    sources,
+    sources: device === undefined ? sources : { ...sources, devices: [{ name: device.name, ifindex: device.ifindex, mac: device.mac, mtuBytes: device.mtuBytes }] },
+    ...(device === undefined ? {} : { live: { interface: device.name, promiscuous: flags.promiscuous === true } }),
     proofsPath: proofsPath(),
     ...(flags.capture === undefined ? {} : { capture: { path: flags.capture, run: { speed: flags.speed, loops: flags.loop ?? null, paused: flags.paused === true } } }),
     address: flags.listen,

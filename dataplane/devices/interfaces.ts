@@ -69,3 +69,11 @@ function fromNode(): LiveInterface[] {
     ethernet: true,
   }));
 }
+
+/** Throws ERR_DEVICE where programs cannot see the interface's packets. */
+export function usableInterface(device: LiveInterface): LiveInterface {
+  const { name } = device;
+  if (!device.ethernet) throw new XdplabError('ERR_DEVICE', `${name}: its packets do not begin with an Ethernet header, which XDP and TC programs here look at; choose an Ethernet interface`);
+  if (!device.up) throw new XdplabError('ERR_DEVICE', `${name}: it is down; ip link set ${name} up`);
+  return device;
+}

@@ -3,11 +3,12 @@
  * say, and the ring that they are in.
  */
 import { EventEmitter } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { EventRing } from './event-ring.ts';
 import type { LabNames } from './lab-names.ts';
 import type { LabNews, LabService, LabStart } from './lab-service.ts';
-import type { RunDescription } from './lab-run.ts';
+import type { RunDescription } from './open-run.ts';
 import { ThreadCaller } from './thread-call.ts';
 import { VerdictRing } from './verdict-ring.ts';
 import { workerFile } from './worker-file.ts';
@@ -23,6 +24,8 @@ interface LabEvents {
   failed: [Error];
 }
 
+/** How long a lab may take to end what runs. */
+const PATIENCE_MS = 2000;
 const NOBODY: LabNames = { epoch: 0, devices: [], attachments: [] };
 
 export class LabHost extends EventEmitter<LabEvents> {
@@ -80,10 +83,13 @@ export class LabHost extends EventEmitter<LabEvents> {
     return caller.call.bind(caller) as ThreadCaller<LabService>['call'];
   }
 
+  /** What the lab has of the operating system is given back, where that does not take long; the thread ends in any case. */
   async close(): Promise<void> {
-    const worker = this.#worker;
+    const [worker, caller] = [this.#worker, this.#caller];
+    if (worker === undefined || caller === undefined) return;
     this.#worker = undefined;
-    await worker?.terminate();
+    await Promise.race([caller.call('close').catch(() => {}), sleep(PATIENCE_MS, undefined, { ref: false })]);
+    await worker.terminate();
   }
 
   #hear(news: LabNews): void {

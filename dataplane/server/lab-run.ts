@@ -5,6 +5,7 @@ import { paceText, parsePace } from '../pipeline/pace.ts';
 import type { BatchObserver } from '../pipeline/pipeline.ts';
 import { ReplayControl } from '../pipeline/replay-control.ts';
 import { replay, type ReplayProgress } from '../pipeline/replay.ts';
+import type { OpenRun, RunDescription, RunState } from './open-run.ts';
 
 export interface RunRequest {
   readonly id: string;
@@ -20,29 +21,9 @@ export interface RunRequest {
   readonly paused: boolean;
 }
 
-export type RunState = 'running' | 'paused' | 'finished' | 'stopped' | 'failed';
-
-export interface RunDescription {
-  readonly id: string;
-  readonly capture: string;
-  readonly state: RunState;
-  readonly speed: string;
-  readonly loops: number | null;
-  readonly round: number;
-  readonly packet: number;
-  readonly totalPackets: number;
-  readonly packets: number;
-  readonly bytes: number;
-  readonly elapsedNs: number;
-  readonly busyNs: number;
-  readonly startedAt: string;
-  readonly damage?: string;
-  readonly error?: string;
-}
-
 const NOTHING_YET: ReplayProgress = { packets: 0, bytes: 0, place: 0, round: 1, busyNs: 0, bytesRead: 0, totalBytes: undefined };
 
-export class LabRun {
+export class LabRun implements OpenRun {
   readonly id: string;
   readonly #request: RunRequest;
   readonly #control: ReplayControl;

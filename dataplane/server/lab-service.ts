@@ -22,7 +22,9 @@ import type { Collection } from '../program/collection.ts';
 import type { Program, VerifiedProgram } from '../program/program.ts';
 import { ProofFolder } from '../verifier/proofs.ts';
 import type { AttachmentName, LabNames } from './lab-names.ts';
-import { LabRun, type RunDescription, type RunRequest } from './lab-run.ts';
+import { LabRun, type RunRequest } from './lab-run.ts';
+import { openLiveRun, type LiveRequest } from './live-run.ts';
+import type { OpenRun, RunDescription } from './open-run.ts';
 import { VerdictRingWriter, type VerdictRingBuffers } from './verdict-ring.ts';
 
 /** An object as it was uploaded or named. */
@@ -114,7 +116,7 @@ export type LabNews =
   | { readonly news: 'run'; readonly run: RunDescription }
   | { readonly news: 'events'; readonly events: readonly string[]; readonly trace: readonly string[]; readonly lostEvents: number; readonly lostTrace: number };
 
-export const LAB_CALLS = ['describe', 'names', 'attach', 'detach', 'replace', 'unload', 'maps', 'readMap', 'lookup', 'update', 'remove', 'startRun', 'pauseRun', 'resumeRun', 'stopRun', 'seekRun', 'hurryRun', 'statistics'] as const satisfies readonly (keyof LabService)[];
+export const LAB_CALLS = ['describe', 'names', 'attach', 'detach', 'replace', 'unload', 'maps', 'readMap', 'lookup', 'update', 'remove', 'startRun', 'startLive', 'pauseRun', 'resumeRun', 'stopRun', 'seekRun', 'hurryRun', 'statistics', 'close'] as const satisfies readonly (keyof LabService)[];
 
 /** Arrays that are longer show only what was written. */
 const LONGEST_WHOLE_ARRAY = 4096;
@@ -138,7 +140,7 @@ export class LabService {
   /** How many attachments the server's thread knows the names of. */
   #toldAttachments = 0;
   #eventTimer: NodeJS.Timeout | undefined;
-  #run: LabRun | undefined;
+  #run: OpenRun | undefined;
   #before = { elapsedNs: 0, busyNs: 0 };
   #tables: { readonly tables: readonly HighlightTable[]; readonly untilMs: number } = { tables: [], untilMs: 0 };
 
@@ -273,15 +275,14 @@ export class LabService {
   }
 
   startRun(request: RunRequest): RunDescription {
-    this.#expectNoRun();
-    if (this.#run !== undefined) {
-      const { elapsedNs, busyNs } = this.#run.describe();
-      this.#before = { elapsedNs: this.#before.elapsedNs + elapsedNs, busyNs: this.#before.busyNs + busyNs };
-    }
-    this.#run = new LabRun(this.#lab, request, this.#writer, (run) => {
-      this.#flushLines();
-      this.#tell({ news: 'run', run });
-    });
+    this.#endLast();
+    this.#run = new LabRun(this.#lab, request, this.#writer, (run) => this.#tellRun(run));
+    return this.#run.describe();
+  }
+
+  async startLive(request: LiveRequest): Promise<RunDescription> {
+    this.#endLast();
+    this.#run = await openLiveRun(this.#lab, request, this.#writer, (run) => this.#tellRun(run));
     return this.#run.describe();
   }
 
@@ -318,6 +319,12 @@ export class LabService {
     };
   }
 
+  /** Nothing can be asked afterwards. */
+  async close(): Promise<void> {
+    if (this.#run?.ended === false) await this.#run.stop();
+    this.#lab.close();
+  }
+
   #highlightTables(): readonly HighlightTable[] {
     const begunMs = performance.now();
     if (begunMs >= this.#tables.untilMs) {
@@ -338,13 +345,23 @@ export class LabService {
     }
   }
 
-  #openRun(id: string): LabRun {
+  #openRun(id: string): OpenRun {
     if (this.#run?.id !== id || this.#run.ended) throw new XdplabError('ERR_LAB', `run ${id}: has ended`);
     return this.#run;
   }
 
-  #expectNoRun(): void {
-    if (this.#run !== undefined && !this.#run.ended) throw new XdplabError('ERR_LAB', `run ${this.#run.id}: has not ended; stop it first`);
+  /** Throws where the last run has not ended. */
+  #endLast(): void {
+    if (this.#run === undefined) return;
+    if (!this.#run.ended) throw new XdplabError('ERR_LAB', `run ${this.#run.id}: has not ended; stop it first`);
+    const { elapsedNs, busyNs } = this.#run.describe();
+    this.#before = { elapsedNs: this.#before.elapsedNs + elapsedNs, busyNs: this.#before.busyNs + busyNs };
+    this.#run = undefined;
+  }
+
+  #tellRun(run: RunDescription): void {
+    this.#flushLines();
+    this.#tell({ news: 'run', run });
   }
 
   #load(object: ObjectFile, unverified: boolean): Collection {

@@ -1,6 +1,8 @@
 /** The runs of this server: the newest one belongs to the lab, the others are remembered as they ended. */
 import type { LabHost } from './lab-host.ts';
-import type { RunDescription, RunRequest } from './lab-run.ts';
+import type { RunRequest } from './lab-run.ts';
+import type { LiveRequest } from './live-run.ts';
+import type { RunDescription } from './open-run.ts';
 import type { StoredCapture } from './capture-store.ts';
 import { HttpProblem } from './problem.ts';
 
@@ -12,6 +14,7 @@ export class Runs {
   readonly #host: LabHost;
   readonly #runs = new Map<string, RunDescription>();
   #count = 0;
+  #isBeginning = false;
 
   constructor(host: LabHost) {
     this.#host = host;
@@ -37,9 +40,11 @@ export class Runs {
   }
 
   async start({ id: capture, path, name, packets: totalPackets }: StoredCapture, options: RunOptions): Promise<RunDescription> {
-    const { open } = this;
-    if (open !== undefined) throw new HttpProblem(409, 'ERR_BUSY', `run ${open.id} has not ended; stop it first`);
-    return this.#remember(await this.#host.call('startRun', { id: `r${++this.#count}`, capture, path, name, totalPackets, ...options }));
+    return this.#begin((id) => this.#host.call('startRun', { id, capture, path, name, totalPackets, ...options }));
+  }
+
+  async startLive(options: Omit<LiveRequest, 'id'>): Promise<RunDescription> {
+    return this.#begin((id) => this.#host.call('startLive', { id, ...options }));
   }
 
   /** Throws where there is no such run, or where it has ended. */
@@ -51,6 +56,18 @@ export class Runs {
   /** Another lab has taken the place of the one it ran in. */
   endAll(): void {
     for (const run of this.all.filter(isOpen)) this.#remember({ ...run, state: 'stopped' });
+  }
+
+  async #begin(start: (id: string) => Promise<RunDescription>): Promise<RunDescription> {
+    const { open } = this;
+    if (open !== undefined) throw new HttpProblem(409, 'ERR_BUSY', `run ${open.id} has not ended; stop it first`);
+    if (this.#isBeginning) throw new HttpProblem(409, 'ERR_BUSY', 'another run is just beginning; stop it first');
+    this.#isBeginning = true;
+    try {
+      return this.#remember(await start(`r${++this.#count}`));
+    } finally {
+      this.#isBeginning = false;
+    }
   }
 
   #remember(run: RunDescription): RunDescription {

@@ -140,7 +140,7 @@ export const Capture = Type.Object({
 
 export const Run = Type.Object({
   id: Type.String(),
-  capture: Type.String(),
+  capture: Type.String({ description: 'empty where it is of an interface' }),
   state: oneOf(['running', 'paused', 'finished', 'stopped', 'failed']),
   speed: Type.String(),
   loops: Type.Union([Type.Integer(), Type.Null()]),
@@ -154,11 +154,15 @@ export const Run = Type.Object({
   startedAt: Type.String(),
   damage: Type.Optional(Type.String()),
   error: Type.Optional(Type.String()),
+  interface: Type.Optional(Type.String()),
+  accounting: Type.Optional(Type.Object({ received: Type.Integer(), ringDrops: Type.Integer(), rejected: Type.Integer(), inFlight: Type.Integer(), verdicts: Type.Record(Type.String(), Type.Integer()) })),
 });
 
 const Speed = Type.String({ maxLength: 40, description: 'top, original, <n>x or <n>pps' });
 const Count = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
-export const RunBody = Type.Object({ capture: Id, speed: Type.Optional(Speed), loops: Type.Optional(Type.Union([Count, Type.Null()])), limit: Type.Optional(Count), paused: Type.Optional(Type.Boolean()) }, closed);
+const LiveBody = Type.Object({ interface: Type.String({ pattern: '^[A-Za-z0-9_.:-]{1,15}$' }) }, closed);
+const ReplayBody = Type.Object({ capture: Id, speed: Type.Optional(Speed), loops: Type.Optional(Type.Union([Count, Type.Null()])), limit: Type.Optional(Count), paused: Type.Optional(Type.Boolean()) }, closed);
+export const RunBody = Type.Union([ReplayBody, LiveBody]);
 export const SeekBody = Type.Object({ packet: Count }, closed);
 export const SpeedBody = Type.Object({ speed: Speed }, closed);
 

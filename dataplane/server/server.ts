@@ -17,7 +17,7 @@ import { Jobs } from './jobs.ts';
 import { LabHost, type LabSetting } from './lab-host.ts';
 import { ObjectStore } from './object-store.ts';
 import { addCaptureRoutes } from './routes/captures.ts';
-import type { Context } from './routes/context.ts';
+import type { Context, LiveOptions } from './routes/context.ts';
 import { addDocumentRoutes } from './routes/documents.ts';
 import { addLabRoutes } from './routes/lab.ts';
 import { addMapRoutes } from './routes/maps.ts';
@@ -35,6 +35,8 @@ export interface ServerOptions {
   readonly proofsPath: string;
   /** Begins to run at once. */
   readonly capture?: { readonly path: string; readonly run: RunOptions };
+  /** An interface to look at from the start. */
+  readonly live?: LiveOptions;
   readonly address: string;
   /** 0: any that is free. */
   readonly port: number;
@@ -82,7 +84,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   try {
     const capture = options.capture && (await captures.name(options.capture.path));
     await host.open(await settingOf(options, objects));
-    const context: Context = { version, access, host, jobs, objects, captures, runs, stream, mostUploadBytes, sources, proofsPath };
+    const context: Context = { version, access, host, jobs, objects, captures, runs, stream, mostUploadBytes, sources, proofsPath, live: options.live };
     await app.register(fastifySwagger, { openapi: { info: { title: 'xdplab', version, description: 'What xdplab serve answers.' } } });
     for (const add of [addSessionRoutes, addLabRoutes, addObjectRoutes, addMapRoutes, addCaptureRoutes, addRunRoutes, addMetricRoutes, addDocumentRoutes]) add(app, context);
     addPage(app, options.page);
@@ -91,6 +93,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const { port: bound } = app.server.address() as AddressInfo;
     access.listensAt(bound, [...LOOPBACK_NAMES, ...(address.includes(':') ? [`[${address}]`] : [address]), ...hostNames].map((name) => name.toLowerCase()));
     if (capture !== undefined) await runs.start(capture, options.capture!.run);
+    if (options.live !== undefined) await runs.startLive(options.live);
     const shown = hostNames[0] ?? (address.includes(':') ? `[${address}]` : address === '0.0.0.0' ? 'localhost' : address);
     const origin = `http://${shown}:${bound}`;
     return { url: `${origin}/#token=${access.token}`, origin, token: access.token, failed, close };

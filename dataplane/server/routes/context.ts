@@ -2,10 +2,13 @@
 import type { Access } from '../access.ts';
 import type { CaptureStore } from '../capture-store.ts';
 import type { LabHost, LabSetting } from '../lab-host.ts';
+import type { LiveRequest } from '../live-run.ts';
 import type { Jobs } from '../jobs.ts';
 import type { ObjectStore } from '../object-store.ts';
 import type { Runs } from '../runs.ts';
 import type { Stream } from '../stream.ts';
+
+export type LiveOptions = Omit<LiveRequest, 'id'>;
 
 export interface Context {
   readonly version: string;
@@ -17,6 +20,8 @@ export interface Context {
   readonly runs: Runs;
   readonly stream: Stream;
   readonly mostUploadBytes: number;
+  /** The interface that the user of this machine has named; a client may start it again, and no other. */
+  readonly live: LiveOptions | undefined;
   /** Of a lab that a client describes: engine, seed and so on are the user's who has started the server. */
   readonly sources: LabSetting['sources'];
   readonly proofsPath: string;

@@ -3,10 +3,11 @@ import { Type } from 'typebox';
 import { XdplabError } from '../../errors.ts';
 import { parsePace } from '../../pipeline/pace.ts';
 import type { App } from '../app.ts';
+import { HttpProblem } from '../problem.ts';
 import { answers, Id, Run, RunBody, SeekBody, SpeedBody, Statistics } from '../schemas.ts';
 import type { Context } from './context.ts';
 
-export function addRunRoutes(app: App, { captures, host, runs }: Context): void {
+export function addRunRoutes(app: App, { captures, host, live, runs }: Context): void {
   const tags = ['runs'];
   const params = Type.Object({ run: Id });
 
@@ -16,7 +17,11 @@ export function addRunRoutes(app: App, { captures, host, runs }: Context): void 
     return { runs: runs.all };
   });
 
-  app.post('/api/runs', { schema: { summary: 'replay a capture through the lab', tags, body: RunBody, response: answers(201, Run) } }, async ({ body }, reply) => {
+  app.post('/api/runs', { schema: { summary: 'replay a capture through the lab', description: 'Or, with interface, look at the one that the server was started with.', tags, body: RunBody, response: answers(201, Run) } }, async ({ body }, reply) => {
+    if ('interface' in body) {
+      if (live?.interface !== body.interface) throw new HttpProblem(422, 'ERR_REFUSED', `interface ${body.interface}: the server was not started with it; start it with --live ${body.interface}`);
+      return reply.status(201).send(await runs.startLive(live));
+    }
     const { capture, speed = 'top', loops = 1, limit, paused = false } = body;
     expectPace(speed);
     return reply.status(201).send(await runs.start(captures.get(capture), { speed, loops, paused, ...(limit === undefined ? {} : { limit }) }));
