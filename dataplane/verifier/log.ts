@@ -99,7 +99,7 @@ export function frameText(state: State, frame: Frame, number: number, shown?: Sh
     if (slot.kinds === 0 || (slot.spilled.object?.kind === 'dynptr' && !slot.spilled.object.first) || (shown !== undefined && !shown.slots.has(index))) continue;
     text += ` fp${-SLOT_BYTES * (index + 1)}=${slotText(slot, number, hasSlot(frame.preciseSlots, index))}`;
   }
-  const held = [...state.references, ...(state.lock === undefined ? [] : [state.lock])];
+  const held = [...state.references, ...(state.lock === undefined || state.lock.id === 0 ? [] : [state.lock])];
   if (held.length > 0) text += ` refs=${held.map(({ id }) => id).toSorted((a, b) => a - b).join(',')}`;
   if (frame.callback !== undefined) text += frame.callback.asynchronous ? ' async_cb' : ' cb';
   return text;
