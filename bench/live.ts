@@ -120,11 +120,13 @@ async function runTurn({ args, inline }: Case, capture: string, loops: number): 
   }
   const { packets: offered, packetsPerSecond } = JSON.parse(await sent) as { packets: number; packetsPerSecond: number };
   command.kill('SIGINT');
-  const { live } = JSON.parse(await output) as { live: { packets: number } };
+  const { live, accounting } = JSON.parse(await output) as { live: { packets: number }; accounting: { verdicts: { dropped?: number } } };
+  // What a program drops is not lost.
+  const dropped = accounting.verdicts.dropped ?? 0;
   return {
     offered,
     offeredPerSecond: packetsPerSecond,
-    lost: offered - (inline ? arrived - before : live.packets),
+    lost: offered - (inline ? arrived - before + dropped : live.packets),
     arrivedPerSecond: ((arrived - before) * 1000) / (lastMs - firstMs),
     cpuNsPerPacket: (cpu - cpuBefore) / live.packets,
   };
