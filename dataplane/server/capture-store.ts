@@ -59,7 +59,9 @@ export class CaptureStore {
     const path = join(this.#folder, `upload-${this.#count + 1}`);
     this.#uploading++;
     try {
-      const size = await this.#write(path, bytes);
+      const size = await this.#write(path, bytes).catch((error: unknown) => {
+        throw error instanceof HttpProblem ? error : fileError(name, error);
+      });
       return await this.#survey(path, name, size);
     } catch (error) {
       await rm(path, { force: true });
