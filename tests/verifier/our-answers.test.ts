@@ -11,7 +11,7 @@ const DIFFERENCES: ReadonlyMap<string, string> = new Map([
   ['a jump into the second slot of a 64-bit load is refused', 'two things are wrong with it, and Linux names the other one'],
   ['bpf_snprintf with a format that is no text is refused', 'formats are read when the program runs'],
   ['without CAP_PERFMON a loop over an iterator is refused for its length', 'what a CPU may speculate is not followed'],
-  ['what an atomic operation fetched from the stack matters, which Linux 6.18 overlooks: a second path is accepted', 'Linux lets the program read behind the value of a map'],
+  ['what an atomic operation fetched from the stack matters, which Linux overlooks before 6.18.50: a second path is accepted', 'CVE-2026-43009: the program reads behind the value of a map'],
   ['an XDP lookup in a tc program is refused', 'a function that takes the context of another type is not to be called at all'],
   ['an XDP lookup in a tc program with its stack for the context is accepted', 'the kernel would follow the pointers that stand there'],
   ['a tc lookup in an XDP program is refused', 'a function that takes the context of another type is not to be called at all'],
