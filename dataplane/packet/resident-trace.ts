@@ -1,4 +1,7 @@
-/** A trace in machine memory behind a batch of descriptors, to be run round after round: time goes on from one to the next. */
+/**
+ * A trace in machine memory, to be run round after round: time goes on from one to the next. The descriptors are a window
+ * onto it, as long as its batch: all of it unless said.
+ */
 import type { MachineMemory } from '../machine/memory.ts';
 import { DESCRIPTOR, PacketBatch } from './packet-batch.ts';
 import { packetCount, type PacketTrace } from './packet-trace.ts';
@@ -12,23 +15,12 @@ export class ResidentTrace {
   readonly #address: number;
   #round = 0n;
 
-  constructor(memory: MachineMemory, trace: PacketTrace) {
-    const count = packetCount(trace);
+  constructor(memory: MachineMemory, trace: PacketTrace, batchPackets: number = packetCount(trace)) {
     this.#trace = trace;
-    this.batch = new PacketBatch(memory, count);
+    this.batch = new PacketBatch(memory, Math.min(batchPackets, packetCount(trace)));
     this.#address = memory.allocate(trace.bytes.length, 64, 'packets');
-    this.batch.count = count;
     this.restore();
-    const { u32, u64 } = memory;
-    for (let index = 0; index < count; index++) {
-      const at = this.batch.descriptor(index);
-      const length = trace.offsets[index + 1]! - trace.offsets[index]!;
-      u32[(at + DESCRIPTOR.address) >>> 2] = this.#address + trace.offsets[index]!;
-      u32[(at + DESCRIPTOR.captured) >>> 2] = length;
-      u32[(at + DESCRIPTOR.wire) >>> 2] = length;
-      u64[(at + DESCRIPTOR.number) >>> 3] = BigInt(index + 1);
-    }
-    this.#writeTimes();
+    this.show(0, this.batch.capacity);
   }
 
   /** Puts the packets back as they were. */
@@ -36,16 +28,28 @@ export class ResidentTrace {
     this.batch.memory.u8.set(this.#trace.bytes, this.#address);
   }
 
-  /** Moves every packet's time on, behind that of the last. */
-  advance(): void {
-    this.#round++;
-    this.#writeTimes();
+  /** Makes the batch that of `count` packets from `first` on; of fewer where the trace ends, or the batch is full. */
+  show(first: number, count: number): void {
+    const { offsets, gapNs } = this.#trace;
+    const { u32, u64 } = this.batch.memory;
+    const gap = BigInt(gapNs);
+    this.batch.count = Math.min(count, this.batch.capacity, packetCount(this.#trace) - first);
+    let time = START_NS + (this.#round * BigInt(packetCount(this.#trace)) + BigInt(first)) * gap;
+    for (let index = 0; index < this.batch.count; index++, time += gap) {
+      const at = this.batch.descriptor(index);
+      const offset = offsets[first + index]!;
+      const length = offsets[first + index + 1]! - offset;
+      u32[(at + DESCRIPTOR.address) >>> 2] = this.#address + offset;
+      u32[(at + DESCRIPTOR.captured) >>> 2] = length;
+      u32[(at + DESCRIPTOR.wire) >>> 2] = length;
+      u64[(at + DESCRIPTOR.number) >>> 3] = BigInt(first + index + 1);
+      u64[(at + DESCRIPTOR.timestampNs) >>> 3] = time;
+    }
   }
 
-  #writeTimes(): void {
-    const { u64 } = this.batch.memory;
-    const gap = BigInt(this.#trace.gapNs);
-    let time = START_NS + this.#round * BigInt(packetCount(this.#trace)) * gap;
-    for (let index = 0; index < packetCount(this.#trace); index++, time += gap) u64[(this.batch.descriptor(index) + DESCRIPTOR.timestampNs) >>> 3] = time;
+  /** From now on packets come behind the last of the round before. */
+  advance(): void {
+    this.#round++;
+    this.show(0, this.batch.capacity);
   }
 }
