@@ -46,6 +46,8 @@ export function addServe(program: Command): void {
 
 async function serve(flags: ServeFlags): Promise<void> {
   parsePace(flags.speed);
+  // What clients upload is not to be loaded into this machine's kernel.
+  if (flags.engine === 'kernel') throw new XdplabError('ERR_USAGE', 'serve --engine kernel: what is uploaded would be loaded into the running Linux; use replay --engine kernel');
   // From here on, so that nothing is left behind by who is quick.
   const interrupted = new Promise<undefined>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(undefined));

@@ -49,6 +49,7 @@ describe('one line says what is wrong with', () => {
     ['an object that is none', ['--xdp', object('demo.yaml')], 1, 'demo.yaml: '],
     ['a pace', ['--speed', 'fast'], 2, '--speed fast: expected top, original, <n>x or <n>pps'],
     ['a port', ['--port', '70000'], 2, 'Expected a whole number from 0 to 65535'],
+    ['the kernel as an engine', ['--engine', 'kernel'], 2, 'what is uploaded would be loaded into the running Linux; use replay --engine kernel'],
     ['an address', ['--port', '0', '--listen', '192.0.2.1'], 2, '192.0.2.1:0: this machine does not have that address; choose another --listen'],
   ])('%s', async (_what, args, status, message) => {
     const run = await xdplab(['serve', ...args]);
