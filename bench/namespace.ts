@@ -18,7 +18,7 @@ export function whyNoNamespaces(): string | undefined {
     }
     return undefined;
   } catch (error) {
-    return `network namespaces with veth pairs cannot be made (${String(error).split('\n')[0]}); apt install iproute2 procps`;
+    return `network namespaces with veth pairs cannot be made (${String(error).split('\n')[0]}); apt install iproute2`;
   }
 }
 
@@ -28,7 +28,7 @@ export class Namespace {
   constructor() {
     ip('netns', 'add', this.name);
     // Else the kernel itself speaks IPv6 on every new interface.
-    this.run('sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1');
+    this.run('sh', '-c', '! test -e /proc/sys/net/ipv6 || echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6');
   }
 
   /** A pair of veths that are up. */

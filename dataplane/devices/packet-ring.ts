@@ -92,7 +92,7 @@ export class PacketRing implements PacketSource {
       this.#socket.setFilter(filter === undefined ? keepAll(snapLength) : packetFilter(filter, snapLength));
       if (outgoingIndex === undefined) this.#socket.set(PACKET_OPTION.ignoreOutgoing, 'leaving out what is sent', 1);
       this.#socket.set(PACKET_OPTION.version, 'TPACKET_V3', TPACKET_V3);
-      this.#socket.set(PACKET_OPTION.rxRing, `a ring of ${this.#blocks * BLOCK_BYTES} bytes`, BLOCK_BYTES, this.#blocks, FRAME_BYTES, (BLOCK_BYTES / FRAME_BYTES) * this.#blocks, handOverMs, 0, 0);
+      this.#socket.set(PACKET_OPTION.rxRing, `a ring of ${(this.#blocks * BLOCK_BYTES) >> 20} MiB (--buffer makes it smaller)`, BLOCK_BYTES, this.#blocks, FRAME_BYTES, (BLOCK_BYTES / FRAME_BYTES) * this.#blocks, handOverMs, 0, 0);
       this.#ring = this.#socket.native.share(this.#socket.fd, 0, this.#blocks * BLOCK_BYTES, 'write');
       this.#words = new Int32Array(this.#ring.bytes.buffer);
       this.#window = memory.region(BLOCK_BYTES, 64, 'live packets');
