@@ -15,7 +15,7 @@ import { linkProgram } from './link-program.ts';
 import { readMapDeclarations } from './map-declaration.ts';
 import { BPF_MAP_TYPE } from './map-type.ts';
 import { failObject, openObject, recordsWithin, type ObjectFile } from './object-file.ts';
-import { sectionMeaning } from './section-name.ts';
+import { kernelOnlyType, sectionMeaning } from './section-name.ts';
 import type { CollectionSpec, MapSpec, ProgramSpec, ProgramType } from './spec.ts';
 
 export interface LoadOptions {
@@ -95,7 +95,7 @@ function toProgram(file: ObjectFile, entry: CodeFunction, options: LoadOptions):
   return {
     name: entry.name,
     section: entry.section.name,
-    type: meaning.type ?? options.type,
+    type: meaning.type ?? (kernelOnlyType(entry.section.name) === undefined ? options.type : undefined),
     frags: meaning.frags,
     ...(meaning.attach === undefined ? {} : { attach: meaning.attach }),
     ...(meaning.autoload ? {} : { autoload: false }),

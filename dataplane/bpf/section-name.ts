@@ -84,3 +84,9 @@ export function sectionMeaning(section: string): SectionMeaning {
   const row = SECTIONS.find((candidate) => name === candidate.name || name.startsWith(`${candidate.name}/`));
   return { type: row?.type, attach: row?.attach, frags: row?.frags ?? false, autoload };
 }
+
+/** Why programs of a section have no type here. */
+export function whyNoType(section: string): string {
+  const other = kernelOnlyType(section);
+  return other === undefined ? `section '${section}' does not say the program's type; say it with --type` : `section '${section}' is for ${other} programs, which xdplab does not run`;
+}

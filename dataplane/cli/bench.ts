@@ -15,7 +15,7 @@ import { readTrace, type PacketTrace } from '../packet/packet-trace.ts';
 import { openLab, readObject, type LabSources } from '../pipeline/open-lab.ts';
 import { splitProgram } from '../pipeline/lab-file.ts';
 import { comparisonText, reportCsv, reportText } from './bench-table.ts';
-import { addLabOptions, labSources, wholeNumber, type LabFlags } from './lab-options.ts';
+import { addLabOptions, collectSize, labSources, wholeNumber, type LabFlags } from './lab-options.ts';
 import { print, printJson } from './terminal.ts';
 
 interface BenchFlags extends Omit<LabFlags, 'engine'> {
@@ -200,12 +200,6 @@ function parseWeights(text: string): Readonly<Record<string, number>> {
   const pairs = text.split(',').map((pair) => [pair.slice(0, pair.lastIndexOf('=')), Number(pair.slice(pair.lastIndexOf('=') + 1))] as const);
   if (pairs.some(([backend, weight]) => backend === '' || !(weight >= 0))) throw new InvalidArgumentError('Expected <backend>=<weight>, with commas between.');
   return Object.fromEntries(pairs);
-}
-
-function collectSize(text: string, before: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
-  const equals = text.indexOf('=');
-  if (equals < 1) throw new InvalidArgumentError('Expected <map>=<entries>.');
-  return { ...before, [text.slice(0, equals)]: wholeNumber(1, 0xffff_ffff)(text.slice(equals + 1)) };
 }
 
 function seconds(text: string): number {

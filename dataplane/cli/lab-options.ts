@@ -82,3 +82,10 @@ function collectMap(value: string, before: LabFlags['map']): LabFlags['map'] {
   if (equals < 1 || equals === value.length - 1) throw new InvalidArgumentError('Expected <name>=<file>.');
   return [...before, { map: value.slice(0, equals), file: value.slice(equals + 1) }];
 }
+
+/** Sizes of maps, `<map>=<entries>` each. */
+export function collectSize(text: string, before: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
+  const equals = text.indexOf('=');
+  if (equals < 1) throw new InvalidArgumentError('Expected <map>=<entries>.');
+  return { ...before, [text.slice(0, equals)]: wholeNumber(1, 0xffff_ffff)(text.slice(equals + 1)) };
+}

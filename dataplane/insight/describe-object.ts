@@ -1,6 +1,7 @@
 /** What an object file holds, in words: programs, maps, global variables, types. */
 import { valueCodec, type BtfValue } from '../bpf/btf-value.ts';
 import { mapTypeName } from '../bpf/map-type.ts';
+import { kernelOnlyType } from '../bpf/section-name.ts';
 import type { CollectionSpec, MapSpec, ProgramSpec } from '../bpf/spec.ts';
 import { programTag } from '../bpf/tag.ts';
 
@@ -29,7 +30,7 @@ function describeProgram(program: ProgramSpec) {
   return {
     name: program.name,
     section: program.section,
-    type: program.type ?? 'unknown',
+    type: program.type ?? kernelOnlyType(program.section) ?? 'unknown',
     tag: programTag(program.instructions),
     instructions: program.instructions.length,
     subprograms: program.functions.slice(1).map(({ name }) => name),

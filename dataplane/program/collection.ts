@@ -7,7 +7,7 @@
  */
 import { XdplabError } from '../errors.ts';
 import { checkProgram } from '../bpf/check.ts';
-import { kernelOnlyType } from '../bpf/section-name.ts';
+import { kernelOnlyType, whyNoType } from '../bpf/section-name.ts';
 import type { CollectionSpec, MapSpec, ProgramSpec, ProgramType } from '../bpf/spec.ts';
 import { HELPER_NAMES, helpersOf, kfuncOf } from '../helpers/index.ts';
 import { HOOKS } from '../hooks/index.ts';
@@ -100,10 +100,8 @@ export class Collection {
 
   #type(spec: ProgramSpec): ProgramType {
     if (spec.type) return spec.type;
-    const at = `${this.name}: program '${spec.name}': section '${spec.section}'`;
-    const other = kernelOnlyType(spec.section);
-    if (other !== undefined) throw new XdplabError('ERR_UNSUPPORTED', `${at} is for ${other} programs, which are not supported; expected one of ${RUNNABLE_TYPES.join(', ')}`);
-    throw new XdplabError('ERR_OBJECT', `${at} does not say the program's type; say it with --type or in the lab file`);
+    const other = kernelOnlyType(spec.section) !== undefined;
+    throw new XdplabError(other ? 'ERR_UNSUPPORTED' : 'ERR_OBJECT', `${this.name}: program '${spec.name}': ${whyNoType(spec.section)}${other ? `; expected one of ${RUNNABLE_TYPES.join(', ')}` : ' or in the lab file'}`);
   }
 
   #map(spec: MapSpec): BpfMap {

@@ -11,6 +11,7 @@ import type { Instruction } from '../bpf/isa.ts';
 import { defaultKernelBtf } from '../bpf/kernel-btf.ts';
 import { jumpTarget } from '../bpf/isa.ts';
 import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
+import { whyNoType } from '../bpf/section-name.ts';
 import type { MapSpec, ProgramSpec, ProgramType } from '../bpf/spec.ts';
 import { XdplabError } from '../errors.ts';
 import { HELPER_NAMES, kfuncNamed } from '../helpers/index.ts';
@@ -114,7 +115,7 @@ export function retrace(spec: ProgramSpec, options: VerifyOptions, path: readonl
 
 function verifierOf(spec: ProgramSpec, options: VerifyOptions): Verifier {
   const type = spec.type ?? options.type;
-  if (type === undefined) throw new XdplabError('ERR_OBJECT', `program '${spec.name}': section '${spec.section}' does not say the program's type; say it with --type`);
+  if (type === undefined) throw new XdplabError('ERR_OBJECT', `program '${spec.name}': ${whyNoType(spec.section)}`);
   return new Verifier(spec, type, options);
 }
 

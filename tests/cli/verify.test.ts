@@ -1,7 +1,8 @@
 /** `xdplab verify`: accepted or refused, why, and what to change. */
 import { expect, test } from 'vitest';
 import { whyNoLinux } from '../../dataplane/engine/kernel/linux.ts';
-import { object, xdplab } from './run-cli.ts';
+import { join } from 'node:path';
+import { object, REPOSITORY, xdplab } from './run-cli.ts';
 
 test('accepted programs are named with what it took to verify them', async () => {
   const { status, stdout, stderr } = await xdplab(['verify', object('flow_counter.bpf.o')]);
@@ -43,4 +44,20 @@ test('a level that Linux does not have is wrong usage', async () => {
   const { status, stderr } = await xdplab(['verify', '--log', '3', object('flow_counter.bpf.o')]);
   expect(status).toBe(2);
   expect(stderr).toMatch(/Expected 1 or 2/);
+});
+
+test('what an object holds beside programs of hooks is told of, and the rest is verified', async () => {
+  const mixed = join(REPOSITORY, 'tests/bpf/objects/mixed.bpf.o');
+  const { status, stdout, stderr } = await xdplab(['verify', mixed]);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  expect(stdout).toMatch(/^pass {2}accepted {2}/);
+  expect(stdout).toContain("count  not looked at: its map 'per_cpu_counters' has max_entries 0, of which Linux makes no map; say the size that the loader sets: --max-entries per_cpu_counters=<n>\n");
+  expect(stdout).toContain("connecting  not looked at: section 'kprobe/tcp_connect' is for kprobe programs, which xdplab does not run\n");
+  const sized = await xdplab(['verify', '--json', mixed, '--max-entries', 'per_cpu_counters=2', '--type', 'xdp']);
+  expect(JSON.parse(sized.stdout)).toMatchObject({ programs: [{ name: 'pass', accepted: true }, { name: 'count', accepted: true }], passed: [{ name: 'connecting' }] });
+});
+
+test('a program that was asked for and cannot be looked at is an error', async () => {
+  const { status, stderr } = await xdplab(['verify', join(REPOSITORY, 'tests/bpf/objects/mixed.bpf.o:connecting')]);
+  expect({ status, stderr }).toEqual({ status: 2, stderr: "xdplab: mixed.bpf.o: program 'connecting': section 'kprobe/tcp_connect' is for kprobe programs, which xdplab does not run\n" });
 });

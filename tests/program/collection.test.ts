@@ -12,7 +12,7 @@ function collectionOf(program: Pick<ProgramSpec, 'section' | 'type'>): Collectio
 }
 
 test.each([
-  ['a kernel runs alone', 'kprobe/tcp_connect', "trace.bpf.o: program 'count': section 'kprobe/tcp_connect' is for kprobe programs, which are not supported; expected one of xdp, sched_cls, sched_act"],
+  ['a kernel runs alone', 'kprobe/tcp_connect', "trace.bpf.o: program 'count': section 'kprobe/tcp_connect' is for kprobe programs, which xdplab does not run; expected one of xdp, sched_cls, sched_act"],
   ['nobody knows', '7/3', "trace.bpf.o: program 'count': section '7/3' does not say the program's type; say it with --type or in the lab file"],
 ])('a section whose programs %s is refused when the program is wanted', (_, section, message) => {
   const collection = collectionOf({ section, type: undefined });
