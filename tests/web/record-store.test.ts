@@ -27,7 +27,7 @@ test('records are found by their place, however they came in', () => {
       }
       expect([store.first, store.end, store.size]).toEqual([0, first, first]);
       for (const index of [0, first >> 1, first - 1].filter((one) => one >= 0 && one < first)) {
-        expect([store.packet(index), store.seconds(index), store.verdict(index), store.attachment(index)]).toEqual([index, index, index === 0 ? 0 : -index, index & 0xffff]);
+        expect([store.packet(index), store.timestampNs(index), store.verdict(index), store.attachment(index)]).toEqual([index, BigInt(index) * 1_000_000_000n, index === 0 ? 0 : -index, index & 0xffff]);
       }
     }),
     { numRuns: 30 },

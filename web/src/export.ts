@@ -1,8 +1,10 @@
-/** What is seen, as files: verdicts as CSV, packets whose bytes are here as pcapng (draft-ietf-opsawg-pcapng). */
-import { names, packets, records } from './model.ts';
+/** What is seen, as files: verdicts as CSV, those of their packets whose bytes are here as pcapng (draft-ietf-opsawg-pcapng). */
+import { names, packetKey, packets, records, type KeptPacket } from './model.ts';
+import { seconds } from './text.ts';
 import { rowAt } from './verdict-list.tsx';
 
-const MOST_ROWS = 1_000_000;
+/** Lines that are one string. */
+const STRETCH = 1 << 14;
 const COLUMNS = ['packet', 'seconds', 'device', 'hook', 'program', 'verdict', 'length', 'fault'] as const;
 
 function save(parts: BlobPart[], name: string, type: string): void {
@@ -18,18 +20,22 @@ function save(parts: BlobPart[], name: string, type: string): void {
 function cell(value: unknown): string {
   const text = String(value ?? '');
   const harmless = typeof value === 'string' && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-  return /[",\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
+  return /[",\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
 }
 
 export function exportCsv(): void {
   const known = names.value;
   if (known === undefined) return;
-  const lines = [COLUMNS.join(',')];
-  for (let index = Math.max(records.first, records.end - MOST_ROWS); index < records.end; index++) {
-    const row = rowAt(index, known);
-    lines.push(COLUMNS.map((column) => cell(column === 'seconds' ? row.seconds.toFixed(9) : row[column])).join(','));
+  const parts = [`${COLUMNS.join(',')}\n`];
+  for (let from = records.first; from < records.end; from += STRETCH) {
+    let lines = '';
+    for (let index = from; index < Math.min(from + STRETCH, records.end); index++) {
+      const row = rowAt(index, known);
+      lines += `${COLUMNS.map((column) => cell(column === 'seconds' ? seconds(row.timestampNs) : row[column])).join(',')}\n`;
+    }
+    parts.push(lines);
   }
-  save([`${lines.join('\n')}\n`], 'verdicts.csv', 'text/csv');
+  save(parts, 'verdicts.csv', 'text/csv');
 }
 
 const SECTION = 0x0a0d_0d0a;
@@ -53,20 +59,20 @@ function block(type: number, words: readonly number[], bytes: Uint8Array = new U
 }
 
 export function exportPcapng(): void {
-  const times = new Map<number, bigint>();
+  const found = new Map<string, KeptPacket>();
   for (let index = records.first; index < records.end; index++) {
-    const number = records.packet(index);
-    if (packets.has(number) && !times.has(number)) times.set(number, BigInt(Math.round(records.seconds(index) * 1e9)));
+    const key = packetKey(records.packet(index), records.timestampNs(index));
+    const packet = packets.get(key);
+    if (packet !== undefined) found.set(key, packet);
   }
   const parts: ArrayBuffer[] = [
     block(SECTION, [0x1a2b_3c4d, 1, 0xffff_ffff, 0xffff_ffff]),
     // if_tsresol (option 9, one byte), then the end of options.
     block(INTERFACE, [ETHERNET, 0, 9 | (1 << 16), NANOSECONDS, 0]),
   ];
-  for (const [number, { after, left, before, captured }] of [...packets].toSorted(([a], [b]) => a - b)) {
+  for (const { timestampNs, after, left, before, captured } of found.values()) {
     const bytes = after.length > 0 ? after : before;
-    const time = times.get(number) ?? 0n;
-    parts.push(block(PACKET, [0, Number(time >> 32n), Number(time & 0xffff_ffffn), bytes.length, Math.max(bytes.length, after.length > 0 ? left : captured)], bytes));
+    parts.push(block(PACKET, [0, Number(timestampNs >> 32n), Number(timestampNs & 0xffff_ffffn), bytes.length, Math.max(bytes.length, after.length > 0 ? left : captured)], bytes));
   }
   save(parts, 'packets.pcapng', 'application/octet-stream');
 }

@@ -6,4 +6,6 @@ import './style.css';
 import 'uplot/dist/uPlot.min.css';
 
 render(<App />, document.querySelector('#page')!);
+// The address of a server that was started anew, in the same tab: only the token behind # is another.
+window.addEventListener('hashchange', () => window.location.reload());
 await open();

@@ -3,7 +3,7 @@ import { computed, signal } from '@preact/signals';
 import { api, Problem, type Capture, type Lab, type Run, type Statistics } from './api.ts';
 import { parseFilter } from './filter.ts';
 import { RecordStore } from './record-store.ts';
-import { VerdictStream, type Message, type Names } from './stream.ts';
+import { NOTHING_YET, VerdictStream, type Message, type Names } from './stream.ts';
 import type { StreamPacket } from '../../dataplane/server/verdict-decoder.ts';
 
 /** Counters at one moment. */
@@ -14,6 +14,7 @@ export interface Sample {
 }
 
 export interface KeptPacket extends Omit<StreamPacket, 'before' | 'after'> {
+  readonly timestampNs: bigint;
   readonly before: Uint8Array<ArrayBuffer>;
   readonly after: Uint8Array<ArrayBuffer>;
 }
@@ -36,12 +37,13 @@ export const latest = computed(() => samples.value.at(-1));
 export const records = new RecordStore();
 /** Counts up when records came; their number alone says nothing once old ones go. */
 export const recordsVersion = signal(0);
-export const account = signal({ produced: 0, sent: 0, skipped: 0, dropped: 0 });
+export const account = signal(NOTHING_YET);
 export const filterText = signal('');
 export const filterProblem = signal<string | undefined>(undefined);
 export const selected = signal<number | undefined>(undefined);
-/** Bytes of packets, by number: of a sample of them. */
-export const packets = new Map<number, KeptPacket>();
+/** Bytes of a sample of packets, by number and time: another run, and one that was put back, counts from the beginning. */
+export const packets = new Map<string, KeptPacket>();
+export const packetKey = (number: number, timestampNs: bigint): string => `${number} ${timestampNs}`;
 export const printed = signal<readonly { readonly time: string; readonly source: string; readonly text: string }[]>([]);
 
 /** That packets ran: the server's clock, which a busy network does not shake. */
@@ -58,6 +60,7 @@ export function rateOf(counter: (statistics: Statistics) => number | undefined):
 let verdicts: VerdictStream | undefined;
 let bytes: VerdictStream | undefined;
 let touched = false;
+let latestAccount = NOTHING_YET;
 
 export async function open(): Promise<void> {
   const token = new URLSearchParams(window.location.hash.slice(1)).get('token');
@@ -78,20 +81,21 @@ export async function open(): Promise<void> {
   verdicts = new VerdictStream(
     {
       message: hear,
-      connected: (now) => (connected.value = now),
-      verdicts: (frame, fresh) => {
+      connected: (now) => {
+        connected.value = now;
+        if (!now) void expectEntrance();
+      },
+      verdicts: (_frame, fresh, sum) => {
         records.append(fresh);
-        const { produced, sent, skipped, dropped } = frame;
-        account.value = { produced, sent, skipped, dropped };
+        latestAccount = sum;
         touched = true;
       },
     },
     [{ topic: 'statistics', intervalMs: STATISTICS_MS }, { topic: 'trace' }, { topic: 'events' }],
   );
   bytes = new VerdictStream({
-    connected: () => {},
     verdicts: (frame) => {
-      for (const packet of frame.packets()) keepPacket(packet);
+      for (const packet of frame.packets()) keepPacket(packet, frame.timestampNs(packet.record));
     },
   });
   applyFilter('');
@@ -102,24 +106,40 @@ export async function open(): Promise<void> {
 function paint(): void {
   if (touched) {
     touched = false;
+    account.value = latestAccount;
     recordsVersion.value++;
   }
   requestAnimationFrame(paint);
 }
 
-function keepPacket(packet: StreamPacket): void {
-  packets.set(packet.number, { ...packet, before: packet.before.slice(), after: packet.after.slice() });
+/** A server that was started anew does not know this page: it has another token, and says so over HTTP only. */
+async function expectEntrance(): Promise<void> {
+  try {
+    await api.lab();
+  } catch (error) {
+    if (!(error instanceof Problem) || error.status !== 401) return;
+    entrance.value = 'locked';
+    verdicts?.end();
+    bytes?.end();
+  }
+}
+
+function keepPacket(packet: StreamPacket, timestampNs: bigint): void {
+  packets.set(packetKey(packet.number, timestampNs), { ...packet, timestampNs, before: packet.before.slice(), after: packet.after.slice() });
+  touched = true;
   if (packets.size > MOST_PACKETS) packets.delete(packets.keys().next().value!);
 }
 
 function hear(message: Message): void {
   switch (message.type) {
     case 'welcome':
-    case 'lab':
-      if (names.value !== undefined && names.value.epoch !== message.epoch) startOver();
+    case 'lab': {
+      const isNew = names.value !== undefined && names.value.epoch !== message.epoch;
       names.value = message;
-      void refreshLab();
+      if (isNew) startOver();
+      void refreshLab().catch(() => {});
       break;
+    }
     case 'run':
       run.value = message;
       if (message.error !== undefined) notice.value = { text: message.error, bad: true };
@@ -141,12 +161,23 @@ function hear(message: Message): void {
 
 /** A new lab: what was seen of the old one is of no use. */
 function startOver(): void {
-  records.clear();
-  packets.clear();
   samples.value = [];
   printed.value = [];
+  subscribe();
+}
+
+/** From the oldest verdict on that the server still has and that fits. */
+function subscribe(): void {
+  const parsed = parseFilter(filterText.value);
+  if ('problem' in parsed) return;
+  const { filter } = parsed;
+  records.clear();
+  packets.clear();
   selected.value = undefined;
-  recordsVersion.value++;
+  latestAccount = NOTHING_YET;
+  touched = true;
+  verdicts?.want({ filter });
+  bytes?.want({ filter, packets: { snap: SNAP_BYTES, perSecond: PACKETS_PER_SECOND } });
 }
 
 export async function refreshLab(): Promise<void> {
@@ -156,15 +187,8 @@ export async function refreshLab(): Promise<void> {
 export function applyFilter(text: string): void {
   filterText.value = text;
   const parsed = parseFilter(text);
-  if ('problem' in parsed) {
-    filterProblem.value = parsed.problem;
-    return;
-  }
-  filterProblem.value = undefined;
-  records.clear();
-  recordsVersion.value++;
-  verdicts?.want({ filter: parsed.filter }, 'oldest');
-  bytes?.want({ filter: parsed.filter, packets: { snap: SNAP_BYTES, perSecond: PACKETS_PER_SECOND } }, 'oldest');
+  filterProblem.value = 'problem' in parsed ? parsed.problem : undefined;
+  subscribe();
 }
 
 /** Does something with the server, and says where that did not work. */

@@ -1,8 +1,10 @@
 /** One packet: what every program said of it, its layers, its bytes before and after. */
 import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
+import { useMemo } from 'preact/hooks';
+import { fateText } from './fate.ts';
 import { layersOf, type Field } from './layers.ts';
-import { names, packets, records, recordsVersion, selected, type KeptPacket } from './model.ts';
+import { filterText, names, packetKey, packets, records, recordsVersion, selected, type KeptPacket } from './model.ts';
 import { LOOKS, outcomeOf } from './outcome.ts';
 import { count } from './text.ts';
 import { rowAt } from './verdict-list.tsx';
@@ -11,88 +13,98 @@ import { rowAt } from './verdict-list.tsx';
 const NEAR = 32;
 const BYTES_A_LINE = 16;
 
-/** The bytes that are pointed at, in the text or in the layers. */
-const pointed = signal<{ readonly from: number; readonly to: number } | undefined>(undefined);
+/** The bytes that are pointed at, in the text or in the layers: of the packet before, or after. */
+const pointed = signal<{ readonly of: Uint8Array; readonly from: number; readonly to: number } | undefined>(undefined);
 
 export function PacketDetail(): JSX.Element {
-  const index = selected.value;
-  const known = names.value;
-  if (index === undefined || known === undefined || index < records.first || index >= records.end) {
-    return <p class="muted">Choose a verdict in the list: its packet is taken apart here.</p>;
-  }
   // Its bytes may come a moment after its verdict.
   void recordsVersion.value;
-  const { packet: number } = rowAt(index, known);
+  const known = names.value;
+  const index = selected.value !== undefined && selected.value >= records.first && selected.value < records.end ? selected.value : undefined;
+  const kept = index === undefined ? undefined : packets.get(packetKey(records.packet(index), records.timestampNs(index)));
+  // Verdicts come sixty times a second: what does not change with them is not made anew.
+  const taken = useMemo(() => kept && <Bytes kept={kept} />, [kept]);
+  if (index === undefined || known === undefined) return <p class="muted">Choose a verdict in the list: its packet is taken apart here.</p>;
+  const { packet: number, timestampNs } = rowAt(index, known);
   const rows = [];
-  for (let at = Math.max(records.first, index - NEAR); at < Math.min(records.end, index + NEAR); at++) if (records.packet(at) === number && Math.abs(records.seconds(at) - records.seconds(index)) < 1e-9) rows.push(rowAt(at, known));
-  const kept = packets.get(number);
+  for (let at = Math.max(records.first, index - NEAR); at < Math.min(records.end, index + NEAR); at++) if (records.packet(at) === number && records.timestampNs(at) === timestampNs) rows.push(rowAt(at, known));
   return (
     <article>
       <h2>Packet {count(number)}</h2>
       <ol class="decided">
         {rows.map((row) => {
           const outcome = row.fault === undefined ? outcomeOf(row.verdict) : 'aborted';
-          return <li key={row.index} class={outcome}><b>{row.program}</b> at {row.hook} of {row.device}: <span class="verdict">{LOOKS[outcome].sign} {row.verdict}</span>{row.fault === undefined ? '' : `, stopped: ${row.fault}`}, {count(row.length)} bytes</li>;
+          return <li key={row.index}><b>{row.program}</b> at {row.hook} of {row.device}: <span class={`verdict ${outcome}`}>{LOOKS[outcome].sign} {row.verdict}</span>{row.fault === undefined ? '' : `, stopped: ${row.fault}`}, {count(row.length)} bytes</li>;
         })}
-        {kept === undefined ? null : <li>{fateText(kept)}</li>}
+        {kept === undefined ? null : <li>{fateText(kept, known)}</li>}
       </ol>
-      {kept === undefined ? <p class="muted">Its bytes are not here: of packets that run faster than a thousand a second, a sample is kept. Slow the run down, or filter.</p> : <Bytes kept={kept} />}
+      {filterText.value === '' ? null : <p class="muted">Of its verdicts, those that fit the filter.</p>}
+      {taken ?? <p class="muted">Its bytes are not here: of packets that run faster than a thousand a second, a sample is kept. Slow the run down, or filter.</p>}
     </article>
   );
 }
 
-function fateText({ fate, reason, leftIfindex }: KeptPacket): string {
-  const known = names.value!;
-  const out = known.devices.find(({ ifindex }) => ifindex === leftIfindex)?.name;
-  const why = reason === 0 ? undefined : known.reasons[reason];
-  return `${known.fates[fate] ?? fate}${why === undefined ? '' : `, because of ${why}`}${out === undefined ? '' : `, out of ${out}`}`;
-}
-
 function Bytes({ kept }: { readonly kept: KeptPacket }): JSX.Element {
-  const changed = kept.after.length > 0 && !sameBytes(kept.before, kept.after);
+  const { before, after, captured, left } = kept;
+  const changed = after.length > 0 && !sameBytes(before, after);
   return (
     <>
-      <h3>As it came in{changed ? '' : ', and as it left'} <span class="muted">{count(kept.captured)} bytes{kept.captured > kept.before.length ? `, the first ${kept.before.length} here` : ''}</span></h3>
-      <Dissection bytes={kept.before} />
-      {changed ? <><h3>As it left <span class="muted">{count(kept.left)} bytes</span></h3><Dissection bytes={kept.after} than={kept.before} /></> : null}
+      <h3>As it came in{changed || after.length === 0 ? '' : ', and as it left'} <span class="muted">{count(captured)} bytes{captured > before.length ? `, the first ${before.length} here` : ''}</span></h3>
+      <Dissection bytes={before} />
+      {changed ? <><h3>As it left <span class="muted">{count(left)} bytes{left > after.length ? `, the first ${after.length} here` : ''}</span></h3><Dissection bytes={after} isChanged={changes(before, after, left - captured)} /></> : null}
     </>
   );
 }
 
+/** Which bytes are others than before. What was put in front, or taken from there, moves the rest: then it is compared from the end. */
+function changes(before: Uint8Array, after: Uint8Array, growth: number): (at: number) => boolean {
+  const moved = (by: number) => (at: number): boolean => after[at] !== before[at - by];
+  const [asItLies, fromTheEnd] = [moved(0), moved(growth)];
+  const countOf = (isChanged: (at: number) => boolean): number => after.reduce((sum, _byte, at) => sum + Number(isChanged(at)), 0);
+  return countOf(fromTheEnd) < countOf(asItLies) ? fromTheEnd : asItLies;
+}
+
 const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && a.every((byte, index) => byte === b[index]);
 
-function Dissection({ bytes, than }: { readonly bytes: Uint8Array; readonly than?: Uint8Array }): JSX.Element {
+function Dissection({ bytes, isChanged = () => false }: { readonly bytes: Uint8Array; readonly isChanged?: (at: number) => boolean }): JSX.Element {
+  const point = ({ from, to }: { readonly from: number; readonly to: number }): void => void (pointed.value = { of: bytes, from, to });
   return (
     <div class="dissection" onPointerLeave={() => (pointed.value = undefined)}>
       <div class="layers">
         {layersOf(bytes).map((layer) => (
           <details key={layer.from} open={layer.fields.length > 0}>
-            <summary onPointerEnter={() => (pointed.value = layer)}>{layer.name} <span class="muted">{layer.to - layer.from} bytes</span></summary>
-            <dl>{layer.fields.map((field) => <FieldRow key={field.name} field={field} />)}</dl>
+            <summary onPointerEnter={() => point(layer)} onFocus={() => point(layer)}>{layer.name} <span class="muted">{layer.to - layer.from} bytes</span></summary>
+            <dl>{layer.fields.map((field) => <FieldRow key={field.name} bytes={bytes} field={field} point={point} />)}</dl>
           </details>
         ))}
       </div>
-      <Hex bytes={bytes} than={than} />
+      <Hex bytes={bytes} isChanged={isChanged} point={point} />
     </div>
   );
 }
 
-function FieldRow({ field }: { readonly field: Field }): JSX.Element {
-  const { value } = pointed;
-  return <div tabIndex={0} class={value !== undefined && value.from <= field.from && field.to <= value.to ? 'lit' : ''} onPointerEnter={() => (pointed.value = field)} onFocus={() => (pointed.value = field)}><dt>{field.name}</dt><dd>{field.text}</dd></div>;
+interface Part {
+  readonly bytes: Uint8Array;
+  readonly point: (range: { readonly from: number; readonly to: number }) => void;
 }
 
-function Hex({ bytes, than }: { readonly bytes: Uint8Array; readonly than: Uint8Array | undefined }): JSX.Element {
+function FieldRow({ bytes, field, point }: Part & { readonly field: Field }): JSX.Element {
   const { value } = pointed;
-  const look = (at: number): string => `${value !== undefined && at >= value.from && at < value.to ? 'lit' : ''} ${than !== undefined && bytes[at] !== than[at] ? 'changed' : ''}`;
+  const isLit = value !== undefined && value.of === bytes && value.from < field.to && field.from < value.to;
+  return <div class={isLit ? 'lit' : ''} onPointerEnter={() => point(field)}><dt>{field.name}</dt><dd>{field.text}</dd></div>;
+}
+
+function Hex({ bytes, isChanged, point }: Part & { readonly isChanged: (at: number) => boolean }): JSX.Element {
+  const { value } = pointed;
+  const look = (at: number): string => `${value?.of === bytes && at >= value.from && at < value.to ? 'lit' : ''} ${isChanged(at) ? 'changed' : ''}`;
   const lines = Array.from({ length: Math.ceil(bytes.length / BYTES_A_LINE) }, (_, line) => line * BYTES_A_LINE);
   return (
-    <pre class="hex" aria-label="Bytes">
+    <pre class="hex" aria-label="Bytes" tabIndex={0}>
       {lines.map((start) => (
         <div key={start}>
           <span class="muted">{start.toString(16).padStart(4, '0')} </span>
           {Array.from(bytes.subarray(start, start + BYTES_A_LINE), (byte, offset) => (
-            <span key={offset} class={look(start + offset)} onPointerEnter={() => (pointed.value = { from: start + offset, to: start + offset + 1 })}>{byte.toString(16).padStart(2, '0')} </span>
+            <span key={offset} class={look(start + offset)} onPointerEnter={() => point({ from: start + offset, to: start + offset + 1 })}>{byte.toString(16).padStart(2, '0')} </span>
           ))}
         </div>
       ))}

@@ -13,6 +13,7 @@ export class RecordStore {
   /** Records that were let go, from the beginning. */
   #gone = 0;
   #count = 0;
+  #originNs = 0n;
 
   /** Of the oldest record that is still here. */
   get first(): number {
@@ -34,7 +35,13 @@ export class RecordStore {
     this.#count = 0;
   }
 
+  /** The time of the first record since it was empty, here or gone. */
+  get originNs(): bigint {
+    return this.#originNs;
+  }
+
   append(records: Uint8Array): void {
+    const isFirst = this.end === 0 && records.length > 0;
     let from = 0;
     while (from < records.length) {
       const used = this.#count % CHUNK_RECORDS;
@@ -45,6 +52,7 @@ export class RecordStore {
       this.#count += bytes / VERDICT_RECORD.size;
       from += bytes;
     }
+    if (isFirst) this.#originNs = this.timestampNs(0);
   }
 
   #grow(): void {
@@ -56,11 +64,13 @@ export class RecordStore {
   }
 
   packet(index: number): number {
-    return this.#u64(index, VERDICT_RECORD.number);
+    const chunk = this.#chunk(index);
+    const place = at(index - this.#gone, VERDICT_RECORD.number);
+    return chunk.getUint32(place, true) + chunk.getUint32(place + 4, true) * TWO_32;
   }
 
-  seconds(index: number): number {
-    return this.#u64(index, VERDICT_RECORD.timestampNs) / 1e9;
+  timestampNs(index: number): bigint {
+    return this.#chunk(index).getBigUint64(at(index - this.#gone, VERDICT_RECORD.timestampNs), true);
   }
 
   length(index: number): number {
@@ -81,12 +91,6 @@ export class RecordStore {
 
   fault(index: number): number {
     return this.#chunk(index).getUint8(at(index - this.#gone, VERDICT_RECORD.fault));
-  }
-
-  #u64(index: number, field: number): number {
-    const chunk = this.#chunk(index);
-    const place = at(index - this.#gone, field);
-    return chunk.getUint32(place, true) + chunk.getUint32(place + 4, true) * TWO_32;
   }
 
   #chunk(index: number): DataView {

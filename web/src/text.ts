@@ -23,5 +23,8 @@ export function plain(value: unknown): string {
   return Object.entries(value).map(([name, each]) => `${name} ${typeof each === 'object' && each !== null ? `{${plain(each)}}` : plain(each)}`).join(', ');
 }
 
-/** Seconds since the first packet. */
-export const since = (seconds: number, first: number): string => (seconds - first).toFixed(6);
+/** Seconds, to the nanosecond: JavaScript's numbers do not hold that of today's. */
+export function seconds(timeNs: bigint): string {
+  const size = timeNs < 0n ? -timeNs : timeNs;
+  return `${timeNs < 0n ? '-' : ''}${size / 1_000_000_000n}.${String(size % 1_000_000_000n).padStart(9, '0')}`;
+}

@@ -6,16 +6,19 @@ import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { outcomeOf, LOOKS } from './outcome.ts';
-import { account, applyFilter, filterProblem, filterText, names, packets, records, recordsVersion, selected } from './model.ts';
+import { account, applyFilter, filterProblem, filterText, names, packetKey, packets, records, recordsVersion, selected } from './model.ts';
+import { fateText } from './fate.ts';
 import { exportCsv, exportPcapng } from './export.ts';
 import { OpenFile } from './drop-zone.tsx';
-import { count, since } from './text.ts';
+import { count, seconds } from './text.ts';
 import type { Names } from './stream.ts';
 
 const ROW_PX = 24;
 /** Browsers draw nothing higher than some ten million pixels: above it, a pixel of the scroll bar is more than a row. */
 const MOST_PX = 8_000_000;
 const WHEEL_ROWS = 3;
+
+const COLUMNS = ['packet', 'time', 'hook', 'program', 'verdict', 'length', 'in the end'] as const;
 
 const following = signal(true);
 /** The first row in sight, as a record's index. */
@@ -25,7 +28,7 @@ const rowsInSight = signal(30);
 export interface Row {
   readonly index: number;
   readonly packet: number;
-  readonly seconds: number;
+  readonly timestampNs: bigint;
   readonly device: string;
   readonly hook: string;
   readonly program: string;
@@ -43,7 +46,7 @@ export function rowAt(index: number, known: Names): Row {
   return {
     index,
     packet: records.packet(index),
-    seconds: records.seconds(index),
+    timestampNs: records.timestampNs(index),
     device: known.devices.find((device) => device.ifindex === ifindex)?.name ?? attachment?.device ?? `ifindex ${ifindex}`,
     hook: attachment?.hook ?? '',
     program: attachment?.program ?? '',
@@ -74,7 +77,6 @@ export function VerdictList(): JSX.Element {
           <button type="button" disabled={packets.size === 0} onClick={exportPcapng}>pcapng</button>
         </span>
       </p>
-      <div class="row head" aria-hidden="true"><span>packet</span><span>time</span><span>hook</span><span>program</span><span>verdict</span><span>length</span></div>
       <Rows rows={rows} total={size} offset={from - first} />
     </>
   );
@@ -133,34 +135,37 @@ function Rows({ rows, total, offset }: { readonly rows: readonly Row[]; readonly
     Home: () => moveTo(records.first),
     End: () => moveTo(records.end),
   };
+  const onKey = (event: KeyboardEvent): void => {
+    const act = KEYS[event.key];
+    if (act === undefined) return;
+    event.preventDefault();
+    act();
+  };
   return (
-    <div
-      class="rows" ref={box} tabIndex={0} role="grid" aria-label="Verdicts" aria-rowcount={total}
-      onWheel={(event) => {
-        event.preventDefault();
-        const rowsMoved = event.deltaMode === 0 ? event.deltaY / ROW_PX : event.deltaY * WHEEL_ROWS;
-        moveTo(top.value + (Math.trunc(rowsMoved) || Math.sign(rowsMoved)));
-      }}
-      onPointerDown={(event) => {
-        // A hand on the scroll bar.
-        if (event.target === event.currentTarget) following.value = false;
-      }}
-      onScroll={({ currentTarget }) => {
-        if (following.value || Math.abs(currentTarget.scrollTop - put.current) <= 1) return;
-        put.current = currentTarget.scrollTop;
-        const range = Math.max(1, height - currentTarget.clientHeight);
-        moveTo(records.first + Math.round((currentTarget.scrollTop / range) * least));
-      }}
-      onKeyDown={(event) => {
-        const act = KEYS[event.key];
-        if (act === undefined) return;
-        event.preventDefault();
-        act();
-      }}
-    >
-      <div class="height" style={{ height: `${height}px` }}>
-        <div class="window" style={{ transform: `translateY(${place}px)` }}>
-          {rows.map((row, place) => <VerdictRow key={place} row={row} select={select} />)}
+    <div class="grid" tabIndex={0} role="grid" aria-label="Verdicts" aria-rowcount={total + 1} aria-activedescendant={rows.some(({ index }) => index === selected.value) ? `verdict-${selected.value}` : undefined} onKeyDown={onKey}>
+      <div class="row head" role="row" aria-rowindex={1}>{COLUMNS.map((name) => <span key={name} role="columnheader">{name}</span>)}</div>
+      <div
+        class="rows" ref={box} tabIndex={-1} role="presentation"
+        onWheel={(event) => {
+          event.preventDefault();
+          const rowsMoved = event.deltaMode === 0 ? event.deltaY / ROW_PX : event.deltaY * WHEEL_ROWS;
+          moveTo(top.value + (Math.trunc(rowsMoved) || Math.sign(rowsMoved)));
+        }}
+        onPointerDown={(event) => {
+          // A hand on the scroll bar, or a finger anywhere.
+          if (event.target === event.currentTarget || event.pointerType === 'touch') following.value = false;
+        }}
+        onScroll={({ currentTarget }) => {
+          if (following.value || Math.abs(currentTarget.scrollTop - put.current) <= 1) return;
+          put.current = currentTarget.scrollTop;
+          const range = Math.max(1, height - currentTarget.clientHeight);
+          moveTo(records.first + Math.round((currentTarget.scrollTop / range) * least));
+        }}
+      >
+        <div class="height" role="presentation" style={{ height: `${height}px` }}>
+          <div class="window" role="rowgroup" style={{ transform: `translateY(${place}px)` }}>
+            {rows.map((row, line) => <VerdictRow key={line} row={row} select={select} />)}
+          </div>
         </div>
       </div>
     </div>
@@ -169,15 +174,21 @@ function Rows({ rows, total, offset }: { readonly rows: readonly Row[]; readonly
 
 function VerdictRow({ row, select }: { readonly row: Row; readonly select: (index: number) => void }): JSX.Element {
   const outcome = row.fault === undefined ? outcomeOf(row.verdict) : 'aborted';
-  const first = records.seconds(records.first);
+  const kept = packets.get(packetKey(row.packet, row.timestampNs));
+  const fate = kept === undefined || names.value === undefined ? undefined : fateText(kept, names.value);
   return (
-    <div class={`row ${outcome} ${selected.value === row.index ? 'selected' : ''}`} role="row" aria-selected={selected.value === row.index} onPointerDown={() => select(row.index)}>
-      <span role="gridcell">{count(row.packet)}{packets.has(row.packet) ? <i class="has-bytes" title="its bytes are here" /> : null}</span>
-      <span role="gridcell">{since(row.seconds, first)}</span>
+    <div
+      class={`row ${outcome} ${selected.value === row.index ? 'selected' : ''}`} id={`verdict-${row.index}`} role="row" aria-rowindex={row.index - records.first + 2} aria-selected={selected.value === row.index} title={fate}
+      // A mouse takes what is under it now: the list may move before its button is up. A finger may be about to scroll.
+      onPointerDown={({ pointerType }) => pointerType !== 'touch' && select(row.index)} onClick={(event) => !(event instanceof PointerEvent && event.pointerType === 'mouse') && select(row.index)}
+    >
+      <span role="gridcell">{count(row.packet)}{kept === undefined ? null : <i class="has-bytes" title="its bytes are here" />}</span>
+      <span role="gridcell">{seconds(row.timestampNs - records.originNs).slice(0, -3)}</span>
       <span role="gridcell">{row.device} {row.hook}</span>
       <span role="gridcell">{row.program}</span>
       <span role="gridcell" class="verdict"><b aria-hidden="true">{LOOKS[outcome].sign}</b> {row.verdict}{row.fault === undefined ? '' : ` (${row.fault})`}</span>
       <span role="gridcell">{count(row.length)}</span>
+      <span role="gridcell" class="fate">{fate}</span>
     </div>
   );
 }
