@@ -9,6 +9,7 @@ import { PacketDetail } from './packet-detail.tsx';
 import { PathView } from './path-view.tsx';
 import { ProgramsView } from './programs-view.tsx';
 import { pauseOrResume, RunControls } from './run-controls.tsx';
+import { nextTheme, theme } from './theme.ts';
 import { ThroughputView } from './throughput-view.tsx';
 import { VerdictList } from './verdict-list.tsx';
 
@@ -20,15 +21,11 @@ const TABS = {
   printed: { title: 'Printed', view: Printed },
 } as const;
 type Tab = keyof typeof TABS;
+const TAB_NAMES = Object.keys(TABS) as readonly Tab[];
 
 const tab = signal<Tab>('throughput');
-const theme = signal(localStorage.getItem('theme') ?? '');
 
 export function App(): JSX.Element {
-  useEffect(() => {
-    document.documentElement.dataset['theme'] = theme.value;
-    localStorage.setItem('theme', theme.value);
-  }, [theme.value]);
   useEffect(() => {
     window.addEventListener('keydown', onKey);
     return () => window.removeEventListener('keydown', onKey);
@@ -45,19 +42,19 @@ export function App(): JSX.Element {
         <span class="muted">{lab.value === undefined ? 'opening…' : `${lab.value.name} · engine ${lab.value.engine}`}</span>
         <RunControls />
         <span role="status" class={`connection ${connected.value ? 'open' : 'closed'}`}>{connected.value ? 'connected' : 'connection lost, trying again…'}</span>
-        <button type="button" onClick={() => (theme.value = theme.value === 'dark' ? 'light' : theme.value === 'light' ? '' : 'dark')} title="dark, light, or as the system has it">{theme.value === '' ? '◐' : theme.value === 'dark' ? '●' : '○'}<span class="hidden"> colours: {theme.value || 'as the system'}</span></button>
+        <button type="button" onClick={nextTheme} title="dark, light, or as the system has it">{theme.value === '' ? '◐' : theme.value === 'dark' ? '●' : '○'}<span class="hidden"> colours: {theme.value || 'as the system'}</span></button>
       </header>
       <Notice />
       <main>
         <section class="path" aria-label="The way of packets"><PathView /></section>
         <section class="verdicts" aria-label="Verdicts"><VerdictList /></section>
         <section class="side">
-          <div role="tablist" class="tabs">
-            {(Object.keys(TABS) as Tab[]).map((name) => (
-              <button type="button" role="tab" key={name} id={`tab-${name}`} aria-selected={tab.value === name} aria-controls="panel" onClick={() => (tab.value = name)}>{TABS[name].title}</button>
+          <div role="tablist" aria-label="What explains them" class="tabs" onKeyDown={moveTab}>
+            {TAB_NAMES.map((name) => (
+              <button type="button" role="tab" key={name} id={`tab-${name}`} tabIndex={tab.value === name ? 0 : -1} aria-selected={tab.value === name} aria-controls="panel" onClick={() => (tab.value = name)}>{TABS[name].title}</button>
             ))}
           </div>
-          <div role="tabpanel" id="panel" aria-labelledby={`tab-${tab.value}`} class="panel"><View /></div>
+          <div role="tabpanel" id="panel" tabIndex={0} aria-labelledby={`tab-${tab.value}`} class="panel"><View /></div>
         </section>
       </main>
     </DropZone>
@@ -68,7 +65,7 @@ function Locked(): JSX.Element {
   return (
     <main class="locked">
       <h1>xdplab</h1>
-      <p>This page needs the token of its server. Open the address that <code>xdplab serve</code> printed, the part behind <code>#</code> too.</p>
+      <p>This page needs the token of its server. Open the address that <code>xdplab serve</code> printed, the part behind <code>#</code> too. Each start of the server has another.</p>
     </main>
   );
 }
@@ -91,13 +88,23 @@ function Printed(): JSX.Element {
   return <ol class="printed" reversed>{printed.value.toReversed().slice(0, 200).map(({ time, source, text }, index) => <li key={index}><span class="muted">{time} {source}</span> {text}</li>)}</ol>;
 }
 
+/** From tab to tab as people who have no mouse know it: by the arrows, to the first and to the last. */
+function moveTab(event: KeyboardEvent): void {
+  const at = TAB_NAMES.indexOf(tab.value);
+  const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: -1 }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  tab.value = TAB_NAMES.at(to % TAB_NAMES.length)!;
+  document.getElementById(`tab-${tab.value}`)?.focus();
+}
+
 function onKey(event: KeyboardEvent): void {
   const { target } = event;
-  if (target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (document.querySelector('dialog[open]') !== null || target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === '/') {
     event.preventDefault();
     document.querySelector<HTMLInputElement>('#filter')?.focus();
-  } else if (event.key === ' ' && !(target instanceof HTMLButtonElement)) {
+  } else if (event.key === ' ' && !(target instanceof HTMLElement && target.closest('button, summary') !== null)) {
     event.preventDefault();
     void pauseOrResume();
   } else if (event.key === 'Escape') selected.value = undefined;

@@ -1,6 +1,7 @@
 /** Files that are dropped anywhere on the page: captures are replayed, objects are attached or take another's place. */
 import { signal } from '@preact/signals';
 import type { ComponentChildren, JSX } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { api, type HookName, type LabObject } from './api.ts';
 import { attempt, captures, lab, notice, refreshLab } from './model.ts';
 import { start } from './run-controls.tsx';
@@ -8,8 +9,8 @@ import { start } from './run-controls.tsx';
 const CAPTURE = /\.(pcap|pcapng|cap)(\.(gz|zst))?$/i;
 const OBJECT = /\.o$/i;
 
-/** An object that was uploaded, and is to be attached. */
-const arrived = signal<LabObject | undefined>(undefined);
+/** Objects that were uploaded, and are to be attached, one after the other. */
+const arrived = signal<readonly LabObject[]>([]);
 const dragging = signal(false);
 
 async function take(file: File): Promise<void> {
@@ -19,14 +20,21 @@ async function take(file: File): Promise<void> {
     captures.value = await api.captures();
     if (capture.damage !== undefined) notice.value = { text: `${capture.name}: ${capture.damage}`, bad: true };
     await start(capture.id);
-  } else if (OBJECT.test(file.name)) arrived.value = await attempt(() => api.uploadObject(file));
-  else notice.value = { text: `${file.name}: expected a capture (.pcap, .pcapng, also .gz or .zst) or a compiled object (.bpf.o)`, bad: true };
+  } else if (OBJECT.test(file.name)) {
+    const object = await attempt(() => api.uploadObject(file));
+    if (object !== undefined) arrived.value = [...arrived.value, object];
+  } else notice.value = { text: `${file.name}: expected a capture (.pcap, .pcapng, also .gz or .zst) or a compiled object (.bpf.o)`, bad: true };
+}
+
+/** Objects first: a capture that comes with them is to run through them. */
+async function takeAll(files: readonly File[]): Promise<void> {
+  for (const file of files.toSorted((a, b) => Number(OBJECT.test(b.name)) - Number(OBJECT.test(a.name)))) await take(file);
 }
 
 export function DropZone({ children }: { readonly children: ComponentChildren }): JSX.Element {
   return (
     <div
-      class={`drop ${dragging.value ? 'dragging' : ''}`}
+      class={`page ${dragging.value ? 'dragging' : ''}`}
       onDragOver={(event) => {
         event.preventDefault();
         dragging.value = true;
@@ -37,11 +45,11 @@ export function DropZone({ children }: { readonly children: ComponentChildren })
       onDrop={(event) => {
         event.preventDefault();
         dragging.value = false;
-        for (const file of event.dataTransfer?.files ?? []) void take(file);
+        void takeAll([...(event.dataTransfer?.files ?? [])]);
       }}
     >
       {children}
-      {arrived.value === undefined ? null : <Attach object={arrived.value} />}
+      {arrived.value[0] === undefined ? null : <Attach key={arrived.value[0].id} object={arrived.value[0]} />}
     </div>
   );
 }
@@ -52,7 +60,7 @@ export function OpenFile(): JSX.Element {
     <label class="open-file">
       open a capture or an object…
       <input type="file" accept=".pcap,.pcapng,.cap,.gz,.zst,.o" onChange={({ currentTarget }) => {
-        for (const file of currentTarget.files ?? []) void take(file);
+        void takeAll([...(currentTarget.files ?? [])]);
         currentTarget.value = '';
       }} />
     </label>
@@ -62,24 +70,27 @@ export function OpenFile(): JSX.Element {
 const HOOKS_OF_TYPE: Readonly<Record<string, readonly HookName[]>> = { xdp: ['xdp'], sched_cls: ['tc-ingress', 'tc-egress'], sched_act: ['tc-ingress', 'tc-egress'] };
 
 function Attach({ object }: { readonly object: LabObject }): JSX.Element {
-  const leave = (): void => void (arrived.value = undefined);
-  const attached = lab.value?.objects ?? [];
-  const device = lab.value?.devices[0]?.name;
-  const then = async (what: () => Promise<string | undefined>): Promise<void> => {
+  const box = useRef<HTMLDialogElement>(null);
+  useEffect(() => box.current?.showModal(), []);
+  const leave = (): void => void (arrived.value = arrived.value.slice(1));
+  const { objects = [], devices = [] } = lab.value ?? {};
+  const [device, setDevice] = useState(devices[0]?.name);
+  const then = async (what: () => Promise<string>): Promise<void> => {
     const text = await attempt(what);
     if (text !== undefined) notice.value = { text, bad: false };
-    await refreshLab();
     leave();
+    await attempt(refreshLab);
   };
   return (
-    <dialog open aria-label={`What to do with ${object.name}`}>
+    <dialog ref={box} aria-label={`What to do with ${object.name}`} onClose={leave}>
       <h2>{object.name}</h2>
-      {attached.map(({ id, name }) => (
+      {objects.map(({ id, name }) => (
         <button type="button" key={id} onClick={() => void then(async () => {
           const { keptMaps, freshMaps } = await api.replaceObject(id, object.id);
           return `${object.name} took the place of ${name}: kept ${keptMaps.join(', ') || 'no map'}; fresh ${freshMaps.join(', ') || 'none'}`;
         })}>take the place of {name}, keep its maps</button>
       ))}
+      {devices.length < 2 ? null : <label>device <select value={device} onChange={({ currentTarget }) => setDevice(currentTarget.value)}>{devices.map(({ name }) => <option key={name}>{name}</option>)}</select></label>}
       {object.programs.flatMap(({ name, type }) => (HOOKS_OF_TYPE[type] ?? []).map((hook) => (
         <button type="button" key={`${name} ${hook}`} onClick={() => void then(async () => {
           await api.attach({ object: object.id, program: name, hook, ...(device === undefined ? {} : { device }) });

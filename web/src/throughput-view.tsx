@@ -6,6 +6,7 @@ import type { Statistics } from './api.ts';
 import { samples, secondsBetween, type Sample } from './model.ts';
 import { LOOKS } from './outcome.ts';
 import { short } from './text.ts';
+import { isDark } from './theme.ts';
 
 interface Line {
   readonly label: string;
@@ -66,8 +67,11 @@ function Chart({ title, lines }: { readonly title: string; readonly lines: reado
   const taken = samples.value;
   useEffect(() => {
     const element = box.current!;
-    const style = getComputedStyle(element);
-    const colour = (name: string): string => style.getPropertyValue(name);
+    // A canvas knows nothing of light-dark(): the colour as an element would have it.
+    const colour = (name: string): string => {
+      element.style.color = `var(${name})`;
+      return getComputedStyle(element).color;
+    };
     const axis = { stroke: colour('--muted'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false } };
     plot.current = new uPlot({
       width: Math.max(200, element.clientWidth), height: CHART_HEIGHT, padding: [6, 10, 0, 0], legend: { show: lines.length > 1, live: false }, cursor: { show: false },
@@ -75,13 +79,14 @@ function Chart({ title, lines }: { readonly title: string; readonly lines: reado
       axes: [{ ...axis, size: 24, values: (_plot, splits) => splits.map((split) => `${split} s`) }, { ...axis, size: 64, values: (_plot, splits) => splits.map(short) }],
       series: [{}, ...lines.map(({ label, colour: name }, index) => ({ label, stroke: colour(name), width: 1.5, points: { show: false }, ...(index === 1 ? { dash: [6, 3] } : index === 2 ? { dash: [2, 2] } : index === 3 ? { dash: [8, 2, 2, 2] } : {}) }))],
     }, dataOf(lines, samples.value), element);
+    element.style.color = '';
     const observer = new ResizeObserver(() => plot.current?.setSize({ width: Math.max(200, element.clientWidth), height: CHART_HEIGHT }));
     observer.observe(element);
     return () => {
       observer.disconnect();
       plot.current?.destroy();
     };
-  }, [lines]);
+  }, [lines, isDark.value]);
   useEffect(() => plot.current?.setData(dataOf(lines, taken)), [taken, lines]);
   return <figure class="chart"><figcaption>{title}</figcaption><div ref={box} /></figure>;
 }
