@@ -22,18 +22,36 @@ export interface Accounting {
   readonly verdicts: Readonly<Partial<Record<Fate, number>>>;
 }
 
-export function readAccounting(pipeline: Pipeline, sources: readonly { counts(): SourceCounts }[]): Accounting {
-  const verdicts: Partial<Record<Fate, number>> = {};
-  let judged = 0;
-  let rejected = 0;
-  FATES.forEach((fate, index) => {
-    const packets = pipeline.counter(LOOP.fatePackets, index);
-    judged += packets;
-    if (fate === 'rejected') rejected = packets;
-    else if (packets > 0) verdicts[fate] = packets;
-  });
-  const counts = sources.map((source) => source.counts());
-  const received = counts.reduce((sum, each) => sum + each.received, 0);
-  const ringDrops = counts.reduce((sum, each) => sum + each.ringDrops, 0);
-  return { received, ringDrops, rejected, inFlight: received - ringDrops - judged, verdicts };
+/** Keeps the account of a run: of packets that are judged from now on. */
+export class Account {
+  readonly #pipeline: Pipeline;
+  readonly #sources: readonly { counts(): SourceCounts }[];
+  /** By fate, of what ran before. */
+  readonly #before: readonly number[];
+
+  constructor(pipeline: Pipeline, sources: readonly { counts(): SourceCounts }[]) {
+    this.#pipeline = pipeline;
+    this.#sources = sources;
+    this.#before = this.#fates();
+  }
+
+  read(): Accounting {
+    const verdicts: Partial<Record<Fate, number>> = {};
+    let judged = 0;
+    let rejected = 0;
+    this.#fates().forEach((total, index) => {
+      const packets = total - this.#before[index]!;
+      judged += packets;
+      if (FATES[index] === 'rejected') rejected = packets;
+      else if (packets > 0) verdicts[FATES[index]!] = packets;
+    });
+    const counts = this.#sources.map((source) => source.counts());
+    const received = counts.reduce((sum, each) => sum + each.received, 0);
+    const ringDrops = counts.reduce((sum, each) => sum + each.ringDrops, 0);
+    return { received, ringDrops, rejected, inFlight: received - ringDrops - judged, verdicts };
+  }
+
+  #fates(): number[] {
+    return FATES.map((_, index) => this.#pipeline.counter(LOOP.fatePackets, index));
+  }
 }

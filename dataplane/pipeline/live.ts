@@ -11,7 +11,7 @@ import type { PacketSource } from '../devices/device.ts';
 import { XdplabError } from '../errors.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import { DESCRIPTOR, PacketBatch } from '../packet/packet-batch.ts';
-import { readAccounting, type Accounting } from './accounting.ts';
+import { Account, type Accounting } from './accounting.ts';
 import type { Lab } from './lab.ts';
 import type { BatchObserver } from './pipeline.ts';
 
@@ -74,6 +74,7 @@ class LiveRun {
   readonly #sources: readonly PacketSource[];
   readonly #options: LiveOptions;
   readonly #batch: PacketBatch;
+  readonly #account: Account;
   readonly #waitMs: number;
   readonly #startedMs: number;
   #packets = 0;
@@ -87,6 +88,7 @@ class LiveRun {
     this.#sources = sources;
     this.#options = options;
     this.#batch = new PacketBatch(lab.machine.memory, BATCH_PACKETS);
+    this.#account = new Account(lab.pipeline, sources);
     this.#waitMs = Math.min(...sources.map(({ waitMs }) => waitMs));
     const devices = devicesFor(lab, sources.map((source) => source.interface.name));
     sources.forEach((source, index) => {
@@ -108,7 +110,7 @@ class LiveRun {
   }
 
   snapshot(): LiveSnapshot {
-    return { packets: this.#packets, bytes: this.#bytes, elapsedNs: (performance.now() - this.#startedMs) * 1e6, accounting: readAccounting(this.#lab.pipeline, this.#sources) };
+    return { packets: this.#packets, bytes: this.#bytes, elapsedNs: (performance.now() - this.#startedMs) * 1e6, accounting: this.#account.read() };
   }
 
   /** Until the count is reached, the time is over, the signal aborts or an interface fails. */
@@ -134,7 +136,7 @@ class LiveRun {
         giveUpMs = performance.now() + PATIENCE_MS;
         await this.#breathe();
       } else {
-        if (readAccounting(this.#lab.pipeline, this.#sources).inFlight === 0) return;
+        if (this.#account.read().inFlight === 0) return;
         await sleep(this.#waitMs);
       }
     }
