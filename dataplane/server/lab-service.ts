@@ -7,13 +7,8 @@ import { formatMac, formatPrefix } from '../address.ts';
 import type { HookName } from '../hooks/hook.ts';
 import { hookByName } from '../hooks/index.ts';
 import { XdplabError } from '../errors.ts';
-import { describeMap } from '../insight/describe-object.ts';
 import { checkHighlights, highlightTables, type HighlightTable } from '../insight/highlights.ts';
-import type { BpfMap } from '../maps/bpf-map.ts';
-import { UPDATE } from '../maps/map.ts';
-import { MAP_FLAG } from '../maps/map-check.ts';
 import { EventLog, type EventCount } from '../pipeline/event-log.ts';
-import { jsonText } from '../pipeline/json-text.ts';
 import type { Highlight } from '../pipeline/lab-file.ts';
 import type { Lab } from '../pipeline/lab.ts';
 import { openLab, parseObject, readBytes, type LabSources, type OpenedLab } from '../pipeline/open-lab.ts';
@@ -21,6 +16,7 @@ import type { Statistics } from '../pipeline/statistics.ts';
 import type { Collection } from '../program/collection.ts';
 import type { Program, VerifiedProgram } from '../program/program.ts';
 import { ProofFolder } from '../verifier/proofs.ts';
+import { LabMaps, plainValue, type MapContents, type MapDescription, type MapEntry, type UpdateFlag } from './lab-maps.ts';
 import type { AttachmentName, LabNames } from './lab-names.ts';
 import { LabRun, type RunRequest } from './lab-run.ts';
 import { openLiveRun, type LiveRequest } from './live-run.ts';
@@ -72,35 +68,6 @@ export interface AttachRequest {
   readonly unverified: boolean;
 }
 
-export interface MapDescription {
-  readonly id: number;
-  readonly name: string;
-  readonly type: string;
-  /** Id of the object that declares it; of several that share it, one. */
-  readonly object: string | null;
-  readonly section?: string;
-  readonly key: string;
-  readonly value: string;
-  readonly keyBytes: number;
-  readonly valueBytes: number;
-  readonly maxEntries: number;
-  readonly size: number;
-  readonly perCpu: boolean;
-  readonly readable: boolean;
-  readonly writable: boolean;
-}
-
-export interface MapContents extends MapDescription {
-  readonly entries: readonly MapEntry[];
-  readonly more: boolean;
-}
-
-/** In what JSON can hold. */
-export interface MapEntry {
-  readonly key: unknown;
-  readonly value: unknown;
-}
-
 export interface LabStatistics extends Statistics {
   readonly epoch: number;
   readonly elapsedNs: number;
@@ -118,8 +85,6 @@ export type LabNews =
 
 export const LAB_CALLS = ['describe', 'names', 'attach', 'detach', 'replace', 'unload', 'maps', 'readMap', 'lookup', 'update', 'remove', 'startRun', 'startLive', 'pauseRun', 'resumeRun', 'stopRun', 'seekRun', 'hurryRun', 'statistics', 'close'] as const satisfies readonly (keyof LabService)[];
 
-/** Arrays that are longer show only what was written. */
-const LONGEST_WHOLE_ARRAY = 4096;
 /** Lines that wait for the server's thread; a program may print one for every packet. */
 const MOST_LINES = 4096;
 const EVENTS_EVERY_MS = 25;
@@ -132,11 +97,11 @@ export class LabService {
   readonly #highlights: OpenedLab['highlights'];
   readonly #writer: VerdictRingWriter;
   readonly #tell: (news: LabNews) => void;
+  readonly #maps: LabMaps;
   readonly #eventLog: EventLog;
   readonly #lines = { events: [] as string[], trace: [] as string[], lostEvents: 0, lostTrace: 0 };
   /** Also those that were replaced: verdicts name their programs. */
   readonly #ids = new Map<Collection, string>();
-  readonly #names = new Map<string, string>();
   /** How many attachments the server's thread knows the names of. */
   #toldAttachments = 0;
   #eventTimer: NodeJS.Timeout | undefined;
@@ -149,6 +114,7 @@ export class LabService {
     this.#lab = opened.lab;
     this.#highlights = opened.highlights;
     this.#tell = tell;
+    this.#maps = new LabMaps(opened.lab, (collection) => this.#idOf(collection));
     for (const [path, collection] of opened.objects) this.#know(start.objects.get(path)!, collection);
     checkHighlights(opened.lab, opened.highlights);
     this.#eventLog = new EventLog(opened.lab, opened.events, (line, isTrace) => this.#keepLine(line, isTrace));
@@ -234,44 +200,23 @@ export class LabService {
   }
 
   maps(): readonly MapDescription[] {
-    return this.#lab.maps.map((map) => this.#describeMap(map));
+    return this.#maps.all();
   }
 
   readMap(id: number, offset: number, limit: number): MapContents | undefined {
-    const map = this.#mapById(id);
-    if (map === undefined) return undefined;
-    const typed = this.#lab.typed(map);
-    const description = this.#describeMap(map);
-    const entries: MapEntry[] = [];
-    let place = 0;
-    let more = false;
-    for (const [key, value] of description.readable ? (map.spec.maxEntries <= LONGEST_WHOLE_ARRAY ? typed.entries() : typed.writtenEntries()) : []) {
-      if (place++ < offset) continue;
-      if (entries.length === limit) {
-        more = true;
-        break;
-      }
-      entries.push(plainEntry(key, value));
-    }
-    return { ...description, entries, more };
+    return this.#maps.read(id, offset, limit);
   }
 
   lookup(id: number, key: unknown): MapEntry | undefined {
-    const map = this.#typedById(id);
-    const value = map?.get(key);
-    return value === undefined ? undefined : plainEntry(key, value);
+    return this.#maps.lookup(id, key);
   }
 
-  /** The entry as it now is; undefined without such a map. */
-  update(id: number, key: unknown, value: unknown, flags: keyof typeof UPDATE_FLAGS): MapEntry | undefined {
-    const map = this.#typedById(id);
-    if (map === undefined) return undefined;
-    map.set(key, value, UPDATE_FLAGS[flags]);
-    return plainEntry(key, map.map.type.keys === 'none' ? value : (map.get(key) ?? null));
+  update(id: number, key: unknown, value: unknown, flags: UpdateFlag): MapEntry | undefined {
+    return this.#maps.update(id, key, value, flags);
   }
 
   remove(id: number, key: unknown): boolean {
-    return this.#typedById(id)?.delete(key) ?? false;
+    return this.#maps.remove(id, key);
   }
 
   startRun(request: RunRequest): RunDescription {
@@ -370,9 +315,8 @@ export class LabService {
     return collection;
   }
 
-  #know({ id, name }: ObjectFile, collection: Collection): void {
+  #know({ id }: ObjectFile, collection: Collection): void {
     this.#ids.set(collection, id);
-    this.#names.set(id, name);
   }
 
   #changed(): void {
@@ -401,38 +345,6 @@ export class LabService {
     return { index, device: device.name, hook, mode, object: owner === undefined ? '' : this.#idOf(owner), program: program.spec.name, verified: program.proof !== 'none', ...(hookByName(hook).modes[mode]!.inSlots ? { slots: mode } : {}) };
   }
 
-  #mapById(id: number): BpfMap | undefined {
-    return this.#lab.maps.find((map) => map.id === id);
-  }
-
-  #typedById(id: number) {
-    const map = this.#mapById(id);
-    return map && this.#lab.typed(map);
-  }
-
-  #describeMap(map: BpfMap): MapDescription {
-    const { type, spec } = map;
-    const { key, value, keyBytes, valueBytes, maxEntries } = describeMap(spec);
-    const owner = this.#lab.collections.find(({ maps }) => [...maps.values()].includes(map));
-    const isStream = type.holds === 'records' || type.holds === 'events';
-    return {
-      id: map.id,
-      name: this.#lab.mapName(map),
-      type: type.name,
-      object: owner === undefined ? null : this.#idOf(owner),
-      ...(spec.section === undefined ? {} : { section: spec.section }),
-      key,
-      value,
-      keyBytes,
-      valueBytes,
-      maxEntries,
-      size: isStream ? 0 : map.size,
-      perCpu: type.perCpu,
-      readable: !isStream && type.references?.unreadable === undefined && (spec.flags & MAP_FLAG.WRONLY) === 0,
-      writable: !isStream && !map.frozen && (spec.flags & MAP_FLAG.RDONLY) === 0,
-    };
-  }
-
   #keepLine(line: string, isTrace: boolean): void {
     const lines = this.#lines[isTrace ? 'trace' : 'events'];
     if (lines.length < MOST_LINES) lines.push(line.trimEnd());
@@ -448,16 +360,4 @@ export class LabService {
     this.#tell({ news: 'events', ...this.#lines });
     Object.assign(this.#lines, { events: [], trace: [], lostEvents: 0, lostTrace: 0 });
   }
-}
-
-/** As BPF_ANY, BPF_NOEXIST and BPF_EXIST. */
-export const UPDATE_FLAGS = { any: UPDATE.any, noexist: UPDATE.noExist, exist: UPDATE.exist } as const;
-
-function plainEntry(key: unknown, value: unknown): MapEntry {
-  return plainValue({ key, value });
-}
-
-/** Numbers that JavaScript cannot hold exactly become text. */
-function plainValue<Value>(value: Value): Value {
-  return JSON.parse(jsonText(value)) as Value;
 }
