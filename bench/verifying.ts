@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { assemble } from '../dataplane/bpf/assemble.ts';
+import type { Btf } from '../dataplane/bpf/btf.ts';
 import { loadObject } from '../dataplane/bpf/object.ts';
 import type { MapSpec, ProgramSpec } from '../dataplane/bpf/spec.ts';
 import { table } from '../dataplane/cli/terminal.ts';
@@ -25,6 +26,7 @@ interface Subject {
   readonly name: string;
   readonly program: ProgramSpec;
   readonly maps: ReadonlyMap<string, MapSpec>;
+  readonly btf?: Btf | undefined;
 }
 
 interface Row {
@@ -52,8 +54,8 @@ function range(count: number): number[] {
 
 function subjects(): Subject[] {
   const bundled = OBJECTS.flatMap((name) => {
-    const { programs, maps } = loadObject(readFileSync(join(programsDirectory(), `${name}.bpf.o`)), { name });
-    return [...programs.values()].map((program) => ({ name: program.name, program, maps }));
+    const { programs, maps, btf } = loadObject(readFileSync(join(programsDirectory(), `${name}.bpf.o`)), { name });
+    return [...programs.values()].map((program) => ({ name: program.name, program, maps, btf }));
   });
   const generated = Object.entries(GENERATED).map(([name, text]) => {
     const { instructions } = assemble(text());
@@ -63,13 +65,13 @@ function subjects(): Subject[] {
   return [...bundled, ...generated];
 }
 
-function measure({ name, program, maps }: Subject, rounds: number): Row {
+function measure({ name, program, maps, btf }: Subject, rounds: number): Row {
   const ours: number[] = [];
   const linux: number[] = [];
   const processed = { ours: 0, linux: 0 };
   for (let round = 0; round <= rounds; round++) {
-    const report = verifyProgram(program, { maps });
-    const verdict = kernelVerdict(program, { type: program.type!, maps });
+    const report = verifyProgram(program, { maps, btf });
+    const verdict = kernelVerdict(program, { type: program.type!, maps, btf });
     if (!report.accepted || !verdict.accepted) throw new XdplabError('ERR_PROGRAM', `${name}: found ${report.refusal?.message ?? 'accepted'} here and ${verdict.message ?? 'accepted'} in Linux, expected a program that both accept`);
     ours.push(report.elapsedNs / 1e6);
     linux.push(verdict.elapsedUs! / 1e3);

@@ -60,7 +60,7 @@ describe.each(named)('%s', (_, each) => {
 describe.skipIf(whyNoKernel !== undefined)(kernelTitle('Linux'), () => {
   test.each(named.filter(([, { unprivileged }]) => !unprivileged))('refuses %s in the same words', (_, each) => {
     const { program, options, report } = verify(each);
-    const { errno, message } = kernelVerdict(program, { type: program.type!, maps: options.maps });
+    const { errno, message } = kernelVerdict(program, { type: program.type!, maps: options.maps, btf: options.btf });
     expect({ errno: report.refusal?.errno, message: report.refusal?.message }).toEqual({ errno, message });
   });
 });
