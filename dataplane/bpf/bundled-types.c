@@ -514,6 +514,7 @@ struct nf_conntrack_tuple_hash {
 struct net;
 struct nf_ct_ext;
 struct xfrm_state;
+struct task_struct;
 
 struct nf_conn {
 	struct nf_conntrack ct_general;
@@ -611,6 +612,7 @@ extern void bpf_xdp_xfrm_state_release(struct xfrm_state *x) KFUNC;
 extern int bpf_xdp_metadata_rx_timestamp(const struct xdp_md *ctx, __u64 *timestamp) KFUNC;
 extern int bpf_xdp_metadata_rx_hash(const struct xdp_md *ctx, __u32 *hash, __u32 *rss_type) KFUNC;
 extern int bpf_xdp_metadata_rx_vlan_tag(const struct xdp_md *ctx, __be16 *vlan_proto, __u16 *vlan_tci) KFUNC;
+extern void bpf_task_release(struct task_struct *p) KFUNC;
 
 /* A function is in the BTF when something refers to it. */
 void keep_functions(void **kept)
@@ -648,4 +650,5 @@ void keep_functions(void **kept)
 	*kept++ = bpf_xdp_metadata_rx_timestamp;
 	*kept++ = bpf_xdp_metadata_rx_hash;
 	*kept++ = bpf_xdp_metadata_rx_vlan_tag;
+	*kept++ = bpf_task_release;
 }

@@ -59,7 +59,6 @@ export const PROTOTYPES: readonly HelperPrototype[] = [
   row(178, 'skc_to_unix_sock', ANY_PROGRAM, ['socket'], 'btf_or_null', { struct: 'unix_sock' }),
   row(180, 'find_vma', ANY_PROGRAM, ['task', 'u64', 'callback', 'callback_ctx', 'u64'], 'int'),
   row(191, 'copy_from_user_task', ANY_PROGRAM, ['memory_out', 'size_or_zero', 'u64', 'task'], 'int', { gplOnly: true, mightSleep: true }),
-  row(194, 'kptr_xchg', ANY_PROGRAM, ['kptr_slot', 'kptr_or_null'], 'btf_or_null', { acquires: true, releases: 1 }),
   row(196, 'skc_to_mptcp_sock', ANY_PROGRAM, ['sock_common'], 'btf_or_null', { casts: true, struct: 'mptcp_sock' }),
   row(209, 'user_ringbuf_drain', ANY_PROGRAM, ['map', 'callback', 'callback_ctx', 'u64'], 'int'),
   row(210, 'cgrp_storage_get', ANY_PROGRAM, ['map', 'cgroup_or_null', 'map_value_or_null', 'u64'], 'map_value_or_null'),

@@ -5,6 +5,7 @@ import { CSUM_DIFF_HELPERS } from './csum-diff.ts';
 import { DYNPTR_HELPERS } from './dynptr.ts';
 import { FIB_LOOKUP_HELPERS } from './fib-lookup.ts';
 import type { Helper } from './helper.ts';
+import { KERNEL_POINTER_HELPERS } from './kernel-pointer.ts';
 import { LOOP_HELPERS } from './loop.ts';
 import { MAP_ELEMENT_HELPERS } from './map-element.ts';
 import { PERF_EVENT_HELPERS } from './perf-event.ts';
@@ -47,6 +48,7 @@ export const HELPERS: readonly Helper[] = [
   ...RINGBUF_HELPERS,
   ...SPIN_LOCK_HELPERS,
   ...DYNPTR_HELPERS,
+  ...KERNEL_POINTER_HELPERS,
   ...LOOP_HELPERS,
   ...TIMER_HELPERS,
   ...STRING_HELPERS,

@@ -58,6 +58,7 @@ const ROWS: readonly Row[] = [
   fixed(/program is too large/i, 'at most a million instructions over all paths', 'make loops shorter, or move work into bpf_loop(), a global function (verified by itself, once) or a tail call'),
   fixed(/dynptr/i, 'a struct bpf_dynptr on the stack that is set up once, and that nothing else writes over', 'declare it as a local variable; submit or discard that of a ring buffer record on every path, also where it could not be reserved'),
   fixed(/iter_\w+ as arg|pointer to an iterator/, 'an iterator on the stack that is set up once, and destroyed on every path', 'use the bpf_for() macro, which does both; leave it with break, not with return'),
+  fixed(/kptr/, 'a pointer field of a map value (__kptr, __kptr_untrusted), as a whole, at a place that is known', 'put a __kptr there, and take it out, with bpf_kptr_xchg(); release what comes out'),
   fixed(/rcu_read_lock-ed|rcu read (un)?lock/, 'RCU sections that do not nest, each left on every path', 'call bpf_rcu_read_unlock() before every return and tail call; programs for packets are in an RCU section as it is, and rarely need one'),
   fixed(/preempt_disable-ed|enable preemption/, 'as many bpf_preempt_enable() as bpf_preempt_disable(), on every path', 'enable it again before every return and tail call'),
   fixed(/metadata kfuncs/, 'a program that is loaded for one device', 'load it with BPF_F_XDP_DEV_BOUND_ONLY (libbpf: bpf_program__set_ifindex); a lab takes it as it is'),

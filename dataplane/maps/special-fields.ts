@@ -4,6 +4,7 @@
  * They are found by the BTF type of the value, as members of the value's struct, or variables of a data section.
  */
 import type { Btf } from '../bpf/btf.ts';
+import { isModifier } from '../bpf/btf-type.ts';
 import type { MapSpec } from '../bpf/spec.ts';
 import type { I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder } from '../wasm/function-builder.ts';
@@ -12,8 +13,14 @@ import { copyBytes, zeroBytes } from './words.ts';
 /** By the name of the struct: its size. */
 const SPECIAL = { bpf_spin_lock: 4, bpf_timer: 16 } as const;
 
+/** Pointers to what the kernel has: by the tag of what is pointed to (`__kptr`). */
+const POINTERS = { kptr: 'kptr', kptr_untrusted: 'kptr_untrusted' } as const;
+const POINTER_BYTES = 8;
+
 export interface SpecialField {
-  readonly type: keyof typeof SPECIAL;
+  readonly type: keyof typeof SPECIAL | keyof typeof POINTERS;
+  /** Of a pointer: the structure that it points to. */
+  readonly pointee?: string;
   readonly offset: number;
   readonly lengthBytes: number;
 }
@@ -22,6 +29,7 @@ export function specialFields({ btf, valueTypeId, valueBytes }: MapSpec): readon
   if (btf === undefined || valueTypeId === 0) return [];
   return parts(btf, valueTypeId).flatMap(({ typeId, offset }) => {
     const { type: of } = btf.resolve(typeId);
+    if (of.kind === 'ptr') return pointerField(btf, of.type, offset, valueBytes);
     if (of.kind !== 'struct' || !Object.hasOwn(SPECIAL, of.name)) return [];
     const special = of.name as keyof typeof SPECIAL;
     const field = { type: special, offset, lengthBytes: SPECIAL[special] };
@@ -37,6 +45,13 @@ function parts(btf: Btf, valueTypeId: number): readonly { readonly typeId: numbe
     const variable = btf.type(place.type);
     return variable?.kind === 'var' ? [{ typeId: variable.type, offset: place.offset }] : [];
   });
+}
+
+function pointerField(btf: Btf, target: number, offset: number, valueBytes: number): readonly SpecialField[] {
+  const tag = btf.type(target);
+  const { type } = btf.resolve(target);
+  if (!isModifier(tag) || tag.kind !== 'type_tag' || !Object.hasOwn(POINTERS, tag.name) || type.kind !== 'struct' || offset + POINTER_BYTES > valueBytes) return [];
+  return [{ type: POINTERS[tag.name as keyof typeof POINTERS], pointee: type.name, offset, lengthBytes: POINTER_BYTES }];
 }
 
 export function hasSpinLock(spec: MapSpec): boolean {

@@ -6,6 +6,8 @@ import type { ArgumentKind, HelperPrototype } from '../helpers/helper.ts';
 import { specialFields } from '../maps/special-fields.ts';
 import { checkReleasable, makeDynptr, readDynptr } from './dynptr.ts';
 import { checkAlignment, checkMapRights, checkMapValue, checkPacketRange, checkRegion, checkUnmodified, mayWritePacket } from './memory.ts';
+import { structOf } from './kernel-object.ts';
+import { checkExchanged, exchangedField, type KernelPointer } from './kernel-pointer.ts';
 import { refuse } from './refusal.ts';
 import { isKnownZero, isPacketPointer, isTaggedSlice, typeText, type RegisterState, type RegisterType } from './register.ts';
 import { isConstant } from './scalar.ts';
@@ -26,18 +28,22 @@ export interface CallFacts {
   allocatedBytes: number;
   /** The dynptr that it is about. */
   dynptr: RegisterState | undefined;
+  /** The field of a map value that bpf_kptr_xchg is about. */
+  kernelPointer: KernelPointer | undefined;
 }
 
-export const noFacts = (): CallFacts => ({ map: undefined, mapUid: 0, constantKey: undefined, fills: undefined, reference: 0, callback: undefined, allocatedBytes: 0, dynptr: undefined });
+export const noFacts = (): CallFacts => ({ map: undefined, mapUid: 0, constantKey: undefined, fills: undefined, reference: 0, callback: undefined, allocatedBytes: 0, dynptr: undefined, kernelPointer: undefined });
 
 type Check = (walk: Walk, number: Register, register: RegisterState, facts: CallFacts) => void;
 
 interface Rule {
   /** Types it may have, in the order Linux names them; any initialised value where absent. */
-  readonly types?: readonly (RegisterType | 'xdp_sock' | 'buf' | 'trusted_ptr_' | 'ptr_' | 'dynptr_ptr')[];
+  readonly types?: readonly (RegisterType | 'xdp_sock' | 'buf' | 'trusted_ptr_' | 'rcu_ptr_' | 'dynptr_ptr')[];
   /** Nobody looks at it. */
   readonly ignored?: true;
   readonly nullAllowed?: true;
+  /** Whether something of the kernel is of the right kind; comes before where in it the pointer is. */
+  readonly checkObject?: Check;
   readonly check?: Check;
 }
 
@@ -88,7 +94,12 @@ const RULES: Readonly<Record<Exclude<ArgumentKind, 'size' | 'size_or_zero'>, Rul
       walk.precision.markRegister(walk.state, number);
     },
   },
-  socket: { types: [...SOCKET_TYPES, 'ptr_', 'trusted_ptr_'] },
+  socket: {
+    types: [...SOCKET_TYPES, 'ptr_', 'trusted_ptr_'],
+    checkObject: (_walk, number, register) => {
+      if (register.type === 'ptr_') refuse('EACCES', `R${number} is of type ${structOf(register)} but sock_common is expected`);
+    },
+  },
   sock_common: { types: SOCKET_TYPES },
   const_string: { types: ['map_value'], check: (_walk, number, register) => constantString(number, register) },
   dynptr: { types: DYNPTR_TYPES, check: (walk, number, _register, facts) => void (facts.dynptr = readDynptr(walk, number)) },
@@ -101,8 +112,14 @@ const RULES: Readonly<Record<Exclude<ArgumentKind, 'size' | 'size_or_zero'>, Rul
     },
   },
   ringbuf_dynptr_out: { types: DYNPTR_TYPES, check: (walk, number) => makeDynptr(walk, number, 'ringbuf') },
-  kptr_slot: unknown('kernel pointers in maps'),
-  kptr_or_null: unknown('kernel pointers in maps'),
+  kptr_slot: {
+    types: ['map_value', 'ptr_'],
+    check: (_walk, number, register, facts) => {
+      facts.kernelPointer = exchangedField(number, register);
+      facts.map = register.map;
+    },
+  },
+  kptr_or_null: { types: ['ptr_', 'trusted_ptr_', 'rcu_ptr_'], nullAllowed: true, checkObject: (_walk, number, register, facts) => checkExchanged(number, register, facts.kernelPointer!) },
   percpu_variable: unknown('per-CPU variables of the kernel'),
   task: unknown('tasks'),
   task_or_null: unknown('tasks'),
@@ -133,6 +150,7 @@ function checkArgument(walk: Walk, prototype: HelperPrototype, index: number, fa
   if (isPacketPointer(register) && (prototype.packetAccess !== true || walk.type === 'socket_filter')) refuse('EACCES', 'helper access to the packet is not allowed');
   if (isKnownZero(register) && rule.nullAllowed === true) return;
   if (rule.types.length > 0) checkType(number, register, rule.types, rule.nullAllowed, isOtherMemory(kind, register));
+  rule.checkObject?.(walk, number, register, facts);
   const releases = prototype.releases === index;
   if (releases && register.type !== 'fp' && register.offset !== 0) refuse('EINVAL', `R${number} must have zero offset when passed to release func or trusted arg to kfunc`);
   checkOffset(register, number);
@@ -164,7 +182,9 @@ function isOtherMemory(kind: ArgumentKind, register: RegisterState): boolean {
 }
 
 function checkType(number: Register, register: RegisterState, types: readonly string[], nullAllowed = false, isOther = false): void {
-  if (types.includes(register.type) && (nullAllowed || !register.nullable) && !isOther) return;
+  const { object } = register;
+  const type = object?.kind === 'struct' && object.trust !== undefined ? `${object.trust}_${register.type}` : register.type;
+  if (types.includes(type) && (nullAllowed || !register.nullable) && !isOther) return;
   refuse('EACCES', `R${number} type=${typeText(register)} expected=${types.join(', ')}`);
 }
 
@@ -220,7 +240,7 @@ export function checkHelperMemory(walk: Walk, number: Register, bytes: number, a
       return;
     case 'map_value':
       checkMapRights(register.map!, access, register.offset, bytes);
-      checkMapValue(number, register, 0, bytes, zeroAllowed);
+      checkMapValue(number, register, 0, bytes, zeroAllowed, true);
       return;
     case 'mem':
     case 'ringbuf_mem':

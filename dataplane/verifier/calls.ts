@@ -11,6 +11,7 @@ import { coveredRange, invalidScalar } from './exit.ts';
 import { refuse } from './refusal.ts';
 import { releaseDynptr, sliceOf, type DynptrFacts } from './dynptr.ts';
 import { checkGlobalCall } from './global-function.ts';
+import { exchanged } from './kernel-pointer.ts';
 import { callKfunc, mayCallUnderLock } from './kfunc.ts';
 import { isGplCompatible } from './license.ts';
 import { isKnownZero, NOT_INITIALISED, pointer, scalarRegister, typeText, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
@@ -109,6 +110,7 @@ function releaseArgument(walk: Walk, { args, releases }: HelperPrototype, id: nu
   const number = (releases! + 1) as Register;
   if (args[releases!] === 'ringbuf_dynptr') return releaseDynptr(walk, number);
   const released = walk.get(number);
+  if (isKnownZero(released)) return;
   const { reference } = released;
   if (!release(walk.state, reference)) refuse('EINVAL', `func ${helperName(id)} reference has not been acquired before`);
   changeRegisters(walk.state, (register) => (register.reference === reference ? UNKNOWN_SCALAR : register));
@@ -131,6 +133,10 @@ const below = (limit: number): Scalar => refine('jlt', 64, true, UNKNOWN, consta
 const ITERABLE: ReadonlySet<number> = new Set((['hash', 'percpu_hash', 'lru_hash', 'lru_percpu_hash', 'array', 'percpu_array'] as const).map((type) => BPF_MAP_TYPE[type]));
 /** Types whose lookups cannot fail for an index that exists. */
 const ELIDES_NULL: ReadonlySet<number> = new Set([BPF_MAP_TYPE.array, BPF_MAP_TYPE.percpu_array]);
+
+function kernelData(id: number): never {
+  return refuse('EOPNOTSUPP', `pointers to the kernel's own data, which ${helperName(id)} returns, are not known to this verifier`);
+}
 
 function resultOf(walk: Walk, prototype: HelperPrototype, facts: CallFacts, id: number): RegisterState {
   /** Linux numbers what may be NULL before it numbers what is acquired; a socket that was made of another one lives as long as that. */
@@ -164,12 +170,14 @@ function resultOf(walk: Walk, prototype: HelperPrototype, facts: CallFacts, id: 
       return pointer('sock_common', nullable());
     case 'tcp_sock_or_null':
       return pointer('tcp_sock', nullable());
+    case 'btf_or_null':
+      if (facts.kernelPointer !== undefined) return exchanged(walk, facts.map!, facts.kernelPointer);
+      return kernelData(id);
     case 'btf':
     case 'btf_trusted':
-    case 'btf_or_null':
     case 'percpu':
     case 'percpu_or_null':
-      return refuse('EOPNOTSUPP', `pointers to the kernel's own data, which ${helperName(id)} returns, are not known to this verifier`);
+      return kernelData(id);
     case 'int':
     case 'u32':
     case 'u64':

@@ -140,7 +140,7 @@ function sameObject(old: ObjectFacts | undefined, current: ObjectFacts | undefin
     case 'slice':
       return current.kind === old.kind && old.of === current.of && old.dynptr === current.dynptr;
     case 'struct':
-      return current.kind === old.kind && old.name === current.name;
+      return current.kind === old.kind && old.name === current.name && old.trust === current.trust && old.local === current.local;
     default:
       return old satisfies never;
   }

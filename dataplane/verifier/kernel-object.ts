@@ -17,18 +17,21 @@ export type StructFacts = Extract<ObjectFacts, { kind: 'struct' }>;
 
 export const structOf = ({ object }: RegisterState): string => (object as StructFacts).name;
 
-export function kernelObject(name: string, more: Partial<RegisterState> = {}): RegisterState {
-  return pointer('ptr_', { ...more, object: { kind: 'struct', name } });
+export function kernelObject(name: string, more: Partial<RegisterState> = {}, facts: Pick<StructFacts, 'trust' | 'local'> = {}): RegisterState {
+  return pointer('ptr_', { ...more, object: { kind: 'struct', name, ...facts } });
 }
 
 /** What a load of `bytes` gives. */
 export function readObject(walk: Walk, number: Register, register: RegisterState, offset: number, bytes: AccessBytes): RegisterState {
   const at = checkPlace(walk, number, register, offset);
-  const btf = walk.kernelBtf();
-  const name = structOf(register);
+  const { name, local, trust } = register.object as StructFacts;
+  const btf = local ?? walk.kernelBtf();
   const [id] = btf.idsByName(name, 'struct');
   if (id === undefined) return refuse('EOPNOTSUPP', `struct ${name} is not in the BTF that is at hand; give the kernel's`);
-  return memberAt(btf, btf.type(id) as BtfComposite, at, bytes);
+  const found = memberAt(btf, btf.type(id) as BtfComposite, at, bytes);
+  if (found.type !== 'ptr_') return found;
+  if (local !== undefined) return scalarOf(bytes);
+  return trust === 'untrusted' ? kernelObject(structOf(found), {}, { trust }) : found;
 }
 
 /** Structures that programs of some types may write, and what of them. */
@@ -39,11 +42,17 @@ const WRITABLE: Readonly<Record<string, { readonly member: string; readonly prog
 
 export function writeObject(walk: Walk, number: Register, register: RegisterState, offset: number, bytes: AccessBytes): void {
   const at = checkPlace(walk, number, register, offset);
+  const { name, local, trust } = register.object as StructFacts;
+  if (trust === 'untrusted') refuse('EACCES', 'only read is supported');
+  if (local !== undefined) {
+    memberAt(local, local.type(local.idsByName(name, 'struct')[0]!) as BtfComposite, at, bytes);
+    return;
+  }
   const writable = WRITABLE[structOf(register)];
   if (writable === undefined || !writable.programs.includes(walk.type)) return refuse('EACCES', 'only read is supported');
   const btf = walk.kernelBtf();
   const [id] = btf.idsByName('nf_conn', 'struct');
-  const member = id === undefined ? undefined : (btf.type(id) as BtfComposite).members.find(({ name }) => name === writable.member);
+  const member = id === undefined ? undefined : (btf.type(id) as BtfComposite).members.find((each) => each.name === writable.member);
   const start = (member?.offsetBits ?? -8) / 8;
   if (at !== start) refuse('EACCES', `no write support to nf_conn at off ${at}`);
   const end = start + btf.sizeBytes(member!.type);

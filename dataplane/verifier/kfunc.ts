@@ -59,7 +59,7 @@ const CHECKS: Readonly<Partial<Record<KfuncArgumentKind, Check>>> = {
     if (kfunc.makes === 'clone') makeDynptr(walk, number, (dynptr!.object as DynptrFacts).of, dynptr!.reference);
     else makeDynptr(walk, number, kfunc.makes!);
   },
-  object,
+  object: objectArgument,
   memory_or_null: () => {},
   memory_inout: (walk, number, { kfunc }) => {
     const bytes = kfunc.sizes?.[number - 1];
@@ -129,7 +129,7 @@ function checkArgument(walk: Walk, number: Register, kind: KfuncArgumentKind, ca
 }
 
 /** A structure of the kernel, of which the program has to hold a reference. */
-function object(walk: Walk, number: Register, call: KfuncCall): void {
+function objectArgument(walk: Walk, number: Register, call: KfuncCall): void {
   const { kfunc } = call;
   const register = walk.get(number);
   const expected = kfunc.objects![number - 1]!;
@@ -154,6 +154,13 @@ function section({ state }: Walk, name: string, { of, step }: NonNullable<Kfunc[
   if (enters && state.rcu) refuse('EINVAL', `nested rcu read lock (kernel function ${name})`);
   if (!enters && !state.rcu) refuse('EINVAL', `unmatched rcu read unlock (kernel function ${name})`);
   state.rcu = enters;
+  if (!enters) changeRegisters(state, untrusted);
+}
+
+/** What an RCU section kept in place. */
+function untrusted(register: RegisterState): RegisterState {
+  const { object } = register;
+  return object?.kind === 'struct' && object.trust === 'rcu' ? withFacts(register, { nullable: false, object: { ...object, trust: 'untrusted' } }) : register;
 }
 
 /** Memory that may be read and written; NULL it may be too, and is then not touched. */
@@ -182,7 +189,8 @@ function asIfNotNull({ frame: { registers } }: Walk, number: Register, check: ()
 function resultOf(walk: Walk, { kfunc, dynptr, reference, bytes }: KfuncCall): RegisterState {
   switch (kfunc.returns) {
     case 'btf_or_null': {
-      const id = kfunc.acquires === true ? walk.acquire() : walk.newId();
+      const number = walk.newId();
+      const id = kfunc.acquires === true ? walk.acquire() : number;
       return kernelObject(kfunc.struct!, { nullable: true, id, reference: kfunc.acquires === true ? id : 0 });
     }
     case 'void':

@@ -5,6 +5,7 @@ import type { MapSpec } from '../bpf/spec.ts';
 import { contextAccess, type ContextAccess } from '../hooks/context-access.ts';
 import { MAP_FLAG } from '../maps/map-check.ts';
 import { specialFields } from '../maps/special-fields.ts';
+import { checkKernelPointer, isKernelPointer, kernelPointerAt, loadKernelPointer, storeKernelPointer } from './kernel-pointer.ts';
 import { readObject, writeObject } from './kernel-object.ts';
 import { refuse } from './refusal.ts';
 import { constantRegister, pointer, scalarRegister, typeText, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
@@ -70,14 +71,16 @@ export function mayWritePacket(walk: Walk): boolean {
 }
 
 /** What is at `offset` of a map value may be reached, and is not kept by the kernel for itself. */
-export function checkMapValue(number: number, register: RegisterState, offset: number, bytes: number, zeroSizeAllowed = false): void {
+export function checkMapValue(number: number, register: RegisterState, offset: number, bytes: number, zeroSizeAllowed = false, byHelper = false): void {
   const map = register.map!;
   checkRegion(number, register, offset, bytes, map.valueBytes, zeroSizeAllowed);
   if (bytes === 0) return;
   for (const field of specialFields(map)) {
     const from = BigInt(register.offset + offset) + register.scalar.smin;
     const to = BigInt(register.offset + offset) + register.scalar.umax + BigInt(bytes);
-    if (from < BigInt(field.offset + field.lengthBytes) && BigInt(field.offset) < to) refuse('EACCES', `${field.type} cannot be accessed directly by load/store`);
+    if (from >= BigInt(field.offset + field.lengthBytes) || BigInt(field.offset) >= to) continue;
+    if (isKernelPointer(field)) checkKernelPointer(field, register, offset, bytes, byHelper);
+    else refuse('EACCES', `${field.type} cannot be accessed directly by load/store`);
   }
 }
 
@@ -132,6 +135,10 @@ function read(walk: Walk, number: Register, register: RegisterState, offset: num
     case 'map_value':
       checkMapRights(register.map!, 'read', register.offset + offset, bytes);
       checkMapValue(number, register, offset, bytes);
+      {
+        const kernelPointer = kernelPointerAt(register, offset);
+        if (kernelPointer !== undefined) return loadKernelPointer(walk, register.map!, kernelPointer);
+      }
       return frozenValue(register, offset, bytes, signed) ?? fromMemory(bytes, signed);
     case 'map_key':
       checkRegion(number, register, offset, bytes, register.map!.keyBytes);
@@ -251,6 +258,10 @@ function write(walk: Walk, number: Register, register: RegisterState, offset: nu
       refuseLeak(walk, value, stored, 'map');
       checkMapRights(register.map!, 'write', register.offset + offset, bytes);
       checkMapValue(number, register, offset, bytes);
+      {
+        const kernelPointer = kernelPointerAt(register, offset);
+        if (kernelPointer !== undefined) storeKernelPointer(walk, kernelPointer, stored);
+      }
       return;
     case 'map_key':
       return refuse('EACCES', `write to change key R${number} not allowed`);
@@ -296,6 +307,10 @@ export function atomic(walk: Walk, instruction: Extract<Instruction, { kind: 'at
   if (NO_ATOMICS.has(register.type)) refuse('EACCES', `BPF_ATOMIC ${op === 'load_acquire' ? 'loads from' : 'stores into'} R${address} ${typeText(register)} is not allowed`);
   if (modifies && !isStackConstant(register)) {
     refuse('EACCES', `variable offset stack pointer cannot be passed into helper function; var_off=${tnumText(register.scalar)} off=${offset} size=${bytes}`);
+  }
+  if (register.type === 'map_value' && !register.nullable) {
+    checkMapValue(address, register, offset, bytes);
+    if (kernelPointerAt(register, offset) !== undefined) refuse('EACCES', 'kptr in map can only be accessed using BPF_MEM instruction mode');
   }
   if (op === 'load_acquire') {
     walk.set(dst, loadFrom(walk, src, offset, bytes, false));

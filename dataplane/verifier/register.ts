@@ -5,6 +5,7 @@
  * hold the same facts, which is how most comparisons end. Whether a register's value mattered (`precise` in Linux)
  * is a fact about a state, not about a value, and is kept there (state.ts).
  */
+import type { Btf } from '../bpf/btf.ts';
 import type { MapSpec } from '../bpf/spec.ts';
 import { constant, UNKNOWN, type Scalar } from './scalar.ts';
 
@@ -42,8 +43,8 @@ export type ObjectFacts =
   | { readonly kind: 'dynptr'; readonly of: DynptrType; readonly first: boolean }
   /** Of memory: the dynptr that it is a part of, by its id, and of what that is where it says so. */
   | { readonly kind: 'slice'; readonly dynptr: number; readonly of: DynptrType | undefined }
-  /** A structure of the kernel. */
-  | { readonly kind: 'struct'; readonly name: string };
+  /** A structure of the kernel, or of the program itself (`local`: where it is described); and what is known of how long it stays. */
+  | { readonly kind: 'struct'; readonly name: string; readonly trust?: 'rcu' | 'untrusted'; readonly local?: Btf };
 
 export type DynptrType = 'local' | 'ringbuf' | 'skb' | 'xdp';
 
@@ -131,6 +132,9 @@ export function fitsBits({ scalar }: RegisterState, bits: number): boolean {
 
 /** As messages name it: `map_value_or_null`. */
 export function typeText(register: RegisterState): string {
-  if (register.type === 'ptr_') return `ptr_${register.nullable ? 'or_null_' : ''}`;
+  if (register.type === 'ptr_') {
+    const trust = register.object?.kind === 'struct' ? register.object.trust : undefined;
+    return `${trust === undefined ? '' : `${trust}_`}ptr_${register.nullable ? 'or_null_' : ''}`;
+  }
   return `${register.readOnly && register.type !== 'map_value' ? 'rdonly_' : ''}${register.type}${register.nullable ? '_or_null' : ''}`;
 }

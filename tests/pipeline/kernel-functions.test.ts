@@ -21,7 +21,7 @@ test.each([...spec.programs.values()])('$name is accepted', (program) => {
   expect(verifyProgram(program, { maps: spec.maps, btf: spec.btf }).refusal).toBeUndefined();
 });
 
-test.each(['sum_packet', 'copy_packet', 'ask_connection'])('%s: all engines of this machine agree on verdicts, records and maps', async (program) => {
+test.each(['sum_packet', 'copy_packet', 'ask_connection', 'take_task'])('%s: all engines of this machine agree on verdicts, records and maps', async (program) => {
   const { runs, differences } = await compareEngines({ open, program, inputs });
   expect(differences).toEqual([]);
   expect(runs.map(([first]) => first!.fault)).toEqual(inputs.map(() => undefined));

@@ -9,9 +9,9 @@ import { MAP_FLAG } from '../../dataplane/maps/map-check.ts';
 import { buildBtf, int } from '../bpf/btf-builder.ts';
 import { FIXED_MAPS } from '../fuzz/fixed-maps.ts';
 
-const TYPE = { u32: 1, u64: 2, lock: 3, timer: 4, locked: 5, timed: 6, section: 9 } as const;
+const TYPE = { u32: 1, u64: 2, lock: 3, timer: 4, locked: 5, timed: 6, section: 9, kept: 20 } as const;
 
-/** struct locked { u32 count; struct bpf_spin_lock lock; u64 total; }   struct timed { u64 count; struct bpf_timer timer; }   a section of u64 total; struct bpf_spin_lock guard; */
+/** struct locked { u32 count; struct bpf_spin_lock lock; u64 total; }   struct timed { u64 count; struct bpf_timer timer; }   a section of u64 total; struct bpf_spin_lock guard; and kept, which has pointers to the kernel's and to its own. */
 const CASE_BTF = Btf.parse(
   buildBtf([
     int('unsigned int', 4),
@@ -23,6 +23,17 @@ const CASE_BTF = Btf.parse(
     { kind: 'var', name: 'total', word: TYPE.u64, words: [1] },
     { kind: 'var', name: 'guard', word: TYPE.lock, words: [1] },
     { kind: 'datasec', name: '.data.guarded', word: 16, words: [7, 0, 8, 8, 8, 4] },
+    { kind: 'struct', name: 'task_struct', word: 0 },
+    { kind: 'type_tag', name: 'kptr', word: 10 },
+    { kind: 'ptr', word: 11 },
+    { kind: 'struct', name: 'nf_conn', word: 0 },
+    { kind: 'type_tag', name: 'kptr_untrusted', word: 13 },
+    { kind: 'ptr', word: 14 },
+    { kind: 'struct', name: 'xdplab_node', word: 16, words: ['first', TYPE.u64, 0, 'second', TYPE.u32, 64, 'third', TYPE.u32, 96] },
+    { kind: 'type_tag', name: 'kptr', word: 16 },
+    { kind: 'ptr', word: 17 },
+    { kind: 'ptr', word: 10 },
+    { kind: 'struct', name: 'kept', word: 40, words: ['count', TYPE.u64, 0, 'task', 12, 64, 'connection', 15, 128, 'node', 18, 192, 'plain', 19, 256] },
   ]),
   'case-maps',
 );
@@ -32,6 +43,7 @@ function map(name: string, type: MapTypeName, keyBytes: number, valueBytes: numb
 }
 
 const locked = { btf: CASE_BTF, keyTypeId: TYPE.u32, valueTypeId: TYPE.locked };
+const kept = { btf: CASE_BTF, keyTypeId: TYPE.u32, valueTypeId: TYPE.kept };
 const timed = { btf: CASE_BTF, keyTypeId: TYPE.u32, valueTypeId: TYPE.timed };
 /** 5, 1, 0xffffffff and 16 as u32. */
 const CONSTANTS = Uint8Array.from([5, 0, 0, 0, 1, 0, 0, 0, 255, 255, 255, 255, 16, 0, 0, 0]);
@@ -71,6 +83,7 @@ const OWN_MAPS: readonly MapSpec[] = [
   map('locked', 'array', 4, 16, 4, locked),
   map('locked_hash', 'hash', 4, 16, 4, locked),
   map('timed', 'array', 4, 24, 4, timed),
+  map('kept', 'array', 4, 40, 4, kept),
   map('timed_hash', 'hash', 4, 24, 4, timed),
 ];
 

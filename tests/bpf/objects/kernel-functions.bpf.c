@@ -2,6 +2,9 @@
 #include "bpf.h"
 
 struct __sk_buff;
+struct task_struct {
+	int of_the_kernel;
+};
 
 struct bpf_iter_num {
 	__u64 opaque;
@@ -39,10 +42,12 @@ extern struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *xdp, struct bpf_sock_tup
 extern void bpf_ct_release(struct nf_conn *connection) __ksym;
 extern void bpf_rcu_read_lock(void) __ksym;
 extern void bpf_rcu_read_unlock(void) __ksym;
+extern void bpf_task_release(struct task_struct *task) __ksym;
 extern void bpf_of_another_kernel(void) __ksym __weak;
 
 static long (*const bpf_ringbuf_reserve_dynptr)(void *map, __u32 size, __u64 flags, struct bpf_dynptr *ptr) = (void *)198;
 static void (*const bpf_ringbuf_submit_dynptr)(struct bpf_dynptr *ptr, __u64 flags) = (void *)199;
+static void *(*const bpf_kptr_xchg)(void *field, void *given) = (void *)194;
 static long (*const bpf_dynptr_write)(const struct bpf_dynptr *ptr, __u32 offset, void *from, __u32 size, __u64 flags) = (void *)202;
 
 struct {
@@ -56,6 +61,18 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } sums SEC(".maps");
+
+struct kept {
+	__u64 count;
+	struct task_struct __attribute__((btf_type_tag("kptr"))) *task;
+};
+
+struct {
+	__uint(type, 2);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct kept);
+} tasks SEC(".maps");
 
 static void keep(__u32 key, __u64 value)
 {
@@ -138,6 +155,24 @@ int ask_connection(struct xdp_md *ctx)
 	}
 	bpf_rcu_read_unlock();
 	return 2;
+}
+
+/* Takes the task that a map keeps, and counts how often there was none. */
+SEC("tc")
+int take_task(struct __sk_buff *skb)
+{
+	__u32 key = 0;
+	struct kept *kept = map_lookup(&tasks, &key);
+	struct task_struct *task;
+
+	if (!kept)
+		return 0;
+	task = bpf_kptr_xchg(&kept->task, (void *)0);
+	if (task)
+		bpf_task_release(task);
+	else if (!kept->task)
+		kept->count++;
+	return 0;
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";
