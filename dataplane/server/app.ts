@@ -65,7 +65,7 @@ export function createApp(access: Access): App {
   app.setErrorHandler((error, _request, reply) => {
     const problem = problemOf(error);
     if (problem.status === 500) console.error(error);
-    if (problem.status === 429) reply.header('retry-after', '1');
+    if (problem.status === 429 || problem.status === 503) reply.header('retry-after', '1');
     // The rest of a body that is not wanted is not read.
     if (problem.status === 413) reply.header('connection', 'close');
     return reply.status(problem.status).type(PROBLEM_TYPE).serializer(JSON.stringify).send(problem);

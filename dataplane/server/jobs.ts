@@ -37,14 +37,16 @@ export class Jobs {
   async #run<Result>(what: string, job: (call: Call) => Promise<Result>): Promise<Result> {
     const caller = this.#open();
     let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
+    const tooLate = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
         reject(new HttpProblem(422, 'ERR_REFUSED', `${what}: has taken ${LONGEST_MS / 1000} seconds, and was given up`));
-        void this.#worker?.terminate();
+        const late = this.#worker;
+        this.#worker = undefined;
+        void late?.terminate();
       }, LONGEST_MS);
     });
     try {
-      return await Promise.race([job(caller.call.bind(caller) as Call), late]);
+      return await Promise.race([job(caller.call.bind(caller) as Call), tooLate]);
     } catch (error) {
       if (error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY') throw new HttpProblem(422, 'ERR_REFUSED', `${what}: needs more than ${MOST_MEMORY_MB} MB`);
       throw error;

@@ -1,6 +1,7 @@
 /** Errors as HTTP answers them: RFC 9457 problem details, one line for people and a stable code, never a stack or a path. */
 import type { ErrorCode } from '../errors.ts';
 import { XdplabError } from '../errors.ts';
+import { ThreadEnded } from './thread-call.ts';
 
 export type ProblemCode = ErrorCode | 'ERR_REQUEST' | 'ERR_TOKEN' | 'ERR_ORIGIN' | 'ERR_HOST' | 'ERR_NOT_FOUND' | 'ERR_METHOD' | 'ERR_TOO_LARGE' | 'ERR_CONTENT_TYPE' | 'ERR_BUSY' | 'ERR_TOO_MANY' | 'ERR_REFUSED' | 'ERR_INTERNAL';
 
@@ -75,6 +76,7 @@ export interface Problem {
 
 export function problemOf(error: unknown): Problem & Readonly<Record<string, unknown>> {
   if (error instanceof HttpProblem) return problem(error.status, error.code, error.message, error.extra);
+  if (error instanceof ThreadEnded) return problem(503, 'ERR_BUSY', 'another lab is just taking the place of this one; try again');
   if (error instanceof XdplabError) return problem(STATUS_BY_CODE[error.code], error.code, error.message);
   if (error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' && error.statusCode >= 400 && error.statusCode < 500) {
     const code = 'code' in error && typeof error.code === 'string' ? FASTIFY_CODES[error.code] : undefined;

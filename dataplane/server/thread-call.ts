@@ -16,6 +16,13 @@ interface AnswerMessage {
 
 type MethodsOf<Service> = { [Name in keyof Service]: Service[Name] extends (...args: never[]) => unknown ? Name : never }[keyof Service];
 
+/** Nobody is there any more who could answer. */
+export class ThreadEnded extends Error {
+  constructor() {
+    super('the thread has ended');
+  }
+}
+
 /** In the worker: begins calls in the order they come. `methods` are all that may be called. */
 export function answerCalls<Service extends object>(port: MessagePort, service: Service, methods: readonly (MethodsOf<Service> & string)[]): void {
   port.on('message', (message: Partial<CallMessage>) => {
@@ -54,7 +61,7 @@ export class ThreadCaller<Service extends object> {
       else open?.reject(errorOf(message.error));
     });
     worker.on('error', (error) => this.#end(error instanceof Error ? error : new Error(String(error))));
-    worker.on('exit', () => this.#end(new Error('the thread has ended')));
+    worker.on('exit', () => this.#end(new ThreadEnded()));
   }
 
   call<Name extends MethodsOf<Service>>(method: Name, ...args: Service[Name] extends (...values: infer Args) => unknown ? Args : never): Promise<Service[Name] extends (...values: never[]) => infer Value ? Awaited<Value> : never> {

@@ -210,6 +210,16 @@ describe('the lab', () => {
   });
 });
 
+test('while a lab is exchanged for another, everybody gets an answer', async () => {
+  const asking = Array.from({ length: 5 }, async () => {
+    const found = new Set<number>();
+    for (let turn = 0; turn < 60; turn++) found.add((await served.ask('GET', '/api/statistics')).status);
+    return found;
+  });
+  for (let turn = 0; turn < 3; turn++) await served.expect(200, 'POST', '/api/lab/reset');
+  for (const found of await Promise.all(asking)) expect([200, 503]).toEqual(expect.arrayContaining([...found]));
+});
+
 test('a capture that is damaged is kept with what is wrong with it', async () => {
   const whole = readFileSync(trace('imix.pcap'));
   const cut = await served.upload<{ packets: number; damage: string }>('captures', 'cut.pcap', whole.subarray(0, whole.length - 10));
