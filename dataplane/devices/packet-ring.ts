@@ -58,7 +58,8 @@ export class PacketRing implements PacketSource {
   readonly knowsLosses = true;
   readonly waitMs: number;
   readonly #socket: PacketSocket;
-  readonly #completes: boolean;
+  /** Where pieces of packets go; only where packets are sent on. */
+  readonly #segments: Region | undefined;
   /** What a device of the interface's MTU can have sent. */
   readonly #longestBytes: number;
   readonly #ring: PinnedMemory;
@@ -75,7 +76,6 @@ export class PacketRing implements PacketSource {
   #ringDrops = 0;
   /** By cutting packets. */
   #added = 0;
-  #segments: Region | undefined;
 
   constructor(device: LiveInterface, options: SourceOptions) {
     const { memory, index = 0, snapLength = SNAP_EVERYTHING, filter, promiscuous = false, bufferBytes = DEFAULT_BUFFER_BYTES, outgoingIndex, fanout, forwarding = false } = options;
@@ -84,7 +84,7 @@ export class PacketRing implements PacketSource {
     this.waitMs = waitMs;
     this.index = index;
     this.outgoingIndex = outgoingIndex;
-    this.#completes = forwarding;
+    this.#segments = forwarding ? memory.region(SEGMENTS_BYTES, 64, 'pieces of packets') : undefined;
     this.#longestBytes = device.mtuBytes + ETHERNET.headerLength + VLAN.headerLength;
     this.#blocks = Math.max(2, Math.ceil(bufferBytes / BLOCK_BYTES));
     this.#socket = new PacketSocket();
@@ -109,42 +109,34 @@ export class PacketRing implements PacketSource {
     batch.count = 0;
     if (this.#left === 0 && !this.#takeBlock()) return 0;
     const { u32, u16, u8 } = batch.memory;
-    const { index, outgoingIndex = index } = this;
-    const count = Math.min(this.#left, batch.capacity);
-    let header = this.#header;
-    let position = 0;
-    for (; position < count; position++) {
+    const most = Math.min(this.#left, batch.capacity);
+    let count = 0;
+    for (; count < most; count++) {
+      const header = this.#header;
       const status = u32[(header + PACKET.status) >>> 2]!;
       let address = header + u16[(header + PACKET.bytes) >>> 1]!;
       let captured = u32[(header + PACKET.captured) >>> 2]!;
       let wire = u32[(header + PACKET.wire) >>> 2]!;
+      const isPartial = this.#segments !== undefined && captured === wire && (status & TP_STATUS_CSUMNOTREADY) !== 0;
+      // What is to be cut is a batch of its own.
+      if (isPartial && captured > this.#longestBytes && count > 0) break;
       if ((status & TP_STATUS_VLAN_VALID) !== 0 && captured >= MAC_ADDRESSES_BYTES) {
         this.#putVlanBack(batch, header, address, (status & TP_STATUS_VLAN_TPID_VALID) !== 0);
         address -= VLAN.headerLength;
         captured += VLAN.headerLength;
         wire += VLAN.headerLength;
       }
-      if (this.#completes && captured === wire && (status & TP_STATUS_CSUMNOTREADY) !== 0) {
-        if (captured > this.#longestBytes) {
-          // A batch of its own.
-          if (position > 0) break;
-          const segments = this.#segment(batch, header, address, captured);
-          if (segments > 0) return segments;
-        }
-        completeChecksum(u8, address, captured);
+      if (isPartial && captured > this.#longestBytes) {
+        const segments = this.#segment(batch, address, captured);
+        if (segments > 0) return segments;
       }
-      const descriptor = batch.descriptor(position) >>> 2;
-      u32[descriptor + DESCRIPTOR.address / 4] = address;
-      u32[descriptor + DESCRIPTOR.captured / 4] = captured;
-      u32[descriptor + DESCRIPTOR.wire / 4] = wire;
-      u32[descriptor + DESCRIPTOR.interface / 4] = u8[header + PACKET.kind] === PACKET_OUTGOING ? outgoingIndex : index;
-      storeSeconds(u32, descriptor + DESCRIPTOR.timestampNs / 4, u32[(header + PACKET.seconds) >>> 2]!, u32[(header + PACKET.nanoseconds) >>> 2]!);
-      header += u32[(header + PACKET.next) >>> 2]!;
+      if (isPartial) completeChecksum(u8, address, captured);
+      this.#describe(batch, count, address, captured, wire);
+      this.#header += u32[(header + PACKET.next) >>> 2]!;
     }
-    this.#header = header;
-    this.#left -= position;
-    batch.count = position;
-    return position;
+    this.#left -= count;
+    batch.count = count;
+    return count;
   }
 
   counts(): SourceCounts {
@@ -171,28 +163,31 @@ export class PacketRing implements PacketSource {
     this.#socket.close();
   }
 
-  /** A packet that its sender left to its NIC to cut: what would have come over a wire, which counts as received. 0 where it cannot be cut. */
-  #segment(batch: PacketBatch, header: number, address: number, captured: number): number {
-    const { u8, u32 } = batch.memory;
-    this.#segments ??= batch.memory.region(SEGMENTS_BYTES, 64, 'segments');
-    let count = 0;
-    // These are few and long: what is allocated here does not matter.
-    const segments = segmentTcp(u8, address, captured, this.interface.mtuBytes, this.#segments.address, batch.capacity, (at, length) => this.#describe(u32, batch.descriptor(count++), header, at, length));
-    if (segments === 0) return 0;
-    this.#header = header + u32[(header + PACKET.next) >>> 2]!;
-    this.#left--;
-    this.#added += segments - 1;
-    batch.count = segments;
-    return segments;
+  /** The packet at `#header`, as it came or a piece of it. */
+  #describe({ memory, region }: PacketBatch, position: number, address: number, captured: number, wire: number): void {
+    const { u8, u32 } = memory;
+    const header = this.#header;
+    const { index, outgoingIndex = index } = this;
+    const descriptor = (region.address + position * DESCRIPTOR.size) >>> 2;
+    u32[descriptor + DESCRIPTOR.address / 4] = address;
+    u32[descriptor + DESCRIPTOR.captured / 4] = captured;
+    u32[descriptor + DESCRIPTOR.wire / 4] = wire;
+    u32[descriptor + DESCRIPTOR.interface / 4] = u8[header + PACKET.kind] === PACKET_OUTGOING ? outgoingIndex : index;
+    storeSeconds(u32, descriptor + DESCRIPTOR.timestampNs / 4, u32[(header + PACKET.seconds) >>> 2]!, u32[(header + PACKET.nanoseconds) >>> 2]!);
   }
 
-  #describe(u32: Uint32Array, descriptorAddress: number, header: number, address: number, lengthBytes: number): void {
-    const descriptor = descriptorAddress >>> 2;
-    u32[descriptor + DESCRIPTOR.address / 4] = address;
-    u32[descriptor + DESCRIPTOR.captured / 4] = lengthBytes;
-    u32[descriptor + DESCRIPTOR.wire / 4] = lengthBytes;
-    u32[descriptor + DESCRIPTOR.interface / 4] = this.index;
-    storeSeconds(u32, descriptor + DESCRIPTOR.timestampNs / 4, u32[(header + PACKET.seconds) >>> 2]!, u32[(header + PACKET.nanoseconds) >>> 2]!);
+  /** The packet at `#header`, which its sender left to its NIC to cut, as it would have come over a wire; each piece counts as received. 0 where it cannot be cut. */
+  #segment(batch: PacketBatch, address: number, captured: number): number {
+    const { u8, u32 } = batch.memory;
+    let described = 0;
+    // These are few and long: what is allocated here does not matter.
+    const count = segmentTcp(u8, address, captured, this.interface.mtuBytes, this.#segments!.address, batch.capacity, (at, length) => this.#describe(batch, described++, at, length, length));
+    if (count === 0) return 0;
+    this.#header += u32[(this.#header + PACKET.next) >>> 2]!;
+    this.#left--;
+    this.#added += count - 1;
+    batch.count = count;
+    return count;
   }
 
   /** Copies the next block, if the kernel has handed it over, and gives it back. */

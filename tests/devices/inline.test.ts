@@ -81,52 +81,54 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('inline'), { timeo
     expect(accounting).toMatchObject({ received: 3000, ringDrops: 0, inFlight: 0, verdicts: { stack: 1500 + passed, dropped: 1500 - passed } });
   });
 
-  test('hosts on both sides talk through it, with checksums that nobody had completed', async () => {
-    const [one, two] = [new Namespace(), new Namespace()];
-    try {
-      for (const [host, name, address] of [[one, 'client', '10.99.0.1/24'], [two, 'server', '10.99.0.2/24']] as const) {
+  describe('between two hosts', () => {
+    const SERVER = '10.99.0.2';
+    let [one, two]: Namespace[] = [];
+    beforeEach(() => {
+      [one, two] = [new Namespace(), new Namespace()];
+      for (const [host, name, address] of [[one, 'client', '10.99.0.1'], [two, 'server', SERVER]] as const) {
         here.ip('link', 'set', name, 'netns', host.name);
-        host.ip('addr', 'add', address, 'dev', name);
+        host.ip('addr', 'add', `${address}/24`, 'dev', name);
         host.ip('link', 'set', name, 'up');
       }
-      const inline = await here.live('left', '--to', 'right', '--json');
-      const echo = two.start(process.execPath, '-e', "require('net').createServer((s) => s.pipe(s)).listen(7000, () => console.log('ready'))");
-      await new Promise((resolve) => echo.stdout.once('data', resolve));
-      const answer = one.run(process.execPath, '-e', "const s = require('net').connect(7000, '10.99.0.2', () => s.end('over the wire')); s.pipe(process.stdout)");
-      echo.kill();
-      const { stdout } = await inline.interrupt();
-      expect(answer).toBe('over the wire');
-      expect(holds((JSON.parse(stdout) as LiveSummary).accounting)).toBe(true);
-    } finally {
-      one.remove();
-      two.remove();
-    }
-  });
+    });
+    afterEach(() => {
+      one!.remove();
+      two!.remove();
+    });
 
-  test('carries what a sender wanted its NIC to cut, in the pieces that a wire would have carried', async () => {
-    const [one, two] = [new Namespace(), new Namespace()];
-    try {
-      for (const [host, name, address] of [[one, 'client', '10.99.0.1/24'], [two, 'server', '10.99.0.2/24']] as const) {
-        here.ip('link', 'set', name, 'netns', host.name);
-        host.ip('addr', 'add', address, 'dev', name);
-        host.ip('link', 'set', name, 'up');
+    /** What the client prints that talks to a server of this code, once that is there. */
+    async function talk(server: string, client: string): Promise<string> {
+      const listening = two!.start(process.execPath, '-e', server);
+      await new Promise((resolve) => listening.stdout.once('data', resolve));
+      try {
+        return one!.run(process.execPath, '-e', client);
+      } finally {
+        listening.kill();
       }
+    }
+
+    test('what nobody had completed has its checksum', async () => {
+      const inline = await here.live('left', '--to', 'right', '--json');
+      const answer = await talk("require('net').createServer((s) => s.pipe(s)).listen(7000, () => console.log('ready'))", `const s = require('net').connect(7000, '${SERVER}', () => s.end('over the wire')); s.pipe(process.stdout)`);
+      expect(answer).toBe('over the wire');
+      expect(holds((JSON.parse((await inline.interrupt()).stdout) as LiveSummary).accounting)).toBe(true);
+    });
+
+    test('what a sender wanted its NIC to cut comes in the pieces that a wire would have carried', async () => {
       const BYTES = 3_000_000;
       const inline = await here.live('left', '--to', 'right', '--json');
-      const hash = two.start(process.execPath, '-e', "require('net').createServer({ allowHalfOpen: true }, (s) => { const h = require('crypto').createHash('sha1'); s.on('data', (d) => h.update(d)).on('end', () => s.end(h.digest('hex'))); }).listen(7000, () => console.log('ready'))");
-      await new Promise((resolve) => hash.stdout.once('data', resolve));
-      const answer = one.run(process.execPath, '-e', `const b = require('crypto').createHash('sha1'); const data = Buffer.alloc(${BYTES}, (i) => i); for (let i = 0; i < data.length; i += 4) data.writeUInt32LE(i, i); console.log(b.update(data).digest('hex')); const s = require('net').connect(7000, '10.99.0.2', () => s.end(data)); s.pipe(process.stdout)`);
-      hash.kill();
+      const answer = await talk(
+        "require('net').createServer({ allowHalfOpen: true }, (s) => { const h = require('crypto').createHash('sha1'); s.on('data', (d) => h.update(d)).on('end', () => s.end(h.digest('hex'))); }).listen(7000, () => console.log('ready'))",
+        `const data = Buffer.alloc(${BYTES}); for (let i = 0; i < data.length; i += 4) data.writeUInt32LE(i, i); console.log(require('crypto').createHash('sha1').update(data).digest('hex')); const s = require('net').connect(7000, '${SERVER}', () => s.end(data)); s.pipe(process.stdout)`,
+      );
       const { accounting, sent } = JSON.parse((await inline.interrupt()).stdout) as LiveSummary;
-      const [here1, there] = answer.split('\n');
-      expect(there).toBe(here1);
+      const [left, arrived] = answer.split('\n');
+      expect(arrived).toBe(left);
       expect(holds(accounting)).toBe(true);
       expect(sent).toMatchObject([{ tooLong: 0 }, { tooLong: 0 }]);
       expect(sent![1]!.packets).toBeGreaterThan(BYTES / 1460);
-    } finally {
-      one.remove();
-      two.remove();
-    }
+    });
   });
 
   test('counts what is longer than the other side may send', async () => {
