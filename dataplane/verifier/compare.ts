@@ -95,6 +95,8 @@ function registerCovered(old: RegisterState, current: RegisterState, precise: bo
   switch (old.type) {
     case 'scalar':
       if (!precise && exactness === 'used') return true;
+      // Where the earlier one was related to nothing, what this one is related to says only more of it.
+      if (old.id === 0) return within(old, current);
       if (old.delta !== current.delta || (old.delta !== 0 && old.offset !== current.offset)) return false;
       return within(old, current) && ids.scalarIds(old.id, current.id);
     case 'map_key':

@@ -7,7 +7,7 @@ import { FIXED_MAPS } from '../fuzz/fixed-maps.ts';
 import { generateProgram } from '../fuzz/generate.ts';
 import { mutateProgram } from '../fuzz/mutate.ts';
 import { Random } from '../fuzz/random.ts';
-import { CASE_FILES, programOf, readCases } from './case-file.ts';
+import { CASE_FILES, parseCases, programOf, readCases } from './case-file.ts';
 import { CASE_MAPS } from './case-maps.ts';
 import { typesOf } from './case-types.ts';
 
@@ -72,4 +72,24 @@ test(`of ${2 * PROGRAMS} random programs of seed ${SEED}`, { timeout: 60_000 }, 
     }
   }
   expect(compare(programs(), FIXED_MAPS)).toBeGreaterThan(PROGRAMS);
+});
+
+const COUNTING = `
+  r1 = *(u32 *)(r1 +16)
+  if w1 > 15 goto out
+  loop: may_goto out
+  r2 = r1
+  r2 <<= 3
+  r3 = map[one][0]+0
+  r3 += r2
+  *(u64 *)(r3 +0) = r1
+  r1 += 1
+  if r1 < 16 goto loop
+  out: r0 = 2
+  exit`;
+
+test('a number that is related to others ends where one that was related to none went on, as in Linux 6.18', () => {
+  const [counting] = parseCases(`counting\n-- asm${COUNTING}`, 'pruning');
+  const { accepted, instructionsProcessed } = verifyProgram(programOf(counting!), { maps: CASE_MAPS });
+  expect({ accepted, instructionsProcessed }).toEqual({ accepted: true, instructionsProcessed: 17 });
 });
