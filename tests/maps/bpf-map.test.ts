@@ -66,6 +66,22 @@ describe.each([...MAP_TYPES.values()])('a $name map', (type) => {
     }
   });
 
+  test.skipIf(type.keys !== 'indexes')('has nothing at an index that would be negative with a sign', () => {
+    const map = makeMap(type, plainSpec(type), new Machine({ cpus: 2 }));
+    const { lookup, lookup_percpu: lookupPercpu, update, delete: remove } = map.operations;
+    const value = place(map, new Uint8Array(8).fill(1));
+    const before = map.geometry.machine.memory.u8.slice();
+    for (const index of [0x8000_0000, 0xffff_ffff]) {
+      const key = place(map, u32(index));
+      before.set(u32(index), key);
+      expect(lookup(key)).toBe(0);
+      expect(lookupPercpu(key, 1)).toBe(0);
+      expect(update(key, value, 0)).toBeLessThan(0);
+      expect(remove(key)).toBeLessThan(0);
+    }
+    expect(Buffer.compare(map.geometry.machine.memory.u8, before)).toBe(0);
+  });
+
   test('answers in a program as it does from outside', () => {
     const map = makeMap(type, plainSpec(type), new Machine({ cpus: 2 }));
     const { memory, mapTable } = map.geometry.machine;
