@@ -25,7 +25,7 @@ export function htmlReport(report: BenchReport): string {
           `<h2>Balance</h2><p>${number(balance.affinity.kept)} of ${number(balance.affinity.flows)} flows stayed with one backend; ${number(balance.elsewhere)} of ${number(balance.packets)} packets went to none. ${text(balance.remark ?? '')}</p>`,
           ...balance.groups.map(group),
         ]),
-    `<h2>Measured on</h2>${rows(
+    `<h2>Measured on</h2><div class="facts">${rows(
       ['', ''],
       [
         ['processor', `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB`],
@@ -36,7 +36,7 @@ export function htmlReport(report: BenchReport): string {
         ['noise of plain arithmetic', `${(noise.controlSpread * 100).toFixed(1)} % between the quartiles`],
         ['at', measuredAt],
       ],
-    )}`,
+    )}</div>`,
   ];
   return `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'"><title>xdplab bench: ${text(workload.text)}</title><style>${STYLE}</style></head><body>\n${sections.join('\n')}\n</body></html>\n`;
 }
@@ -46,7 +46,7 @@ const STYLE = `
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .8rem .2rem 0; text-align: right; border-bottom: 1px solid var(--rule); }
-th:first-child, td:first-child, td.left { text-align: left; }
+th:first-child, td:first-child, .facts td { text-align: left; }
 th { font-weight: 600; color: var(--faint); }
 .warning { border-left: 4px solid var(--two); padding-left: .8rem; }
 svg { width: 100%; height: auto; margin: .6rem 0; }

@@ -29,7 +29,7 @@ export function barPlot(bars: readonly Bar[], caption: string): string {
       `<rect x="${LABEL_WIDTH}" y="${y}" width="${scale(value).toFixed(1)}" height="${ROW - 6}" fill="${colour}" opacity="${part === undefined ? 1 : 0.45}"/>`,
       part === undefined ? '' : `<rect x="${LABEL_WIDTH}" y="${y}" width="${scale(part).toFixed(1)}" height="${ROW - 6}" fill="${colour}"/>`,
       mark === undefined ? '' : `<line x1="${(LABEL_WIDTH + scale(mark)).toFixed(1)}" x2="${(LABEL_WIDTH + scale(mark)).toFixed(1)}" y1="${y - 2}" y2="${y + ROW - 4}" stroke="var(--ink)" stroke-width="2"/>`,
-      `<text x="${(LABEL_WIDTH + scale(value) + 6).toFixed(1)}" y="${y + 13}">${digits(value)}</text>`,
+      `<text x="${(LABEL_WIDTH + scale(Math.max(value, mark ?? 0)) + 6).toFixed(1)}" y="${y + 13}">${digits(value)}</text>`,
     ].join('');
   });
   return frame(bars.length * ROW + 26, lines, caption);
