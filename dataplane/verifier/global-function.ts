@@ -16,6 +16,14 @@ export type Parameter = { readonly kind: 'scalar' } | { readonly kind: 'ctx' } |
 /** Structs that stand for a context, and the kernel's own name of each. */
 const CONTEXTS: ReadonlySet<string> = new Set(['xdp_md', '__sk_buff', 'xdp_buff', 'sk_buff']);
 
+/** Whether a function returns a number, as far as BTF says it. */
+export function returnsNumber(btf: Btf | undefined, functionTypeId: number): boolean {
+  if (btf === undefined || functionTypeId === 0) return true;
+  const declared = btf.resolve(functionTypeId).type;
+  const prototype = declared.kind === 'func' ? btf.resolve(declared.type).type : declared;
+  return prototype.kind !== 'func_proto' || isScalar(btf, prototype.returnType);
+}
+
 /** Of a function of the object; undefined where its BTF does not say, or says of it what Linux does not take. */
 export function parametersOf(btf: Btf | undefined, functionTypeId: number): readonly Parameter[] | undefined {
   if (btf === undefined || functionTypeId === 0) return undefined;

@@ -22,7 +22,7 @@ import { call, calleeFacts, callsBack, checkResources, leaveFunction } from './c
 import { coveredBy } from './compare.ts';
 import { analyseControlFlow, type ControlFlow } from './control-flow.ts';
 import { checkResult } from './exit.ts';
-import { enterGlobal, parametersOf } from './global-function.ts';
+import { enterGlobal, parametersOf, returnsNumber } from './global-function.ts';
 import { atomic, loadFrom, storeTo } from './memory.ts';
 import { goesOn, iteratorsWentOn } from './iterator.ts';
 import { checkKfuncs } from './kfunc.ts';
@@ -92,6 +92,7 @@ const PACKET_LOADS: ReadonlySet<ProgramType> = new Set(['socket_filter', 'sched_
 const MAX_PROCESSED = 1_000_000;
 const MAX_PENDING = 8192;
 const MAX_HISTORY = 40;
+const TAIL_CALL = 12;
 const POINT = { prune: 1, jump: 2, force: 4 } as const;
 
 /** A path to follow later. */
@@ -247,6 +248,7 @@ class Verifier {
       const global = index > 0 && declared?.linkage === 'global';
       return { index, start, end, name: declared?.name ?? `func#${index}`, global, parameters: global ? parametersOf(this.#options.btf, declared.typeId) : undefined };
     });
+    for (const { start, end } of ranges.slice(1)) if (!returnsNumber(this.#options.btf, named.get(start)?.typeId ?? 0)) this.#checkReturnsByItself(start, end);
     this.#flow = analyseControlFlow(instructions, ranges, (target) => calleeFacts(target, this.#type));
     const policy: Policy = { mayLeakPointers: this.#options.unprivileged !== true };
     const walk = new Walk(this.#spec, this.#type, this.#options.maps, subprograms, policy, this.#options.cpus);
@@ -276,6 +278,16 @@ class Verifier {
       return this.#push(walk, state, callback.start);
     };
     return walk;
+  }
+
+  /** What may end a function in the middle has it return a number, which it has to return anyway. */
+  #checkReturnsByItself(start: number, end: number): void {
+    for (let slot = start; slot < end; slot++) {
+      const instruction = this.#spec.instructions[slot]!;
+      const tailCalls = instruction.kind === 'call' && instruction.target.kind === 'helper' && instruction.target.id === TAIL_CALL;
+      this.#structureAt = slot;
+      if (instruction.kind === 'load_packet' || tailCalls) refuse('EINVAL', `${tailCalls ? 'tail_call' : 'LD_ABS'} is only allowed in functions that return 'int'.`);
+    }
   }
 
   #callsBack(slot: number): boolean {

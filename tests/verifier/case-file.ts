@@ -74,7 +74,7 @@ function parseCase(paragraph: readonly string[], line: number, file: string): Ve
   if (asmAt < 0) fail('no "-- asm" in this case');
   const sentence = paragraph.slice(0, head).filter((each) => !each.startsWith('#')).join(' ');
   if (sentence === '') fail('a case begins with a sentence');
-  const lines = paragraph.slice(head, asmAt).map((each) => /^-- (type|attach|license|without|global) (.+)$/.exec(each)?.slice(1) as [string, string] | undefined ?? fail(`cannot read "${each}"`));
+  const lines = paragraph.slice(head, asmAt).map((each) => /^-- (type|attach|license|without|global|static) (.+)$/.exec(each)?.slice(1) as [string, string] | undefined ?? fail(`cannot read "${each}"`));
   const settings = new Map(lines);
   const type = (settings.get('type') ?? 'xdp') as ProgramType;
   if (!PROGRAM_TYPES.includes(type)) fail(`type ${type}, expected one of ${PROGRAM_TYPES.join(', ')}`);
@@ -84,7 +84,7 @@ function parseCase(paragraph: readonly string[], line: number, file: string): Ve
     attach: settings.get('attach'),
     license: settings.get('license') ?? 'GPL',
     unprivileged: settings.get('without') === 'CAP_PERFMON',
-    globals: lines.filter(([setting]) => setting === 'global').map(([, value]) => ({ label: value.split(' ')[0]!, parameters: value.split(' ').slice(1) })),
+    globals: lines.flatMap(([setting, value]) => (setting === 'global' || setting === 'static' ? [{ label: value.split(' ')[0]!, linkage: setting, parameters: value.split(' ').slice(1) }] : [])),
     asm: paragraph.slice(asmAt + 1, textEnd).join('\n'),
     answer: answerAt < 0 ? undefined : paragraph.slice(answerAt + 1).join('\n'),
     text: paragraph.slice(0, textEnd),
@@ -99,8 +99,8 @@ export function programOf({ asm, type, attach, license, globals }: VerifierCase)
   const { instructions, labels } = assemble(expanded.join('\n'), { helper: (name) => (HELPER_NAMES.includes(name) ? HELPER_NAMES.indexOf(name) : undefined), kfunc: (name) => kfuncNamed(name) !== undefined });
   const types = typesOf({ type, globals });
   const functions = functionsOf(instructions).map((each): FunctionSpec => {
-    const label = globals.find((one) => labels.get(one.label) === each.slot)?.label;
-    return label === undefined ? each : { ...each, name: label, typeId: types!.idsByName(label, 'func')[0]!, linkage: 'global' };
+    const known = globals.find((one) => labels.get(one.label) === each.slot);
+    return known === undefined ? each : { ...each, name: known.label, typeId: types!.idsByName(known.label, 'func')[0]!, linkage: known.linkage };
   });
   return { name: 'case', section: type, type, frags: false, ...(attach === undefined ? {} : { attach }), instructions, functions, lines: [], license };
 }

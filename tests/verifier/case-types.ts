@@ -1,10 +1,11 @@
-/** What BTF says of the global functions of a case: Linux verifies these by themselves, from their parameters. */
+/** What BTF says of functions of a case: Linux verifies global ones by themselves, from their parameters. */
 import { Btf } from '../../dataplane/bpf/btf.ts';
 import type { ProgramType } from '../../dataplane/bpf/spec.ts';
 import { buildBtf, int } from '../bpf/btf-builder.ts';
 
 export interface GlobalFunction {
   readonly label: string;
+  readonly linkage: 'global' | 'static';
   /** `ctx`, `scalar`, `mem16`: a pointer to a struct of 16 bytes, `array`: to 10 numbers, or `pointer`: to a pointer. In front of them, `void` where nothing is returned. */
   readonly parameters: readonly string[];
 }
@@ -26,10 +27,10 @@ export function typesOf({ type, globals }: { readonly type: ProgramType; readonl
     if (parameter === 'array') return add({ kind: 'ptr', word: add({ kind: 'array', words: [number, number, 10] }) });
     return add({ kind: 'ptr', word: add({ kind: 'struct', name: parameter, word: Number(parameter.slice('mem'.length)) }) });
   };
-  for (const { label, parameters } of globals) {
+  for (const { label, linkage, parameters } of globals) {
     const returned = parameters[0] === 'void' ? 0 : number;
     const words = parameters.filter((parameter) => parameter !== 'void').flatMap((parameter, index) => [`a${index}`, idOf(parameter)]);
-    add({ kind: 'func', name: label, word: add({ kind: 'func_proto', word: returned, words }), vlen: 1 });
+    add({ kind: 'func', name: label, word: add({ kind: 'func_proto', word: returned, words }), vlen: linkage === 'global' ? 1 : 0 });
   }
   return Btf.parse(buildBtf(types), 'case');
 }
