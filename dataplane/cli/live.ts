@@ -43,7 +43,7 @@ export function addLive(program: Command): void {
     .option('--buffer <MiB>', 'room for packets that wait', wholeNumber(1, MOST_BUFFER_MIB), 64)
     .option('--to <interface>', 'inline: send what passes out of this interface, and what comes in there out of the first')
     .addOption(new Option('--attach <mode>', 'let the running Linux attach the programs to the interface, and run them there').choices(['native', 'generic', 'tcx']))
-    .option('--redirect <device=interface>', 'inline: packets that are redirected to this device of the lab leave by that interface; repeatable', collectRedirect, [])
+    .option('--redirect <device=interface>', 'with --to or --attach: the interface that a further device of the lab stands for, where redirects lead; repeatable', collectRedirect, [])
     .option('--user <name>', 'run as this user, with nothing of root but the packet sockets')
     .option('--promiscuous', 'packets for other hosts too')
     .option('--count <n>', 'stop after this many packets', wholeNumber(1, Number.MAX_SAFE_INTEGER))
