@@ -202,6 +202,11 @@ describe('damaged pcapng', () => {
       /an interface option of 400 bytes, expected at most 8/,
     ],
     [
+      'an option that reaches into the next block',
+      join8(little.interface({ options: [little.option(2, pattern(4), 40)] }), little.packet(pattern(60))),
+      /an interface option of 40 bytes, expected at most 8/,
+    ],
+    [
       'a resolution of two bytes',
       little.interface({ options: [little.option(9, pattern(2))] }),
       /option 9 has 2 bytes, expected 1/,
