@@ -65,7 +65,7 @@ function remarks({ name, nsPerPacket, speedupVsKernelNet, speedupNetVsNet, share
   if (speedupVsKernelNet !== undefined) lines.push(`  kernel net / wasm ${paint('bold', fixed(speedupVsKernelNet))}${speedupNetVsNet === undefined ? '' : `; both net ${fixed(speedupNetVsNet)}`}`);
   if (shareOfNative !== undefined) lines.push(`  native / wasm ${paint('bold', fixed(shareOfNative))}${nsPerPacket.nativeNet === undefined || nsPerPacket.wasmNet === undefined ? '' : `; both net ${fixed(nsPerPacket.nativeNet / nsPerPacket.wasmNet)}`}`);
   if (versus !== undefined) {
-    lines.push(`  ${paint('bold', describeChange(versus.change))} than ${safe(versus.object)} on ${versus.engine} (${fixed(versus.nsPerPacket)} ns)`);
+    lines.push(`  ${paint('bold', describeChange(versus.change))}${versus.change.significant ? ' than' : '; against'} ${safe(versus.object)} on ${versus.engine} (${fixed(versus.nsPerPacket)} ns)`);
     if (versus.cost !== undefined) lines.push(`  ${safe(versus.object)}: ${costLine(versus.cost)}`);
   }
   for (const { engine, why } of missing) lines.push(paint('yellow', `  not on ${engine}: ${safe(why)}`));

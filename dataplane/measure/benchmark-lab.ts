@@ -14,14 +14,14 @@ import { Lab } from '../pipeline/lab.ts';
 import { openLab, type LabSources } from '../pipeline/open-lab.ts';
 import type { Attachment } from '../pipeline/pipeline.ts';
 import { TIMED, type BenchEngine, type BenchReport, type ProgramFigures, type SeriesName, type Timed } from './bench-report.ts';
-import { changeOf } from './change.ts';
+import { changeOfInstances, INSTANCES } from './change.ts';
 import { kernelBenchmarks } from './kernel-benchmark.ts';
 import { labBenchmark } from './lab-benchmark.ts';
 import { JAVASCRIPT_TIER, machineFacts, WASM_TIER } from './machine-facts.ts';
 import { controlBenchmark, NoiseMeter } from './noise.ts';
 import { ResidentTrace } from '../packet/resident-trace.ts';
 import { measure, type Benchmark } from './rounds.ts';
-import { summarizeTurns, type TurnSummary } from './sample-summary.ts';
+import { median, summarizeTurns, type TurnSummary } from './sample-summary.ts';
 
 export interface BenchmarkOptions {
   readonly sources: Omit<LabSources, 'engine' | 'only' | 'replace'>;
@@ -60,9 +60,12 @@ interface Target {
   readonly trace: PacketTrace;
 }
 
+/** `again`: further instances of what `versus` is compared with. */
+type MeasuredName = SeriesName | 'versus' | 'again';
+
 interface Series {
   readonly target: Target;
-  readonly series: SeriesName | 'versus';
+  readonly series: MeasuredName;
   readonly benchmark: Benchmark;
 }
 
@@ -112,7 +115,17 @@ export async function benchmarkLab(options: BenchmarkOptions): Promise<BenchRepo
     const [first] = engines;
     if (replace !== undefined && target.hook !== undefined && first !== undefined && first !== 'kernel') {
       const other = await openFor({ ...sources, ...only, engine: first, replace });
-      if (other.pipeline.attachments.length > 0) all.push({ target, series: 'versus', benchmark: labBenchmark(other, { ...common, name: `${target.name}, ${options.versus}`, batchPackets: BATCH_PACKETS[first] }) });
+      if (other.pipeline.attachments.length > 0) {
+        const batchPackets = BATCH_PACKETS[first];
+        const instances = async (series: 'versus' | 'again', how: LabSources, from: number): Promise<void> => {
+          for (let instance = from; instance < INSTANCES; instance++) {
+            all.push({ target, series, benchmark: labBenchmark(await openFor({ ...sources, ...only, engine: first, ...how }), { ...common, name: `${target.name}, ${series} ${instance}`, batchPackets }) });
+          }
+        };
+        // Of its own object, one is measured already.
+        await instances('versus', { replace }, 0);
+        await instances('again', {}, 1);
+      }
     }
   }
   const meter = new NoiseMeter();
@@ -133,16 +146,16 @@ export async function benchmarkLab(options: BenchmarkOptions): Promise<BenchRepo
     const only = target.hook === undefined ? {} : { only: target.name };
     const cost = await countCost({ ...sources, ...only }, target.trace, freshMaps);
     const rows = found.filter((each) => each.target === target);
-    const versus = rows.find(({ series }) => series === 'versus');
+    const figuresOf = (...wanted: readonly MeasuredName[]): number[] => rows.filter(({ series }) => wanted.includes(series)).map(({ summary }) => summary.median);
+    const versus = figuresOf('versus');
     const [engine] = engines;
-    const own = rows.find(({ series }) => series === engine);
     programs.push({
-      ...figures(target, rows.filter(({ series }) => series !== 'versus')),
+      ...figures(target, rows.filter((row): row is typeof row & { readonly series: SeriesName } => row.series !== 'versus' && row.series !== 'again')),
       cost,
       missing: missing.get(target)!,
-      ...(versus === undefined || own === undefined || replace === undefined
+      ...(versus.length === 0 || replace === undefined
         ? {}
-        : { versus: { object: options.versus!, engine: engine!, nsPerPacket: versus.summary.median, change: changeOf(versus.summary.turns, own.summary.turns), cost: await countCost({ ...sources, ...only, replace }, target.trace, freshMaps) } }),
+        : { versus: { object: options.versus!, engine: engine!, nsPerPacket: median(versus), change: changeOfInstances(versus, figuresOf(engine!, 'again')), cost: await countCost({ ...sources, ...only, replace }, target.trace, freshMaps) } }),
     });
   }
   onProgress('looking at backends');
@@ -187,7 +200,7 @@ function replacement(lab: Lab, targets: readonly Target[], versus: string): Read
   return new Map([[owner.name, versus]]);
 }
 
-function figures({ name, hook }: Target, rows: readonly { readonly series: SeriesName | 'versus'; readonly summary: TurnSummary; readonly note: string }[]): Omit<ProgramFigures, 'missing'> {
+function figures({ name, hook }: Target, rows: readonly { readonly series: MeasuredName; readonly summary: TurnSummary; readonly note: string }[]): Omit<ProgramFigures, 'missing'> {
   const series = Object.fromEntries(rows.map((row) => [row.series, row.summary])) as ProgramFigures['series'];
   const nsPerPacket: Record<string, number> = {};
   const packetsPerSecond: Record<string, number> = {};

@@ -1,11 +1,10 @@
 /**
  * How much slower one thing is than another, with a bound: `3.1 % ± 0.8 % slower`.
  *
- * Turns of one place were measured side by side, so their ratio is what counts: what slowed the machine slowed both.
- * The figure is the median of the ratios; the bound is the distribution-free confidence interval of a median, between
- * two of the sorted ratios, chosen so that the true median lies outside with a probability of at most 5 %.
+ * Reports of two runs are compared by the distribution-free confidence interval of a median: it lies between two of the
+ * sorted turns, chosen so that the true median is outside with a probability of at most 5 %.
  */
-import { median, quantile } from './sample-summary.ts';
+import { quantile } from './sample-summary.ts';
 
 export interface Change {
   /** Relative: 0.031 is 3.1 % slower, -0.2 a fifth faster. */
@@ -18,12 +17,25 @@ export interface Change {
 
 const MOST_OUTSIDE = 0.05;
 
-/** Of `after` against `before`, turn by turn. */
-export function changeOf(before: readonly number[], after: readonly number[]): Change {
-  const pairs = Math.min(before.length, after.length);
-  const ratios = Array.from({ length: pairs }, (_, turn) => after[turn]! / before[turn]! - 1).toSorted((a, b) => a - b);
-  const rank = medianRank(pairs);
-  return interval(median(ratios), ratios[rank]!, ratios[pairs - 1 - rank]!);
+/** Instances of each side for `changeOfInstances`, and Student's t for the 95 % of its degrees of freedom. */
+export const INSTANCES = 5;
+const STUDENT_T = 2.306;
+
+/**
+ * Of several instances of `after` against as many of `before`, INSTANCES each, measured in the same rounds. Where code and
+ * data happen to lie in memory makes one instance of a program faster than another of the same, by more than turns of
+ * one instance differ: so it is instances that are compared, and their spread is the bound.
+ */
+export function changeOfInstances(before: readonly number[], after: readonly number[]): Change {
+  const [old, now] = [meanAndVariance(before), meanAndVariance(after)];
+  const middle = now.mean / old.mean - 1;
+  const bound = (STUDENT_T * Math.sqrt(old.variance / before.length + now.variance / after.length)) / old.mean;
+  return interval(middle, middle - bound, middle + bound);
+}
+
+function meanAndVariance(values: readonly number[]): { readonly mean: number; readonly variance: number } {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return { mean, variance: values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1) };
 }
 
 /** Of two measurements that were not made side by side: the intervals of both count. */

@@ -74,7 +74,7 @@ function remarks({ fates, speedupVsKernelNet, speedupNetVsNet, versus, missing }
   const lines = [
     fates,
     ...(speedupVsKernelNet === undefined ? [] : [`kernel net / wasm: ${fixed(speedupVsKernelNet)}${speedupNetVsNet === undefined ? '' : `; both net: ${fixed(speedupNetVsNet)}`}`]),
-    ...(versus === undefined ? [] : [`${describeChange(versus.change)} than ${versus.object}`]),
+    ...(versus === undefined ? [] : [`${describeChange(versus.change)}${versus.change.significant ? ' than' : '; against'} ${versus.object}`]),
     ...missing.map(({ engine, why }) => `not on ${engine}: ${why}`),
   ];
   return lines.filter((line) => line !== '').map((line) => `<p>${text(line)}</p>`).join('');

@@ -56,7 +56,7 @@ export class NoiseMeter {
       controlSpread: control.spread,
       switchesPerSecond: (process.resourceUsage().involuntaryContextSwitches - this.#switches) / seconds,
       stolen,
-      rows: rows.filter(([, { spread }]) => spread > NOISY_SPREAD).map(([name]) => name),
+      rows: [...new Set(rows.filter(([, { spread }]) => spread > NOISY_SPREAD).map(([name]) => name))],
     };
     return { ...facts, warnings: warningsOf(facts) };
   }
