@@ -20,14 +20,17 @@ const history = new Map<string, number[]>();
 
 async function refresh(): Promise<void> {
   maps.value = await api.maps();
-  const id = chosen.value ?? maps.value.find(({ readable }) => readable)?.id;
-  if (id === undefined || !maps.value.some((map) => map.id === id)) return;
-  const { entries, more, ...map } = await api.entries(id, page.value * PAGE, PAGE);
+  const wanted = chosen.value;
+  const at = page.value;
+  // Another lab, or an object in another's place, has other maps.
+  const id = (maps.value.find((map) => map.id === wanted) ?? maps.value.find(({ readable }) => readable))?.id;
+  if (id === undefined) return void (table.value = undefined);
+  const { entries, more, ...map } = await api.entries(id, at * PAGE, PAGE);
+  if (chosen.value !== wanted || page.value !== at) return;
   if (table.value?.map.id !== id) history.clear();
   for (const { key, value } of entries) {
     const points = history.get(plain(key)) ?? [];
-    points.push(numbersIn(value));
-    history.set(plain(key), points.slice(-HISTORY));
+    history.set(plain(key), [...points, numbersIn(value)].slice(-HISTORY));
   }
   table.value = { map, entries, more };
 }
@@ -96,7 +99,7 @@ function Entry({ map, entry: { key, value }, cpus }: { readonly map: LabMap; rea
       <td><Sparkline points={history.get(name) ?? []} /></td>
       <td class="change">
         {map.writable && !isEdited ? <button type="button" onClick={() => (editing.value = `${map.id} ${name}`)} aria-label={`edit ${name}`}>edit</button> : null}
-        {map.writable ? <button type="button" onClick={() => void attempt(async () => { await api.remove(map.id, key); await refresh(); })} aria-label={`delete ${name}`}>✕</button> : null}
+        {map.writable && !map.type.includes('array') ? <button type="button" onClick={() => void attempt(async () => { await api.remove(map.id, key); await refresh(); })} aria-label={`delete ${name}`}>✕</button> : null}
       </td>
     </tr>
   );

@@ -59,6 +59,8 @@ export function rateOf(counter: (statistics: Statistics) => number | undefined):
 
 let verdicts: VerdictStream | undefined;
 let bytes: VerdictStream | undefined;
+/** A socket of their own: verdicts may come as fast as they can be read, and what else is said on theirs then has no room. */
+let counters: VerdictStream | undefined;
 let touched = false;
 let latestAccount = NOTHING_YET;
 
@@ -78,26 +80,25 @@ export async function open(): Promise<void> {
   entrance.value = 'open';
   captures.value = await api.captures();
   run.value = (await api.runs()).at(-1);
-  verdicts = new VerdictStream(
-    {
-      message: hear,
-      connected: (now) => {
-        connected.value = now;
-        if (!now) void expectEntrance();
-      },
-      verdicts: (_frame, fresh, sum) => {
-        records.append(fresh);
-        latestAccount = sum;
-        touched = true;
-      },
+  verdicts = new VerdictStream({
+    message: hearNames,
+    connected: (now) => {
+      connected.value = now;
+      if (!now) void expectEntrance();
     },
-    [{ topic: 'statistics', intervalMs: STATISTICS_MS }, { topic: 'trace' }, { topic: 'events' }],
-  );
+    verdicts: (_frame, fresh, sum) => {
+      records.append(fresh);
+      latestAccount = sum;
+      touched = true;
+    },
+  });
   bytes = new VerdictStream({
     verdicts: (frame) => {
       for (const packet of frame.packets()) keepPacket(packet, frame.timestampNs(packet.record));
     },
   });
+  counters = new VerdictStream({ message: hear }, [{ topic: 'statistics', intervalMs: STATISTICS_MS }, { topic: 'trace' }, { topic: 'events' }]);
+  counters.open();
   applyFilter('');
   requestAnimationFrame(paint);
 }
@@ -121,6 +122,7 @@ async function expectEntrance(): Promise<void> {
     entrance.value = 'locked';
     verdicts?.end();
     bytes?.end();
+    counters?.end();
   }
 }
 
@@ -130,16 +132,18 @@ function keepPacket(packet: StreamPacket, timestampNs: bigint): void {
   if (packets.size > MOST_PACKETS) packets.delete(packets.keys().next().value!);
 }
 
+/** Names come before the verdicts that they are for: on the same socket. */
+function hearNames(message: Message): void {
+  if (message.type === 'error') notice.value = { text: message.detail, bad: true };
+  if (message.type !== 'welcome' && message.type !== 'lab') return;
+  const isNew = names.value !== undefined && names.value.epoch !== message.epoch;
+  names.value = message;
+  if (isNew) startOver();
+  void refreshLab().catch(() => {});
+}
+
 function hear(message: Message): void {
   switch (message.type) {
-    case 'welcome':
-    case 'lab': {
-      const isNew = names.value !== undefined && names.value.epoch !== message.epoch;
-      names.value = message;
-      if (isNew) startOver();
-      void refreshLab().catch(() => {});
-      break;
-    }
     case 'run':
       run.value = message;
       if (message.error !== undefined) notice.value = { text: message.error, bad: true };

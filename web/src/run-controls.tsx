@@ -10,6 +10,8 @@ const SPEEDS = ['top', 'original', '10x', '100pps', '1000pps', '10000pps', '1000
 const chosen = signal<string | undefined>(undefined);
 const speed = signal<string>('1000pps');
 const endless = signal(true);
+/** Where a hand holds the slider: the run goes on meanwhile, and is not to pull it away. */
+const sought = signal<number | undefined>(undefined);
 
 const hasEnded = (state: string): boolean => state === 'finished' || state === 'stopped' || state === 'failed';
 
@@ -35,6 +37,12 @@ async function changeSpeed(value: string): Promise<void> {
   if (current !== undefined && !hasEnded(current.state)) await attempt(async () => void (run.value = await api.speed(current.id, value)));
 }
 
+async function seek(id: string): Promise<void> {
+  const packet = sought.value;
+  if (packet !== undefined) await attempt(async () => void (run.value = await api.seek(id, packet)));
+  sought.value = undefined;
+}
+
 /** Fonts do not have them everywhere. */
 const SHAPES = { play: 'M1 0 L10 5 L1 10 Z', pause: 'M0 0 H3.5 V10 H0 Z M6.5 0 H10 V10 H6.5 Z', stop: 'M0 0 H10 V10 H0 Z' } as const;
 
@@ -49,7 +57,7 @@ export function RunControls(): JSX.Element {
   return (
     <div class="run" role="group" aria-label="Run">
       <button type="button" class="main" onClick={() => void pauseOrResume()}>{!going ? <><Icon shape="play" />start</> : current.state === 'paused' ? <><Icon shape="play" />resume</> : <><Icon shape="pause" />pause</>}</button>
-      <button type="button" disabled={!going} onClick={() => going && void attempt(() => api.control(current.id, 'stop'))}><Icon shape="stop" />stop</button>
+      <button type="button" disabled={!going} onClick={() => going && void attempt(async () => void (run.value = await api.control(current.id, 'stop')))}><Icon shape="stop" />stop</button>
       <select aria-label="Capture" value={chosen.value ?? current?.capture ?? ''} onChange={(event) => void start(event.currentTarget.value)}>
         {captures.value.map(({ id, name, packets }) => <option key={id} value={id}>{name} ({count(packets)})</option>)}
       </select>
@@ -57,8 +65,8 @@ export function RunControls(): JSX.Element {
         {[...new Set([...SPEEDS, shownSpeed])].map((one) => <option key={one} value={one}>{one}</option>)}
       </select>
       <label><input type="checkbox" checked={endless.value} onChange={(event) => (endless.value = event.currentTarget.checked)} /> again and again</label>
-      <input type="range" aria-label="Place in the capture" min={1} max={Math.max(1, current?.totalPackets ?? 1)} value={current?.packet ?? 1} disabled={!going}
-        onChange={(event) => going && void attempt(() => api.seek(current.id, Number(event.currentTarget.value)))} />
+      <input type="range" aria-label="Place in the capture" aria-valuetext={`packet ${sought.value ?? current?.packet ?? 1}`} min={1} max={Math.max(1, current?.totalPackets ?? 1)} value={sought.value ?? current?.packet ?? 1} disabled={!going}
+        onInput={(event) => (sought.value = Number(event.currentTarget.value))} onChange={() => going && void seek(current.id)} />
       <span class="muted" aria-live="off">{current === undefined ? 'no run yet' : `${count(current.packet)} of ${count(current.totalPackets)}${current.round > 1 ? `, round ${count(current.round)}` : ''}, ${current.state}`}</span>
     </div>
   );

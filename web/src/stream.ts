@@ -60,7 +60,7 @@ export interface Account {
 export interface StreamEvents {
   message?(message: Message): void;
   /** `records` are the frame's, as they lie in it. */
-  verdicts(frame: VerdictFrame, records: Uint8Array, account: Account): void;
+  verdicts?(frame: VerdictFrame, records: Uint8Array, account: Account): void;
   /** Whether there is a connection; said again for each attempt that failed. */
   connected?(open: boolean): void;
 }
@@ -78,7 +78,7 @@ export class VerdictStream {
   /** Where to go on with each of the others. */
   readonly #nextOf = new Map<string, number>();
   #socket: WebSocket | undefined;
-  #wanted: Wanted = { filter: {} };
+  #wanted: Wanted | undefined;
   #next: number | 'oldest' = 'oldest';
   /** Of the connections that were lost, and of this one. */
   #before = NOTHING_YET;
@@ -90,6 +90,11 @@ export class VerdictStream {
   constructor(events: StreamEvents, others: readonly Topic[] = []) {
     this.#events = events;
     this.#others = others;
+  }
+
+  /** For the others alone. */
+  open(): void {
+    this.#connect();
   }
 
   /** Verdicts that fit from now on, and those before as far as the server still has them. */
@@ -119,6 +124,7 @@ export class VerdictStream {
       this.#retryMs = FIRST_RETRY_MS;
       this.#events.connected?.(true);
       for (const other of this.#others) this.#subscribe({ ...other, from: this.#nextOf.get(other.topic) });
+      if (this.#wanted === undefined) return;
       const { filter, packets } = this.#wanted;
       this.#subscribe({
         topic: 'verdicts', from: this.#next,
@@ -155,6 +161,6 @@ export class VerdictStream {
     const { next, produced, sent, skipped, dropped } = frame;
     this.#next = next;
     this.#account = { produced, sent, skipped, dropped };
-    this.#events.verdicts(frame, new Uint8Array(data, FRAME_HEADER.size, frame.count * VERDICT_RECORD.size), sum(this.#before, this.#account));
+    this.#events.verdicts?.(frame, new Uint8Array(data, FRAME_HEADER.size, frame.count * VERDICT_RECORD.size), sum(this.#before, this.#account));
   }
 }

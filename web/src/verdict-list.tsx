@@ -56,6 +56,9 @@ export function rowAt(index: number, known: Names): Row {
   };
 }
 
+/** To the microsecond; after a quarter of an hour to the millisecond. */
+const timeText = (sinceNs: bigint): string => seconds(sinceNs).slice(0, sinceNs < 1_000_000_000_000n ? -3 : -6);
+
 export function VerdictList(): JSX.Element {
   void recordsVersion.value;
   const known = names.value;
@@ -183,7 +186,7 @@ function VerdictRow({ row, select }: { readonly row: Row; readonly select: (inde
       onPointerDown={({ pointerType }) => pointerType !== 'touch' && select(row.index)} onClick={(event) => !(event instanceof PointerEvent && event.pointerType === 'mouse') && select(row.index)}
     >
       <span role="gridcell">{count(row.packet)}{kept === undefined ? null : <i class="has-bytes" title="its bytes are here" />}</span>
-      <span role="gridcell">{seconds(row.timestampNs - records.originNs).slice(0, -3)}</span>
+      <span role="gridcell">{timeText(row.timestampNs - records.originNs)}</span>
       <span role="gridcell">{row.device} {row.hook}</span>
       <span role="gridcell">{row.program}</span>
       <span role="gridcell" class="verdict"><b aria-hidden="true">{LOOKS[outcome].sign}</b> {row.verdict}{row.fault === undefined ? '' : ` (${row.fault})`}</span>
