@@ -1,9 +1,10 @@
 /**
  * The way of packets as it is now: devices, the programs at their hooks, and where packets go from there, with rates on
- * the edges. The drawing is laid out in columns: in, XDP, TC ingress, host, TC egress, out.
+ * the edges. A device is a row in columns: in, XDP, TC ingress, host, TC egress. Below are the devices that packets only
+ * leave through, and at their end the backends with their shares.
  */
 import type { JSX } from 'preact';
-import type { HookName, HookStatistics, Outcome, Statistics } from './api.ts';
+import type { Highlight, HookName, HookStatistics, Outcome, Statistics } from './api.ts';
 import { lab, latest, rateOf } from './model.ts';
 import { LOOKS } from './outcome.ts';
 import { percent, short } from './text.ts';
@@ -14,21 +15,27 @@ interface Box {
   readonly title: string;
   readonly lines: readonly string[];
   readonly faint?: boolean;
+  readonly height?: number;
 }
 
+type Point = readonly [number, number];
+
 interface Edge {
-  readonly from: readonly [number, number];
-  readonly to: readonly [number, number];
+  readonly points: readonly Point[];
   readonly outcome: Outcome;
   readonly rate: number;
-  readonly label?: string;
+  readonly label?: { readonly text: string; readonly at: Point; readonly anchor: 'start' | 'middle' };
 }
 
 const WIDTH = 752;
 const BOX = { width: 122, height: 58 } as const;
 const ROW = 122;
 const WAY_HEIGHT = 17;
-const TOP = 26;
+const TOP = 6;
+/** Of a device that packets leave through, and of a backend. */
+const OUT = { height: 44, gap: 8 } as const;
+const BACKEND_HEIGHT = 16;
+const MOST_BACKENDS = 8;
 const COLUMNS = { in: 4, xdp: 159, 'tc-ingress': 314, host: 469, out: 624 } as const;
 const HOOK_TITLES: Readonly<Record<HookName, string>> = { xdp: 'XDP', 'tc-ingress': 'TC ingress', 'tc-egress': 'TC egress' };
 const GOES_ON: readonly Outcome[] = ['next', 'leave', 'pass'];
@@ -44,31 +51,36 @@ const hookRate = (device: string, hook: HookName, outcomes: readonly Outcome[]):
 
 export function PathView(): JSX.Element {
   const sample = latest.value;
-  const devices = (lab.value?.devices ?? []).filter(({ name }) => lab.value!.attachments.some(({ device }) => device === name) || (sample?.statistics.devices.some(({ device, rxPackets }) => device === name && rxPackets > 0) ?? false));
   if (lab.value === undefined) return <p class="muted">…</p>;
-  const boxes: Box[] = [];
-  const edges: Edge[] = [];
-  devices.forEach(({ name }, index) => drawDevice(name, index, boxes, edges));
-  const rows = Math.max(1, devices.length);
-  const height = TOP + rows * ROW;
+  const { devices, attachments } = lab.value;
+  const isSeen = (name: string): boolean => attachments.some(({ device }) => device === name) || (sample?.statistics.devices.some(({ device, rxPackets }) => device === name && rxPackets > 0) ?? false);
+  const isLeft = (name: string): boolean => sample?.statistics.devices.some(({ device, txPackets }) => device === name && txPackets > 0) ?? false;
+  const drawing: Drawing = { boxes: [], edges: [], shares: [], height: TOP };
+  const seen = devices.map(({ name }) => name).filter(isSeen);
+  for (const name of seen) drawDevice(name, drawing);
   const highlights = sample?.statistics.highlights ?? [];
+  const backends = highlights.find(({ title }) => /backend/i.test(title));
+  const left = devices.map(({ name }) => name).filter((name) => isLeft(name) && !isSeen(name));
+  drawOut(left, seen, backends, drawing);
+  const { boxes, edges, shares, height } = drawing;
   return (
     <div class="way-and-backends">
       <div class="way">
-        <svg viewBox={`0 0 ${WIDTH} ${height}`} role="img" aria-label={describe(edges)}>
+        <svg viewBox={`0 0 ${WIDTH} ${height}`} role="img" aria-label={describe(edges, shares)}>
           {edges.map((edge, index) => <EdgeView key={index} edge={edge} />)}
           {boxes.map((box, index) => <BoxView key={index} box={box} />)}
+          {shares.map((share) => <ShareView key={share.label} share={share} />)}
         </svg>
         {sample === undefined ? null : <Totals statistics={sample.statistics} />}
       </div>
       <div class="backends">
-        {highlights.map(({ title, rows: items, total, more }) => (
+        {highlights.filter((one) => one !== backends || left.length === 0).map(({ title, rows: items, total, more }) => (
           <figure key={title}>
             <figcaption>{title}</figcaption>
-            {items.slice(0, 8).map(({ label, amount }) => (
-              <div key={label} class="share"><span>{label}</span><meter min={0} max={1} value={total === 0 ? 0 : amount / total} aria-label={`${label} has ${percent(total === 0 ? 0 : amount / total)}`} /><span>{percent(total === 0 ? 0 : amount / total)}</span></div>
+            {items.slice(0, MOST_BACKENDS).map(({ label, amount }) => (
+              <div key={label} class="share" title={label}><span>{label}</span><meter min={0} max={1} value={total === 0 ? 0 : amount / total} aria-label={`${label} has ${percent(total === 0 ? 0 : amount / total)}`} /><span>{percent(total === 0 ? 0 : amount / total)}</span></div>
             ))}
-            {more + Math.max(0, items.length - 8) > 0 ? <p class="muted">and {more + Math.max(0, items.length - 8)} more</p> : null}
+            {more + Math.max(0, items.length - MOST_BACKENDS) > 0 ? <p class="muted">and {more + Math.max(0, items.length - MOST_BACKENDS)} more</p> : null}
           </figure>
         ))}
       </div>
@@ -76,65 +88,126 @@ export function PathView(): JSX.Element {
   );
 }
 
-function drawDevice(device: string, row: number, boxes: Box[], edges: Edge[]): void {
-  const y = TOP + row * ROW;
+interface Share {
+  readonly y: number;
+  readonly label: string;
+  readonly part: number;
+}
+
+interface Drawing {
+  readonly boxes: Box[];
+  readonly edges: Edge[];
+  readonly shares: Share[];
+  height: number;
+}
+
+const rightOf = (x: number, y: number): Point => [x + BOX.width, y];
+
+function drawDevice(device: string, drawing: Drawing): void {
+  const { boxes, edges } = drawing;
+  const y = drawing.height;
   const middle = y + BOX.height / 2;
-  const end = (x: number): readonly [number, number] => [x + BOX.width, middle];
   const attached = (hook: HookName): readonly string[] => (lab.value?.attachments ?? []).filter((one) => one.device === device && one.hook === hook && one.slots === undefined).map(({ program }) => program);
+  const along = (from: Point, x: number, rate: number): Edge => ({ points: [from, [x, middle]], outcome: 'pass', rate, label: { text: short(rate), at: [(from[0] + x) / 2, middle - 8], anchor: 'middle' } });
   const received = rateOf((now) => now.devices.find((one) => one.device === device)?.rxPackets);
   boxes.push({ x: COLUMNS.in, y, title: device, lines: [`${short(received)} packets/s`] });
-  let from: readonly [number, number] = end(COLUMNS.in);
+  let from = rightOf(COLUMNS.in, middle);
   let arriving = received;
+  let ways = 0;
   for (const hook of ['xdp', 'tc-ingress'] as const) {
     const programs = attached(hook);
     if (programs.length === 0) continue;
     const x = COLUMNS[hook];
     boxes.push({ x, y, title: HOOK_TITLES[hook], lines: programs });
-    edges.push({ from, to: [x, middle], outcome: 'pass', rate: arriving });
-    leaves(device, hook, x, y, edges);
+    edges.push(along(from, x, arriving));
+    ways = Math.max(ways, leaves(device, hook, x, y, edges));
     arriving = hookRate(device, hook, GOES_ON);
-    from = end(x);
+    from = rightOf(x, middle);
   }
   boxes.push({ x: COLUMNS.host, y, title: 'host', lines: ['the stack'], faint: true });
-  edges.push({ from, to: [COLUMNS.host, middle], outcome: 'pass', rate: arriving, label: short(arriving) });
+  edges.push(along(from, COLUMNS.host, arriving));
   const egress = attached('tc-egress');
-  if (egress.length === 0) return;
-  boxes.push({ x: COLUMNS.out, y, title: HOOK_TITLES['tc-egress'], lines: egress });
-  const sent = rateOf((now) => now.hooks.find(isHook('tc-egress', device))?.packets);
-  edges.push({ from: end(COLUMNS.host), to: [COLUMNS.out, middle], outcome: 'pass', rate: sent, label: short(sent) });
-  leaves(device, 'tc-egress', COLUMNS.out, y, edges);
+  if (egress.length > 0) {
+    boxes.push({ x: COLUMNS.out, y, title: HOOK_TITLES['tc-egress'], lines: egress });
+    edges.push(along(rightOf(COLUMNS.host, middle), COLUMNS.out, rateOf((now) => now.hooks.find(isHook('tc-egress', device))?.packets)));
+    ways = Math.max(ways, leaves(device, 'tc-egress', COLUMNS.out, y, edges));
+  }
+  drawing.height = y + Math.max(ROW, BOX.height + (ways + 1) * WAY_HEIGHT);
 }
 
-/** What does not go on from a hook: down and out of the picture, with its sign. */
-function leaves(device: string, hook: HookName, x: number, y: number, edges: Edge[]): void {
+/** Devices that packets only leave through: the counters do not say from where, only redirects go there. Backends are behind the first. */
+function drawOut(left: readonly string[], seen: readonly string[], backends: Highlight | undefined, drawing: Drawing): void {
+  const { boxes, edges, shares } = drawing;
+  const redirecting = seen.findIndex((device) => hookRate(device, 'xdp', ['redirect']) + hookRate(device, 'tc-ingress', ['redirect']) > 0);
+  const top = drawing.height;
+  left.forEach((device, index) => {
+    const y = top + index * (OUT.height + OUT.gap);
+    const middle = y + OUT.height / 2;
+    const rate = rateOf((now) => now.devices.find((one) => one.device === device)?.txPackets);
+    boxes.push({ x: COLUMNS['tc-ingress'], y, title: device, lines: [`${short(rate)} packets/s`], height: OUT.height });
+    if (redirecting >= 0) edges.push({ points: [[COLUMNS.xdp + 8, TOP + redirecting * ROW + BOX.height], [COLUMNS.xdp + 8, middle], [COLUMNS['tc-ingress'], middle]], outcome: 'redirect', rate });
+    drawing.height = y + OUT.height + OUT.gap;
+  });
+  if (backends === undefined || left.length === 0) return;
+  const rows = backends.rows.slice(0, MOST_BACKENDS);
+  const rate = rateOf((now) => now.devices.find((one) => one.device === left[0])?.txPackets);
+  rows.forEach(({ label, amount }, index) => {
+    const y = top + index * BACKEND_HEIGHT + BACKEND_HEIGHT / 2;
+    const part = backends.total === 0 ? 0 : amount / backends.total;
+    shares.push({ y, label, part });
+    edges.push({ points: [rightOf(COLUMNS['tc-ingress'], top + OUT.height / 2), [COLUMNS.host - 6, y]], outcome: 'redirect', rate: rate * part });
+  });
+  drawing.height = Math.max(drawing.height, top + rows.length * BACKEND_HEIGHT + 4);
+}
+
+/** What does not go on from a hook: down and out of the picture, with its sign. How many ways there are. */
+function leaves(device: string, hook: HookName, x: number, y: number, edges: Edge[]): number {
   const ways = (['drop', 'redirect', 'transmit', 'aborted', 'consumed'] as const).map((outcome) => ({ outcome, rate: hookRate(device, hook, [outcome]) })).filter(({ rate }) => rate > 0);
   ways.forEach(({ outcome, rate }, index) => {
+    // Longer ways to the left: none crosses another's label.
+    const at = x + 20 + 6 * (ways.length - 1 - index);
     const down = y + BOX.height + (index + 1) * WAY_HEIGHT;
-    edges.push({ from: [x + 14 + 6 * index, y + BOX.height], to: [x + 14 + 6 * index, down], outcome, rate, label: `${LOOKS[outcome].sign} ${short(rate)} ${LOOKS[outcome].word}` });
+    edges.push({ points: [[at, y + BOX.height], [at, down]], outcome, rate, label: { text: `${LOOKS[outcome].sign} ${short(rate)} ${LOOKS[outcome].word}`, at: [at + 7, down + 3], anchor: 'start' } });
   });
+  return ways.length;
 }
 
-function EdgeView({ edge: { from, to, outcome, rate, label } }: { readonly edge: Edge }): JSX.Element {
-  const path = `M${from[0]} ${from[1]} L${to[0]} ${to[1]}`;
-  const vertical = from[0] === to[0];
+function EdgeView({ edge: { points, outcome, rate, label } }: { readonly edge: Edge }): JSX.Element {
+  const path = `M${points.map(([x, y]) => `${x} ${y}`).join(' L')}`;
   const seconds = rate <= 0 ? 0 : Math.max(FASTEST_S, SLOWEST_S - Math.round(Math.log10(rate + 1)) * 0.7);
   return (
     <g class={`edge ${outcome} ${rate > 0 ? 'busy' : ''}`}>
       <path d={path} stroke-width={rate <= 0 ? 1.5 : Math.min(6, 1.5 + Math.log10(rate + 1))} />
       {rate > 0 ? <circle r="3.5" style={{ offsetPath: `path("${path}")`, animationDuration: `${seconds.toFixed(1)}s` }} /> : null}
-      {label === undefined || rate <= 0 ? null : <text x={vertical ? to[0] + 7 : (from[0] + to[0]) / 2} y={vertical ? to[1] + 3 : from[1] - 8} text-anchor={vertical ? 'start' : 'middle'}>{label}</text>}
+      {label === undefined || rate <= 0 ? null : <text x={label.at[0]} y={label.at[1]} text-anchor={label.anchor}>{label.text}</text>}
     </g>
   );
 }
 
-function BoxView({ box: { x, y, title, lines, faint } }: { readonly box: Box }): JSX.Element {
+function BoxView({ box: { x, y, title, lines, faint, height = BOX.height } }: { readonly box: Box }): JSX.Element {
   const shown = lines.length > 2 ? [lines[0]!, `and ${lines.length - 1} more`] : lines;
   return (
     <g class={`box ${faint === true ? 'faint' : ''}`}>
-      <rect x={x} y={y} width={BOX.width} height={BOX.height} rx="6" />
-      <text x={x + 10} y={y + 18} class="title">{title}</text>
-      {shown.map((line, index) => <text key={line} x={x + 10} y={y + 33 + 14 * index}>{line.length > 17 ? `${line.slice(0, 16)}…` : line}</text>)}
+      <rect x={x} y={y} width={BOX.width} height={height} rx="6" />
+      <text x={x + 10} y={y + 18} class="title">{cut(title)}</text>
+      {shown.map((line, index) => <text key={index} x={x + 10} y={y + 33 + 14 * index}>{cut(line)}</text>)}
       <title>{`${title}: ${lines.join(', ')}`}</title>
+    </g>
+  );
+}
+
+const cut = (text: string, most = 17): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+
+/** A backend: its share as a length and as a number. */
+function ShareView({ share: { y, label, part } }: { readonly share: Share }): JSX.Element {
+  const bar = { x: COLUMNS.out, width: 74 };
+  return (
+    <g class="share-of">
+      <text x={COLUMNS.host} y={y + 4}>{cut(label, 22)}</text>
+      <rect class="all" x={bar.x} y={y - 4} width={bar.width} height="8" rx="2" />
+      <rect x={bar.x} y={y - 4} width={bar.width * part} height="8" rx="2" />
+      <text x={WIDTH - 4} y={y + 4} text-anchor="end">{percent(part)}</text>
+      <title>{`${label}: ${percent(part)}`}</title>
     </g>
   );
 }
@@ -150,7 +223,8 @@ function Totals({ statistics: { fates, reasons, packets } }: { readonly statisti
 }
 
 /** For who hears the page. */
-function describe(edges: readonly Edge[]): string {
+function describe(edges: readonly Edge[], shares: readonly Share[]): string {
   const busy = edges.filter(({ rate, label }) => rate > 0 && label !== undefined).map(({ outcome, rate }) => `${short(rate)} packets a second ${LOOKS[outcome].word}`);
-  return busy.length === 0 ? 'No packets flow' : busy.join(', ');
+  if (busy.length === 0) return 'No packets flow';
+  return [...busy, ...shares.map(({ label, part }) => `${label} has ${percent(part)}`)].join(', ');
 }

@@ -4,7 +4,7 @@
  */
 import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { outcomeOf, LOOKS } from './outcome.ts';
 import { account, applyFilter, filterProblem, filterText, names, packetKey, packets, records, recordsVersion, selected } from './model.ts';
 import { fateText } from './fate.ts';
@@ -113,7 +113,8 @@ function Rows({ rows, total, offset }: { readonly rows: readonly Row[]; readonly
     return () => observer.disconnect();
   }, []);
   const place = least === 0 ? 0 : (offset / least) * Math.max(0, height - (box.current?.clientHeight ?? 0));
-  useEffect(() => {
+  // Before it is painted: else rows and scroll bar are a picture apart.
+  useLayoutEffect(() => {
     if (box.current === null || Math.abs(box.current.scrollTop - place) <= 1) return;
     box.current.scrollTop = place;
     put.current = box.current.scrollTop;
