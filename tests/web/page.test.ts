@@ -1,6 +1,6 @@
 /** The page in a real browser: Chromium, where it is installed. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { chromium, type Browser, type Page, type WebSocketRoute } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -13,7 +13,7 @@ const PATIENCE_MS = 60_000;
 const path = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 
 function serve(): Promise<{ readonly child: ChildProcess; readonly address: string }> {
-  const child = spawn(process.execPath, [path('dist/dataplane/cli/main.js'), 'serve', '--lab', path('programs/demo.yaml'), '--capture', path('traces/demo.pcapng'), '--speed', '2000pps', '--port', '0'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [path('dist/dataplane/cli/main.js'), 'serve', '--lab', path('programs/demo.yaml'), '--capture', path('traces/demo.pcapng'), '--speed', '500pps', '--port', '0'], { stdio: ['ignore', 'pipe', 'pipe'] });
   return new Promise((resolve, reject) => {
     let said = '';
     const hear = (text: Buffer): void => {
@@ -70,7 +70,8 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
   test('draws the path with what runs where', async () => {
     const drawing = page.locator('.way svg');
     await expect.poll(() => drawing.textContent(), { timeout: PATIENCE_MS }).toMatch(/XDPxdp_firewallxdp_lb.*TC ingresstc_fw_ingress/);
-    await expect.poll(() => drawing.getAttribute('aria-label'), { timeout: PATIENCE_MS }).toMatch(/packets a second dropped/);
+    await expect.poll(() => drawing.getAttribute('aria-label'), { timeout: PATIENCE_MS }).toMatch(/packets a second dropped.*web-3.* has \d/);
+    await drawing.getByText('eth1', { exact: true }).waitFor();
   }, PATIENCE_MS);
 
   test('a filter leaves what fits, and says what it does not understand', async () => {
@@ -129,6 +130,36 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
     reachable = true;
     await page.getByText('connected', { exact: true }).waitFor();
     await expect.poll(account, { timeout: PATIENCE_MS }).toBeGreaterThan(before);
+  }, PATIENCE_MS);
+
+  test('tabs are reached by the arrows, and a verdict by the keyboard alone', async () => {
+    await page.getByRole('tab', { name: 'Packet' }).click();
+    await page.keyboard.press('ArrowRight');
+    expect(await page.getByRole('tab', { name: 'Throughput' }).getAttribute('aria-selected')).toBe('true');
+    await page.getByRole('grid', { name: 'Verdicts' }).focus();
+    await page.keyboard.press('ArrowUp');
+    await page.keyboard.press('ArrowUp');
+    await page.locator('[role=grid][aria-activedescendant]').waitFor();
+    await page.locator('.row.selected').waitFor();
+    await page.getByRole('heading', { name: /^Packet [\d,]+$/ }).waitFor();
+  }, PATIENCE_MS);
+
+  test('an object that is opened asks what to do with it, whatever its name is', async () => {
+    await page.locator('.open-file input').setInputFiles({ name: '<img src=x onerror=alert(1)>.bpf.o', mimeType: 'application/octet-stream', buffer: readFileSync(path('programs/flow_counter.bpf.o')) });
+    await page.getByRole('heading', { name: '<img src=x onerror=alert(1)>.bpf.o' }).waitFor();
+    await page.getByRole('button', { name: 'attach flow_counter to xdp of eth0' }).click();
+    await page.getByText('flow_counter runs at xdp of eth0').waitFor();
+    await expect.poll(() => page.locator('.way svg').textContent(), { timeout: PATIENCE_MS }).toContain('xdp_firewall, xdp_lb, flow_counter');
+  }, PATIENCE_MS);
+
+  test('a lab that starts over has no verdicts, no run, and what was attached at its start', async () => {
+    await page.getByRole('tab', { name: 'Programs' }).click();
+    await page.getByRole('button', { name: 'start the lab over' }).click();
+    await page.getByRole('button', { name: 'start', exact: true }).waitFor();
+    await expect.poll(account, { timeout: PATIENCE_MS }).toBe(0);
+    await expect.poll(() => page.locator('.way svg').textContent(), { timeout: PATIENCE_MS }).not.toContain('flow_counter');
+    await page.getByRole('button', { name: 'start', exact: true }).click();
+    await expect.poll(account, { timeout: PATIENCE_MS }).toBeGreaterThan(0);
   }, PATIENCE_MS);
 
   test('nothing was complained about, and nothing asked of another host', () => {

@@ -150,7 +150,8 @@ function hear(message: Message): void {
       break;
     case 'statistics':
       samples.value = [...samples.value.slice(1 - SAMPLES), { at: performance.now(), statistics: message }];
-      if (message.run !== null) run.value = message.run;
+      // A lab that starts over has none.
+      run.value = message.run ?? undefined;
       break;
     case 'events':
     case 'trace':

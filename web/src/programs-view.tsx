@@ -3,7 +3,7 @@ import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { api, type CodeLine, type Program, type Verification } from './api.ts';
-import { attempt, lab } from './model.ts';
+import { attempt, lab, refreshLab } from './model.ts';
 import { count } from './text.ts';
 
 interface Shown {
@@ -21,23 +21,35 @@ async function show(object: string, name: string): Promise<void> {
   chosen.value = `${object} ${name}`;
   shown.value = undefined;
   const program = await api.program(object, name);
+  if (chosen.value !== `${object} ${name}`) return;
   shown.value = { program, verification: undefined, wat: undefined };
-  const [verification, wat] = await Promise.all([api.verification(object, name), api.wat(object, name)]);
-  if (chosen.value === `${object} ${name}`) shown.value = { program, verification, wat };
+  const add = (more: Partial<Shown>): void => {
+    if (chosen.value === `${object} ${name}` && shown.value !== undefined) shown.value = { ...shown.value, ...more };
+  };
+  await Promise.all([api.verification(object, name).then((verification) => add({ verification })), api.wat(object, name).then((wat) => add({ wat }))]);
 }
 
 const placeOf = ({ file, line }: CodeLine): string => `${file}:${line}`;
+
+const isHeader = ({ file }: CodeLine): boolean => file.endsWith('.h');
 
 export function ProgramsView(): JSX.Element {
   const attachments = [...new Map((lab.value?.attachments ?? []).map((one) => [`${one.object} ${one.program}`, one])).values()];
   useEffect(() => {
     const first = attachments[0];
-    if (first !== undefined && !attachments.some((one) => `${one.object} ${one.program}` === chosen.value)) void attempt(() => show(first.object, first.program));
+    if (first === undefined) shown.value = chosen.value = undefined;
+    else if (!attachments.some((one) => `${one.object} ${one.program}` === chosen.value)) void attempt(() => show(first.object, first.program));
   }, [lab.value]);
   return (
     <div class="programs">
       <p class="choice">{attachments.map(({ object, program }) => <button type="button" key={`${object} ${program}`} aria-pressed={chosen.value === `${object} ${program}`} onClick={() => void attempt(() => show(object, program))}>{program}</button>)}</p>
-      {shown.value === undefined ? <p class="muted">…</p> : <Code {...shown.value} />}
+      <p class="choice">
+        {(lab.value?.attachments ?? []).filter(({ object, program, slots }) => `${object} ${program}` === chosen.value && slots === undefined).map(({ index, program, hook, device }) => (
+          <button type="button" key={index} onClick={() => void attempt(async () => { await api.detach(index); await refreshLab(); })}>detach {program} from {hook} of {device}</button>
+        ))}
+        <button type="button" title="maps and counters as at its start" onClick={() => void attempt(async () => { await api.reset(); await refreshLab(); })}>start the lab over</button>
+      </p>
+      {shown.value === undefined ? <p class="muted">{attachments.length === 0 ? 'No program is attached: drop a .bpf.o anywhere on this page.' : '…'}</p> : <Code {...shown.value} />}
     </div>
   );
 }
@@ -51,7 +63,7 @@ function Code({ program, verification, wat }: Shown): JSX.Element {
     if (current !== undefined) lineAt.set(slot, current);
   }
   const dead = new Set(verification?.deadSlots);
-  const lines = [...new Map(program.lines.map((line) => [placeOf(line), line])).values()].toSorted((a, b) => a.file.localeCompare(b.file) || a.line - b.line);
+  const lines = [...new Map(program.lines.map((line) => [placeOf(line), line])).values()].toSorted((a, b) => Number(isHeader(a)) - Number(isHeader(b)) || a.file.localeCompare(b.file) || a.line - b.line);
   const lit = (line: CodeLine | undefined): string => (line !== undefined && placeOf(line) === pointed.value ? 'lit' : '');
   return (
     <>
