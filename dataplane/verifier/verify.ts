@@ -129,7 +129,7 @@ class Verifier {
   #structureAt = 0;
   #flow!: ControlFlow;
   #pending: Pending[] = [];
-  /** By slot: states kept there. */
+  /** By slot and call: states kept there, as Linux divides them (explored_state), so that functions called from two places do not meet. */
   #explored: (State[] | undefined)[] = [];
   #processed = 0;
   #jumps = 0;
@@ -498,13 +498,17 @@ class Verifier {
     const { state, at } = walk;
     const force = this.#options.stateFrequency === true || (point & POINT.force) !== 0 || (state.history?.count ?? 0) > MAX_HISTORY;
     let add = force || (this.#jumps - this.#jumpsAtState >= 2 && this.#processed - this.#processedAtState >= 8);
-    const kept = (this.#explored[at] ??= []);
+    const kept = (this.#explored[((at ^ walk.frame.callSite) >>> 0) % this.#spec.instructions.length] ??= []);
     const live = (frame: number): number => this.#flow.liveRegisters[frame === state.frames.length - 1 ? at : state.frames[frame + 1]!.callSite]!;
     const callsBackHere = this.#callsBack(at);
     const iteratesHere = this.#iterates(at);
     const mayGoHere = this.#spec.instructions[at]!.kind === 'may_goto';
     for (let index = 0; index < kept.length; ) {
       const old = kept[index]!;
+      if (old.at !== at) {
+        index++;
+        continue;
+      }
       let covered = false;
       let loop = false;
       if (old.branches > 0) {
