@@ -26,7 +26,7 @@ export const STREAM_LIMITS = {
   messages: 100,
   messagesMs: 10_000,
   /** Stretches of the ring that are looked at for a client before others have their turn. */
-  stretches: 64,
+  stretches: 4,
 } as const;
 
 const PING_BYTES = 8;

@@ -110,8 +110,9 @@ export class Stream {
   #changed(socket: WebSocket): void {
     this.#setSnap();
     const client = this.#clients.get(socket);
-    if (client !== undefined) this.#pump(client, performance.now());
-    this.#timer ??= setTimeout(() => this.#look(), LOOK_EVERY_MS);
+    const hasMore = client !== undefined && this.#pump(client, performance.now());
+    if (hasMore) clearTimeout(this.#timer);
+    if (hasMore || this.#timer === undefined) this.#timer = setTimeout(() => this.#look(), hasMore ? 0 : LOOK_EVERY_MS);
   }
 
   /** Whether it could take more at once. A mistake of ours with one client is not to end the others. */
@@ -135,19 +136,29 @@ export class Stream {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const clients = [...this.#clients.values()].filter((client) => client.isSubscribed);
-    const begunMs = performance.now();
-    let hasMore = false;
-    for (let turn = 0; turn < clients.length; turn++) {
-      const nowMs = performance.now();
-      if (nowMs - begunMs > LOOK_MS) {
-        this.#first += turn;
-        hasMore = true;
-        break;
-      }
-      hasMore = this.#pump(clients[(this.#first + turn) % clients.length]!, nowMs) || hasMore;
-    }
+    const hasMore = this.#pumpInTurn(clients);
     void this.#tellStatistics(clients);
     if (clients.length > 0) this.#timer = setTimeout(() => this.#look(), hasMore ? 0 : LOOK_EVERY_MS);
+  }
+
+  /** Round after round, a little of the ring for each, so that it stays in the cache. Whether somebody could take more. */
+  #pumpInTurn(clients: readonly StreamClient[]): boolean {
+    const endMs = performance.now() + LOOK_MS;
+    let eager = clients.map((_, turn) => clients[(this.#first + turn) % clients.length]!);
+    while (eager.length > 0) {
+      const more: StreamClient[] = [];
+      for (const client of eager) {
+        const nowMs = performance.now();
+        if (nowMs > endMs) {
+          // Whose turn it would be is first the next time.
+          this.#first = clients.indexOf(client);
+          return true;
+        }
+        if (this.#pump(client, nowMs)) more.push(client);
+      }
+      eager = more;
+    }
+    return false;
   }
 
   async #tellStatistics(clients: readonly StreamClient[]): Promise<void> {

@@ -36,7 +36,7 @@ export class VerdictFilter {
   readonly #description: FilterDescription;
   readonly #names: LabNames;
   /** By attachment and verdict slot: 1 where it fits. */
-  readonly #table: Uint8Array;
+  readonly table: Uint8Array;
   readonly #ifindexes: ReadonlySet<number> | undefined;
   readonly #fates: ReadonlySet<number> | undefined;
   readonly #reasons: ReadonlySet<number> | undefined;
@@ -54,11 +54,11 @@ export class VerdictFilter {
     this.#names = names;
     expectKnown('hook', hook, HOOK_NAMES);
     expectKnown('verdict', verdict, KNOWN_VERDICTS);
-    this.#table = new Uint8Array(names.attachments.length * VERDICT_SLOTS);
+    this.table = new Uint8Array(names.attachments.length * VERDICT_SLOTS);
     for (const attachment of names.attachments) {
       const fits = (hook?.includes(attachment.hook) ?? true) && (program?.includes(attachment.program) ?? true);
       for (let slot = 0; fits && slot < VERDICT_SLOTS; slot++) {
-        if (verdict?.includes(slot === OTHER_VERDICT_SLOT ? OTHER_VERDICT : nameOfVerdict(attachment, slot - 1)) ?? true) this.#table[attachment.index * VERDICT_SLOTS + slot] = 1;
+        if (verdict?.includes(slot === OTHER_VERDICT_SLOT ? OTHER_VERDICT : nameOfVerdict(attachment, slot - 1)) ?? true) this.table[attachment.index * VERDICT_SLOTS + slot] = 1;
       }
     }
     this.#ifindexes = device && new Set(names.devices.filter(({ name }) => device.includes(name)).map(({ ifindex }) => ifindex));
@@ -78,9 +78,8 @@ export class VerdictFilter {
 
   /** By what the record at `at` says. */
   fits(records: DataView, at: number): boolean {
-    const code = records.getInt32(at + RECORD.verdict, true);
-    const slot = code >= -1 && code < OTHER_VERDICT_SLOT - 1 ? code + 1 : OTHER_VERDICT_SLOT;
-    if (this.#table[records.getUint16(at + RECORD.attachment, true) * VERDICT_SLOTS + slot] !== 1) return false;
+    const slot = verdictSlot(records.getInt32(at + RECORD.verdict, true));
+    if (this.table[records.getUint16(at + RECORD.attachment, true) * VERDICT_SLOTS + slot] !== 1) return false;
     return this.#ifindexes?.has(records.getUint32(at + RECORD.ifindex, true)) ?? true;
   }
 
@@ -105,6 +104,11 @@ export class VerdictFilter {
     const addresses = [source, destination].map((text) => parseAddress(text)!);
     return this.#prefixes.some((prefix) => addresses.some((address) => isWithin(address, prefix)));
   }
+}
+
+/** As the packet loop counts verdicts (pipeline/layout.ts). */
+export function verdictSlot(code: number): number {
+  return code >= -1 && code < OTHER_VERDICT_SLOT - 1 ? code + 1 : OTHER_VERDICT_SLOT;
 }
 
 function isWithin(address: Uint8Array, { address: wanted, prefixBits }: Prefix): boolean {

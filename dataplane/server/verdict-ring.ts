@@ -216,6 +216,8 @@ export interface RecordStretch {
 export class VerdictRing {
   readonly buffers: VerdictRingBuffers;
   readonly capacity: number;
+  /** The records where they lie, to look at: what they say counts only if `oldest` has not passed them afterwards. */
+  readonly words: Uint32Array;
   readonly #header: BigInt64Array;
   readonly #words: Int32Array;
   readonly #records: Uint8Array;
@@ -227,6 +229,7 @@ export class VerdictRing {
     this.buffers = buffers;
     this.#header = new BigInt64Array(buffers.header);
     this.#words = new Int32Array(buffers.header);
+    this.words = new Uint32Array(buffers.records);
     this.#records = new Uint8Array(buffers.records);
     this.#links = new Uint32Array(buffers.links);
     this.#packets = new Uint8Array(buffers.packets);

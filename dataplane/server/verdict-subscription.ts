@@ -8,7 +8,7 @@ import { RECORD, VERDICT_SLOTS } from '../pipeline/layout.ts';
 import type { LabNames } from './lab-names.ts';
 import { binaryVerdicts, jsonVerdicts, type SelectedVerdicts } from './verdict-message.ts';
 import { FRAME_HEADER, packetBytes } from './verdict-decoder.ts';
-import { VerdictFilter, type FilterDescription } from './verdict-filter.ts';
+import { VerdictFilter, verdictSlot, type FilterDescription } from './verdict-filter.ts';
 import { MOST_SNAP_BYTES, type KeptPacket, type VerdictRing } from './verdict-ring.ts';
 
 export type Encoding = 'binary' | 'json';
@@ -33,6 +33,9 @@ export interface Account {
 /** Records that are looked at for one message: in binary, 64 KiB. */
 const STRETCH_RECORDS = 2048;
 const MESSAGE_BYTES = 1 << 16;
+/** Records that are passed before others have their turn: what one has looked at is in the cache for the next. */
+const PASSED_RECORDS = 1 << 13;
+const RECORD_WORDS = RECORD.size / 4;
 const TWO_32 = 4_294_967_296;
 
 export class VerdictSubscription {
@@ -43,6 +46,8 @@ export class VerdictSubscription {
   readonly #ring: VerdictRing;
   readonly #encoding: Encoding;
   readonly #wantsPackets: boolean;
+  /** Whether there is a filter or a sample, by which most records are not wanted. */
+  readonly #isChoosy: boolean;
   readonly #oneOf: number;
   readonly #perSecond: number;
   #filter: VerdictFilter;
@@ -60,6 +65,7 @@ export class VerdictSubscription {
     this.#encoding = encoding;
     this.#filter = new VerdictFilter(filter, names);
     this.#wantsPackets = packet !== undefined;
+    this.#isChoosy = Object.keys(filter).length > 0 || Object.keys(sample).length > 0;
     this.#oneOf = sample.oneOf ?? 1;
     this.#perSecond = sample.perSecond ?? Number.POSITIVE_INFINITY;
     this.snapBytes = Math.max(Math.min(packet?.snap ?? 0, MOST_SNAP_BYTES), this.#filter.snapBytes);
@@ -80,6 +86,7 @@ export class VerdictSubscription {
     // Records that name attachments of which we have not been told wait until we are.
     if (this.#ring.attachments > names.attachments.length) return { message: undefined, done: true };
     this.#filter = this.#filter.forNames(names);
+    if (this.#isChoosy && !this.#pass(nowMs)) return { message: undefined, done: this.#cursor === this.#ring.head };
     const { from, end, bytes } = this.#ring.read(this.#cursor, STRETCH_RECORDS, FRAME_HEADER.size);
     this.#dropped += from - this.#cursor;
     this.#cursor = from;
@@ -99,6 +106,36 @@ export class VerdictSubscription {
 
   #encode(selected: SelectedVerdicts, names: LabNames): Buffer | string {
     return this.#encoding === 'binary' ? binaryVerdicts(selected, this.account, this.#wantsPackets) : jsonVerdicts(selected, this.account, names, this.#wantsPackets);
+  }
+
+  /** Goes past records that are not wanted, where they lie: nothing is copied, and little is looked at. Whether it came to one that may be. */
+  #pass(nowMs: number): boolean {
+    const { words, capacity, oldest } = this.#ring;
+    const from = Math.max(this.#cursor, oldest);
+    const end = Math.min(this.#ring.head, from + PASSED_RECORDS);
+    this.#turnSecond(nowMs);
+    const { table } = this.#filter;
+    const [sent, perSecond, oneOf] = [this.#sentThisSecond, this.#perSecond, this.#oneOf];
+    let sequence = from;
+    let place = from % capacity;
+    for (; sequence < end; sequence++) {
+      const word = place * RECORD_WORDS;
+      const index = (words[word + RECORD.attachment / 4]! & 0xffff) * VERDICT_SLOTS + verdictSlot(words[word + RECORD.verdict / 4]! | 0);
+      if (table[index] === 1 && !(sent[index]! >= perSecond) && (oneOf === 1 || (words[word]! + words[word + 1]! * TWO_32 - 1) % oneOf === 0)) break;
+      place = place + 1 === capacity ? 0 : place + 1;
+    }
+    const lost = Math.max(0, Math.min(this.#ring.oldest, sequence) - from);
+    this.#dropped += from - this.#cursor + lost;
+    this.#skipped += sequence - from - lost;
+    this.#cursor = sequence;
+    return sequence < end;
+  }
+
+  #turnSecond(nowMs: number): void {
+    const second = Math.floor(nowMs / 1000);
+    if (second === this.#second) return;
+    this.#second = second;
+    this.#sentThisSecond.fill(0);
   }
 
   /** Moves the records that are wanted together, in the buffer that they are in. */
@@ -144,13 +181,8 @@ export class VerdictSubscription {
 
   #isInRate(view: DataView, at: number, nowMs: number): boolean {
     if (this.#perSecond === Number.POSITIVE_INFINITY) return true;
-    const second = Math.floor(nowMs / 1000);
-    if (second !== this.#second) {
-      this.#second = second;
-      this.#sentThisSecond.fill(0);
-    }
-    const slot = Math.max(0, Math.min(view.getInt32(at + RECORD.verdict, true) + 1, VERDICT_SLOTS - 1));
-    const index = view.getUint16(at + RECORD.attachment, true) * VERDICT_SLOTS + slot;
+    this.#turnSecond(nowMs);
+    const index = view.getUint16(at + RECORD.attachment, true) * VERDICT_SLOTS + verdictSlot(view.getInt32(at + RECORD.verdict, true));
     if (index >= this.#sentThisSecond.length) {
       const longer = new Uint32Array(index + VERDICT_SLOTS);
       longer.set(this.#sentThisSecond);
