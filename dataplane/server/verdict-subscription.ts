@@ -149,12 +149,11 @@ export class VerdictSubscription {
     for (; sequence < end && size < MESSAGE_BYTES + FRAME_HEADER.size; sequence++) {
       const at = FRAME_HEADER.size + (sequence - from) * RECORD.size;
       if (!this.#filter.fits(view, at) || !this.#isInPacketSample(view, at)) continue;
-      let packet: KeptPacket | undefined;
-      if (needsPacket) {
-        packet = this.#packetOf(sequence);
-        if (this.#filter.snapBytes > 0 && !this.#filter.fitsPacket(packet)) continue;
-      }
-      if (!this.#isInRate(view, at, nowMs)) continue;
+      const looksInside = this.#filter.snapBytes > 0;
+      // A packet is found in a while; a rate says at once that it is not wanted.
+      if (!looksInside && !this.#isInRate(view, at, nowMs)) continue;
+      const packet = needsPacket ? this.#packetOf(sequence) : undefined;
+      if (looksInside && !(this.#filter.fitsPacket(packet) && this.#isInRate(view, at, nowMs))) continue;
       const to = FRAME_HEADER.size + sequences.length * RECORD.size;
       if (to !== at) bytes.copyWithin(to, at, at + RECORD.size);
       sequences.push(sequence);
