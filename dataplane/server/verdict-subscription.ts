@@ -5,6 +5,7 @@
  * Invariant: produced = sent + skipped + dropped, after every call of `take`.
  */
 import { RECORD, VERDICT_SLOTS } from '../pipeline/layout.ts';
+import { BlockSummaries } from './block-summaries.ts';
 import type { LabNames } from './lab-names.ts';
 import { binaryVerdicts, jsonVerdicts, type SelectedVerdicts } from './verdict-message.ts';
 import { FRAME_HEADER, packetBytes } from './verdict-decoder.ts';
@@ -38,12 +39,22 @@ const PASSED_RECORDS = 1 << 13;
 const RECORD_WORDS = RECORD.size / 4;
 const TWO_32 = 4_294_967_296;
 
+/** One for all subscriptions of a ring. */
+const SUMMARIES = new WeakMap<VerdictRing, BlockSummaries>();
+
+function summariesOf(ring: VerdictRing): BlockSummaries {
+  const summaries = SUMMARIES.get(ring) ?? new BlockSummaries(ring);
+  SUMMARIES.set(ring, summaries);
+  return summaries;
+}
+
 export class VerdictSubscription {
   /** Where it begins. */
   readonly from: number;
   /** Bytes of each packet that the ring has to keep for it, before and after. */
   readonly snapBytes: number;
   readonly #ring: VerdictRing;
+  readonly #summaries: BlockSummaries;
   readonly #encoding: Encoding;
   readonly #wantsPackets: boolean;
   /** Whether there is a filter or a sample, by which most records are not wanted. */
@@ -62,6 +73,7 @@ export class VerdictSubscription {
 
   constructor(ring: VerdictRing, names: LabNames, encoding: Encoding, { filter = {}, sample = {}, packet, from = 'now' }: VerdictRequest) {
     this.#ring = ring;
+    this.#summaries = summariesOf(ring);
     this.#encoding = encoding;
     this.#filter = new VerdictFilter(filter, names);
     this.#wantsPackets = packet !== undefined;
@@ -118,7 +130,13 @@ export class VerdictSubscription {
     const [sent, perSecond, oneOf] = [this.#sentThisSecond, this.#perSecond, this.#oneOf];
     let sequence = from;
     let place = from % capacity;
+    const blockMask = this.#summaries.blockRecords - 1;
     for (; sequence < end; sequence++) {
+      if ((place & blockMask) === 0 && this.#wantsNothingOf(sequence)) {
+        sequence += blockMask;
+        place = (place + blockMask + 1) % capacity;
+        continue;
+      }
       const word = place * RECORD_WORDS;
       const index = (words[word + RECORD.attachment / 4]! & 0xffff) * VERDICT_SLOTS + verdictSlot(words[word + RECORD.verdict / 4]! | 0);
       if (table[index] === 1 && !(sent[index]! >= perSecond) && (oneOf === 1 || (words[word]! + words[word + 1]! * TWO_32 - 1) % oneOf === 0)) break;
@@ -129,6 +147,14 @@ export class VerdictSubscription {
     this.#skipped += sequence - from - lost;
     this.#cursor = sequence;
     return sequence < end;
+  }
+
+  /** Of the block that begins with that record. */
+  #wantsNothingOf(first: number): boolean {
+    const indexes = this.#summaries.of(first);
+    if (indexes === undefined) return false;
+    const { table } = this.#filter;
+    return indexes.every((index) => table[index] !== 1 || this.#sentThisSecond[index]! >= this.#perSecond);
   }
 
   #turnSecond(nowMs: number): void {
