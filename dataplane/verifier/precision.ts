@@ -18,7 +18,7 @@ const MAX_FRAMES = 8;
 /** Too hard to follow. */
 const UNTRACEABLE = 'untraceable';
 
-/** Registers and slots that are traced, by frame. One for all traces, which allocate little. */
+/** Registers and slots that are traced, by frame. */
 class Trace {
   frame = 0;
   readonly registers: number[] = [0, 0, 0, 0, 0, 0, 0, 0];
@@ -60,8 +60,6 @@ class Trace {
   }
 }
 
-const trace = new Trace();
-
 export interface ProgramView {
   readonly instructions: readonly Instruction[];
   /** Whether the function that begins at a slot was verified by itself. */
@@ -72,6 +70,8 @@ export interface ProgramView {
 
 export class Precision {
   readonly #program: ProgramView;
+  /** One for all, so that tracing allocates little. */
+  readonly #trace = new Trace();
 
   constructor(program: ProgramView) {
     this.#program = program;
@@ -80,18 +80,18 @@ export class Precision {
   /** A decision at `state.at`, the instruction being verified, depends on the register's value. */
   markRegister(state: State, register: number): void {
     if (state.current.registers[register]!.type !== 'scalar') return;
-    trace.begin(state.frames.length).add(register);
-    this.#mark(state, trace);
+    this.#trace.begin(state.frames.length).add(register);
+    this.#mark(state, this.#trace);
   }
 
   markSlot(state: State, frame: number, slot: number): void {
-    trace.begin(state.frames.length).addSlot(frame, slot);
-    this.#mark(state, trace);
+    this.#trace.begin(state.frames.length).addSlot(frame, slot);
+    this.#mark(state, this.#trace);
   }
 
   /** `state` goes on as `old` did: what mattered there matters on the way here. Whether anything was marked. */
   propagate(old: State, state: State): boolean {
-    trace.begin(state.frames.length);
+    const trace = this.#trace.begin(state.frames.length);
     for (let index = 0; index < old.frames.length; index++) {
       const frame = old.frames[index]!;
       trace.registers[index] = frame.preciseRegisters;

@@ -92,7 +92,7 @@ let known: string | undefined;
 function verifierDigest(): string {
   if (known === undefined) {
     const digest = createHash('sha256');
-    for (const room of ROOMS) for (const file of readdirSync(room).filter((name) => /\.[jt]s$/.test(name)).sort()) digest.update(file).update(readFileSync(join(room, file)));
+    for (const room of ROOMS) for (const file of readdirSync(room).filter((name) => /\.[jt]s$/.test(name)).toSorted()) digest.update(file).update(readFileSync(join(room, file)));
     known = digest.digest('hex');
   }
   return known;

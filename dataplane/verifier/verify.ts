@@ -202,7 +202,7 @@ class Verifier {
       } else at--;
       path.push(at);
     }
-    return path.filter((slot) => this.#spec.instructions[slot]?.kind !== 'upper').reverse();
+    return path.filter((slot) => this.#spec.instructions[slot]?.kind !== 'upper').toReversed();
   }
 
   retrace(path: readonly number[], visit: (state: State) => void): void {
