@@ -7,6 +7,8 @@ export interface Program {
   /** Place in machine.programTable; PROG_ARRAY slots and verdict records hold it. */
   readonly id: number;
   readonly spec: ProgramSpec;
+  /** As the object has it, where `spec` is without its dead ways: what Linux is given, which refuses code that nothing reaches. */
+  readonly source?: ProgramSpec;
   readonly type: ProgramType;
   /** Every map an instruction names, by that name. */
   readonly maps: ReadonlyMap<string, BpfMap>;

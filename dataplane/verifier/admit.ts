@@ -34,7 +34,7 @@ export function admit(program: Program, { maps, btf, cpus, proofs }: AdmitOption
     ({ reached } = report);
     proofs.add(key, reached);
   }
-  return { ...program, spec: { ...spec, instructions: withoutDeadWays(spec.instructions, reached) }, proof: 'verified' };
+  return { ...program, source: spec, spec: { ...spec, instructions: withoutDeadWays(spec.instructions, reached) }, proof: 'verified' };
 }
 
 function refusalText({ name, lines }: ProgramSpec, { slot, message }: Refusal): string {

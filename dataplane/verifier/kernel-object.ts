@@ -26,12 +26,16 @@ export function readObject(walk: Walk, number: Register, register: RegisterState
   const at = checkPlace(walk, number, register, offset);
   const { name, local, trust } = register.object as StructFacts;
   const btf = local ?? walk.kernelBtf();
-  const [id] = btf.idsByName(name, 'struct');
-  if (id === undefined) return refuse('EOPNOTSUPP', `struct ${name} is not in the BTF that is at hand; give the kernel's`);
-  const found = memberAt(btf, btf.type(id) as BtfComposite, at, bytes);
+  const found = readStruct(btf, name, at, bytes) ?? refuse('EOPNOTSUPP', `struct ${name} is not in the BTF that is at hand; give the kernel's`);
   if (found.type !== 'ptr_') return found;
   if (local !== undefined) return scalarOf(bytes);
   return trust === 'untrusted' ? kernelObject(structOf(found), {}, { trust }) : found;
+}
+
+/** What a load from a structure of the kernel's gives; undefined where the BTF at hand does not have it. */
+export function readStruct(btf: Btf, name: string, at: number, bytes: AccessBytes): RegisterState | undefined {
+  const [id] = btf.idsByName(name, 'struct');
+  return id === undefined ? undefined : memberAt(btf, btf.type(id) as BtfComposite, at, bytes);
 }
 
 /** Structures that programs of some types may write, and what of them. */
@@ -84,7 +88,7 @@ function memberAt(btf: Btf, struct: BtfComposite, at: number, bytes: number): Re
     if (at < start) refuse('EACCES', `access beyond the end of member ${member.name} (mend:${end}) in struct ${struct.name} with off ${at} size ${bytes}`);
     return withinMember(btf, struct, member.name, member.type, start, at, bytes);
   }
-  return refuse('EACCES', `struct ${struct.name} doesn't have field at offset ${at}`);
+  return refuse('EINVAL', `struct ${struct.name} doesn't have field at offset ${at}`);
 }
 
 function withinMember(btf: Btf, struct: BtfComposite, name: string, type: number, start: number, at: number, bytes: number): RegisterState {

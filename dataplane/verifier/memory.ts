@@ -6,7 +6,7 @@ import { contextAccess, type ContextAccess } from '../hooks/context-access.ts';
 import { MAP_FLAG } from '../maps/map-check.ts';
 import { specialFields } from '../maps/special-fields.ts';
 import { checkKernelPointer, isKernelPointer, kernelPointerAt, loadKernelPointer, storeKernelPointer } from './kernel-pointer.ts';
-import { readObject, writeObject } from './kernel-object.ts';
+import { readObject, readStruct, writeObject } from './kernel-object.ts';
 import { refuse } from './refusal.ts';
 import { constantRegister, pointer, scalarRegister, typeText, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
 import { coerceToBytes, isConstant, SIGNED_OF_BYTES, UNKNOWN_OF_BYTES } from './scalar.ts';
@@ -160,7 +160,7 @@ function read(walk: Walk, number: Register, register: RegisterState, offset: num
     case 'ptr_':
       return readObject(walk, number, register, offset, bytes);
     case 'map_ptr':
-      return readMapPointer(number, register, offset, bytes, signed);
+      return readMapPointer(walk, number, register, offset, bytes, signed);
     default:
       return refuse('EACCES', `R${number} invalid mem access '${typeText(register)}'`);
   }
@@ -200,9 +200,12 @@ const MAP_STRUCTS: Readonly<Record<number, string>> = {
   [lpm_trie]: 'lpm_trie', [cpumap]: 'bpf_cpu_map', [xskmap]: 'xsk_map', [ringbuf]: 'bpf_ringbuf_map',
 };
 
-function readMapPointer(number: Register, register: RegisterState, offset: number, bytes: AccessBytes, signed: boolean): RegisterState {
-  if (register.offset + offset < 0) refuse('EACCES', `R${number} is ${mapStruct(register.map!)} invalid negative access: off=${register.offset + offset}`);
-  return fromMemory(bytes, signed);
+function readMapPointer(walk: Walk, number: Register, register: RegisterState, offset: number, bytes: AccessBytes, signed: boolean): RegisterState {
+  const struct = mapStruct(register.map!);
+  const at = register.offset + offset;
+  if (at < 0) refuse('EACCES', `R${number} is ${struct} invalid negative access: off=${at}`);
+  const found = readStruct(walk.kernelBtf(), struct, at, bytes);
+  return found === undefined || found.type === 'scalar' ? fromMemory(bytes, signed) : found;
 }
 
 /** The value of a map that nobody can write any more is a constant (bpf_map_direct_read). */

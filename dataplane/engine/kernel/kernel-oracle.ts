@@ -72,7 +72,8 @@ export class KernelOracle {
   }
 
   /** Loads the program, and makes the maps it names. ERR_PROGRAM with the verifier's log where Linux refuses. */
-  load(program: Program): KernelProgram {
+  load(linked: Program): KernelProgram {
+    const program = { ...linked, spec: linked.source ?? linked.spec };
     const found = this.#programs.get(program.id);
     if (found !== undefined) return found;
     const { adapt, ownTime, addedMap, logLevel } = this.#options;
