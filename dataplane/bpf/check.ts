@@ -81,6 +81,7 @@ class Check {
     for (const [slot, instruction] of this.#instructions.entries()) this.#checkOperands(slot, instruction);
     this.#functions = this.#findFunctions();
     for (const range of this.#functions) this.#checkFlow(range);
+    this.#checkUsed();
     if (this.#options.verified !== true) this.#checkCalls();
     return this.#functions;
   }
@@ -226,7 +227,20 @@ class Check {
       return deepest + 1;
     };
     depthOf(0);
-    const unused = this.#functions.find(({ start }) => !depths.has(start));
+  }
+
+  /** Functions that only functions like them call are unreachable code. */
+  #checkUsed(): void {
+    const byStart = new Map(this.#functions.map((range) => [range.start, range]));
+    const used = new Set([0]);
+    // A set is walked with what is added on the way.
+    for (const start of used) {
+      for (let slot = start; slot < byStart.get(start)!.end; slot++) {
+        const callee = referencedFunction(this.#instructions[slot]!);
+        if (callee !== undefined) used.add(callee);
+      }
+    }
+    const unused = this.#functions.find(({ start }) => !used.has(start));
     if (unused !== undefined) this.#failUnreachable(unused.start);
   }
 }
