@@ -72,12 +72,12 @@ export class KernelOracle {
   }
 
   /** Loads the program, and makes the maps it names. ERR_PROGRAM with the verifier's log where Linux refuses. */
-  load(linked: Program): KernelProgram {
-    const program = { ...linked, spec: linked.source ?? linked.spec };
+  load(program: Program): KernelProgram {
     const found = this.#programs.get(program.id);
     if (found !== undefined) return found;
     const { adapt, ownTime, addedMap, logLevel } = this.#options;
-    const adapted = adapt?.(program) ?? program.spec;
+    const source = program.source ?? program.spec;
+    const adapted = adapt?.({ ...program, spec: source }) ?? source;
     const spec = ownTime ? adapted : withVirtualTime(adapted);
     const loaded = withBtf(this.#linux, new BtfImage(program.btf, [spec]), program.spec.name, (btf) =>
       loadKernelProgram(this.#linux, spec, {
