@@ -338,7 +338,7 @@ export class Lab {
     if (this.#checking !== undefined) return this.#checking.admit(program, btf);
     if (!this.#verify) return unverified(program);
     if (this.engine.verifies === true) return { ...program, proof: 'by-linux' };
-    return admit(program, { maps, btf, cpus: this.machine.cpus, proofs: this.#proofs });
+    return admit(program, { maps, btf, cpus: this.machine.cpus }, this.#proofs);
   }
 
   #result(at: number, records: DataView, recordCount: number): PacketResult {

@@ -17,7 +17,8 @@ import { parseObject } from '../pipeline/open-lab.ts';
 import { seconds } from '../pipeline/verdict-log.ts';
 import { Collection } from '../program/collection.ts';
 import { unverified } from '../program/program.ts';
-import { ProofFolder, proofKey } from '../verifier/proofs.ts';
+import { prove } from '../verifier/admit.ts';
+import { ProofFolder } from '../verifier/proofs.ts';
 import { verifyProgram, type VerifierReport, type VerifyOptions } from '../verifier/verify.ts';
 import type { ObjectFile } from './lab-service.ts';
 
@@ -76,9 +77,7 @@ export class JobService {
   prove({ bytes, name }: ObjectFile, wanted: string | undefined, cpus: number, proofsPath: string): Verification {
     const spec = parseObject(bytes, name);
     const program = programOf(spec.programs, name, wanted);
-    const options: VerifyOptions = { maps: spec.maps, btf: spec.btf, cpus, ...(program.type === undefined ? {} : { type: program.type }) };
-    const report = verifyProgram(program, options);
-    if (report.accepted) new ProofFolder(proofsPath).add(proofKey(program, options), report.reached);
+    const { report, options } = prove(program, program.type, { maps: spec.maps, btf: spec.btf, cpus }, new ProofFolder(proofsPath));
     return verificationOf(program, report, options);
   }
 

@@ -7,39 +7,52 @@
  */
 import type { Btf } from '../bpf/btf.ts';
 import type { Instruction } from '../bpf/isa.ts';
-import type { MapSpec, ProgramSpec } from '../bpf/spec.ts';
+import { lineAt } from '../bpf/line-at.ts';
+import type { MapSpec, ProgramSpec, ProgramType } from '../bpf/spec.ts';
 import { XdplabError } from '../errors.ts';
 import type { Program, VerifiedProgram } from '../program/program.ts';
 import { proofKey, type Proofs } from './proofs.ts';
-import { verifyProgram, type Refusal } from './verify.ts';
+import { verifyProgram, type Refusal, type VerifierReport, type VerifyOptions } from './verify.ts';
 
-export interface AdmitOptions {
+/** What a lab's programs are verified against. */
+export interface LabFacts {
   /** By the names that instructions use. */
   readonly maps: ReadonlyMap<string, MapSpec>;
   readonly btf?: Btf | undefined;
   readonly cpus: number;
-  readonly proofs: Proofs;
+}
+
+export interface Verified {
+  readonly report: VerifierReport;
+  readonly options: VerifyOptions;
+}
+
+/** A program that asks its device about packets is bound to the lab's. */
+const optionsFor = (type: ProgramType | undefined, { maps, btf, cpus }: LabFacts): VerifyOptions => ({ maps, btf, cpus, deviceBound: true, ...(type === undefined ? {} : { type }) });
+
+/** Verifies as for a lab; what is accepted is remembered for it. */
+export function prove(spec: ProgramSpec, type: ProgramType | undefined, facts: LabFacts, proofs: Proofs): Verified {
+  const options = optionsFor(type, facts);
+  const report = verifyProgram(spec, options);
+  if (report.accepted) proofs.add(proofKey(spec, options), report.reached);
+  return { report, options };
 }
 
 /** Throws ERR_PROGRAM for what Linux would not load. */
-export function admit(program: Program, { maps, btf, cpus, proofs }: AdmitOptions): VerifiedProgram {
+export function admit(program: Program, facts: LabFacts, proofs: Proofs): VerifiedProgram {
   const { spec, type } = program;
-  // A program that asks its device about packets is bound to the lab's.
-  const options = { maps, btf, type, cpus, deviceBound: true };
-  const key = proofKey(spec, options);
-  let reached = proofs.get(key);
+  let reached = proofs.get(proofKey(spec, optionsFor(type, facts)));
   if (reached?.length !== spec.instructions.length) {
-    const report = verifyProgram(spec, options);
+    const { report } = prove(spec, type, facts, proofs);
     if (report.refusal !== undefined) throw new XdplabError('ERR_PROGRAM', refusalText(spec, report.refusal));
     ({ reached } = report);
-    proofs.add(key, reached);
   }
   return { ...program, source: spec, spec: { ...spec, instructions: withoutDeadWays(spec.instructions, reached) }, proof: 'verified' };
 }
 
-function refusalText({ name, lines }: ProgramSpec, { slot, message }: Refusal): string {
-  const line = lines.findLast((one) => one.slot <= slot);
-  return `program '${name}': instruction ${slot}${line === undefined ? '' : ` (${line.file}:${line.line})`}: ${message.replaceAll('\n', ' ')}; Linux would not load it. xdplab verify explains; --no-verify (of a Lab: verify: false) runs it all the same`;
+function refusalText(spec: ProgramSpec, { slot, message }: Refusal): string {
+  const line = lineAt(spec, slot);
+  return `program '${spec.name}': instruction ${slot}${line === undefined ? '' : ` (${line.file}:${line.line})`}: ${message.replaceAll('\n', ' ')}; Linux would not load it. xdplab verify explains; --no-verify (of a Lab: verify: false) runs it all the same`;
 }
 
 /** `reached`: by slot, 1 where some path went. */

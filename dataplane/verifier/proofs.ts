@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { MapSpec, ProgramSpec } from '../bpf/spec.ts';
@@ -16,7 +17,7 @@ export interface Proofs {
 }
 
 const MOST_IN_MEMORY = 256;
-const ROOMS = ['.', '../helpers', '../hooks'].map((room) => fileURLToPath(new URL(room, import.meta.url)));
+const ROOMS = ['.', '../bpf', '../maps', '../helpers', '../hooks'].map((room) => fileURLToPath(new URL(room, import.meta.url)));
 
 /** Kept as long as the process lives; the ones that came first go first. */
 export class ProofMemory implements Proofs {
@@ -61,10 +62,13 @@ export class ProofFolder implements Proofs {
   }
 }
 
-export function proofKey(spec: ProgramSpec, { maps, btf, type, cpus, unprivileged }: VerifyOptions): string {
-  const { instructions, functions, license, attach, frags, unresolved } = spec;
+/** Names and lines decide nothing, and who watches neither. All else counts, so that what is added later does. */
+export function proofKey(spec: ProgramSpec, { maps, btf, kernelBtf, observer: _observer, ...options }: VerifyOptions): string {
+  const { name: _name, section: _section, lines: _lines, ...program } = spec;
+  const { instructions } = spec;
   const used = new Set(instructions.flatMap((one) => (one.kind === 'load_imm64' && (one.value.kind === 'map' || one.value.kind === 'map_value') ? [one.value.map] : [])));
-  const facts = { instructions, functions, license, attach, frags, unresolved, type: spec.type ?? type, cpus, unprivileged, maps: [...used].map((name) => [name, maps.get(name)]) };
+  // The running kernel's types are as its release has them.
+  const facts = { ...program, options: { ...options, type: spec.type ?? options.type }, maps: [...used].map((name) => [name, maps.get(name)]), kernel: kernelBtf?.bytes ?? release() };
   const digest = createHash('sha256').update(verifierDigest()).update(JSON.stringify(facts, plain));
   if (btf !== undefined) digest.update(btf.bytes);
   return digest.digest('hex');
@@ -88,7 +92,7 @@ function isMapSpec(value: unknown): value is MapSpec {
 
 let known: string | undefined;
 
-/** Of the code that decides: this room, and the tables of helpers and contexts. */
+/** Of the code that decides: this room, and those that it asks. */
 function verifierDigest(): string {
   if (known === undefined) {
     const digest = createHash('sha256');

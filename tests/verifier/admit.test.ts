@@ -8,7 +8,7 @@ import { disassembleInstruction } from '../../dataplane/bpf/disassemble.ts';
 import type { ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import type { Program, VerifiedProgram } from '../../dataplane/program/program.ts';
 import { admit } from '../../dataplane/verifier/admit.ts';
-import { ProofFolder, ProofMemory, type Proofs } from '../../dataplane/verifier/proofs.ts';
+import { ProofFolder, ProofMemory, proofKey, type Proofs } from '../../dataplane/verifier/proofs.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'xdplab-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -41,7 +41,7 @@ class Counted implements Proofs {
   }
 }
 
-const admitted = (asm: string, proofs: Proofs = new ProofMemory()): VerifiedProgram => admit(programOf(asm), { maps: new Map(), cpus: 1, proofs });
+const admitted = (asm: string, proofs: Proofs = new ProofMemory()): VerifiedProgram => admit(programOf(asm), { maps: new Map(), cpus: 1 }, proofs);
 
 test('a program that Linux would not load is refused with its line, the reason and what to do', () => {
   expect(() => admitted('r0 = *(u64 *)(r1 +4000)\nexit')).toThrow(
@@ -69,6 +69,14 @@ describe.each<readonly [string, () => Proofs]>([
     for (let time = 0; time < 2; time++) expect(() => admitted('exit', proofs)).toThrow('R0 !read_ok');
     expect(proofs).toMatchObject({ added: 2, found: 1 });
   });
+});
+
+test('a proof holds for what was asked, not for the same program asked otherwise', () => {
+  const { spec } = programOf('r0 = 2\nexit');
+  const options = { maps: new Map(), cpus: 1 };
+  const keys = [options, { ...options, cpus: 2 }, { ...options, deviceBound: true }, { ...options, unprivileged: true }, { ...options, type: 'sched_cls' as const }].map((each, index) => proofKey(index === 4 ? { ...spec, type: undefined } : spec, each));
+  expect(new Set(keys).size).toBe(5);
+  expect(proofKey({ ...spec, name: 'another', lines: [] }, options)).toBe(keys[0]);
 });
 
 test('a damaged proof is no proof', () => {
