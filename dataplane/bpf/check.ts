@@ -245,7 +245,8 @@ class Check {
   }
 }
 
-function referencedFunction(instruction: Instruction): number | undefined {
+/** Start of the function it calls, or whose address it takes for someone who does. */
+export function referencedFunction(instruction: Instruction): number | undefined {
   if (instruction.kind === 'call' && instruction.target.kind === 'subprogram') return instruction.target.slot;
   if (instruction.kind === 'load_imm64' && instruction.value.kind === 'function') return instruction.value.slot;
   return undefined;

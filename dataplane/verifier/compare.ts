@@ -122,10 +122,14 @@ function within(old: RegisterState, current: RegisterState): boolean {
   return old.scalar === current.scalar || (rangeWithin(old.scalar, current.scalar) && tnumIn(old.scalar, current.scalar));
 }
 
+/** What the register is, wherever in that it points. */
+export function isSameKind(one: RegisterState, other: RegisterState): boolean {
+  return one.type === other.type && one.nullable === other.nullable && one.readOnly === other.readOnly && one.range === other.range && one.bytes === other.bytes && one.map === other.map && one.mapUid === other.mapUid;
+}
+
 function same(old: RegisterState, current: RegisterState, ids: Correspondence): boolean {
   return (
-    old.type === current.type && old.nullable === current.nullable && old.readOnly === current.readOnly && old.offset === current.offset && old.range === current.range &&
-    old.bytes === current.bytes && old.frame === current.frame && old.map === current.map && old.mapUid === current.mapUid && old.delta === current.delta && sameObject(old.object, current.object) &&
+    isSameKind(old, current) && old.offset === current.offset && old.frame === current.frame && old.delta === current.delta && sameObject(old.object, current.object) &&
     (old.scalar === current.scalar || scalarsEqual(old.scalar, current.scalar)) && ids.ids(old.id, current.id) && ids.ids(old.reference, current.reference)
   );
 }

@@ -3,7 +3,7 @@
  * compute_scc): where states are compared, which registers are read again, which instructions are in loops, and which
  * functions may move packets. All but the last look at one function at a time: a call is one instruction.
  */
-import type { FunctionRange } from '../bpf/check.ts';
+import { referencedFunction, type FunctionRange } from '../bpf/check.ts';
 import { isJump, jumpTarget, type CallTarget, type Instruction, type Operand, type Register } from '../bpf/isa.ts';
 
 /** Bits of `ControlFlow.points`. */
@@ -42,6 +42,7 @@ export type CalleeFactsOf = (target: CallTarget) => CalleeFacts | undefined;
 
 /** Its callback runs later, as a path of its own. */
 const TIMER_SET_CALLBACK = 170;
+const TAIL_CALL = 12;
 const MAX_ARGUMENTS = 5;
 /** r0..r9: r10 is always alive, so nobody asks. */
 const ALL_REGISTERS = 0x3ff;
@@ -78,11 +79,7 @@ function jumpsTo(instruction: Instruction, slot: number): number {
   return isJump(instruction) ? jumpTarget(slot, instruction.offset) : NONE;
 }
 
-/** Start of the function it calls, or whose address it takes for someone who does; -1 for none. */
-export function referencedFunction(instruction: Instruction): number {
-  if (instruction.kind === 'call' && instruction.target.kind === 'subprogram') return instruction.target.slot;
-  return instruction.kind === 'load_imm64' && instruction.value.kind === 'function' ? instruction.value.slot : NONE;
-}
+export const isTailCall = (instruction: Instruction): boolean => instruction.kind === 'call' && instruction.target.kind === 'helper' && instruction.target.id === TAIL_CALL;
 
 function findPoints(instructions: readonly Instruction[], calleeFacts: CalleeFactsOf): Uint8Array {
   const points = new Uint8Array(instructions.length);
@@ -97,8 +94,8 @@ function findPoints(instructions: readonly Instruction[], calleeFacts: CalleeFac
     const target = jumpsTo(instruction, slot);
     if (target !== NONE) mark(target, POINT.prune | POINT.jump);
     // Paths come back from calls, and from callbacks to whoever took their address.
-    if (instruction.kind === 'call' || callee !== NONE) mark(fallThrough(instruction, slot), POINT.prune | POINT.jump);
-    if (callee !== NONE) {
+    if (instruction.kind === 'call' || callee !== undefined) mark(fallThrough(instruction, slot), POINT.prune | POINT.jump);
+    if (callee !== undefined) {
       mark(slot, POINT.prune);
       mark(callee, POINT.prune | POINT.jump);
     }
@@ -262,7 +259,8 @@ function findPacketChanges(instructions: readonly Instruction[], functions: read
   for (const { start, end } of functions) {
     for (let slot = start; slot < end; slot++) {
       const instruction = instructions[slot]!;
-      callers.get(referencedFunction(instruction))?.push(start);
+      const called = referencedFunction(instruction);
+      if (called !== undefined) callers.get(called)?.push(start);
       if (instruction.kind === 'call' && callee(instruction.target)?.changesPacket === true) changing.add(start);
     }
   }

@@ -3,6 +3,7 @@
  * there only the arguments are compared with it (Linux: btf_prepare_func_args, btf_check_func_arg_match).
  */
 import type { Btf } from '../bpf/btf.ts';
+import type { BtfType } from '../bpf/btf-type.ts';
 import type { Register } from '../bpf/isa.ts';
 import { checkHelperMemory } from './arguments.ts';
 import { checkUnmodified } from './memory.ts';
@@ -18,20 +19,24 @@ const CONTEXTS: ReadonlySet<string> = new Set(['xdp_md', '__sk_buff', 'xdp_buff'
 
 /** Whether a function returns a number, as far as BTF says it. */
 export function returnsNumber(btf: Btf | undefined, functionTypeId: number): boolean {
-  if (btf === undefined || functionTypeId === 0) return true;
-  const declared = btf.resolve(functionTypeId).type;
-  const prototype = declared.kind === 'func' ? btf.resolve(declared.type).type : declared;
-  return prototype.kind !== 'func_proto' || isScalar(btf, prototype.returnType);
+  const prototype = prototypeOf(btf, functionTypeId);
+  return prototype === undefined || isScalar(btf!, prototype.returnType);
 }
 
 /** Of a function of the object; undefined where its BTF does not say, or says of it what Linux does not take. */
 export function parametersOf(btf: Btf | undefined, functionTypeId: number): readonly Parameter[] | undefined {
+  const prototype = prototypeOf(btf, functionTypeId);
+  if (prototype === undefined || !isScalar(btf!, prototype.returnType)) return undefined;
+  const parameters = prototype.parameters.map(({ type }) => parameterOf(btf!, type));
+  return parameters.some((parameter) => parameter === undefined) ? undefined : (parameters as readonly Parameter[]);
+}
+
+/** Undefined where the BTF does not say. */
+function prototypeOf(btf: Btf | undefined, functionTypeId: number): Extract<BtfType, { kind: 'func_proto' }> | undefined {
   if (btf === undefined || functionTypeId === 0) return undefined;
   const declared = btf.resolve(functionTypeId).type;
   const prototype = declared.kind === 'func' ? btf.resolve(declared.type).type : declared;
-  if (prototype.kind !== 'func_proto' || !isScalar(btf, prototype.returnType)) return undefined;
-  const parameters = prototype.parameters.map(({ type }) => parameterOf(btf, type));
-  return parameters.some((parameter) => parameter === undefined) ? undefined : (parameters as readonly Parameter[]);
+  return prototype.kind === 'func_proto' ? prototype : undefined;
 }
 
 function isScalar(btf: Btf, typeId: number): boolean {

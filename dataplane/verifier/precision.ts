@@ -8,12 +8,12 @@
  * by nothing. What cannot be followed marks everything: correct, and less can be pruned.
  */
 import type { Instruction } from '../bpf/isa.ts';
+import { isTailCall } from './control-flow.ts';
 import { refuse } from './refusal.ts';
 import { forEachSlot, hasSlot, isEmpty, NO_SLOTS, withoutSlot, withSlot, type SlotSet } from './slot-set.ts';
 import { isFirst, isSpilledScalar, type Place, type State, type Step } from './state.ts';
 
 const ARGUMENTS = 0b11_1110;
-const TAIL_CALL = 12;
 const MAX_FRAMES = 8;
 /** Too hard to follow. */
 const UNTRACEABLE = 'untraceable';
@@ -216,7 +216,8 @@ export class Precision {
     }
   }
 
-  #backOverCall({ target }: Extract<Instruction, { kind: 'call' }>, at: number, following: number, trace: Trace): void | typeof UNTRACEABLE {
+  #backOverCall(instruction: Extract<Instruction, { kind: 'call' }>, at: number, following: number, trace: Trace): void | typeof UNTRACEABLE {
+    const { target } = instruction;
     if (target.kind === 'subprogram') {
       if (this.#program.isGlobal(target.slot)) {
         trace.drop(0);
@@ -227,7 +228,7 @@ export class Precision {
     }
     if (this.#program.callsBack(at) && following !== at + 1) return leaveCallback(trace);
     // What was called there returned to the function's caller.
-    if (target.kind === 'helper' && target.id === TAIL_CALL && following !== at + 1 && ++trace.frame === MAX_FRAMES) return UNTRACEABLE;
+    if (isTailCall(instruction) && following !== at + 1 && ++trace.frame === MAX_FRAMES) return UNTRACEABLE;
     trace.drop(0);
     if ((trace.registers[trace.frame]! & ARGUMENTS) !== 0) return UNTRACEABLE;
   }

@@ -9,7 +9,8 @@
 import type { FunctionRange } from '../bpf/check.ts';
 import type { Instruction } from '../bpf/isa.ts';
 import { MAX_FRAMES } from '../machine/cpu.ts';
-import { referencedFunction } from './control-flow.ts';
+import { referencedFunction } from '../bpf/check.ts';
+import { isTailCall } from './control-flow.ts';
 
 export interface StackDepthInput {
   readonly instructions: readonly Instruction[];
@@ -31,7 +32,6 @@ export interface StackDepth {
 const MAX_STACK_BYTES = 512;
 /** What may lie below a function that makes a tail call, which begins a whole stack anew, up to 33 times. */
 const TAIL_CALL_LIMIT_BYTES = 256;
-const TAIL_CALL = 12;
 /** As the JIT of x86-64 aligns frames. */
 const FRAME_ALIGNMENT = 16;
 
@@ -67,9 +67,10 @@ class DepthCheck {
       let tailCalls = false;
       for (let slot = start; slot < end; slot++) {
         const instruction = instructions[slot]!;
-        const callee = indexAt.get(referencedFunction(instruction));
+        const called = referencedFunction(instruction);
+        const callee = called === undefined ? undefined : indexAt.get(called);
         if (callee !== undefined) callees.push({ index: callee, called: instruction.kind === 'call' });
-        if (instruction.kind === 'call' && instruction.target.kind === 'helper' && instruction.target.id === TAIL_CALL) tailCalls = true;
+        if (isTailCall(instruction)) tailCalls = true;
       }
       return { frameBytes: Math.ceil(stackBytes[index]! / FRAME_ALIGNMENT) * FRAME_ALIGNMENT, tailCalls, callees };
     });

@@ -3,7 +3,7 @@
  * known of registers and stack (Linux Documentation/bpf/verifier.rst; kernel/bpf/verifier.c is the behaviour to match).
  *
  * Paths are followed depth first. Where paths meet, states are kept, and a path ends where an earlier state covers its
- * own (compare.ts). Global functions are verified by themselves, each from what its BTF says of its arguments.
+ * own (kept-states.ts). Global functions are verified by themselves, each from what its BTF says of its arguments.
  */
 import { checkProgram, StructureError, type FunctionRange } from '../bpf/check.ts';
 import type { Btf } from '../bpf/btf.ts';
@@ -19,21 +19,17 @@ import { hasSpinLock } from '../maps/special-fields.ts';
 import { alu, negation, signExtendingMove, swap } from './arithmetic.ts';
 import { branch } from './branches.ts';
 import { call, calleeFacts, callsBack, checkResources, leaveFunction } from './calls.ts';
-import { coveredBy } from './compare.ts';
-import { analyseControlFlow, type ControlFlow } from './control-flow.ts';
+import { analyseControlFlow, isTailCall, POINT, type ControlFlow } from './control-flow.ts';
 import { checkResult } from './exit.ts';
 import { enterGlobal, parametersOf, returnsNumber } from './global-function.ts';
 import { atomic, loadFrom, storeTo } from './memory.ts';
-import { goesOn, iteratorsWentOn } from './iterator.ts';
+import { KeptStates, type Progress } from './kept-states.ts';
 import { checkKfuncs } from './kfunc.ts';
-import { LoopVisits } from './loop-visits.ts';
 import type { VerificationObserver } from './observer.ts';
 import { Precision } from './precision.ts';
 import { Refused, refuse, type RefusalErrno } from './refusal.ts';
 import { constantRegister, NOT_INITIALISED, pointer, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
-import { scalarsEqual } from './scalar.ts';
-import { NO_SLOTS } from './slot-set.ts';
-import { EMPTY_SLOT, Frame, isFirst, State, type Reference, type Step } from './state.ts';
+import { Frame, isFirst, State, type Reference, type Step } from './state.ts';
 import { StackLiveness } from './stack-liveness.ts';
 import { checkStackDepth } from './subprograms.ts';
 import { Walk, type Policy, type Subprogram } from './walk.ts';
@@ -91,9 +87,6 @@ export interface VerifierReport {
 const PACKET_LOADS: ReadonlySet<ProgramType> = new Set(['socket_filter', 'sched_cls', 'sched_act']);
 const MAX_PROCESSED = 1_000_000;
 const MAX_PENDING = 8192;
-const MAX_HISTORY = 40;
-const TAIL_CALL = 12;
-const POINT = { prune: 1, jump: 2, force: 4 } as const;
 
 /** A path to follow later. */
 interface Pending {
@@ -129,16 +122,8 @@ class Verifier {
   #structureAt = 0;
   #flow!: ControlFlow;
   #pending: Pending[] = [];
-  /** By slot and call: states kept there, as Linux divides them (explored_state), so that functions called from two places do not meet. */
-  #explored: (State[] | undefined)[] = [];
-  #processed = 0;
-  #jumps = 0;
-  #processedAtState = 0;
-  #jumpsAtState = 0;
-  #states = 0;
-  #kept = 0;
-  #peak = 0;
-  #loops!: LoopVisits;
+  readonly #progress: Progress = { processed: 0, jumps: 0 };
+  #kept: KeptStates | undefined;
 
   constructor(spec: ProgramSpec, type: ProgramType, options: VerifyOptions) {
     this.#spec = spec;
@@ -148,7 +133,7 @@ class Verifier {
   }
 
   statistics(): Pick<VerifierReport, 'instructionsProcessed' | 'totalStates' | 'peakStates' | 'stackBytes' | 'reached'> {
-    return { instructionsProcessed: this.#processed, totalStates: this.#states, peakStates: this.#peak, stackBytes: this.#walk?.stackBytes ?? [], reached: this.#reached };
+    return { instructionsProcessed: this.#progress.processed, totalStates: this.#kept?.total ?? 0, peakStates: this.#kept?.peak ?? 0, stackBytes: this.#walk?.stackBytes ?? [], reached: this.#reached };
   }
 
   run(): Refusal | undefined {
@@ -261,7 +246,7 @@ class Verifier {
       callsBack: (slot) => this.#callsBack(slot),
     });
     walk.precision = precision;
-    this.#loops = new LoopVisits(this.#flow.scc, precision);
+    this.#kept = new KeptStates(instructions, this.#flow, precision, { callsBack: (slot) => this.#callsBack(slot), iterates: (slot) => this.#iterates(slot) }, this.#options, this.#progress);
     walk.liveness = new StackLiveness(walk, (slot) => this.#callsBack(slot));
     walk.push = (at, errno) => {
       const later = this.#push(walk, walk.state.copy(), at, errno);
@@ -284,7 +269,7 @@ class Verifier {
   #checkReturnsByItself(start: number, end: number): void {
     for (let slot = start; slot < end; slot++) {
       const instruction = this.#spec.instructions[slot]!;
-      const tailCalls = instruction.kind === 'call' && instruction.target.kind === 'helper' && instruction.target.id === TAIL_CALL;
+      const tailCalls = isTailCall(instruction);
       this.#structureAt = slot;
       if (instruction.kind === 'load_packet' || tailCalls) refuse('EINVAL', `${tailCalls ? 'tail_call' : 'LD_ABS'} is only allowed in functions that return 'int'.`);
     }
@@ -322,12 +307,12 @@ class Verifier {
   }
 
   #verifyFunction(walk: Walk, subprogram: Subprogram): void {
-    this.#explored = [];
+    this.#kept!.begin();
     this.#pending = [];
     this.#enter(walk, subprogram);
     for (;;) {
       this.#followPath(walk);
-      this.#finished(walk.state);
+      this.#kept!.finished(walk.state);
       const next = this.#pending.pop();
       if (next === undefined) return;
       walk.state = next.state;
@@ -341,15 +326,17 @@ class Verifier {
     const { instructions } = this.#spec;
     const { points } = this.#flow;
     const { observer } = this.#options;
+    const progress = this.#progress;
+    const kept = this.#kept!;
     for (;;) {
       const { at, state } = walk;
       state.at = at;
       observer?.visited(state);
       walk.begin();
-      if (++this.#processed > MAX_PROCESSED) refuse('E2BIG', `BPF program is too large. Processed ${this.#processed} insn`);
+      if (++progress.processed > MAX_PROCESSED) refuse('E2BIG', `BPF program is too large. Processed ${progress.processed} insn`);
       state.last = walk.previous;
       const point = points[at]!;
-      if ((point & POINT.prune) !== 0 && this.#isCovered(walk, point)) return;
+      if ((point & POINT.prune) !== 0 && kept.covers(walk, point)) return;
       observer?.verifying?.(state);
       if ((point & POINT.jump) !== 0) walk.remember();
       this.#reached[at] = 1;
@@ -395,19 +382,19 @@ class Verifier {
       case 'load_packet':
         return this.#packetLoad(walk, instruction);
       case 'jump':
-        this.#jumps++;
+        this.#progress.jumps++;
         return jumpTarget(walk.at, instruction.offset);
       case 'branch':
-        this.#jumps++;
+        this.#progress.jumps++;
         return branch(walk, instruction);
       case 'may_goto':
-        this.#jumps++;
+        this.#progress.jumps++;
         return mayGoto(walk, instruction.offset);
       case 'call':
-        this.#jumps++;
+        this.#progress.jumps++;
         return call(walk, instruction.target);
       case 'exit':
-        this.#jumps++;
+        this.#progress.jumps++;
         return this.#exit(walk);
       case 'upper':
         throw new TypeError('the second slot of a 64-bit immediate load was reached: the program was not checked');
@@ -493,113 +480,9 @@ class Verifier {
     return leaveFunction(walk);
   }
 
-  /** Whether an earlier state covers this one; keeps it for later ones where that may help. */
-  #isCovered(walk: Walk, point: number): boolean {
-    const { state, at } = walk;
-    const force = this.#options.stateFrequency === true || (point & POINT.force) !== 0 || (state.history?.count ?? 0) > MAX_HISTORY;
-    let add = force || (this.#jumps - this.#jumpsAtState >= 2 && this.#processed - this.#processedAtState >= 8);
-    const kept = (this.#explored[((at ^ walk.frame.callSite) >>> 0) % this.#spec.instructions.length] ??= []);
-    const live = (frame: number): number => this.#flow.liveRegisters[frame === state.frames.length - 1 ? at : state.frames[frame + 1]!.callSite]!;
-    const callsBackHere = this.#callsBack(at);
-    const iteratesHere = this.#iterates(at);
-    const mayGoHere = this.#spec.instructions[at]!.kind === 'may_goto';
-    for (let index = 0; index < kept.length; ) {
-      const old = kept[index]!;
-      if (old.at !== at) {
-        index++;
-        continue;
-      }
-      let covered = false;
-      let loop = false;
-      if (old.branches > 0) {
-        const comesBack = callsBackHere || iteratesHere || (mayGoHere && old.mayGotoDepth !== state.mayGotoDepth);
-        if (comesBack && coveredBy(old, state, 'range', live) && (!iteratesHere || goesOn(walk, 1))) {
-          covered = true;
-          loop = true;
-        } else if (!callsBackHere && !iteratesHere && !iteratorsWentOn(old, state) && old.callbackUnrollDepth === state.callbackUnrollDepth && old.mayGotoDepth === state.mayGotoDepth && mayLoop(old, state) && coveredBy(old, state, 'exact', live)) {
-          refuse('EINVAL', `infinite loop detected at insn ${at}`);
-        }
-        if (!covered && !force && this.#jumps - this.#jumpsAtState < 20 && this.#processed - this.#processedAtState < 100) add = false;
-      } else if (this.#options.pruning !== false) {
-        loop = this.#loops.isOpen(old);
-        if (!loop && !old.cleaned) this.#clean(walk, old);
-        covered = coveredBy(old, state, loop ? 'range' : 'used', live);
-      }
-      if (covered) {
-        old.hits++;
-        this.#options.observer?.covered(state, old, loop ? 'range' : 'used', live);
-        if ((point & POINT.jump) !== 0) walk.remember();
-        walk.precision.propagate(old, state);
-        if (loop) this.#loops.comeBack(old, state);
-        return true;
-      }
-      if (add) old.misses++;
-      const patience = (point & POINT.force) !== 0 && old.branches > 0 ? 64 : 3;
-      if (old.misses > old.hits * patience + patience) {
-        kept.splice(index, 1);
-        this.#kept--;
-      } else index++;
-    }
-    if (add) this.#keep(walk, kept);
-    return false;
-  }
-
-  /** All paths from here are known, so slots that none of them read say nothing. */
-  #clean(walk: Walk, old: State): void {
-    old.cleaned = true;
-    walk.liveness.forEachDead(old, old.at, (frame, slot) => void (old.frames[frame]!.stack[slot] = EMPTY_SLOT));
-  }
-
-  #keep(walk: Walk, kept: State[]): void {
-    const { state, at } = walk;
-    this.#states++;
-    this.#peak = Math.max(this.#peak, ++this.#kept);
-    this.#jumpsAtState = this.#jumps;
-    this.#processedAtState = this.#processed;
-    forgetPrecision(state);
-    const copy = state.copy();
-    copy.at = at;
-    copy.last = walk.previous;
-    this.#options.observer?.kept(state, copy);
-    kept.unshift(copy);
-    this.#loops.enter(copy);
-    state.parent = copy;
-    state.first = at;
-    state.history = undefined;
-    walk.begin();
-  }
-
-  /** One path less begins at each checkpoint behind it. */
-  #finished(state: State): void {
-    for (let parent = state.parent; parent !== undefined; parent = parent.parent) {
-      if (--parent.branches > 0) return;
-      this.#loops.leave(parent);
-    }
-  }
-
   #checkStackDepth(walk: Walk): void {
     const { instructions } = this.#spec;
     const error = checkStackDepth({ instructions, functions: walk.subprograms, stackBytes: walk.stackBytes, asynchronous: walk.asynchronous }).error;
     if (error !== undefined) refuse(error.startsWith('the call stack') ? 'E2BIG' : 'EACCES', error);
-  }
-}
-
-/** Linux asks first whether all registers of the function are the same to the byte, ids included: a loop that copies a number in each round is not one that stands still. */
-function mayLoop(old: State, state: State): boolean {
-  const [before, now] = [old.current, state.current];
-  if (old.frames.length !== state.frames.length) return false;
-  return before.registers.every((register, number) => {
-    const other = now.registers[number]!;
-    return register === other || (sameKind(register, other) && register.offset === other.offset && register.id === other.id && register.delta === other.delta && register.reference === other.reference && scalarsEqual(register.scalar, other.scalar));
-  });
-}
-
-const sameKind = (one: RegisterState, other: RegisterState): boolean =>
-  one.type === other.type && one.nullable === other.nullable && one.readOnly === other.readOnly && one.range === other.range && one.bytes === other.bytes && one.map === other.map && one.mapUid === other.mapUid;
-
-function forgetPrecision(state: State): void {
-  for (const frame of state.frames) {
-    frame.preciseRegisters = 0;
-    frame.preciseSlots = NO_SLOTS;
   }
 }
