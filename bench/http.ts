@@ -7,6 +7,7 @@ import { machineFacts } from '../dataplane/measure/machine-facts.ts';
 import { summarize } from '../dataplane/measure/sample-summary.ts';
 import { formatHttp, type HttpResults } from './serving-report.ts';
 import { MeasuredServer } from './serving-server.ts';
+import { inTurns } from './turns.ts';
 
 const USAGE = `usage: npm run bench:http -- [options]
 
@@ -46,22 +47,18 @@ async function main(): Promise<void> {
   const server = await MeasuredServer.start(['--capture', CAPTURE]);
   try {
     const cases = await casesOf(server);
-    const turns = new Map(cases.map(({ name }) => [name, [] as { readonly perSecond: number; readonly p50: number; readonly p99: number; readonly failed: number }[]]));
-    for (let round = 0; round < Number(values.rounds); round++) {
-      for (const { name, path, method = 'GET', body } of round % 2 === 0 ? cases : cases.toReversed()) {
-        process.stderr.write(`round ${round + 1} of ${values.rounds}: ${name}\n`);
-        const { requests, duration, latency, non2xx, errors } = await autocannon({
-          url: `${server.origin}${path}`,
-          method,
-          headers: { authorization: server.authorization, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
-          ...(body === undefined ? {} : { body }),
-          connections: CONNECTIONS,
-          pipelining: PIPELINING,
-          duration: Number(values.seconds),
-        });
-        turns.get(name)!.push({ perSecond: requests.total / duration, p50: latency.p50, p99: latency.p99, failed: non2xx + errors });
-      }
-    }
+    const turns = await inTurns(cases, Number(values.rounds), async ({ path, method, body }) => {
+      const { requests, duration, latency, non2xx, errors } = await autocannon({
+        url: `${server.origin}${path}`,
+        method: method ?? 'GET',
+        headers: { authorization: server.authorization, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+        ...(body === undefined ? {} : { body }),
+        connections: CONNECTIONS,
+        pipelining: PIPELINING,
+        duration: Number(values.seconds),
+      });
+      return { perSecond: requests.total / duration, p50: latency.p50, p99: latency.p99, failed: non2xx + errors };
+    });
     const rows = [...turns].map(([name, all]) => ({
       name,
       requestsPerSecond: summarize(all.map(({ perSecond }) => perSecond)),

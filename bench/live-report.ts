@@ -1,6 +1,6 @@
 /** What `npm run bench:live` found, as text for people. */
 import { table } from '../dataplane/cli/terminal.ts';
-import type { MachineFacts } from '../dataplane/measure/machine-facts.ts';
+import { machineLine, type MachineFacts } from '../dataplane/measure/machine-facts.ts';
 import type { SampleSummary } from '../dataplane/measure/sample-summary.ts';
 import { promisedLines, type Promised } from './report.ts';
 
@@ -29,6 +29,5 @@ export function formatLive({ machine, rows, promises }: LiveResults): string {
     name,
     ...[(offeredPerSecond.median / 1000).toFixed(0), (arrivedPerSecond.median / 1000).toFixed(0), cpuNsPerPacket.median.toFixed(0), `${(cpuNsPerPacket.spread * 50).toFixed(1)} %`, lost === 0 ? '0' : `${lost} of ${offered}`].map((text, column) => text.padStart(heading[column + 1]!.length)),
   ]);
-  const facts = `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB · ${machine.system} · Node ${machine.node} · load ${machine.load}`;
-  return `${[facts, ...table([heading, ...body]), '', ...promisedLines(promises)].join('\n')}\n`;
+  return `${[machineLine(machine), ...table([heading, ...body]), '', ...promisedLines(promises)].join('\n')}\n`;
 }

@@ -15,6 +15,7 @@ import { machineFacts } from '../dataplane/measure/machine-facts.ts';
 import { summarize } from '../dataplane/measure/sample-summary.ts';
 import { formatLive, type LiveResults, type LiveRow } from './live-report.ts';
 import { Namespace, whyNoNamespaces } from './namespace.ts';
+import { inTurns } from './turns.ts';
 import { writeWorkload } from './workloads.ts';
 
 const USAGE = `usage: npm run bench:live -- [options]
@@ -67,13 +68,7 @@ async function main(): Promise<void> {
   try {
     const capture = join(scratch, 'capture.pcap');
     writeWorkload(capture, CAPTURE);
-    const turns = new Map<string, Turn[]>(CASES.map(({ name }) => [name, []]));
-    for (let round = 0; round < Number(values.rounds); round++) {
-      for (const each of round % 2 === 0 ? CASES : CASES.toReversed()) {
-        process.stderr.write(`round ${round + 1} of ${values.rounds}: ${each.name}\n`);
-        turns.get(each.name)!.push(await runTurn(each, capture, Math.ceil(Number(values.packets) / CAPTURE.packets)));
-      }
-    }
+    const turns = await inTurns(CASES, Number(values.rounds), (each) => runTurn(each, capture, Math.ceil(Number(values.packets) / CAPTURE.packets)));
     const results = resultsOf(turns);
     process.stdout.write(formatLive(results));
     if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);

@@ -1,6 +1,6 @@
 /** What `npm run bench:stream` and `npm run bench:http` found, as text for people. */
 import { table } from '../dataplane/cli/terminal.ts';
-import type { MachineFacts } from '../dataplane/measure/machine-facts.ts';
+import { machineLine, type MachineFacts } from '../dataplane/measure/machine-facts.ts';
 import type { SampleSummary } from '../dataplane/measure/sample-summary.ts';
 import { promisedLines, type Promised } from './report.ts';
 
@@ -48,7 +48,7 @@ export function formatStream({ machine, rows, promises }: StreamResults): string
     name,
     ...[(packetsPerSecond.median / 1e6).toFixed(2), `${(packetsPerSecond.spread * 50).toFixed(1)} %`, ofAlone.median.toFixed(3), (verdictsPerSecond.median / 1e6).toFixed(2), labNsPerPacket.median.toFixed(1), labOfAlone.median.toFixed(3), (serverShare.median * 100).toFixed(0), (growthBytes.median / 1e6).toFixed(1)].map((text, column) => text.padStart(heading[column + 1]!.length)),
   ]);
-  return `${[factsLine(machine), ...table([heading, ...body]), '', ...promisedLines(promises)].join('\n')}\n`;
+  return `${[machineLine(machine), ...table([heading, ...body]), '', ...promisedLines(promises)].join('\n')}\n`;
 }
 
 export function formatHttp({ machine, rows }: HttpResults): string {
@@ -57,9 +57,5 @@ export function formatHttp({ machine, rows }: HttpResults): string {
     name,
     ...[requestsPerSecond.median.toFixed(0), `${(requestsPerSecond.spread * 50).toFixed(1)} %`, p50Ms.toFixed(1), p99Ms.toFixed(1), String(failed)].map((text, column) => text.padStart(heading[column + 1]!.length)),
   ]);
-  return `${[factsLine(machine), ...table([heading, ...body])].join('\n')}\n`;
-}
-
-function factsLine(machine: MachineFacts): string {
-  return `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB · ${machine.system} · Node ${machine.node} · load ${machine.load}`;
+  return `${[machineLine(machine), ...table([heading, ...body])].join('\n')}\n`;
 }

@@ -14,6 +14,7 @@ import { summarize } from '../dataplane/measure/sample-summary.ts';
 import { formatStream, type StreamResults, type StreamRow } from './serving-report.ts';
 import { MeasuredServer } from './serving-server.ts';
 import type { ClientsReceived, ClientsWanted } from './stream-clients.ts';
+import { inTurns } from './turns.ts';
 import { writeWorkload } from './workloads.ts';
 
 const USAGE = `usage: npm run bench:stream -- [options]
@@ -53,13 +54,7 @@ async function main(): Promise<void> {
   const server = await MeasuredServer.start(['--capture', capture, '--speed', 'top']);
   try {
     await sleep(2 * WARMUP_MS);
-    const turns = new Map<string, Turn[]>(CASES.map(({ name }) => [name, []]));
-    for (let round = 0; round < Number(values.rounds); round++) {
-      for (const each of round % 2 === 0 ? CASES : CASES.toReversed()) {
-        process.stderr.write(`round ${round + 1} of ${values.rounds}: ${each.name}\n`);
-        turns.get(each.name)!.push(await runTurn(server, each.clients, Number(values.seconds) * 1000));
-      }
-    }
+    const turns = await inTurns(CASES, Number(values.rounds), ({ clients }) => runTurn(server, clients, Number(values.seconds) * 1000));
     const results = resultsOf(turns);
     process.stdout.write(formatStream(results));
     if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);

@@ -15,7 +15,7 @@ import { kernelVerdict } from '../dataplane/engine/kernel/kernel-verdict.ts';
 import { XdplabError } from '../dataplane/errors.ts';
 import { verifyProgram } from '../dataplane/verifier/verify.ts';
 import { programsDirectory } from '../programs/objects.ts';
-import { machineFacts } from '../dataplane/measure/machine-facts.ts';
+import { machineFacts, machineLine } from '../dataplane/measure/machine-facts.ts';
 import { summarize, type SampleSummary } from '../dataplane/measure/sample-summary.ts';
 
 const OBJECTS = ['xdp_firewall', 'xdp_lb', 'tc_firewall', 'flow_counter'] as const;
@@ -93,7 +93,7 @@ try {
   const number = (value: number, digits = 1): string => value.toFixed(digits).padStart(9);
   const cells = rows.map((row) => [row.name, String(row.processed.ours).padStart(9), String(row.processed.linux).padStart(9), number(row.ours.median), `${((row.ours.spread / 2) * 100).toFixed(0)} %`.padStart(7), number(row.linux.median), number(row.ratio, 2), number(row.firstRatio, 2), number((row.ours.median / row.processed.ours) * (LIMIT / 1000), 2)]);
   const lines = table([['program', 'processed', '    Linux', '  ours ms', '      ±', ' Linux ms', '    ratio', '    first', ' s/1M ins'], ...cells]);
-  process.stdout.write([`${machine.cpu}, ${machine.cores} cores · ${machine.system} · Node ${machine.node} · load ${machine.load}`, `medians of ${values.rounds} rounds after the first`, '', ...lines, '', `median ratio ${ratio.toFixed(2)}, of the first runs ${firstRatio.toFixed(2)}; at most ${peakMib.toFixed(0)} MiB`, ''].join('\n'));
+  process.stdout.write([machineLine(machine), `medians of ${values.rounds} rounds after the first`, '', ...lines, '', `median ratio ${ratio.toFixed(2)}, of the first runs ${firstRatio.toFixed(2)}; at most ${peakMib.toFixed(0)} MiB`, ''].join('\n'));
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine, rounds: Number(values.rounds), ratio, firstRatio, peakMib, rows }, null, 2)}\n`);
 } catch (error) {
   if (!(error instanceof XdplabError)) throw error;

@@ -5,7 +5,7 @@ import type { Balance, BalancedGroup } from '../insight/balance.ts';
 import { TIMED, type BenchReport, type ProgramFigures } from '../measure/bench-report.ts';
 import { describeChange } from '../measure/change.ts';
 import type { ReportComparison } from '../measure/compare-reports.ts';
-import { count, paint, percent, safe, table } from './terminal.ts';
+import { count, paint, percent, safe, sectionsText, table } from './terminal.ts';
 
 type Cell = string | number;
 
@@ -26,10 +26,7 @@ export function reportText(report: BenchReport): string {
     ...(balance === undefined ? [] : balanceText(balance)),
     noise.warnings.map((line) => paint('yellow', line)),
   ];
-  return sections
-    .filter((lines) => lines.length > 0)
-    .map((lines) => lines.join('\n'))
-    .join('\n\n');
+  return sectionsText(sections);
 }
 
 /** Three digits that mean something. */

@@ -1,19 +1,17 @@
 /** One line on stderr that says what a live run is doing; nothing but its beginning when stderr is not a terminal. */
 import type { PacketSource } from '../devices/device.ts';
 import type { LiveSnapshot } from '../pipeline/live.ts';
+import { StatusLine } from './status-line.ts';
 import { bytes, count, print, rate, safe } from './terminal.ts';
 
-const CLEAR_LINE = '\r\u001b[K';
 const QUICK_MS = 500;
 /** Whoever reads files that are being written wants them to grow. */
 const SLOW_MS = 1000;
 
-export class LiveLine {
-  readonly #enabled = process.stderr.isTTY === true;
-  readonly everyMs = this.#enabled ? QUICK_MS : SLOW_MS;
+export class LiveLine extends StatusLine {
+  readonly everyMs = this.enabled ? QUICK_MS : SLOW_MS;
   #packets = 0;
   #elapsedNs = 0;
-  #shown = false;
 
   /** Whoever starts this in a script waits for the line before it sends anything. */
   begin(sources: readonly PacketSource[], mode: 'observe' | 'inline'): void {
@@ -22,15 +20,9 @@ export class LiveLine {
   }
 
   update({ packets, bytes: size, elapsedNs, accounting: { ringDrops } }: LiveSnapshot): void {
-    if (!this.#enabled) return;
+    if (!this.enabled) return;
     const speed = rate(((packets - this.#packets) * 1e9) / (elapsedNs - this.#elapsedNs));
     [this.#packets, this.#elapsedNs] = [packets, elapsedNs];
-    process.stderr.write(`${CLEAR_LINE}${count(packets)} packets, ${bytes(size)}, ${speed} packets/s${ringDrops === 0 ? '' : `, ${count(ringDrops)} dropped for want of room`}`);
-    this.#shown = true;
-  }
-
-  clear(): void {
-    if (this.#shown) process.stderr.write(CLEAR_LINE);
-    this.#shown = false;
+    this.show(`${count(packets)} packets, ${bytes(size)}, ${speed} packets/s${ringDrops === 0 ? '' : `, ${count(ringDrops)} dropped for want of room`}`);
   }
 }

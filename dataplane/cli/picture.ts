@@ -5,7 +5,7 @@ import { jsonText } from '../pipeline/json-text.ts';
 import type { Accounting } from '../pipeline/accounting.ts';
 import type { ReplayResult } from '../pipeline/replay.ts';
 import type { Statistics, VerdictCount } from '../pipeline/statistics.ts';
-import { bar, bytes, count, duration, paint, percent, rate, safe, type Style } from './terminal.ts';
+import { bar, bytes, count, duration, paint, percent, rate, safe, sectionsText, type Style } from './terminal.ts';
 
 const BAR_COLUMNS = 24;
 const HOOK_TITLES = { xdp: 'XDP', 'tc-ingress': 'TC ingress', 'tc-egress': 'TC egress' } as const;
@@ -34,10 +34,7 @@ export interface PictureInput {
 export function drawPicture(input: PictureInput): string {
   const { head, foot, statistics } = input;
   const sections = [[head], ...hookSections(statistics), fateSection(statistics), reasonSection(statistics), ...input.highlights.map(highlightSection), eventSection(input.events), foot];
-  return sections
-    .filter((lines) => lines.length > 0)
-    .map((lines) => lines.join('\n'))
-    .join('\n\n');
+  return sectionsText(sections);
 }
 
 /** The capture, and what it holds. */

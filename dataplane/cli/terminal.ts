@@ -85,3 +85,11 @@ export function table(rows: readonly (readonly (string | number)[])[], indent = 
     `${indent}${row.map((cell, column) => (typeof cell === 'number' ? String(cell).padStart(widths[column]!) : cell.padEnd(widths[column]!))).join('  ')}`.trimEnd(),
   );
 }
+
+/** Sections with an empty line between them; those without lines are left out. */
+export function sectionsText(sections: readonly (readonly string[])[]): string {
+  return sections
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n');
+}

@@ -5,22 +5,18 @@
  */
 import { readU16, writeU16 } from '../packet/big-endian.ts';
 import { checksumAdd, checksumFinish } from '../packet/checksum.ts';
-import { ETHER_TYPE, ETHERNET } from '../packet/ethernet.ts';
+import { ETHER_TYPE } from '../packet/ethernet.ts';
 import { IP_PROTOCOL, IPV4 } from '../packet/ipv4.ts';
 import { IPV6 } from '../packet/ipv6.ts';
 import { TCP } from '../packet/tcp.ts';
 import { UDP } from '../packet/udp.ts';
-import { VLAN } from '../packet/vlan.ts';
+import { innermostTypeAt } from '../packet/vlan.ts';
 
 /** Completes the checksum of the TCP or UDP packet in the frame at `bytes[start, start + lengthBytes)`; leaves others as they are. */
 export function completeChecksum(bytes: Uint8Array, start: number, lengthBytes: number): void {
   const end = start + lengthBytes;
-  let typeAt = start + ETHERNET.type;
-  let type = readU16(bytes, typeAt);
-  while ((type === ETHER_TYPE.vlan || type === ETHER_TYPE.qinq) && typeAt + VLAN.headerLength < end) {
-    typeAt += VLAN.headerLength;
-    type = readU16(bytes, typeAt);
-  }
+  const typeAt = innermostTypeAt(bytes, start, end);
+  const type = readU16(bytes, typeAt);
   const ip = typeAt + 2;
   let transport: number;
   let transportEnd: number;

@@ -6,11 +6,11 @@
  */
 import { readU16, readU32, writeU16, writeU32 } from '../packet/big-endian.ts';
 import { checksum, checksumAdd, checksumFinish, pseudoHeaderSum } from '../packet/checksum.ts';
-import { ETHER_TYPE, ETHERNET } from '../packet/ethernet.ts';
+import { ETHER_TYPE } from '../packet/ethernet.ts';
 import { IP_PROTOCOL, IPV4 } from '../packet/ipv4.ts';
 import { IPV6 } from '../packet/ipv6.ts';
 import { TCP, TCP_FLAG } from '../packet/tcp.ts';
-import { VLAN } from '../packet/vlan.ts';
+import { innermostTypeAt } from '../packet/vlan.ts';
 
 /** Where in a frame the parts of a TCP packet are. */
 interface TcpPlace {
@@ -70,12 +70,8 @@ export function segmentTcp(bytes: Uint8Array, start: number, lengthBytes: number
 }
 
 function tcpPlace(bytes: Uint8Array, start: number, end: number): TcpPlace | undefined {
-  let typeAt = start + ETHERNET.type;
-  let type = readU16(bytes, typeAt);
-  while ((type === ETHER_TYPE.vlan || type === ETHER_TYPE.qinq) && typeAt + VLAN.headerLength < end) {
-    typeAt += VLAN.headerLength;
-    type = readU16(bytes, typeAt);
-  }
+  const typeAt = innermostTypeAt(bytes, start, end);
+  const type = readU16(bytes, typeAt);
   const ip = typeAt + 2;
   const version = type === ETHER_TYPE.ipv4 ? 4 : type === ETHER_TYPE.ipv6 ? 6 : undefined;
   if (version === undefined || ip + IPV6.headerLength > end) return undefined;

@@ -18,6 +18,16 @@ import type { MapCode } from './map.ts';
 
 type F = FunctionBuilder<'i32'>;
 
+/** On the way down: the entry, its length and address, and the cell at `level` bits, which is found in the next table by byte `next` of the address. */
+interface Way {
+  readonly entry: I32;
+  readonly bits: I32;
+  readonly address: I32;
+  readonly cell: I32;
+  readonly level: number;
+  readonly next: 2 | 3;
+}
+
 const IS_TABLE = 1;
 const SLOW = 3;
 const CELL_BYTES = 4;
@@ -146,18 +156,12 @@ export class LpmDirect {
   /** `open(entry)`: the tables that lead to a prefix of that length. */
   get #open(): Callee<'i32'> {
     return this.#part('open', 1, (f) => {
-      const entry = f.param(0, 'i32');
-      const bits = f.let(i32.load(entry, ENTRY.prefixBits), 'bits');
-      const address = f.let(i32.load(entry, ENTRY.data), 'address');
-      const cell = f.let(this.#firstCell(address), 'cell');
-      for (const [level, next] of LEVELS) {
-        f.if(i32.leU(bits, i32.const(level)), () => f.return(i32.const(0)));
+      this.#descend(f, ({ cell }) => {
         const table = f.let(call(this.#tableAt, cell), 'table');
         f.if(i32.eqz(table), () => f.return(i32.const(0)));
         this.#addToCount(f, table, 1);
-        f.set(cell, this.#cellAt(table, byteOf(address, next)));
-      }
-      f.return(i32.const(0));
+        return table;
+      });
     });
   }
 
@@ -192,12 +196,7 @@ export class LpmDirect {
   /** `close(entry)`: gives back the tables that only a prefix of that length needed. */
   get #close(): Callee<'i32'> {
     return this.#part('close', 1, (f) => {
-      const entry = f.param(0, 'i32');
-      const bits = f.let(i32.load(entry, ENTRY.prefixBits), 'bits');
-      const address = f.let(i32.load(entry, ENTRY.data), 'address');
-      const cell = f.let(this.#firstCell(address), 'cell');
-      for (const [level, next] of LEVELS) {
-        f.if(i32.leU(bits, i32.const(level)), () => f.return(i32.const(0)));
+      this.#descend(f, ({ entry, bits, address, cell, level, next }) => {
         const table = f.let(i32.load(cell), 'table');
         f.if(i32.eq(table, i32.const(SLOW)), () => f.return(i32.const(0)));
         this.#addToCount(f, table, -1);
@@ -211,10 +210,22 @@ export class LpmDirect {
           this.#release(f, table);
           f.return(i32.const(0));
         });
-        f.set(cell, this.#cellAt(table, byteOf(address, next)));
-      }
-      f.return(i32.const(0));
+        return table;
+      });
     });
+  }
+
+  /** From the first table to the one that an entry's length leads to. `step` emits what is done at each, and answers the table that is there. */
+  #descend(f: F, step: (way: Way) => I32): void {
+    const entry = f.param(0, 'i32');
+    const bits = f.let(i32.load(entry, ENTRY.prefixBits), 'bits');
+    const address = f.let(i32.load(entry, ENTRY.data), 'address');
+    const cell = f.let(this.#firstCell(address), 'cell');
+    for (const [level, next] of LEVELS) {
+      f.if(i32.leU(bits, i32.const(level)), () => f.return(i32.const(0)));
+      f.set(cell, this.#cellAt(step({ entry, bits, address, cell, level, next }), byteOf(address, next)));
+    }
+    f.return(i32.const(0));
   }
 
   /** A table as a cell holds it. */

@@ -30,3 +30,8 @@ export function machineFacts(): MachineFacts {
     load: Math.round(loadavg()[0]! * 100) / 100,
   };
 }
+
+/** The same in a line. */
+export function machineLine(machine: MachineFacts): string {
+  return `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB · ${machine.system} · Node ${machine.node} · load ${machine.load}`;
+}

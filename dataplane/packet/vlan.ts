@@ -2,7 +2,7 @@
  * An IEEE 802.1Q tag, the part behind the Ethernet type.   0 u16 priority:3 drop:1 id:12   2 u16 type   4
  */
 import { readU16, writeU16 } from './big-endian.ts';
-import { ETHER_TYPE } from './ethernet.ts';
+import { ETHER_TYPE, ETHERNET } from './ethernet.ts';
 import { asLayer, prepend } from './layer.ts';
 import type { Layer, Payload } from './layer.ts';
 
@@ -24,6 +24,13 @@ export function readVlan(bytes: Uint8Array, at: number): Vlan | undefined {
     dropEligible: (control & 0x1000) !== 0,
     type: readU16(bytes, at + VLAN.type),
   };
+}
+
+/** Where the type stands of what a frame at `start` carries, behind its tags; `end` is where the frame ends. */
+export function innermostTypeAt(bytes: Uint8Array, start: number, end: number): number {
+  let at = start + ETHERNET.type;
+  for (let type = readU16(bytes, at); (type === ETHER_TYPE.vlan || type === ETHER_TYPE.qinq) && at + VLAN.headerLength < end; type = readU16(bytes, at)) at += VLAN.headerLength;
+  return at;
 }
 
 export interface VlanFields {

@@ -2,7 +2,7 @@
  * The newest lines that programs sent, as JSON text, with sequence numbers: what one client takes from it is its own
  * affair. Lines that were lost before they came here have numbers too.
  */
-import type { Account } from './verdict-subscription.ts';
+import { beginning, type Account, type Beginning } from './verdict-subscription.ts';
 
 const CAPACITY = 1 << 14;
 const MESSAGE_CHARACTERS = 1 << 16;
@@ -41,11 +41,10 @@ export class EventSubscription {
   #sent = 0;
   #dropped = 0;
 
-  constructor(ring: EventRing, topic: EventTopic, from: 'now' | 'oldest' | number = 'now') {
+  constructor(ring: EventRing, topic: EventTopic, from: Beginning = 'now') {
     this.#ring = ring;
     this.#topic = topic;
-    const places = { now: ring.head, oldest: ring.oldest };
-    this.from = typeof from === 'number' ? Math.min(from, ring.head) : places[from];
+    this.from = beginning(ring, from);
     this.#cursor = this.from;
   }
 

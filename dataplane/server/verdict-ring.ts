@@ -24,6 +24,7 @@
 import { DESCRIPTOR, type PacketBatch } from '../packet/packet-batch.ts';
 import { RECORD } from '../pipeline/layout.ts';
 import type { BatchObserver, Pipeline } from '../pipeline/pipeline.ts';
+import type { StreamPacket } from './verdict-decoder.ts';
 
 export interface VerdictRingBuffers {
   readonly header: SharedArrayBuffer;
@@ -191,18 +192,9 @@ function copyWords(from: Uint32Array, fromWord: number, to: Uint32Array, toWord:
 }
 
 /** A packet as the ring keeps it: a copy. */
-export interface KeptPacket {
+export interface KeptPacket extends Omit<StreamPacket, 'number' | 'record'> {
   /** Sequence number of its first record. */
   readonly first: number;
-  readonly records: number;
-  readonly fate: number;
-  readonly reason: number;
-  readonly wire: number;
-  readonly captured: number;
-  readonly left: number;
-  readonly leftIfindex: number;
-  readonly before: Uint8Array;
-  readonly after: Uint8Array;
 }
 
 /** A stretch of records: a copy. `from` to `end` are sequence numbers, and what is missing before `from` was overwritten. */

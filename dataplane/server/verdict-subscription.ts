@@ -14,12 +14,19 @@ import { MOST_SNAP_BYTES, type KeptPacket, type VerdictRing } from './verdict-ri
 
 export type Encoding = 'binary' | 'json';
 
+/** Where to begin; a number is `next` of an earlier message. */
+export type Beginning = 'now' | 'oldest' | number;
+
 export interface VerdictRequest {
   readonly filter?: FilterDescription;
   /** `oneOf`: packets 1, 1 + n, …; `perSecond`: so many of every verdict of every program. */
   readonly sample?: { readonly oneOf?: number; readonly perSecond?: number };
   readonly packet?: { readonly snap: number };
-  readonly from?: 'now' | 'oldest' | number;
+  readonly from?: Beginning;
+}
+
+export function beginning({ head, oldest }: { readonly head: number; readonly oldest: number }, from: Beginning): number {
+  return typeof from === 'number' ? Math.min(from, head) : { now: head, oldest }[from];
 }
 
 export interface Account {
@@ -81,8 +88,7 @@ export class VerdictSubscription {
     this.#oneOf = sample.oneOf ?? 1;
     this.#perSecond = sample.perSecond ?? Number.POSITIVE_INFINITY;
     this.snapBytes = Math.max(Math.min(packet?.snap ?? 0, MOST_SNAP_BYTES), this.#filter.snapBytes);
-    const places = { now: ring.head, oldest: ring.oldest };
-    this.from = typeof from === 'number' ? Math.min(from, ring.head) : places[from];
+    this.from = beginning(ring, from);
     this.#cursor = this.from;
   }
 

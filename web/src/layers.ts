@@ -55,12 +55,16 @@ function tcpFlags(view: DataView, at: number): string {
   return ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG', 'ECE', 'CWR'].filter((_, bit) => (bits & (1 << bit)) !== 0).join(' ') || 'none';
 }
 
+const PORTS: readonly FieldRow[] = [
+  { name: 'source port', at: 0, bytes: 2, show: u16 },
+  { name: 'destination port', at: 2, bytes: 2, show: u16 },
+];
+
 const TCP: Protocol = {
   name: 'TCP',
   headerBytes: (view, at) => 4 * (view.getUint8(at + 12) >> 4),
   fields: [
-    { name: 'source port', at: 0, bytes: 2, show: u16 },
-    { name: 'destination port', at: 2, bytes: 2, show: u16 },
+    ...PORTS,
     { name: 'sequence number', at: 4, bytes: 4, show: u32 },
     { name: 'acknowledgment', at: 8, bytes: 4, show: u32 },
     { name: 'flags', at: 13, bytes: 1, show: tcpFlags },
@@ -74,8 +78,7 @@ const UDP: Protocol = {
   name: 'UDP',
   headerBytes: () => 8,
   fields: [
-    { name: 'source port', at: 0, bytes: 2, show: u16 },
-    { name: 'destination port', at: 2, bytes: 2, show: u16 },
+    ...PORTS,
     { name: 'length', at: 4, bytes: 2, show: u16 },
     { name: 'checksum', at: 6, bytes: 2, show: hex16 },
   ],
