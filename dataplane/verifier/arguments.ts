@@ -152,9 +152,8 @@ function checkArgument(walk: Walk, prototype: HelperPrototype, index: number, fa
   if (rule.types.length > 0) checkType(number, register, rule.types, rule.nullAllowed, isOtherMemory(kind, register));
   rule.checkObject?.(walk, number, register, facts);
   const releases = prototype.releases === index;
-  if (releases && register.type !== 'fp' && register.offset !== 0) refuse('EINVAL', `R${number} must have zero offset when passed to release func or trusted arg to kfunc`);
-  checkOffset(register, number);
-  if (releases && register.type !== 'fp' && register.reference === 0) refuse('EINVAL', `R${number} must be referenced when passed to release function`);
+  if (releases && register.type !== 'fp') checkReleased(register, number);
+  else checkOffset(register, number);
   if (register.reference !== 0) {
     if (facts.reference !== 0) refuse('EACCES', `more than one arg with ref_obj_id R${number} ${register.reference} ${facts.reference}`);
     facts.reference = register.reference;
@@ -189,6 +188,13 @@ function checkType(number: Register, register: RegisterState, types: readonly st
 }
 
 const MOVED_ALLOWED: ReadonlySet<RegisterType> = new Set(['fp', 'pkt', 'pkt_meta', 'map_key', 'map_value', 'mem', 'scalar']);
+
+/** What is handed back has to be what was acquired, and not a place inside it. */
+function checkReleased(register: RegisterState, number: Register): void {
+  if (register.offset !== 0) refuse('EINVAL', `R${number} must have zero offset when passed to release func or trusted arg to kfunc`);
+  checkUnmodified(register, number);
+  if (register.reference === 0) refuse('EINVAL', `R${number} must be referenced when passed to release function`);
+}
 
 function checkOffset(register: RegisterState, number: Register): void {
   if (MOVED_ALLOWED.has(register.type) && !isTaggedSlice(register)) return;

@@ -22,7 +22,7 @@ import { call, calleeFacts, callsBack, checkResources, leaveFunction } from './c
 import { analyseControlFlow, isTailCall, POINT, type ControlFlow } from './control-flow.ts';
 import { checkResult } from './exit.ts';
 import { enterGlobal, parametersOf, returnsNumber } from './global-function.ts';
-import { atomic, loadFrom, storeTo } from './memory.ts';
+import { atomic, checkUnmodified, loadFrom, storeTo } from './memory.ts';
 import { KeptStates, type Progress } from './kept-states.ts';
 import { checkKfuncs } from './kfunc.ts';
 import type { VerificationObserver } from './observer.ts';
@@ -467,10 +467,12 @@ class Verifier {
 
   /** A packet that is too short ends the function, with 0. */
   #packetLoad(walk: Walk, { index }: Extract<Instruction, { kind: 'load_packet' }>): number {
-    if (walk.read(6).type !== 'ctx') refuse('EINVAL', 'at the time of BPF_LD_ABS|IND R6 != pointer to skb');
     const { frame, state } = walk;
+    const skb = walk.read(6);
     checkResources(walk, 'BPF_LD_[ABS|IND]');
+    if (skb.type !== 'ctx') refuse('EINVAL', 'at the time of BPF_LD_ABS|IND R6 != pointer to skb');
     if (index !== undefined) walk.read(index);
+    checkUnmodified(skb, 6);
     const { registers } = frame;
     for (let number = 0; number <= 5; number++) registers[number] = NOT_INITIALISED;
     registers[0] = UNKNOWN_SCALAR;

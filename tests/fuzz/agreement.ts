@@ -7,7 +7,7 @@ import { XdplabError } from '../../dataplane/errors.ts';
 import { withoutDeadWays } from '../../dataplane/verifier/admit.ts';
 import { CheckedRuns } from './checked-runs.ts';
 import type { Executions } from './executions.ts';
-import { deliberateDifference, type DeliberateDifference } from './deliberate.ts';
+import { deliberateDifference, endangersLinux, type DeliberateDifference } from './deliberate.ts';
 import { withZeroedStack } from './edit.ts';
 import { FIXED_MAPS } from './fixed-maps.ts';
 import { KernelStuck, type KernelVerdicts } from './kernel-verdicts.ts';
@@ -44,6 +44,8 @@ export class Agreement {
   readonly cells = new Map<Cell, number>(CELLS.map((cell) => [cell, 0]));
   readonly groups = new Map<string, number>();
   readonly deliberate = new Map<DeliberateDifference, number>();
+  /** Programs that Linux is not asked about. */
+  dangerous = 0;
   executed = 0;
   checked = 0;
   /** Of what both refuse: other errno, and other words where they are compared. No mismatch. */
@@ -75,6 +77,10 @@ export class Agreement {
 
   /** Whether Linux accepts. `steady`: the program's answers can be compared. */
   check(spec: ProgramSpec, random: Random, steady: boolean): boolean {
+    if (endangersLinux(spec)) {
+      this.dangerous++;
+      return false;
+    }
     this.#kernel.rest();
     const kernel = this.#kernel.verdict(spec);
     const ours = this.#ours(spec);
@@ -88,15 +94,13 @@ export class Agreement {
     if (cell === 'both refuse' && ours.refusal !== undefined) this.#compareRefusals(spec, kernel.errno, ours.refusal);
     if (cell === 'Linux accepts, we refuse') {
       const message = classOf(ours.refusal!.message);
-      const meant = deliberateDifference(cell, message);
-      if (meant !== undefined) this.deliberate.set(meant, (this.deliberate.get(meant) ?? 0) + 1);
-      else this.#report(cell, message, spec, (candidate) => this.#messageOf(candidate) === message && this.#kernel.verdict(candidate).accepted);
+      const meant = this.#meant(cell, message, spec);
+      if (!meant) this.#report(cell, message, spec, (candidate) => this.#messageOf(candidate) === message && this.#kernel.verdict(candidate).accepted);
     }
     if (cell === 'Linux refuses, we accept') {
       const reason = classOf(this.#kernel.reason(spec));
-      const meant = deliberateDifference(cell, reason);
-      if (meant !== undefined) this.deliberate.set(meant, (this.deliberate.get(meant) ?? 0) + 1);
-      else this.#report(cell, reason, spec, (candidate) => this.#accepts(candidate) && !this.#kernel.verdict(candidate).accepted && classOf(this.#kernel.reason(candidate)) === reason);
+      const meant = this.#meant(cell, reason, spec);
+      if (!meant) this.#report(cell, reason, spec, (candidate) => this.#accepts(candidate) && !this.#kernel.verdict(candidate).accepted && classOf(this.#kernel.reason(candidate)) === reason);
     }
     if (ours.accepted && this.#accepted++ % (this.#options.runEvery ?? 1) === 0) this.#runChecked(spec, random);
     if (cell === 'both accept' && this.cells.get(cell)! % (this.#options.runEvery ?? 1) === 0) {
@@ -104,6 +108,12 @@ export class Agreement {
       else this.#runZeroed(spec, random);
     }
     return kernel.accepted;
+  }
+
+  #meant(cell: Cell, message: string, spec: ProgramSpec): boolean {
+    const difference = deliberateDifference(cell, message, spec, (plain) => !this.#kernel.verdict(plain).accepted);
+    if (difference !== undefined) this.deliberate.set(difference, (this.deliberate.get(difference) ?? 0) + 1);
+    return difference !== undefined;
   }
 
   #compareRefusals(spec: ProgramSpec, errno: string, ours: NonNullable<OurVerdict['refusal']>): void {
@@ -154,7 +164,7 @@ export class Agreement {
     const run = (candidate: ProgramSpec): string | undefined => {
       this.#kernel.rest();
       const zeroed = withZeroedStack(candidate);
-      if (!encodable(zeroed) || !this.#isSteady(zeroed)) return undefined;
+      if (!encodable(zeroed) || endangersLinux(zeroed) || !this.#isSteady(zeroed)) return undefined;
       const verdict = this.#kernel.verdict(zeroed);
       return verdict.program === undefined ? undefined : this.#difference(zeroed, verdict.program, seed);
     };
@@ -189,7 +199,7 @@ export class Agreement {
       spec,
       (candidate) => {
         this.#kernel.rest();
-        return encodable(candidate) && shows(candidate);
+        return encodable(candidate) && !endangersLinux(candidate) && shows(candidate);
       },
       { mostTries: MINIMISING_TRIES },
     );
