@@ -13,7 +13,7 @@ import { MAP_FLAG } from './map-check.ts';
 import { MapError, errnoName } from './map-error.ts';
 import type { MapKeeper } from './map-keeper.ts';
 import { MapModule, compileOperations, type MapOperations } from './map-module.ts';
-import { mapsOf, type ProgramReference } from './map-registry.ts';
+import { mapsOf, type MapRegistry, type ProgramReference } from './map-registry.ts';
 import { MAP_DESCRIPTOR, OPERATION_NAMES, UPDATE, roundUp, valueStride, type ErrnoName, type MapCode, type MapGeometry, type MapOperation, type MapType } from './map.ts';
 import { consumeRingbuf } from './ringbuf.ts';
 import { readU32, u32Bytes } from './slot-array.ts';
@@ -42,6 +42,14 @@ function describeKey(spec: MapSpec, key: Uint8Array): string {
   return typeof value === 'object' ? JSON.stringify(value, (_, part: unknown) => (typeof part === 'bigint' ? String(part) : part)) : String(value);
 }
 
+/** To call `set` takes longer than a loop over this many bytes. */
+const LOOPED_BYTES = 64;
+
+function copyIn(to: Uint8Array, at: number, from: Uint8Array, start: number, lengthBytes: number): void {
+  if (lengthBytes > LOOPED_BYTES) to.set(from.subarray(start, start + lengthBytes), at);
+  else for (let index = 0; index < lengthBytes; index++) to[at + index] = from[start + index]!;
+}
+
 export class BpfMap {
   readonly id: number;
   readonly spec: MapSpec;
@@ -50,7 +58,11 @@ export class BpfMap {
   /** On machine addresses, as engines and helpers call them. */
   readonly operations: MapOperations;
   readonly #machine: Machine;
+  readonly #registry: MapRegistry;
   readonly #special: readonly SpecialField[];
+  /** Of what operations are given: the bytes from the key to the value, and all of them. */
+  readonly #valueOffset: number;
+  readonly #scratchBytes: number;
   readonly #modules = new WeakMap<ModuleBuilder, MapModule>();
   #frozen = false;
   #keeper: MapKeeper | undefined;
@@ -62,7 +74,10 @@ export class BpfMap {
     this.geometry = geometry;
     this.operations = operations;
     this.#machine = geometry.machine;
+    this.#registry = mapsOf(geometry.machine);
     this.#special = specialFields(geometry.spec);
+    this.#valueOffset = roundUp(this.spec.keyBytes, 8);
+    this.#scratchBytes = this.#valueOffset * 2 + Math.max(valueStride(this.spec), 8);
   }
 
   get name(): string {
@@ -138,12 +153,12 @@ export class BpfMap {
     }
     const keyAt = this.#place('update', key);
     if (this.#kept !== undefined) return this.#expectOk('update', this.#kept.update(key, value, flags), key);
-    const { memory, cpu, cpus } = this.#machine;
-    const stride = valueStride(this.spec);
-    const slot = this.type.references?.write(this.geometry, key, value, flags) ?? value.subarray(this.type.perCpu ? cpu * stride : 0).subarray(0, valueBytes);
+    const slot = this.type.references?.write(this.geometry, key, value, flags) ?? value;
     if (typeof slot === 'number') return this.#expectOk('update', slot, key);
-    memory.u8.set(slot, this.#valueScratch(keyAt));
-    this.#expectOk('update', this.operations.update(keyAt, this.#valueScratch(keyAt), flags), key);
+    const { memory, cpu, cpus } = this.#machine;
+    const stride = this.type.perCpu ? valueStride(this.spec) : 0;
+    copyIn(memory.u8, keyAt + this.#valueOffset, slot, cpu * stride, this.type.perCpu ? valueBytes : slot.length);
+    this.#expectOk('update', this.operations.update(keyAt, keyAt + this.#valueOffset, flags), key);
     this.#expectOk('update', this.#keeper?.update(key, value, flags) ?? 0, key);
     if (!this.type.perCpu) return;
     for (let other = 0; other < cpus; other++) {
@@ -257,7 +272,7 @@ export class BpfMap {
     this.#permit('get_next_key', MAP_FLAG.WRONLY);
     const keyAt = key === undefined ? 0 : this.#place('get_next_key', key);
     if (this.#kept !== undefined && this.type.keys !== 'none') return this.#kept.next(key);
-    const out = key === undefined ? this.#scratch() : this.#valueScratch(keyAt);
+    const out = key === undefined ? this.#scratch() : keyAt + this.#valueOffset;
     const result = this.operations.next(keyAt, out);
     if (errnoName(result) === 'ENOENT') return undefined;
     this.#expectOk('get_next_key', result, key);
@@ -282,20 +297,15 @@ export class BpfMap {
   }
 
   #scratch(): number {
-    const slotBytes = Math.max(valueStride(this.spec), 8);
-    return mapsOf(this.#machine).scratch(roundUp(this.spec.keyBytes, 8) * 2 + slotBytes);
+    return this.#registry.scratch(this.#scratchBytes);
   }
 
   /** Copies a key to where operations can read it. */
   #place(operation: string, key: Uint8Array): number {
     if (key.length !== this.spec.keyBytes) this.#fail(operation, 'EINVAL', `a key of ${key.length} bytes was given, expected ${this.spec.keyBytes}`);
     const at = this.#scratch();
-    this.#machine.memory.u8.set(key, at);
+    copyIn(this.#machine.memory.u8, at, key, 0, key.length);
     return at;
-  }
-
-  #valueScratch(keyAt: number): number {
-    return keyAt + roundUp(this.spec.keyBytes, 8);
   }
 
   #permitWrite(operation: string): void {
