@@ -33,7 +33,7 @@ const USAGE = `usage: npm run fuzz -- [options]
 const KINDS = ['structured', 'mutated', 'objects'] as const;
 type Kind = (typeof KINDS)[number];
 /** Each of them takes as long as a hundred others. */
-const OBJECTS_EVERY = 50;
+const OBJECTS_EVERY = 200;
 const PARENTS = 100;
 const PROGRESS_MS = 5000;
 
