@@ -11,7 +11,8 @@ const DATAPLANE = join(ROOT, 'dataplane');
 const FLOORS = [
   ['errors.ts'],
   ['address.ts', 'random.ts'],
-  ['machine', 'system'],
+  ['system'],
+  ['machine'],
   ['wasm', 'bpf', 'packet'],
   ['maps'],
   ['helpers'],

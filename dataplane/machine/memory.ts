@@ -9,6 +9,7 @@
  * Growing replaces the views, so nobody keeps one: read `u8`, `u32` and the others anew for each batch.
  */
 import { XdplabError } from '../errors.ts';
+import { openNative } from '../system/native.ts';
 
 const PAGE_BYTES = 65_536;
 /** What lies below the first allocation. */
@@ -60,6 +61,14 @@ export class MachineMemory {
   /** The same, as a region whose view survives growth. */
   region(lengthBytes: number, alignment: number, purpose: string): Region {
     return new Region(this, this.allocate(lengthBytes, alignment, purpose), lengthBytes);
+  }
+
+  /**
+   * For what will be read here and there: on pages of 4 KiB nearly every read of a table of a million entries waits for
+   * where the page is, too.
+   */
+  preferHugePages(address: number, lengthBytes: number): void {
+    openNative()?.adviseHugePages(this.bytes(address, lengthBytes));
   }
 
   /** Borrowed: valid until the memory grows. */

@@ -29,6 +29,8 @@ export const FREE = 1;
 
 const KEY_OFFSET = { plain: 4, lru: 16 } as const;
 const FIRST_BUCKETS = 16;
+/** Smaller tables cost more memory than they would gain time. */
+const HUGE_PAGES_FROM_BYTES = 32 << 20;
 
 /** What distinguishes the hash types. */
 export interface HashKind {
@@ -79,6 +81,7 @@ export function hashLayout(kind: HashKind, spec: MapSpec, cpus: number): HashLay
 export function allocateHash(kind: HashKind, machine: Machine, spec: MapSpec): number {
   const layout = hashLayout(kind, spec, machine.cpus);
   const storage = machine.memory.allocate(layout.lengthBytes, 64, `map '${spec.name}'`);
+  if (layout.lengthBytes >= HUGE_PAGES_FROM_BYTES) machine.memory.preferHugePages(storage, layout.lengthBytes);
   const { u32 } = machine.memory;
   u32[(storage + HEADER.newer) >>> 2] = storage;
   u32[(storage + HEADER.older) >>> 2] = storage;

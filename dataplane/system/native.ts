@@ -38,6 +38,8 @@ export const PAGE_BYTES = 4096;
 const PROT = { read: 1, write: 2 } as const;
 const MAP = { shared: 0x01, privateAnonymous: 0x22 } as const;
 const MAP_FAILED = -1;
+/** MADV_HUGEPAGE. */
+const ADVICE_HUGE_PAGES = 14;
 
 /** Kernel-internal, and seen outside all the same. */
 const ENOTSUPP = 524;
@@ -53,12 +55,15 @@ export class Native {
   readonly #koffi: Koffi;
   readonly #mmap: NativeFunction;
   readonly #munmap: NativeFunction;
+  /** Of Linux. */
+  readonly #madvise: NativeFunction | undefined;
 
   constructor(koffi: Koffi) {
     this.#koffi = koffi;
     this.libc = koffi.load(null);
     this.#mmap = this.libc.func('mmap', 'intptr_t', ['uintptr_t', 'size_t', 'int', 'int', 'int', 'int64_t']);
     this.#munmap = this.libc.func('munmap', 'int', ['uintptr_t', 'size_t']);
+    this.#madvise = process.platform === 'linux' ? this.libc.func('madvise', 'int', ['uintptr_t', 'size_t', 'int']) : undefined;
   }
 
   /** Undefined where the system has no library of that name. */
@@ -93,6 +98,12 @@ export class Native {
   /** Where the bytes are: of WebAssembly memory until it grows, of others only for as long as the call that asks. */
   addressOf(bytes: Uint8Array): number {
     return Number(this.#koffi.address(bytes));
+  }
+
+  /** Asks for pages of 2 MiB where what is not touched yet will be. Only advice: a system that has none does nothing. */
+  adviseHugePages(bytes: Uint8Array): void {
+    const from = Math.ceil(this.addressOf(bytes) / PAGE_BYTES) * PAGE_BYTES;
+    this.#madvise?.(from, bytes.length, ADVICE_HUGE_PAGES);
   }
 
   /** Memory that a call has returned the address of. */
