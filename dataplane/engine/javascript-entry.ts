@@ -11,7 +11,7 @@ export class JavaScriptEntry {
   constructor(machine: Machine) {
     this.#machine = machine;
     const module = new ModuleBuilder();
-    module.importMemory('machine', 'memory');
+    module.importMemory('machine', 'memory', machine.parallel);
     const run = module.importFunction('program', 'run', ['i32'], 'i64');
     const entry = module.function('entry', ['i32'], 'i64');
     const result = entry.let(call(run, entry.param(0, 'i32')), 'r0');

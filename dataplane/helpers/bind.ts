@@ -56,7 +56,7 @@ export function bindOperation(machine: Machine, operation: MapOperation): Helper
 
 function compileHelpers(machine: Machine): ReadonlyMap<Callable, HelperFunction> {
   const module = new ModuleBuilder();
-  module.importMemory('machine', 'memory');
+  module.importMemory('machine', 'memory', machine.parallel);
   const exported: [helper: Callable, name: string][] = [];
   for (const [index, helper] of [...HELPERS, ...KFUNCS].entries()) {
     if (helper.implementation.kind !== 'wasm') continue;

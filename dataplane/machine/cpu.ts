@@ -18,6 +18,8 @@
  *  56 u32 descriptor     address of the packet's descriptor
  *  60 u32 records        not 0 where programs have committed ring buffer records that nobody was told of
  *  64 u64 nextTimer      when the next bpf_timer expires, all ones while none runs
+ *  72 u32 spinLock       address of the bpf_spin_lock that the running program holds, 0 for none; kept where CPUs run at once
+ *  76 u32 mapLock        address of the lock of the map that is being changed, 0 for none; likewise
  * 256 ..                 the stack, 8 frames of 512 bytes: r10 of the entry function is its end
  */
 export const CPU_BLOCK = {
@@ -36,6 +38,8 @@ export const CPU_BLOCK = {
   descriptor: 56,
   records: 60,
   nextTimer: 64,
+  spinLock: 72,
+  mapLock: 76,
   stack: 256,
 } as const;
 

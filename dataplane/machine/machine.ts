@@ -1,9 +1,13 @@
 /**
  * The simulated machine: one memory, its CPUs, virtual time, a seeded random source, and the tables through which
  * programs and maps call each other. Everything that runs belongs to exactly one machine.
+ *
+ * What a CPU has for itself (CPU_BLOCK, its values of per-CPU maps) is at addresses that are constants in the code, so
+ * code is for one CPU: the first, unless it is emitted within `onCpu`. Where CPUs run in threads of their own, each
+ * thread has a machine that is its CPU's, over the same memory.
  */
 import { CPU_BLOCK, CPU_BLOCK_BYTES, FAULT, STACK_BYTES } from './cpu.ts';
-import { MachineMemory } from './memory.ts';
+import { MachineMemory, type MemoryPart } from './memory.ts';
 import { Network } from './network.ts';
 
 /** More are not worth their memory: every one has its values of every per-CPU map. */
@@ -16,14 +20,26 @@ export interface MachineOptions {
   readonly seed?: number;
   /** Instructions a program may spend on one packet before it is stopped. */
   readonly instructionBudget?: number;
+  /** Whether the CPUs run at once, each in a thread: then they share the memory, and what they share in it is changed atomically. */
+  readonly parallel?: boolean;
+}
+
+/** A CPU as another thread has it. */
+export interface CpuImage {
+  readonly cpu: number;
+  readonly cpus: number;
+  readonly memory: MemoryPart;
+  /** Address of its CPU_BLOCK. */
+  readonly block: number;
+  readonly instructionBudget: number;
 }
 
 /** A callback: a subprogram whose address a program passes to bpf_loop or bpf_for_each_map_elem. r1 to r5, r0. */
 export type Callback = (r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint) => bigint;
 
-/** An event a program sent to user space. Bytes are a copy. */
+/** An event a program sent to user space. Bytes are a copy. Records of ring buffers are events where several CPUs run; one leaves them to be read. */
 export interface MachineEvent {
-  readonly source: 'trace' | 'perf';
+  readonly source: 'trace' | 'perf' | 'ringbuf';
   readonly cpu: number;
   readonly timestampNs: bigint;
   /** The map it was sent through; empty for trace_printk. */
@@ -36,14 +52,10 @@ const DEFAULT_SEED = 1;
 const NO_TIMER = 0xffff_ffff_ffff_ffffn;
 
 export class Machine {
-  readonly memory = new MachineMemory();
+  readonly memory: MachineMemory;
   /** Devices, routes and neighbours that helpers look up. */
   readonly network = new Network();
   readonly cpus: number;
-  /** The CPU that code compiled for this machine runs on. */
-  readonly cpu = 0;
-  /** Address of its CPU_BLOCK. */
-  readonly cpuBlock: number;
   readonly instructionBudget: number;
   /** Entry functions of programs, `(ctx: i32) -> i64`, by program id. Id 0 stays empty. */
   readonly programTable = new WebAssembly.Table({ element: 'anyfunc', initial: 64 });
@@ -54,14 +66,52 @@ export class Machine {
   /** Called after each packet whose programs committed ring buffer records, as a poll wakes up; replaced by whoever reads them. */
   onRecords: () => void = () => {};
   readonly #callbacks: (Callback | undefined)[] = [undefined];
+  /** Of the CPUs that run: by CPU the address of its CPU_BLOCK. */
+  readonly #blocks: readonly number[];
+  #cpu: number;
   #programs = 1;
 
-  constructor(options: MachineOptions = {}) {
-    this.cpus = options.cpus ?? 1;
-    this.instructionBudget = options.instructionBudget ?? DEFAULT_BUDGET;
-    this.cpuBlock = this.memory.allocate(CPU_BLOCK_BYTES, 64, 'CPU');
+  /** `image`: the machine is one CPU's, in a thread of its own. */
+  constructor(options: MachineOptions = {}, image?: CpuImage) {
+    this.cpus = image?.cpus ?? options.cpus ?? 1;
+    this.instructionBudget = image?.instructionBudget ?? options.instructionBudget ?? DEFAULT_BUDGET;
+    this.#cpu = image?.cpu ?? 0;
+    if (image !== undefined) {
+      this.memory = new MachineMemory({ part: image.memory });
+      this.#blocks = Array.from({ length: image.cpu + 1 }, () => image.block);
+      return;
+    }
+    const { parallel = false } = options;
+    this.memory = new MachineMemory({ shared: parallel });
+    this.#blocks = Array.from({ length: parallel ? this.cpus : 1 }, () => this.memory.allocate(CPU_BLOCK_BYTES, 64, 'CPU'));
     this.seed(options.seed ?? DEFAULT_SEED);
-    this.nextTimerNs = undefined;
+    for (const block of this.#blocks) this.memory.view.setBigUint64(block + CPU_BLOCK.nextTimer, NO_TIMER, true);
+  }
+
+  /** Whether CPUs run at once. */
+  get parallel(): boolean {
+    return this.memory.shared;
+  }
+
+  /** The CPU that code runs on which is emitted now. */
+  get cpu(): number {
+    return this.#cpu;
+  }
+
+  /** Address of its CPU_BLOCK. */
+  get cpuBlock(): number {
+    return this.#blocks[this.#cpu]!;
+  }
+
+  /** Code that `body` emits is for that CPU. */
+  onCpu<T>(cpu: number, body: () => T): T {
+    const before = this.#cpu;
+    this.#cpu = cpu;
+    try {
+      return body();
+    } finally {
+      this.#cpu = before;
+    }
   }
 
   /** r10 of a program's entry function. */
@@ -69,10 +119,12 @@ export class Machine {
     return this.cpuBlock + CPU_BLOCK.stack + STACK_BYTES;
   }
 
-  /** Starts the random sequence again. Any u32; xorshift needs a state that is not zero. */
+  /** Starts the random sequence again, of every CPU its own. Any u32; xorshift needs a state that is not zero. */
   seed(seed: number): void {
-    const mixed = (BigInt(seed >>> 0) + 0x9e37_79b9_7f4a_7c15n) * 0xbf58_476d_1ce4_e5b9n;
-    this.memory.view.setBigUint64(this.cpuBlock + CPU_BLOCK.random, BigInt.asUintN(64, mixed) | 1n, true);
+    this.#blocks.forEach((block, cpu) => {
+      const mixed = (BigInt(seed >>> 0) + BigInt(cpu + 1) * 0x9e37_79b9_7f4a_7c15n) * 0xbf58_476d_1ce4_e5b9n;
+      this.memory.view.setBigUint64(block + CPU_BLOCK.random, BigInt.asUintN(64, mixed) | 1n, true);
+    });
   }
 
   get nowNs(): bigint {
@@ -123,6 +175,11 @@ export class Machine {
   /** Makes a subprogram callable by helpers; the returned value is what a program sees as its address. */
   addCallback(callback: Callback): number {
     return this.#callbacks.push(callback) - 1;
+  }
+
+  /** The same under a value that another thread's code has. */
+  setCallback(value: number, callback: Callback): void {
+    this.#callbacks[value] = callback;
   }
 
   callback(value: number): Callback | undefined {

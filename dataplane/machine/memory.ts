@@ -7,6 +7,9 @@
  *
  * Growth is lazy in the operating system: what is allocated but never touched costs address space only.
  * Growing replaces the views, so nobody keeps one: read `u8`, `u32` and the others anew for each batch.
+ *
+ * Where several threads are CPUs of one machine the memory is shared. Only the thread that made it allocates everywhere;
+ * each other has a stretch to allocate from.
  */
 import { XdplabError } from '../errors.ts';
 import { openNative } from '../system/native.ts';
@@ -18,6 +21,13 @@ const MAX_PAGES = 65_536;
 /** Always there behind the last allocation, for copies in wide steps that read past the end of what they copy. */
 const SPARE_BYTES = 64;
 
+/** What another thread has of the memory: all of it to read and write, and a stretch to allocate from. */
+export interface MemoryPart {
+  readonly wasm: WebAssembly.Memory;
+  readonly address: number;
+  readonly lengthBytes: number;
+}
+
 export class MachineMemory {
   readonly wasm: WebAssembly.Memory;
   u8!: Uint8Array;
@@ -26,11 +36,18 @@ export class MachineMemory {
   i32!: Int32Array;
   u64!: BigUint64Array;
   view!: DataView;
+  /** Whether other threads may have it too. */
+  readonly shared: boolean;
   #top = PAGE_BYTES;
+  /** Where allocations end, for who does not own the memory. */
+  readonly #end: number | undefined;
 
-  constructor() {
-    this.wasm = new WebAssembly.Memory({ initial: 2, maximum: MAX_PAGES });
-    this.#refresh();
+  constructor({ shared = false, part }: { readonly shared?: boolean; readonly part?: MemoryPart } = {}) {
+    this.wasm = part?.wasm ?? new WebAssembly.Memory({ initial: 2, maximum: MAX_PAGES, shared });
+    this.shared = shared || part !== undefined;
+    if (part !== undefined) this.#top = part.address;
+    this.#end = part && part.address + part.lengthBytes;
+    this.refresh();
   }
 
   /** Bytes handed out so far, the null page included. */
@@ -42,6 +59,7 @@ export class MachineMemory {
   allocate(lengthBytes: number, alignment: number, purpose: string): number {
     const address = Math.ceil(this.#top / alignment) * alignment;
     const end = address + lengthBytes;
+    if (this.#end !== undefined && end > this.#end) throw new XdplabError('ERR_MEMORY', `${purpose}: needs ${lengthBytes} bytes, but this CPU's part of memory has ${this.#end - this.#top} left`);
     const pages = Math.ceil((end + SPARE_BYTES) / PAGE_BYTES);
     if (pages > MAX_PAGES) {
       throw new XdplabError(
@@ -52,7 +70,7 @@ export class MachineMemory {
     const have = this.wasm.buffer.byteLength / PAGE_BYTES;
     if (pages > have) {
       this.#grow(pages - have, have, purpose);
-      this.#refresh();
+      this.refresh();
     }
     this.#top = end;
     return address;
@@ -90,8 +108,10 @@ export class MachineMemory {
     throw new XdplabError('ERR_MEMORY', `${purpose}: the system gives no ${needPages * PAGE_BYTES} bytes more; declare smaller maps or raise the limit of address space`);
   }
 
-  #refresh(): void {
+  /** Makes the views anew, where another thread may have made the memory grow. */
+  refresh(): void {
     const { buffer } = this.wasm;
+    if (this.u8?.buffer === buffer) return;
     this.u8 = new Uint8Array(buffer);
     this.u16 = new Uint16Array(buffer);
     this.u32 = new Uint32Array(buffer);

@@ -45,7 +45,7 @@ export class MapModule implements MapCode {
 /** Compiles all operations of a map. */
 export function compileOperations(memory: MachineMemory, geometry: MapGeometry, type: MapType): MapOperations {
   const module = new ModuleBuilder();
-  module.importMemory('machine', 'memory');
+  module.importMemory('machine', 'memory', memory.shared);
   const code = new MapModule(module, geometry, type);
   for (const operation of OPERATION_NAMES) module.export(operation, code.operation(operation));
   const instance = new WebAssembly.Instance(new WebAssembly.Module(module.assemble()), { machine: { memory: memory.wasm } });

@@ -7,6 +7,8 @@ import { unsignedLeb, type Callee, type Code, type FunctionType, type ValueType 
 import { FunctionBuilder, VALUE_TYPE_CODE } from './function-builder.ts';
 
 const SECTION = { custom: 0, type: 1, import: 2, function: 3, table: 4, export: 7, code: 10 } as const;
+const SHARED_MEMORY = 3;
+const MOST_PAGES = 65_536;
 const KIND = { function: 0, table: 1, memory: 2 } as const;
 
 interface ImportedFunction extends Callee {
@@ -23,9 +25,9 @@ export class ModuleBuilder {
   readonly #exports: { name: string; callee: Callee }[] = [];
   readonly #tables = new Map<string, number>();
 
-  /** Imports the machine's memory. */
-  importMemory(module: string, field: string): void {
-    this.#otherImports.push([nameBytes(module), nameBytes(field), KIND.memory, 0, unsignedLeb(1)]);
+  /** Imports the machine's memory. A shared one has to be imported as what it is, with the most pages that it may grow to. */
+  importMemory(module: string, field: string, shared = false): void {
+    this.#otherImports.push([nameBytes(module), nameBytes(field), KIND.memory, shared ? [SHARED_MEMORY, unsignedLeb(1), unsignedLeb(MOST_PAGES)] : [0, unsignedLeb(1)]]);
   }
 
   /** Imports a table of functions, once however often it is asked for; returns its index. */

@@ -52,7 +52,7 @@ export class ProgramModule {
     this.program = program;
     this.parameters = new Parameters(program.spec.instructions, (target) => this.callee(target));
     this.#frozenMaps = [...program.maps.values()].filter(({ frozen, type }) => frozen && type.name === 'array');
-    this.module.importMemory('machine', 'memory');
+    this.module.importMemory('machine', 'memory', machine.parallel);
     this.entry = this.module.function(program.spec.name, ['i32'], 'i64');
     this.entryType = this.module.type(['i32'], 'i64');
     this.module.export('entry', this.entry);

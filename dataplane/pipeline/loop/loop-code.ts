@@ -17,6 +17,7 @@ export const VLAN_TAG_BYTES = 4;
 /** Addresses that are constants in the loop's code. */
 export interface LoopAddresses {
   readonly cpuBlock: number;
+  readonly sharedMemory: boolean;
   readonly cells: number;
   readonly xdpContext: number;
   readonly skbContext: number;
@@ -65,7 +66,7 @@ export class LoopCode {
   constructor(at: LoopAddresses) {
     const { module } = this;
     this.at = at;
-    module.importMemory('machine', 'memory');
+    module.importMemory('machine', 'memory', at.sharedMemory);
     this.programs = module.importTable('machine', 'programs');
     this.entry = module.type(['i32'], 'i64');
     this.imports = {

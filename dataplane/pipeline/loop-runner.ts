@@ -1,0 +1,106 @@
+/** A CPU's packet loop at work: what the loop asks of JavaScript, and the end of packets whose programs are stopped. */
+import { XdplabError } from '../errors.ts';
+import { timersOf } from '../helpers/timer.ts';
+import { hookByName } from '../hooks/index.ts';
+import { HOOK_NAMES } from '../hooks/hook.ts';
+import { CPU_BLOCK, FAULT } from '../machine/cpu.ts';
+import type { Machine } from '../machine/machine.ts';
+import { XDP_MD } from '../packet/frame.ts';
+import { DESCRIPTOR } from '../packet/packet-batch.ts';
+import { broadcastTargets } from './broadcast.ts';
+import { LOOP } from './layout.ts';
+import type { LoopAddresses, LoopImports } from './loop/loop-code.ts';
+import { writeLinkAddresses } from './neighbour.ts';
+import { DROP_REASON, type DropReason } from './outcome.ts';
+import type { PacketLoop } from './packet-loop.ts';
+
+const FAULT_REASON: Readonly<Record<number, DropReason>> = {
+  [FAULT.memory]: 'PROGRAM_TRAP',
+  [FAULT.budget]: 'PROGRAM_BUDGET',
+  [FAULT.depth]: 'PROGRAM_TRAP',
+  [FAULT.unsupported]: 'PROGRAM_UNSUPPORTED',
+  [FAULT.null]: 'PROGRAM_NULL',
+};
+
+export interface LoopSurroundings extends Pick<LoopImports, 'attachInSlot'> {
+  /** Takes a copy of a packet that leaves beside it. The bytes are borrowed. */
+  copy(ifindex: number, bytes: Uint8Array): void;
+  programName(id: number): string | undefined;
+}
+
+export class LoopRunner {
+  readonly #machine: Machine;
+  readonly #cells: number;
+  readonly #surroundings: LoopSurroundings;
+  readonly #imports: WebAssembly.Imports;
+
+  constructor(machine: Machine, { cells, xdpContext }: Pick<LoopAddresses, 'cells' | 'xdpContext'>, surroundings: LoopSurroundings) {
+    this.#machine = machine;
+    this.#cells = cells;
+    this.#surroundings = surroundings;
+    const { memory, programTable } = machine;
+    this.#imports = {
+      machine: { memory: memory.wasm, programs: programTable },
+      loop: {
+        broadcast: (map: number, exclude: number, lengthBytes: number): number => {
+          const targets = broadcastTargets(machine, map, exclude, lengthBytes);
+          const data = memory.view.getUint32(xdpContext + XDP_MD.data, true);
+          for (const ifindex of targets) surroundings.copy(ifindex, memory.bytes(data, lengthBytes));
+          return targets.length;
+        },
+        timers: () => void timersOf(machine).run(memory.view.getBigUint64(machine.cell(CPU_BLOCK.descriptor) + DESCRIPTOR.timestampNs, true), rethrowBugs),
+        records: () => machine.tellOfRecords(),
+        link: (ifindex: number, nextHop: number, data: number): number => Number(writeLinkAddresses(machine, ifindex, nextHop >>> 0, data >>> 0)),
+        attachInSlot: (program: number, device: number, mode: number): number => surroundings.attachInSlot(program, device >>> 0, mode),
+      } satisfies LoopImports,
+    };
+  }
+
+  instantiate(module: WebAssembly.Module): PacketLoop {
+    return new WebAssembly.Instance(module, this.#imports).exports as unknown as PacketLoop;
+  }
+
+  /** Runs at most `count` packets, whose descriptors begin at `first`; answers how many have ended. */
+  run(loop: PacketLoop, first: number, count: number): number {
+    try {
+      return loop.run(first, count);
+    } catch (error) {
+      this.#stop(loop, error);
+      this.#machine.tellOfRecords();
+      return this.#stoppedAt(first, count) + 1;
+    }
+  }
+
+  /** A program trapped: ends its packet with the verdict Linux gives a program that fails, and says why. Other errors are ours. */
+  #stop(loop: PacketLoop, error: unknown): void {
+    const machine = this.#machine;
+    const known = machine.cell(CPU_BLOCK.fault);
+    if (known === FAULT.none) rethrowBugs(error);
+    const fault = known === FAULT.none ? FAULT.memory : known;
+    machine.setCell(CPU_BLOCK.fault, FAULT.none);
+    const name = HOOK_NAMES[machine.memory.u32[(this.#cells + LOOP.hook) >>> 2]!];
+    if (name === undefined) throw this.overwritten();
+    try {
+      loop.stop(fault, hookByName(name).onFault.code, DROP_REASON[FAULT_REASON[fault] ?? 'PROGRAM_TRAP']);
+    } catch {
+      throw this.overwritten();
+    }
+  }
+
+  /** What only a program can do that Linux's verifier would refuse. */
+  overwritten(): XdplabError {
+    const id = this.#machine.cell(CPU_BLOCK.programId);
+    return new XdplabError('ERR_PROGRAM', `program '${this.#surroundings.programName(id) ?? id}': overwrote tables of the simulated machine, so the run cannot go on; check the bounds of its stores`);
+  }
+
+  /** The packet whose program was stopped, from the first. A program may have overwritten even that: then it is the first. */
+  #stoppedAt(first: number, count: number): number {
+    const index = (this.#machine.cell(CPU_BLOCK.descriptor) - first) / DESCRIPTOR.size;
+    return Number.isInteger(index) && index >= 0 && index < count ? index : 0;
+  }
+}
+
+/** Programs trap and run out of memory's bounds; anything else is a mistake of ours. */
+export function rethrowBugs(error: unknown): void {
+  if (!(error instanceof WebAssembly.RuntimeError) && !(error instanceof RangeError)) throw error;
+}

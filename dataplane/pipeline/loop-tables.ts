@@ -1,0 +1,199 @@
+/**
+ * The tables of layout.ts in machine memory, as one CPU's packet loop has them: what is attached where, counters, frames,
+ * contexts and records. Every CPU that runs has its own, so that no two write to one cache line.
+ */
+import { hookByName } from '../hooks/index.ts';
+import type { HookName } from '../hooks/hook.ts';
+import type { Machine } from '../machine/machine.ts';
+import type { MachineMemory, Region } from '../machine/memory.ts';
+import type { NetworkDevice } from '../machine/network.ts';
+import { SK_BUFF, XDP_MD } from '../packet/frame.ts';
+import { ATTACHMENT, DEVICE, DEVICE_FLAG, FROM_HOST, LOOP, RECORD, VERDICT_SLOTS } from './layout.ts';
+import type { LoopAddresses } from './loop/loop-code.ts';
+import type { Attachment } from './pipeline.ts';
+
+export const MAX_INTERFACES = 1024;
+
+const CHAINS = [['xdp', DEVICE.xdp], ['tc-ingress', DEVICE.tcIngress], ['tc-egress', DEVICE.tcEgress]] as const satisfies readonly (readonly [HookName, number])[];
+
+export interface LoopTablesOptions {
+  readonly arenaBytes: number;
+  readonly recordsBytes: number;
+  /** The most that one packet leaves. */
+  readonly recordBytesPerPacket: number;
+  /** Words for receive-side scaling. */
+  readonly toeplitz: number;
+}
+
+export interface DeviceCounters {
+  readonly rxPackets: number;
+  readonly rxBytes: number;
+  readonly txPackets: number;
+  readonly txBytes: number;
+}
+
+export class LoopTables {
+  /** What the loop's code needs to know. */
+  readonly at: Omit<LoopAddresses, 'observed'>;
+  readonly records: Region;
+  readonly #memory: MachineMemory;
+  readonly #devices: readonly NetworkDevice[];
+  /** By index of the attachment: its record. */
+  readonly #attachments: number[] = [];
+
+  /** For the machine's CPU of the moment. */
+  constructor(machine: Machine, devices: readonly NetworkDevice[], { arenaBytes, recordsBytes, recordBytesPerPacket, toeplitz }: LoopTablesOptions) {
+    const { memory } = machine;
+    this.#memory = memory;
+    this.#devices = devices;
+    const cells = memory.allocate(LOOP.size, 64, 'packet loop');
+    const deviceTable = memory.allocate(devices.length * DEVICE.size, 64, 'devices');
+    const interfaces = memory.allocate(MAX_INTERFACES * 4, 64, 'capture interfaces');
+    const arena = memory.allocate(arenaBytes, 4096, 'frames');
+    this.records = memory.region(recordsBytes, 64, 'verdict records');
+    this.at = {
+      cpuBlock: machine.cpuBlock,
+      sharedMemory: machine.parallel,
+      cells,
+      xdpContext: memory.allocate(XDP_MD.size, 64, 'XDP context'),
+      skbContext: memory.allocate(SK_BUFF.size, 64, 'skb'),
+      arena,
+      arenaEnd: arena + arenaBytes,
+      records: this.records.address,
+      recordsEnd: this.records.address + recordsBytes,
+      recordBytesPerPacket,
+      devices: deviceTable,
+      devicesEnd: deviceTable + devices.length * DEVICE.size,
+      interfaces,
+      interfaceCount: MAX_INTERFACES,
+      toeplitz,
+      instructionBudget: machine.instructionBudget,
+    };
+    this.#writeDevices();
+    this.drain();
+  }
+
+  /** The device whose record is at the address. */
+  deviceAt(record: number): NetworkDevice | undefined {
+    return this.#devices[(record - this.at.devices) / DEVICE.size];
+  }
+
+  /** Of a program that was attached, by index: where its record is. */
+  attachmentRecord(index: number): number {
+    return this.#attachments[index]!;
+  }
+
+  /** `fromHost`: the host sends packets there, whatever address they carry. Undefined: they cannot be run. */
+  setInterface(index: number, device: NetworkDevice | undefined, fromHost: boolean): void {
+    const address = device === undefined ? 0 : this.#recordOf(device);
+    this.#memory.u32[(this.at.interfaces >>> 2) + index] = address | (fromHost ? FROM_HOST : 0);
+  }
+
+  /** Records for attachments, one behind the other. `outcomes`: where the outcome table of each is. */
+  addAttachments(attachments: readonly Attachment[], outcomes: readonly number[]): void {
+    const first = this.#memory.allocate(attachments.length * ATTACHMENT.size, 64, 'attachments');
+    const { view } = this.#memory;
+    attachments.forEach(({ index, hook, mode, program }, position) => {
+      const record = first + position * ATTACHMENT.size;
+      this.#attachments[index] = record;
+      view.setUint32(record + ATTACHMENT.programId, program.id, true);
+      view.setUint32(record + ATTACHMENT.outcomes, outcomes[position]!, true);
+      view.setUint32(record + ATTACHMENT.index, index, true);
+      view.setUint32(record + ATTACHMENT.mode, Object.keys(hookByName(hook).modes).indexOf(mode), true);
+    });
+  }
+
+  /** The same for a program in slots of maps, which the loop finds by its device. */
+  addInSlot(attachment: Attachment, outcomes: number): void {
+    this.addAttachments([attachment], [outcomes]);
+    const { view } = this.#memory;
+    const [record, device] = [this.#attachments[attachment.index]!, this.#recordOf(attachment.device)];
+    view.setUint32(record + ATTACHMENT.next, view.getUint32(device + DEVICE.inSlots, true), true);
+    view.setUint32(device + DEVICE.inSlots, record, true);
+  }
+
+  /** What runs from now on. The records of a chain are one behind the other. */
+  writeChains(attached: readonly (readonly Attachment[])[]): void {
+    const { view } = this.#memory;
+    for (const device of this.#devices) {
+      const base = this.#recordOf(device);
+      for (const [hook, field] of CHAINS) {
+        const chain = attached.find(([first]) => first!.device === device && first!.hook === hook) ?? [];
+        const begin = chain.length === 0 ? 0 : this.#attachments[chain[0]!.index]!;
+        view.setUint32(base + field, begin, true);
+        view.setUint32(base + field + 4, begin + chain.length * ATTACHMENT.size, true);
+      }
+    }
+  }
+
+  /** Counts a copy that leaves beside its packet: broadcasts and clones. */
+  countSent(ifindex: number, lengthBytes: number): void {
+    const device = this.#devices.find((each) => each.ifindex === ifindex);
+    if (device === undefined) return;
+    const record = this.#recordOf(device);
+    const { u64 } = this.#memory;
+    u64[(record + DEVICE.txPackets) >>> 3]! += 1n;
+    u64[(record + DEVICE.txBytes) >>> 3]! += BigInt(lengthBytes);
+  }
+
+  /** A u64 counter of the packet loop: `LOOP.reasons` and so on, by index. */
+  counter(offset: number, index = 0): number {
+    return this.#counterAt(this.at.cells + offset + 8 * index);
+  }
+
+  /** Packets and bytes by verdict slot, and faults, of one attachment. */
+  attachmentCounters(index: number): { readonly packets: readonly number[]; readonly bytes: readonly number[]; readonly faults: number } {
+    const base = this.#attachments[index]!;
+    const slots = Array.from({ length: VERDICT_SLOTS }, (_, slot) => base + ATTACHMENT.verdicts + 16 * slot);
+    return {
+      packets: slots.map((address) => this.#counterAt(address)),
+      bytes: slots.map((address) => this.#counterAt(address + 8)),
+      faults: this.#counterAt(base + ATTACHMENT.faults),
+    };
+  }
+
+  deviceCounters(device: NetworkDevice): DeviceCounters {
+    const base = this.#recordOf(device);
+    return {
+      rxPackets: this.#counterAt(base + DEVICE.rxPackets),
+      rxBytes: this.#counterAt(base + DEVICE.rxBytes),
+      txPackets: this.#counterAt(base + DEVICE.txPackets),
+      txBytes: this.#counterAt(base + DEVICE.txBytes),
+    };
+  }
+
+  /** Makes all room for frames and records free. */
+  drain(): void {
+    const { u32 } = this.#memory;
+    u32[(this.at.cells + LOOP.recordCursor) >>> 2] = this.at.records;
+    u32[(this.at.cells + LOOP.arenaCursor) >>> 2] = this.at.arena;
+  }
+
+  /** Bytes of records that the loop left; undefined where a program has overwritten where they end. */
+  get recordedBytes(): number | undefined {
+    const length = this.#memory.u32[(this.at.cells + LOOP.recordCursor) >>> 2]! - this.at.records;
+    return length < 0 || length > this.records.lengthBytes || length % RECORD.size !== 0 ? undefined : length;
+  }
+
+  #recordOf(device: NetworkDevice): number {
+    return this.at.devices + this.#devices.indexOf(device) * DEVICE.size;
+  }
+
+  #writeDevices(): void {
+    const { view, u8 } = this.#memory;
+    for (const device of this.#devices) {
+      const base = this.#recordOf(device);
+      view.setUint32(base + DEVICE.ifindex, device.ifindex, true);
+      view.setUint32(base + DEVICE.mtu, device.mtuBytes, true);
+      view.setUint32(base + DEVICE.peer, device.peer ?? 0, true);
+      view.setUint32(base + DEVICE.queues, device.queues ?? 1, true);
+      u8.set(device.mac, base + DEVICE.mac);
+      const knowsOwn = device.mac.some((byte) => byte !== 0);
+      view.setUint32(base + DEVICE.flags, (device.up ? DEVICE_FLAG.up : 0) | (knowsOwn ? DEVICE_FLAG.knowsOwn : 0), true);
+    }
+  }
+
+  #counterAt(address: number): number {
+    return Number(this.#memory.u64[address >>> 3]!);
+  }
+}
