@@ -14,6 +14,8 @@
  *   exit
  *   -- answer
  *   refused EACCES: invalid write to stack R10 off=-520 size=8
+ *   -- elsewhere                                 where builds of one version of Linux differ, what others answer
+ *   accepted
  *
  * The answer is `accepted`, or the errno and the last line of the verifier's log. A blank line ends a case. A sentence
  * says `refused` where the answer is that, and nowhere else.
@@ -38,6 +40,8 @@ export interface VerifierCase {
   readonly asm: string;
   /** Undefined until it is recorded. */
   readonly answer: string | undefined;
+  /** What other builds of the same Linux answer. */
+  readonly elsewhere: string | undefined;
   /** What stands in front of the answer, as it is in the file. */
   readonly text: readonly string[];
   readonly line: number;
@@ -71,6 +75,7 @@ function parseCase(paragraph: readonly string[], line: number, file: string): Ve
   const head = paragraph.findIndex((each) => each.startsWith('-- '));
   const asmAt = paragraph.indexOf('-- asm');
   const answerAt = paragraph.indexOf('-- answer');
+  const elsewhereAt = paragraph.indexOf('-- elsewhere');
   if (asmAt < 0) fail('no "-- asm" in this case');
   const sentence = paragraph.slice(0, head).filter((each) => !each.startsWith('#')).join(' ');
   if (sentence === '') fail('a case begins with a sentence');
@@ -86,7 +91,8 @@ function parseCase(paragraph: readonly string[], line: number, file: string): Ve
     unprivileged: settings.get('without') === 'CAP_PERFMON',
     globals: lines.flatMap(([setting, value]) => (setting === 'global' || setting === 'static' ? [{ label: value.split(' ')[0]!, linkage: setting, parameters: value.split(' ').slice(1) }] : [])),
     asm: paragraph.slice(asmAt + 1, textEnd).join('\n'),
-    answer: answerAt < 0 ? undefined : paragraph.slice(answerAt + 1).join('\n'),
+    answer: answerAt < 0 ? undefined : paragraph.slice(answerAt + 1, elsewhereAt < 0 ? undefined : elsewhereAt).join('\n'),
+    elsewhere: elsewhereAt < 0 ? undefined : paragraph.slice(elsewhereAt + 1).join('\n'),
     text: paragraph.slice(0, textEnd),
   };
 }

@@ -30,7 +30,8 @@ describe.skipIf(whyNoKernel !== undefined)(kernelTitle('Linux'), () => {
     const all = readCases(file);
     const others = all.filter((each) => each.unprivileged !== unprivileged);
     test.each(all.filter((each) => !others.includes(each)))('$sentence', (each) => {
-      expect(kernel!.answer(each)).toBe(each.answer);
+      const answer = kernel!.answer(each);
+      if (answer !== each.elsewhere) expect(answer).toBe(each.answer);
     });
     test.skipIf(others.length > 0)(`all are asked (skipped: ${others.length} need a process ${unprivileged ? 'with' : 'without'} CAP_PERFMON)`, () => {
       expect(others).toEqual([]);

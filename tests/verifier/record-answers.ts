@@ -16,11 +16,13 @@ import { isUnprivileged, type KernelAnswers } from './kernel-answers.ts';
 
 export function recordAnswers(file: string, kernel: KernelAnswers, which: 'new' | 'all'): void {
   const cases = readCases(file).map((each) => {
+    const elsewhere = each.elsewhere === undefined ? [] : ['-- elsewhere', each.elsewhere];
     if (each.unprivileged !== isUnprivileged() && each.answer === undefined) return each.text.join('\n');
-    if (each.unprivileged !== isUnprivileged() || (which === 'new' && each.answer !== undefined)) return [...each.text, '-- answer', each.answer].join('\n');
-    const answer = kernel.answer(each);
+    if (each.unprivileged !== isUnprivileged() || (which === 'new' && each.answer !== undefined)) return [...each.text, '-- answer', each.answer, ...elsewhere].join('\n');
+    const said = kernel.answer(each);
+    const answer = said === each.elsewhere ? each.answer! : said;
     if (answer !== each.answer) console.log(`${file}:${each.line} ${isRefusal(answer) === saysRefused(each.sentence) ? ' ' : '!'} ${each.sentence}\n    ${answer}`);
-    return [...each.text, '-- answer', answer].join('\n');
+    return [...each.text, '-- answer', answer, ...elsewhere].join('\n');
   });
   writeFileSync(join(CASES_FOLDER, file), `${cases.join('\n\n')}\n`);
 }
