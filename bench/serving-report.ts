@@ -1,4 +1,4 @@
-/** What `npm run bench:stream` and `npm run bench:http` found, as text for people. */
+/** What `npm run bench:stream`, `npm run bench:http` and `npm run bench:page` found, as text for people. */
 import { table } from '../dataplane/cli/terminal.ts';
 import { machineLine, type MachineFacts } from '../dataplane/measure/machine-facts.ts';
 import type { SampleSummary } from '../dataplane/measure/sample-summary.ts';
@@ -42,6 +42,31 @@ export interface HttpResults {
   readonly promises: readonly Promised[];
 }
 
+export interface Quantiles {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+export interface PageRow {
+  readonly name: string;
+  readonly packetsPerSecond: SampleSummary;
+  readonly verdictsPerSecond: SampleSummary;
+  readonly picturesPerSecond: SampleSummary;
+  /** From picture to picture. */
+  readonly gapMs: Quantiles;
+  /** Time that the page's main thread was on a core for a picture, and of it in scripts. */
+  readonly workMs: Quantiles;
+  readonly scriptMs: Quantiles;
+}
+
+export interface PageResults {
+  readonly kind: 'xdplab page';
+  readonly machine: MachineFacts;
+  readonly rows: readonly PageRow[];
+  readonly promises: readonly Promised[];
+}
+
 export function formatStream({ machine, rows, promises }: StreamResults): string {
   const heading = ['', 'M packets/s', '± quartiles', 'of alone', 'M verdicts/s', 'lab ns/packet', 'of alone', 'server %', 'memory MB'];
   const body = rows.map(({ name, packetsPerSecond, verdictsPerSecond, ofAlone, labNsPerPacket, labOfAlone, serverShare, growthBytes }) => [
@@ -58,4 +83,13 @@ export function formatHttp({ machine, rows }: HttpResults): string {
     ...[requestsPerSecond.median.toFixed(0), `${(requestsPerSecond.spread * 50).toFixed(1)} %`, p50Ms.toFixed(1), p99Ms.toFixed(1), String(failed)].map((text, column) => text.padStart(heading[column + 1]!.length)),
   ]);
   return `${[machineLine(machine), ...table([heading, ...body])].join('\n')}\n`;
+}
+
+export function formatPage({ machine, rows, promises }: PageResults): string {
+  const heading = ['', 'M packets/s', 'k verdicts/s', 'pictures/s', 'ms apart p50', 'p99', 'max', 'work ms p50', 'p99', 'max', 'script ms p50', 'p99'];
+  const body = rows.map(({ name, packetsPerSecond, verdictsPerSecond, picturesPerSecond, gapMs, workMs, scriptMs }) => [
+    name,
+    ...[(packetsPerSecond.median / 1e6).toFixed(2), (verdictsPerSecond.median / 1000).toFixed(0), picturesPerSecond.median.toFixed(1), ...[gapMs.p50, gapMs.p99, gapMs.max, workMs.p50, workMs.p99, workMs.max, scriptMs.p50, scriptMs.p99].map((ms) => ms.toFixed(1))].map((text, column) => text.padStart(heading[column + 1]!.length)),
+  ]);
+  return `${[machineLine(machine), ...table([heading, ...body]), '', ...promisedLines(promises)].join('\n')}\n`;
 }

@@ -41,8 +41,16 @@ export class MeasuredServer {
     return `Bearer ${this.token}`;
   }
 
-  async json<Body>(path: string): Promise<Body> {
-    const response = await fetch(`${this.origin}${path}`, { headers: { authorization: this.authorization } });
+  json<Body>(path: string): Promise<Body> {
+    return this.#ask<Body>(path, {});
+  }
+
+  post<Body>(path: string, body: object): Promise<Body> {
+    return this.#ask<Body>(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  }
+
+  async #ask<Body>(path: string, request: { readonly method?: string; readonly headers?: Readonly<Record<string, string>>; readonly body?: string }): Promise<Body> {
+    const response = await fetch(`${this.origin}${path}`, { ...request, headers: { ...request.headers, authorization: this.authorization } });
     if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
     return (await response.json()) as Body;
   }

@@ -5,11 +5,11 @@ import { describe, expect, test } from 'vitest';
 import { formatLive, type LiveResults } from '../../bench/live-report.ts';
 import type { SampleSummary } from '../../dataplane/measure/sample-summary.ts';
 import { formatSuite, type SuiteResults } from '../../bench/report.ts';
-import { formatHttp, formatStream, type HttpResults, type StreamResults } from '../../bench/serving-report.ts';
+import { formatHttp, formatPage, formatStream, type HttpResults, type PageResults, type StreamResults } from '../../bench/serving-report.ts';
 
 const BENCH = join(import.meta.dirname, '../../bench');
 
-type Results = SuiteResults | LiveResults | StreamResults | HttpResults;
+type Results = SuiteResults | LiveResults | StreamResults | HttpResults | PageResults;
 
 const read = (file: string): Results => JSON.parse(readFileSync(join(BENCH, 'results', file), 'utf8')) as Results;
 
@@ -21,6 +21,8 @@ function textOf(results: Results): string {
       return formatStream(results);
     case 'xdplab http':
       return formatHttp(results);
+    case 'xdplab page':
+      return formatPage(results);
     default:
       return formatSuite(results);
   }
@@ -31,6 +33,7 @@ function summariesOf(results: Results): readonly SampleSummary[] {
     case 'xdplab live':
       return results.rows.map(({ cpuNsPerPacket }) => cpuNsPerPacket);
     case 'xdplab stream':
+    case 'xdplab page':
       return results.rows.map(({ packetsPerSecond }) => packetsPerSecond);
     case 'xdplab http':
       return results.rows.map(({ requestsPerSecond }) => requestsPerSecond);

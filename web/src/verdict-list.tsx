@@ -2,7 +2,7 @@
  * Every verdict that came, the newest last: a list of millions of which only the rows in sight exist. It follows the
  * newest until it is scrolled, and again from its end on.
  */
-import { signal } from '@preact/signals';
+import { computed, signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { outcomeOf, LOOKS } from './outcome.ts';
@@ -23,7 +23,9 @@ const COLUMNS = ['packet', 'time', 'hook', 'program', 'verdict', 'length', 'in t
 const following = signal(true);
 /** The first row in sight, as a record's index. */
 const top = signal(0);
-const rowsInSight = signal(30);
+/** Of the list, as it was measured last: whoever asks the page itself makes it lay out all that was changed. */
+const heightInSight = signal(30 * ROW_PX);
+const rowsInSight = computed(() => Math.max(5, Math.floor(heightInSight.value / ROW_PX)));
 
 export interface Row {
   readonly index: number;
@@ -108,16 +110,15 @@ function Rows({ rows, total, offset }: { readonly rows: readonly Row[]; readonly
   useEffect(() => {
     const { current } = box;
     if (current === null) return undefined;
-    const observer = new ResizeObserver(() => (rowsInSight.value = Math.max(5, Math.floor(current.clientHeight / ROW_PX))));
+    const observer = new ResizeObserver(() => (heightInSight.value = current.clientHeight));
     observer.observe(current);
     return () => observer.disconnect();
   }, []);
-  const place = least === 0 ? 0 : (offset / least) * Math.max(0, height - (box.current?.clientHeight ?? 0));
+  const place = least === 0 ? 0 : (offset / least) * Math.max(0, height - heightInSight.value);
   // Before it is painted: else rows and scroll bar are a picture apart.
   useLayoutEffect(() => {
-    if (box.current === null || Math.abs(box.current.scrollTop - place) <= 1) return;
-    box.current.scrollTop = place;
-    put.current = box.current.scrollTop;
+    if (box.current === null || Math.abs(put.current - place) <= 1) return;
+    box.current.scrollTop = put.current = place;
   });
   const moveTo = (index: number): void => {
     const last = Math.max(records.first, records.end - rowsInSight.value);
@@ -162,7 +163,7 @@ function Rows({ rows, total, offset }: { readonly rows: readonly Row[]; readonly
         onScroll={({ currentTarget }) => {
           if (following.value || Math.abs(currentTarget.scrollTop - put.current) <= 1) return;
           put.current = currentTarget.scrollTop;
-          const range = Math.max(1, height - currentTarget.clientHeight);
+          const range = Math.max(1, height - heightInSight.value);
           moveTo(records.first + Math.round((currentTarget.scrollTop / range) * least));
         }}
       >
