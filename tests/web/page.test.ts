@@ -74,6 +74,11 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
     await drawing.getByText('eth1', { exact: true }).waitFor();
   }, PATIENCE_MS);
 
+  test('rates are told for every hook, verdict and backend', async () => {
+    for (const legend of ['eth0 xdp', 'eth0 tc-ingress', '✕ dropped', 'web-3']) await page.locator('.legend li', { hasText: legend }).first().waitFor();
+    await expect.poll(() => page.locator('.legend li', { hasText: 'eth0 xdp' }).first().textContent(), { timeout: PATIENCE_MS }).toMatch(/eth0 xdp [1-9]/);
+  }, PATIENCE_MS);
+
   test('a filter leaves what fits, and says what it does not understand', async () => {
     const box = page.getByLabel('Filter', { exact: true });
     await box.fill('drop hook:xdp');

@@ -88,6 +88,8 @@ export interface Capture {
 export interface Run {
   readonly id: string;
   readonly capture: string;
+  /** Such a run can only be stopped. */
+  readonly interface?: string;
   readonly state: 'running' | 'paused' | 'finished' | 'stopped' | 'failed';
   readonly speed: string;
   readonly loops: number | null;
@@ -96,6 +98,8 @@ export interface Run {
   readonly totalPackets: number;
   readonly packets: number;
   readonly error?: string;
+  /** Of an interface. */
+  readonly accounting?: { readonly ringDrops: number };
 }
 
 export interface VerdictCount {
@@ -192,7 +196,7 @@ export const api = {
   captures: async () => (await json<{ readonly captures: readonly Capture[] }>('GET', '/api/captures')).captures,
   uploadCapture: (file: File) => json<Capture>('POST', `/api/captures?name=${encodeURIComponent(file.name)}`, file),
   runs: async () => (await json<{ readonly runs: readonly Run[] }>('GET', '/api/runs')).runs,
-  run: (wanted: { readonly capture: string; readonly speed?: string; readonly loops?: number | null }) => json<Run>('POST', '/api/runs', wanted),
+  run: (wanted: { readonly capture: string; readonly speed?: string; readonly loops?: number | null } | { readonly interface: string }) => json<Run>('POST', '/api/runs', wanted),
   control: (run: string, what: 'pause' | 'resume' | 'stop') => json<Run>('POST', `/api/runs/${run}/${what}`),
   seek: (run: string, packet: number) => json<Run>('POST', `/api/runs/${run}/seek`, { packet }),
   speed: (run: string, speed: string) => json<Run>('POST', `/api/runs/${run}/speed`, { speed }),

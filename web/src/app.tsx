@@ -39,7 +39,7 @@ export function App(): JSX.Element {
     <DropZone>
       <header>
         <h1>xdplab</h1>
-        <span class="muted">{lab.value === undefined ? 'opening…' : `${lab.value.name} · engine ${lab.value.engine}`}</span>
+        <span class="muted name" title={lab.value === undefined ? undefined : `engine ${lab.value.engine}`}>{lab.value?.name ?? 'opening…'}</span>
         <RunControls />
         <span role="status" class={`connection ${connected.value ? 'open' : 'closed'}`}>{connected.value ? 'connected' : 'connection lost, trying again…'}</span>
         <button type="button" onClick={nextTheme} title="dark, light, or as the system has it">{theme.value === '' ? '◐' : theme.value === 'dark' ? '●' : '○'}<span class="hidden"> colours: {theme.value || 'as the system'}</span></button>

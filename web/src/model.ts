@@ -32,6 +32,8 @@ export const lab = signal<Lab | undefined>(undefined);
 export const names = signal<Names | undefined>(undefined);
 export const captures = signal<readonly Capture[]>([]);
 export const run = signal<Run | undefined>(undefined);
+/** Those that the server was started with. */
+export const liveInterfaces = signal<readonly string[]>([]);
 export const samples = signal<readonly Sample[]>([]);
 export const latest = computed(() => samples.value.at(-1));
 export const records = new RecordStore();
@@ -79,7 +81,9 @@ export async function open(): Promise<void> {
   }
   entrance.value = 'open';
   captures.value = await api.captures();
-  run.value = (await api.runs()).at(-1);
+  const runs = await api.runs();
+  run.value = runs.at(-1);
+  liveInterfaces.value = [...new Set(runs.flatMap((one) => one.interface ?? []))];
   verdicts = new VerdictStream({
     message: hearNames,
     connected: (now) => {

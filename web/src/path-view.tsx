@@ -7,7 +7,7 @@ import type { JSX } from 'preact';
 import type { Highlight, HookName, HookStatistics, Outcome, Statistics } from './api.ts';
 import { lab, latest, rateOf } from './model.ts';
 import { LOOKS } from './outcome.ts';
-import { percent, short } from './text.ts';
+import { count, percent, short } from './text.ts';
 
 interface Box {
   readonly x: number;
@@ -36,6 +36,8 @@ const TOP = 6;
 const OUT = { height: 44, gap: 8 } as const;
 const BACKEND_HEIGHT = 16;
 const MOST_BACKENDS = 8;
+/** Of a list beside the picture. */
+const MOST_ROWS = 4;
 const COLUMNS = { in: 4, xdp: 159, 'tc-ingress': 314, host: 469, out: 624 } as const;
 const HOOK_TITLES: Readonly<Record<HookName, string>> = { xdp: 'XDP', 'tc-ingress': 'TC ingress', 'tc-egress': 'TC egress' };
 const GOES_ON: readonly Outcome[] = ['next', 'leave', 'pass'];
@@ -77,10 +79,11 @@ export function PathView(): JSX.Element {
         {highlights.filter((one) => one !== backends || left.length === 0).map(({ title, rows: items, total, more }) => (
           <figure key={title}>
             <figcaption>{title}</figcaption>
-            {items.slice(0, MOST_BACKENDS).map(({ label, amount }) => (
-              <div key={label} class="share" title={label}><span>{label}</span><meter min={0} max={1} value={total === 0 ? 0 : amount / total} aria-label={`${label} has ${percent(total === 0 ? 0 : amount / total)}`} /><span>{percent(total === 0 ? 0 : amount / total)}</span></div>
-            ))}
-            {more + Math.max(0, items.length - MOST_BACKENDS) > 0 ? <p class="muted">and {more + Math.max(0, items.length - MOST_BACKENDS)} more</p> : null}
+            {items.slice(0, MOST_ROWS).map(({ label, amount }) => {
+              const part = percent(total === 0 ? 0 : amount / total);
+              return <div key={label} class="share" title={`${label}: ${part}`} style={{ '--part': part.replace(' ', '') }}><span>{label}</span><span>{part}</span></div>;
+            })}
+            {more + Math.max(0, items.length - MOST_ROWS) > 0 ? <p class="muted">and {count(more + Math.max(0, items.length - MOST_ROWS))} more</p> : null}
           </figure>
         ))}
       </div>

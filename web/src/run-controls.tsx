@@ -1,12 +1,21 @@
-/** Which capture runs, how fast, and where it is. */
+/** Which capture runs, how fast, and where it is; or which interface is listened to. */
 import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { api } from './api.ts';
-import { attempt, captures, run } from './model.ts';
+import { api, type Run } from './api.ts';
+import { attempt, captures, liveInterfaces, run } from './model.ts';
 import { count } from './text.ts';
 
 const SPEEDS = ['top', 'original', '10x', '100pps', '1000pps', '10000pps', '100000pps', '1000000pps'] as const;
 
+/** `1000pps` as people say it. */
+function paceText(pace: string): string {
+  if (pace === 'top') return 'top speed';
+  if (pace === 'original') return 'original pace';
+  const [, number, unit] = /^([\d.]+)(x|pps)$/.exec(pace) ?? [];
+  return unit === 'x' ? `${number}× original` : unit === 'pps' ? `${count(Number(number))} packets/s` : pace;
+}
+
+/** The id of a capture, or the name of an interface. */
 const chosen = signal<string | undefined>(undefined);
 const speed = signal<string>('1000pps');
 const endless = signal(true);
@@ -15,20 +24,22 @@ const sought = signal<number | undefined>(undefined);
 
 const hasEnded = (state: string): boolean => state === 'finished' || state === 'stopped' || state === 'failed';
 
-export async function start(capture = chosen.value ?? captures.value[0]?.id): Promise<void> {
-  if (capture === undefined) return;
-  chosen.value = capture;
+export async function start(source = chosen.value ?? run.value?.interface ?? captures.value[0]?.id): Promise<void> {
+  if (source === undefined) return;
+  chosen.value = source;
   const current = run.value;
   await attempt(async () => {
     if (current !== undefined && !hasEnded(current.state)) await api.control(current.id, 'stop');
-    run.value = await api.run({ capture, speed: speed.value, loops: endless.value ? null : 1 });
+    run.value = await api.run(liveInterfaces.value.includes(source) ? { interface: source } : { capture: source, speed: speed.value, loops: endless.value ? null : 1 });
   });
 }
 
+/** Packets of an interface come when they come: they can only be listened to, or not. */
 export async function pauseOrResume(): Promise<void> {
   const current = run.value;
   if (current === undefined || hasEnded(current.state)) return start();
-  await attempt(async () => void (run.value = await api.control(current.id, current.state === 'paused' ? 'resume' : 'pause')));
+  const what = current.interface !== undefined ? 'stop' : current.state === 'paused' ? 'resume' : 'pause';
+  await attempt(async () => void (run.value = await api.control(current.id, what)));
 }
 
 async function changeSpeed(value: string): Promise<void> {
@@ -50,24 +61,51 @@ function Icon({ shape }: { readonly shape: keyof typeof SHAPES }): JSX.Element {
   return <svg class="icon" viewBox="0 0 10 10" aria-hidden="true"><path d={SHAPES[shape]} /></svg>;
 }
 
+/** Whether it runs or has a pause says the button before it. */
+function placeText({ interface: name, packets, packet, totalPackets, round, state, accounting }: Run): string {
+  const end = hasEnded(state) ? `, ${state}` : '';
+  if (name !== undefined) return `${count(packets)} packets${accounting === undefined || accounting.ringDrops === 0 ? '' : `, ${count(accounting.ringDrops)} lost before`}${end}`;
+  return `${count(packet)} / ${count(totalPackets)}${round > 1 ? `, round ${count(round)}` : ''}${end}`;
+}
+
 export function RunControls(): JSX.Element {
   const current = run.value;
   const going = current !== undefined && !hasEnded(current.state);
-  const shownSpeed = going ? current.speed : speed.value;
+  const isLive = going && current.interface !== undefined;
   return (
     <div class="run" role="group" aria-label="Run">
-      <button type="button" class="main" onClick={() => void pauseOrResume()}>{!going ? <><Icon shape="play" />start</> : current.state === 'paused' ? <><Icon shape="play" />resume</> : <><Icon shape="pause" />pause</>}</button>
-      <button type="button" disabled={!going} onClick={() => going && void attempt(async () => void (run.value = await api.control(current.id, 'stop')))}><Icon shape="stop" />stop</button>
-      <select aria-label="Capture" value={chosen.value ?? current?.capture ?? ''} onChange={(event) => void start(event.currentTarget.value)}>
-        {captures.value.map(({ id, name, packets }) => <option key={id} value={id}>{name} ({count(packets)})</option>)}
+      <MainButton current={going ? current : undefined} />
+      {isLive ? null : <button type="button" disabled={!going} onClick={() => current && void attempt(async () => void (run.value = await api.control(current.id, 'stop')))}><Icon shape="stop" />stop</button>}
+      <select aria-label="Packets from" value={chosen.value ?? current?.interface ?? current?.capture ?? ''} onChange={(event) => void start(event.currentTarget.value)}>
+        {liveInterfaces.value.map((name) => <option key={name} value={name}>{name}, live</option>)}
+        {captures.value.map(({ id, name }) => <option key={id} value={id}>{name}</option>)}
       </select>
-      <select aria-label="Speed" value={shownSpeed} onChange={(event) => void changeSpeed(event.currentTarget.value)}>
-        {[...new Set([...SPEEDS, shownSpeed])].map((one) => <option key={one} value={one}>{one}</option>)}
-      </select>
-      <label><input type="checkbox" checked={endless.value} onChange={(event) => (endless.value = event.currentTarget.checked)} /> again and again</label>
-      <input type="range" aria-label="Place in the capture" aria-valuetext={`packet ${sought.value ?? current?.packet ?? 1}`} min={1} max={Math.max(1, current?.totalPackets ?? 1)} value={sought.value ?? current?.packet ?? 1} disabled={!going}
-        onInput={(event) => (sought.value = Number(event.currentTarget.value))} onChange={() => going && void seek(current.id)} />
-      <span class="muted" aria-live="off">{current === undefined ? 'no run yet' : `${count(current.packet)} of ${count(current.totalPackets)}${current.round > 1 ? `, round ${count(current.round)}` : ''}, ${current.state}`}</span>
+      {isLive ? null : <ReplayControls current={going ? current : undefined} />}
+      <span class="muted place" aria-live="off">{current === undefined ? 'no run yet' : placeText(current)}</span>
     </div>
+  );
+}
+
+interface Going {
+  /** The run, if it has not ended. */
+  readonly current: Run | undefined;
+}
+
+function MainButton({ current }: Going): JSX.Element {
+  const [shape, word] = current === undefined ? ['play', 'start'] as const : current.interface !== undefined ? ['stop', 'stop'] as const : current.state === 'paused' ? ['play', 'resume'] as const : ['pause', 'pause'] as const;
+  return <button type="button" class="main" aria-keyshortcuts="Space" title={`${word} (space)`} onClick={() => void pauseOrResume()}><Icon shape={shape} />{word}</button>;
+}
+
+function ReplayControls({ current }: Going): JSX.Element {
+  const shownSpeed = current?.speed ?? speed.value;
+  return (
+    <>
+      <select aria-label="Speed" value={shownSpeed} onChange={(event) => void changeSpeed(event.currentTarget.value)}>
+        {[...new Set([...SPEEDS, shownSpeed])].map((one) => <option key={one} value={one}>{paceText(one)}</option>)}
+      </select>
+      <label title="from the beginning again at its end; for the next start"><input type="checkbox" checked={endless.value} onChange={(event) => (endless.value = event.currentTarget.checked)} /> loop</label>
+      <input type="range" aria-label="Place in the capture" aria-valuetext={`packet ${sought.value ?? current?.packet ?? 1}`} min={1} max={Math.max(1, current?.totalPackets ?? 1)} value={sought.value ?? current?.packet ?? 1} disabled={current === undefined}
+        onInput={(event) => (sought.value = Number(event.currentTarget.value))} onChange={() => current && void seek(current.id)} />
+    </>
   );
 }

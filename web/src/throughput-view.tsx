@@ -1,51 +1,101 @@
-/** Rates over time: packets and bits a second, verdicts, what a packet costs. Drawn by uPlot. */
+/** Rates over time: packets and bits a second at each hook and on each CPU, verdicts, what a packet costs, how backends share. Drawn by uPlot. */
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
-import type { Statistics } from './api.ts';
+import type { HookStatistics, Outcome, Statistics } from './api.ts';
 import { samples, secondsBetween, type Sample } from './model.ts';
 import { LOOKS } from './outcome.ts';
-import { short } from './text.ts';
+import { percent, short } from './text.ts';
 import { isDark } from './theme.ts';
 
 interface Line {
   readonly label: string;
   /** A colour of style.css. */
   readonly colour: string;
-  readonly value: (before: Statistics, now: Statistics, seconds: number) => number | null;
+  /** Between two samples. */
+  readonly value: (before: Statistics, now: Statistics) => number | null;
 }
 
-const CHART_HEIGHT = 116;
+interface Subject {
+  readonly title: string;
+  readonly show: (value: number) => string;
+  /** Of a lab as it is now: none, and there is no chart. */
+  readonly lines: (now: Statistics) => readonly Line[];
+}
+
+const CHART_HEIGHT = 104;
 const LEAST_SPAN_S = 30;
+const COLOURS = ['--blue', '--green', '--violet', '--amber', '--cyan', '--red'] as const;
+/** Lines are told apart by these too. */
+const DASHES: readonly (readonly number[])[] = [[], [6, 3], [2, 2], [8, 2, 2, 2], [12, 3], [1, 3]];
+const MOST_LINES = COLOURS.length;
 
-const perSecond = (counter: (statistics: Statistics) => number) => (before: Statistics, now: Statistics, seconds: number): number => (seconds <= 0 ? 0 : Math.max(0, (counter(now) - counter(before)) / seconds));
+type Counter = (statistics: Statistics) => number | undefined;
 
-const outcomes = (wanted: readonly string[]) => (statistics: Statistics): number =>
-  statistics.hooks.reduce((sum, { verdicts }) => sum + verdicts.reduce((inner, { outcome, packets }) => inner + (wanted.includes(outcome) ? packets : 0), 0), 0);
+const perSecond = (counter: Counter) => (before: Statistics, now: Statistics): number => {
+  const seconds = secondsBetween(before, now);
+  return seconds <= 0 ? 0 : Math.max(0, ((counter(now) ?? 0) - (counter(before) ?? 0)) / seconds);
+};
 
-const CHARTS: readonly { readonly title: string; readonly lines: readonly Line[] }[] = [
-  { title: 'packets/s', lines: [{ label: 'packets/s', colour: '--blue', value: perSecond(({ packets }) => packets) }] },
-  { title: 'bits/s', lines: [{ label: 'bits/s', colour: '--blue', value: perSecond(({ bytes }) => 8 * bytes) }] },
+/** In the colours that there are, the first of them where there are more. */
+const coloured = (lines: readonly Omit<Line, 'colour'>[]): Line[] => lines.slice(0, MOST_LINES).map((line, index) => ({ ...line, colour: COLOURS[index]! }));
+
+function hookLines(count: (of: { readonly packets: number; readonly bytes: number }) => number): Subject['lines'] {
+  return ({ hooks }) => {
+    if (hooks.length === 0) return coloured([{ label: 'in all', value: perSecond(count) }]);
+    const same = (a: HookStatistics) => (b: HookStatistics): boolean => a.device === b.device && a.hook === b.hook && a.slots === b.slots;
+    return coloured(hooks.map((one) => ({
+      label: `${one.device} ${one.hook}${one.slots === undefined ? '' : ` ${one.slots}`}`,
+      value: perSecond((statistics) => {
+        const found = statistics.hooks.find(same(one));
+        return found && count(found);
+      }),
+    })));
+  };
+}
+
+const verdictsOf = (wanted: readonly Outcome[]): Counter => ({ hooks }) => hooks.reduce((sum, { verdicts }) => sum + verdicts.reduce((inner, { outcome, packets }) => inner + (wanted.includes(outcome) ? packets : 0), 0), 0);
+
+const OUTCOMES: readonly { readonly outcomes: readonly Outcome[]; readonly colour: string }[] = [
+  { outcomes: ['pass', 'next', 'leave'], colour: '--green' },
+  { outcomes: ['drop'], colour: '--red' },
+  { outcomes: ['redirect'], colour: '--blue' },
+  { outcomes: ['transmit'], colour: '--cyan' },
+  { outcomes: ['aborted'], colour: '--violet' },
+  { outcomes: ['consumed'], colour: '--amber' },
+];
+
+const outcomeLines: Subject['lines'] = (now) =>
+  OUTCOMES.filter(({ outcomes }) => (verdictsOf(outcomes)(now) ?? 0) > 0).map(({ outcomes: [first, ...others], colour }) => ({ label: `${LOOKS[first!].sign} ${LOOKS[first!].word}`, colour, value: perSecond(verdictsOf([first!, ...others])) }));
+
+/** Of what went to backends between two samples, the part that each had. */
+const backendLines: Subject['lines'] = (now) => {
+  const backends = ({ highlights }: Statistics): Statistics['highlights'][number] | undefined => highlights.find(({ title }) => /backend/i.test(title));
+  const amountOf = (statistics: Statistics, label: string): number => backends(statistics)?.rows.find((row) => row.label === label)?.amount ?? 0;
+  return coloured((backends(now)?.rows ?? []).map(({ label }) => ({
+    label,
+    value: (before, later) => {
+      const all = (backends(later)?.total ?? 0) - (backends(before)?.total ?? 0);
+      return all <= 0 ? null : (amountOf(later, label) - amountOf(before, label)) / all;
+    },
+  })));
+};
+
+const SUBJECTS: readonly Subject[] = [
+  { title: 'packets/s', show: short, lines: hookLines(({ packets }) => packets) },
+  { title: 'bits/s', show: short, lines: hookLines(({ bytes }) => 8 * bytes) },
+  { title: 'verdicts/s', show: short, lines: outcomeLines },
   {
-    title: 'verdicts/s',
-    lines: [
-      { label: `${LOOKS.pass.sign} ${LOOKS.pass.word}`, colour: '--green', value: perSecond(outcomes(['next', 'leave', 'pass'])) },
-      { label: `${LOOKS.drop.sign} ${LOOKS.drop.word}`, colour: '--red', value: perSecond(outcomes(['drop'])) },
-      { label: `${LOOKS.redirect.sign} ${LOOKS.redirect.word}`, colour: '--blue', value: perSecond(outcomes(['redirect'])) },
-      { label: `${LOOKS.transmit.sign} ${LOOKS.transmit.word}`, colour: '--cyan', value: perSecond(outcomes(['transmit'])) },
-    ],
+    title: 'ns a packet, in the packet loop', show: short,
+    lines: () => [{ label: 'all programs', colour: '--violet', value: (before, now) => (now.packets > before.packets ? (now.busyNs - before.busyNs) / (now.packets - before.packets) : null) }],
   },
-  {
-    title: 'ns a packet, in the packet loop',
-    lines: [{
-      label: 'ns a packet', colour: '--violet',
-      value: (before, now) => (now.packets > before.packets ? (now.busyNs - before.busyNs) / (now.packets - before.packets) : null),
-    }],
-  },
+  { title: 'share of each backend', show: percent, lines: backendLines },
 ];
 
 export function ThroughputView(): JSX.Element {
-  return <>{CHARTS.map((chart) => <Chart key={chart.title} {...chart} />)}</>;
+  const now = samples.value.at(-1)?.statistics;
+  if (now === undefined) return <p class="muted">…</p>;
+  return <div class="charts">{SUBJECTS.map((subject) => [subject, subject.lines(now)] as const).filter(([, lines]) => lines.length > 0).map(([subject, lines]) => <Chart key={subject.title} subject={subject} lines={lines} />)}</div>;
 }
 
 function dataOf(lines: readonly Line[], taken: readonly Sample[]): uPlot.AlignedData {
@@ -56,15 +106,16 @@ function dataOf(lines: readonly Line[], taken: readonly Sample[]): uPlot.Aligned
     const [before, now] = [taken[index - 1]!, taken[index]!];
     if (before.statistics.epoch !== now.statistics.epoch) continue;
     times.push((now.at - last) / 1000);
-    lines.forEach(({ value }, at) => rows[at]!.push(value(before.statistics, now.statistics, secondsBetween(before.statistics, now.statistics))));
+    lines.forEach(({ value }, at) => rows[at]!.push(value(before.statistics, now.statistics)));
   }
   return [times, ...rows] as uPlot.AlignedData;
 }
 
-function Chart({ title, lines }: { readonly title: string; readonly lines: readonly Line[] }): JSX.Element {
+function Chart({ subject: { title, show }, lines }: { readonly subject: Subject; readonly lines: readonly Line[] }): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
-  const taken = samples.value;
+  const data = dataOf(lines, samples.value);
+  const drawn = lines.map(({ label, colour }) => `${label} ${colour}`).join();
   useEffect(() => {
     const element = box.current!;
     // A canvas knows nothing of light-dark(): the colour as an element would have it.
@@ -74,11 +125,11 @@ function Chart({ title, lines }: { readonly title: string; readonly lines: reado
     };
     const axis = { stroke: colour('--muted'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false } };
     plot.current = new uPlot({
-      width: Math.max(200, element.clientWidth), height: CHART_HEIGHT, padding: [6, 10, 0, 0], legend: { show: lines.length > 1, live: false }, cursor: { show: false },
-      scales: { x: { time: false, range: (_plot, least, most) => [Math.min(least ?? 0, (most ?? 0) - LEAST_SPAN_S), most ?? 0] }, y: { range: (_plot, _least, most) => [0, Math.max(1, (most ?? 0) * 1.1)] } },
-      axes: [{ ...axis, size: 24, values: (_plot, splits) => splits.map((split) => `${split} s`) }, { ...axis, size: 64, values: (_plot, splits) => splits.map(short) }],
-      series: [{}, ...lines.map(({ label, colour: name }, index) => ({ label, stroke: colour(name), width: 1.5, points: { show: false }, ...(index === 1 ? { dash: [6, 3] } : index === 2 ? { dash: [2, 2] } : index === 3 ? { dash: [8, 2, 2, 2] } : {}) }))],
-    }, dataOf(lines, samples.value), element);
+      width: Math.max(200, element.clientWidth), height: CHART_HEIGHT, padding: [6, 10, 0, 0], legend: { show: false }, cursor: { show: false },
+      scales: { x: { time: false, range: (_plot, least, most) => [Math.min(least ?? 0, (most ?? 0) - LEAST_SPAN_S), most ?? 0] }, y: { range: (_plot, _least, most) => [0, (most ?? 0) > 0 ? most * 1.1 : 1] } },
+      axes: [{ ...axis, size: 24, values: (_plot, splits) => splits.map((split) => `${split} s`) }, { ...axis, size: 56, values: (_plot, splits) => splits.map(show) }],
+      series: [{}, ...lines.map(({ label, colour: name }, index) => ({ label, stroke: colour(name), width: 1.5, points: { show: false }, dash: [...DASHES[index]!] }))],
+    }, data, element);
     element.style.color = '';
     const observer = new ResizeObserver(() => plot.current?.setSize({ width: Math.max(200, element.clientWidth), height: CHART_HEIGHT }));
     observer.observe(element);
@@ -86,7 +137,18 @@ function Chart({ title, lines }: { readonly title: string; readonly lines: reado
       observer.disconnect();
       plot.current?.destroy();
     };
-  }, [lines, isDark.value]);
-  useEffect(() => plot.current?.setData(dataOf(lines, taken)), [taken, lines]);
-  return <figure class="chart"><figcaption>{title}</figcaption><div ref={box} /></figure>;
+  }, [drawn, isDark.value]);
+  useEffect(() => plot.current?.setData(data), [data]);
+  return (
+    <figure class="chart">
+      <figcaption>{title}</figcaption>
+      <div ref={box} aria-hidden="true" />
+      <ul class="legend">
+        {lines.map(({ label, colour }, index) => {
+          const value = data[index + 1]?.at(-1);
+          return <li key={label}><svg width="22" height="6" aria-hidden="true" style={{ color: `var(${colour})` }}><path d="M0 3H22" stroke="currentColor" stroke-width="2" stroke-dasharray={DASHES[index]!.join(' ')} /></svg> {label} <b>{value === undefined || value === null ? '–' : show(value)}</b></li>;
+        })}
+      </ul>
+    </figure>
+  );
 }
