@@ -3,8 +3,9 @@ import type { CallTarget, Instruction, Register } from '../bpf/isa.ts';
 import type { ProgramType } from '../bpf/spec.ts';
 import { calleeOf, prototypeOf, type Kfunc } from '../helpers/index.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
-import { isKnownZero, isPointer } from '../verifier/register.ts';
-import { BYTE, kindAt, SLOT_BYTES } from '../verifier/state.ts';
+import { isKnownZero, isPointer, type RegisterState } from '../verifier/register.ts';
+import { NO_SLOTS, withSlot } from '../verifier/slot-set.ts';
+import { BYTE, isSpilledScalar, kindAt, SLOT_BYTES } from '../verifier/state.ts';
 import type { ExploredState } from './exploration.ts';
 import { FrameProvenance, NEW, type Origin, type Region } from './provenance.ts';
 
@@ -106,9 +107,30 @@ function within(provenance: FrameProvenance[], passage: Passage): void {
       return frame.setRegister(0, NEW);
     case 'call':
       return frame.setRegister(0, { forgotten: false, region: answered(passage, instruction.target) });
+    case 'branch':
+      return compared(provenance, passage, instruction);
     default:
   }
 }
+
+/** What a comparison with a forgotten number said in the state, of the other number and of what is related to either, need not hold. */
+function compared(provenance: readonly FrameProvenance[], { from }: Passage, { dst, source }: Extract<Instruction, { kind: 'branch' }>): void {
+  const operands = source.kind === 'register' ? [dst, source.register] : [dst];
+  if (!operands.some((number) => provenance.at(-1)!.isForgotten(number))) return;
+  const known = from.frames.at(-1)!.registers;
+  const ids = new Set(operands.map((number) => idOf(known[number]!)).filter((id) => id !== 0));
+  for (const [index, { registers, stack }] of from.frames.entries()) {
+    let told = 0;
+    let slots = NO_SLOTS;
+    for (const [number, register] of registers.entries()) if (ids.has(idOf(register))) told |= 1 << number;
+    for (const [slot, content] of stack.entries()) if (isSpilledScalar(content) && ids.has(idOf(content.spilled))) slots = withSlot(slots, slot);
+    if (registers === known) for (const number of operands) if (known[number]!.type === 'scalar') told |= 1 << number;
+    provenance[index]!.forget({ registers: told, slots });
+  }
+}
+
+/** Of a number. */
+const idOf = ({ type, id }: RegisterState): number => (type === 'scalar' ? id : 0);
 
 /** The stack slot that `register + offset` is in, where it is a pointer into the stack. */
 function slotAt({ from, frames }: Passage, register: Register, offset: number): { readonly frame: number; readonly slot: number; readonly below: number } | undefined {

@@ -1,6 +1,6 @@
 /**
  * The interpreter that believes nothing: a program is verified when it is loaded, and each instruction it runs is compared
- * with what the verifier found there (run-check.ts). The first that differs is thrown, ERR_SOUNDNESS.
+ * with what the verifier found there: the states of the way it came, and what is said to hold on all ways (run-check.ts). The first that differs is thrown, ERR_SOUNDNESS.
  *
  * It stands above verifier and engine, which do not know of each other.
  */
@@ -10,10 +10,11 @@ import type { Engine } from '../engine/engine.ts';
 import { Interpreter } from '../engine/interpreter.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Program, VerifiedProgram } from '../program/program.ts';
-import type { VerificationObserver } from '../verifier/observer.ts';
+import { FactCollector } from '../verifier/facts.ts';
+import { bothObserve, type VerificationObserver } from '../verifier/observer.ts';
 import { verifyProgram, type VerifyOptions } from '../verifier/verify.ts';
 import { Exploration } from './exploration.ts';
-import { RunCheck } from './run-check.ts';
+import { RunCheck, type Found } from './run-check.ts';
 
 export interface CheckingInterpreter extends Engine {
   readonly name: 'interpreter';
@@ -32,8 +33,8 @@ export interface CheckingOptions {
 
 export function createCheckingInterpreter(machine: Machine, { through = (exploration) => exploration, stateFrequency = false }: CheckingOptions = {}): CheckingInterpreter {
   /** By the program's id. */
-  const explorations = new Map<number, Exploration>();
-  const check = new RunCheck(machine, ({ id }) => explorations.get(id)!);
+  const found = new Map<number, Found>();
+  const check = new RunCheck(machine, ({ id }) => found.get(id)!);
   const interpreter = new Interpreter(machine, check);
   return {
     name: 'interpreter',
@@ -45,12 +46,13 @@ export function createCheckingInterpreter(machine: Machine, { through = (explora
     },
     admit(program, btf) {
       const exploration = new Exploration();
-      verify(program, { btf, cpus: machine.cpus, stateFrequency, observer: through(exploration) });
-      explorations.set(program.id, exploration);
+      const facts = new FactCollector(program.spec.instructions);
+      verify(program, { btf, cpus: machine.cpus, stateFrequency, observer: through(bothObserve(exploration, facts)) });
+      found.set(program.id, { exploration, facts: facts.facts() });
       return { ...program, proof: 'verified' };
     },
     load(program) {
-      if (!explorations.has(program.id)) this.admit(program);
+      if (!found.has(program.id)) this.admit(program);
       interpreter.load(program);
     },
   };

@@ -102,7 +102,7 @@ const hexadecimal = (value: bigint): string => `0x${value.toString(16)}`;
 const valueOnly = (value: bigint): string => (value < 1n << 16n ? String(value) : hexadecimal(value));
 
 /** As a number, or as what it is from where its kind is measured. */
-function valueText(value: bigint, register: RegisterState, { data, dataEnd }: Surroundings): string {
+export function valueText(value: bigint, register: RegisterState, { data, dataEnd }: Surroundings): string {
   if (isPacketPointer(register)) return `data${signed(value - BigInt(data))} (of ${dataEnd - data} bytes)`;
   if (register.type !== 'scalar') return hexadecimal(value);
   const number = BigInt.asIntN(64, value);

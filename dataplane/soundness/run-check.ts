@@ -1,13 +1,14 @@
 /**
  * Follows a running program through what the verifier explored of it. Before each instruction there has to be a state
  * that some path of the verifier was in, reached as the program came here, of which registers and stack are a member
- * (membership.ts). It throws where there is none, and where an instruction does what it must not (demands.ts).
+ * (membership.ts). It throws where there is none, where an instruction does what it must not (demands.ts), and where
+ * something is not as the facts say that hold on all ways (../verifier/facts.ts).
  *
  *   thread       one verification being followed: a program, and each global function and callback that is verified by
  *                itself, a thread of its own; functions and callbacks that are verified in their caller are frames of it
  *   candidates   the states the program may be in, which is one, mostly
  */
-import type { Instruction } from '../bpf/isa.ts';
+import { jumpTarget, type Instruction } from '../bpf/isa.ts';
 import type { MapSpec } from '../bpf/spec.ts';
 import type { StepObserver } from '../engine/step-observer.ts';
 import { prototypeOf } from '../helpers/index.ts';
@@ -16,12 +17,14 @@ import type { Machine } from '../machine/machine.ts';
 import { mapsOf } from '../maps/map-registry.ts';
 import { SK_BUFF, XDP_MD } from '../packet/frame.ts';
 import type { Program } from '../program/program.ts';
+import type { ProgramFacts } from '../verifier/facts.ts';
+import { registerText } from '../verifier/log.ts';
 import { SLOT_BYTES } from '../verifier/state.ts';
 import { beginElement, carry, low } from './carry.ts';
 import { broken } from './demands.ts';
 import type { ExploredState, Exploration } from './exploration.ts';
-import type { Surroundings } from './membership.ts';
-import { mismatch, type ComparedFrame } from './mismatch.ts';
+import { isMember, isOfRegion, type Surroundings } from './membership.ts';
+import { mismatch, valueText, type ComparedFrame } from './mismatch.ts';
 import { FrameProvenance } from './provenance.ts';
 import { violation } from './violation.ts';
 
@@ -46,9 +49,15 @@ interface Candidate {
   readonly provenance: FrameProvenance[];
 }
 
+/** What verification found of a program. */
+export interface Found {
+  readonly exploration: Exploration;
+  readonly facts: ProgramFacts;
+}
+
 class Thread {
   readonly program: Program;
-  readonly exploration: Exploration;
+  readonly found: Found;
   /** Address of the context, 0 where there is none. */
   readonly context: number;
   readonly frames: CheckedFrame[];
@@ -58,9 +67,9 @@ class Thread {
   locked = false;
   packet: readonly number[] = [];
 
-  constructor(program: Program, exploration: Exploration, context: number, framePointer: number) {
+  constructor(program: Program, found: Found, context: number, framePointer: number) {
     this.program = program;
-    this.exploration = exploration;
+    this.found = found;
     this.context = context;
     this.frames = [new CheckedFrame(framePointer)];
   }
@@ -76,14 +85,14 @@ interface Activation {
 
 export class RunCheck implements StepObserver {
   readonly #machine: Machine;
-  readonly #explorationOf: (program: Program) => Exploration;
+  readonly #foundOf: (program: Program) => Found;
   #activations: Activation[] = [];
   /** Instructions that were found to be as the verifier says. */
   checked = 0;
 
-  constructor(machine: Machine, explorationOf: (program: Program) => Exploration) {
+  constructor(machine: Machine, foundOf: (program: Program) => Found) {
     this.#machine = machine;
-    this.#explorationOf = explorationOf;
+    this.#foundOf = foundOf;
   }
 
   entered(program: Program, registers: BigUint64Array): void {
@@ -109,8 +118,11 @@ export class RunCheck implements StepObserver {
   stepping(slot: number, registers: BigUint64Array): void {
     const { thread } = this.#activations.at(-1)!;
     const around = this.#surroundings(thread);
+    const from = thread.candidates?.[0]?.state.slot;
     this.#arrive(thread, slot, registers, around);
     this.#demand(thread, slot, registers, around);
+    if (from !== undefined) this.#followsFacts(thread, from, slot);
+    this.#agreesWithFacts(thread, slot, registers, around);
     this.#remember(thread, registers, around);
     this.checked++;
   }
@@ -139,7 +151,7 @@ export class RunCheck implements StepObserver {
   }
 
   #thread(program: Program, context: number, registers: BigUint64Array): Thread {
-    return new Thread(program, this.#explorationOf(program), context, low(registers[10]!));
+    return new Thread(program, this.#foundOf(program), context, low(registers[10]!));
   }
 
   /** The instruction that was last begun. */
@@ -174,7 +186,7 @@ export class RunCheck implements StepObserver {
       settle(state.coveredBy.state, state, provenance);
     };
     if (before === undefined) {
-      for (const state of thread.exploration.beginnings(slot)) settle(state, undefined, [this.#begin(state, registers)]);
+      for (const state of thread.found.exploration.beginnings(slot)) settle(state, undefined, [this.#begin(state, registers)]);
     } else {
       for (const { state, provenance } of before) {
         const instruction = thread.program.spec.instructions[state.slot]!;
@@ -224,6 +236,26 @@ export class RunCheck implements StepObserver {
     });
     if (good.length === 0) throw violation(program, slot, reason!);
     thread.candidates = good;
+  }
+
+  #followsFacts({ program, found }: Thread, from: number, slot: number): void {
+    const always = found.facts[from]?.always;
+    const instruction = program.spec.instructions[from]!;
+    if (always === undefined || instruction.kind !== 'branch') return;
+    const wanted = always === 'taken' ? jumpTarget(from, instruction.offset) : from + 1;
+    if (slot !== wanted) throw violation(program, from, `it goes to ${slot}, but the facts say that it is always ${always}`);
+  }
+
+  #agreesWithFacts({ program, found, candidates }: Thread, slot: number, registers: BigUint64Array, around: Surroundings): void {
+    const facts = found.facts[slot];
+    if (facts === undefined) throw violation(program, slot, 'it runs, but the facts say that it never does');
+    const provenance = candidates![0]!.provenance.at(-1)!;
+    for (let number = 0; number < registers.length; number++) {
+      const fact = facts.registers[number];
+      const region = provenance.region(number);
+      if (fact === undefined || (isOfRegion(fact) && region === undefined) || isMember(fact, registers[number]!, region, around)) continue;
+      throw violation(program, slot, `r${number} is ${valueText(registers[number]!, fact, around)}, but the facts say ${registerText(fact)}`);
+    }
   }
 
   #remember(thread: Thread, registers: BigUint64Array, { data, dataEnd, dataMeta }: Surroundings): void {

@@ -17,3 +17,28 @@ export interface VerificationObserver {
   /** The path ends: what follows was, or is being, verified from the earlier `old`. `live`: by frame, the registers that were compared. */
   covered(state: State, old: State, exactness: Exactness, live: (frame: number) => number): void;
 }
+
+export function bothObserve(one: VerificationObserver, other: VerificationObserver): VerificationObserver {
+  return {
+    visited(state) {
+      one.visited(state);
+      other.visited(state);
+    },
+    verifying(state) {
+      one.verifying?.(state);
+      other.verifying?.(state);
+    },
+    forked(state, later) {
+      one.forked(state, later);
+      other.forked(state, later);
+    },
+    kept(state, copy) {
+      one.kept(state, copy);
+      other.kept(state, copy);
+    },
+    covered(...path) {
+      one.covered(...path);
+      other.covered(...path);
+    },
+  };
+}

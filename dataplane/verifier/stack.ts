@@ -9,7 +9,7 @@ import type { Walk } from './walk.ts';
 
 export const MAX_STACK_BYTES = 512;
 
-const slotOf = (offset: number): number => (-offset - 1) >> 3;
+export const slotOf = (offset: number): number => (-offset - 1) >> 3;
 const byteOf = (offset: number): number => (-offset - 1) & 7;
 /** An access of `bytes` that begins where a spill of `spilled` bytes begins (little endian). */
 const beginsAtSpill = (offset: number): boolean => (offset & 7) === 0;

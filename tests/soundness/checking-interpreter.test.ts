@@ -8,7 +8,8 @@ import { createMap } from '../../dataplane/maps/bpf-map.ts';
 import { createCheckingInterpreter } from '../../dataplane/soundness/checking-interpreter.ts';
 import { Exploration } from '../../dataplane/soundness/exploration.ts';
 import { RunCheck } from '../../dataplane/soundness/run-check.ts';
-import type { VerificationObserver } from '../../dataplane/verifier/observer.ts';
+import { FactCollector } from '../../dataplane/verifier/facts.ts';
+import { bothObserve, type VerificationObserver } from '../../dataplane/verifier/observer.ts';
 import { constantRegister, withFacts, type RegisterState } from '../../dataplane/verifier/register.ts';
 import type { State } from '../../dataplane/verifier/state.ts';
 import { verifyProgram } from '../../dataplane/verifier/verify.ts';
@@ -195,9 +196,10 @@ describe('a program that does more than the one that was verified', () => {
   /** Runs `code` by what was explored of `verified`. */
   function runAs(verified: string, code: string): unknown {
     const spec = { name: 'case', section: 'xdp', type: 'xdp' as const, frags: false, functions: [], lines: [], license: 'GPL', instructions: assemble(verified, { helper: (name) => HELPER_NAMES.indexOf(name) }).instructions };
-    const exploration = new Exploration();
-    expect(verifyProgram(spec, { maps: new Map(), observer: exploration }).refusal).toBeUndefined();
-    const bench = new BenchMachine((machine: Machine) => new Interpreter(machine, new RunCheck(machine, () => exploration)));
+    const [exploration, facts] = [new Exploration(), new FactCollector(spec.instructions)];
+    expect(verifyProgram(spec, { maps: new Map(), observer: bothObserve(exploration, facts) }).refusal).toBeUndefined();
+    const found = { exploration, facts: facts.facts() };
+    const bench = new BenchMachine((machine: Machine) => new Interpreter(machine, new RunCheck(machine, () => found)));
     return bench.run(bench.load(code));
   }
 
