@@ -114,7 +114,8 @@ function findPoints(instructions: readonly Instruction[], calleeFacts: CalleeFac
 const bit = (register: Register): number => (1 << register) & ALL_REGISTERS;
 const sourceBit = (source: Operand): number => (source.kind === 'register' ? bit(source.register) : 0);
 
-function registersRead(instruction: Instruction, callee: CalleeFactsOf): number {
+/** A bit for each of r0 to r9. */
+export function registersRead(instruction: Instruction, callee: CalleeFactsOf): number {
   switch (instruction.kind) {
     case 'alu':
       return (instruction.op === 'mov' ? 0 : bit(instruction.dst)) | sourceBit(instruction.source);
@@ -152,7 +153,7 @@ function argumentRegisters(count: number): number {
   return ((1 << count) - 1) << 1;
 }
 
-function registersReplaced(instruction: Instruction): number {
+export function registersReplaced(instruction: Instruction): number {
   switch (instruction.kind) {
     case 'alu':
     case 'neg':

@@ -8,6 +8,7 @@
 import { jumpTarget, type Instruction } from '../bpf/isa.ts';
 import type { ProgramSpec } from '../bpf/spec.ts';
 import type { Exactness } from './compare.ts';
+import { registersReplaced } from './control-flow.ts';
 import { joinRegisters, joinScalars } from './join.ts';
 import type { VerificationObserver } from './observer.ts';
 import { withFacts, type RegisterState } from './register.ts';
@@ -15,12 +16,14 @@ import { rangeWithin, tnumIn, type Scalar } from './scalar.ts';
 import { hasSlot } from './slot-set.ts';
 import { MAX_STACK_BYTES, slotOf } from './stack.ts';
 import { isSpilledScalar, SLOT_BYTES, type Frame, type State } from './state.ts';
-import { ANYTHING, joinStrays, REGISTERS, strayValues, type Explored, type Strays, type Way } from './stray-values.ts';
+import { ANYTHING, joinStrays, REGISTERS, strayValues, type Explored, type Way } from './stray-values.ts';
 import { verifyProgram, type VerifierReport, type VerifyOptions } from './verify.ts';
 
 export interface InstructionFacts {
   /** r0 to r10 before the instruction; `undefined` where nothing holds of all runs. */
   readonly registers: readonly (RegisterState | undefined)[];
+  /** What it leaves in the register that it replaces, r0 of a call; where nothing else leads to the next instruction. */
+  readonly result?: RegisterState;
   /** Of a branch that only ever goes one way. */
   readonly always?: 'taken' | 'not taken';
 }
@@ -105,15 +108,26 @@ export class FactCollector implements VerificationObserver {
   /** Once all paths were followed. */
   facts(): ProgramFacts {
     const strays = strayValues(this.#instructions, this.#explored, this.#strayPlaces);
-    return this.#explored.map((explored, slot) => (explored === undefined ? undefined : this.#factsOf(explored, slot, strays[slot]!)));
+    const before = this.#explored.map((explored, slot) => explored?.registers.map((register, number) => factOf(register, strays[slot]![number])));
+    const comeTo = new Uint32Array(this.#instructions.length);
+    for (const explored of this.#explored) for (const { to } of explored?.ways ?? []) comeTo[to]!++;
+    return this.#explored.map((explored, slot) => {
+      if (explored === undefined) return undefined;
+      const instruction = this.#instructions[slot]!;
+      const [way, ...others] = explored.ways;
+      const registers = before[slot]!;
+      if (way === undefined || others.length > 0) return { registers };
+      if (instruction.kind === 'branch') return instruction.offset === 0 ? { registers } : { registers, always: way.to === jumpTarget(slot, instruction.offset) ? 'taken' : 'not taken' };
+      const result = comeTo[way.to] === 1 && way.frame === 'stays' ? before[way.to]![replacedBy(instruction)] : undefined;
+      return result === undefined ? { registers } : { registers, result };
+    });
   }
+}
 
-  #factsOf({ registers, ways }: Explored, slot: number, strays: Strays): InstructionFacts {
-    const instruction = this.#instructions[slot]!;
-    const facts = registers.map((register, number) => factOf(register, strays[number]));
-    if (instruction.kind !== 'branch' || instruction.offset === 0 || ways.length !== 1) return { registers: facts };
-    return { registers: facts, always: ways[0]!.to === jumpTarget(slot, instruction.offset) ? 'taken' : 'not taken' };
-  }
+/** -1 for none. Of a call all that is read again is r0. */
+function replacedBy(instruction: Instruction): number {
+  const replaced = registersReplaced(instruction);
+  return instruction.kind === 'call' ? 0 : replaced === 0 ? -1 : 31 - Math.clz32(replaced);
 }
 
 function factOf(register: RegisterState, stray: Scalar | undefined): RegisterState | undefined {

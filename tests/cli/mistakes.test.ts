@@ -79,6 +79,7 @@ const MISTAKES: readonly (readonly [what: string, args: readonly string[], statu
   ['a folder that does not exist', ['replay', IMIX, '--out', '/nowhere/out.pcapng'], FAILURE, /\/nowhere\/out\.pcapng: cannot be created, its folder does not exist/],
   ['maps where a file is', ['replay', IMIX, '--maps-out', scratch.file('taken', '')], FAILURE, /taken: is not a folder, but map contents need one/],
   ['both kinds of dump', ['dump', LB, '--insns', '--wat'], USAGE, /--insns and --wat exclude each other/],
+  ['facts of what was compiled', ['dump', LB, '--facts', '--wat'], USAGE, /--facts and --wat exclude each other/],
   ['a program to dump that is not there', ['dump', `${LB}:nope`], USAGE, /found no program 'nope', expected one of xdp_lb/],
   ['a folder of maps that is none', ['map', 'list', '/nowhere'], FAILURE, /\/nowhere: cannot be listed; give the folder that replay --maps-out wrote/],
   ['a dump that is no JSON', ['map', 'dump', LB], FAILURE, /xdp_lb\.bpf\.o: cannot be read as JSON/],

@@ -62,6 +62,23 @@ describe('dump', () => {
     expect(one).toMatch(/^; return filter\(skb, CT_EGRESS\); \[file:.*tc_firewall\.bpf\.c line_num:\d+ line_col:\d+\]$/m);
   });
 
+  test('--facts says what the verifier knows of what each instruction reads and leaves', async () => {
+    const text = await says('dump', '--facts', object('flow_counter.bpf.o'));
+    expect(text).toMatch(/ r2 = \*\(u32 \*\)\(r1 \+4\) +; r1: ctx => r2: pkt_end$/m);
+    expect(text).toMatch(/ r0 = \*\(u8 \*\)\(r1 \+0\) +; r1: pkt\+\(14\.\.22 step 2\) \(20 bytes\) => r0: 0\.\.255$/m);
+    expect(text).toMatch(/ w0 &= 60 +; r0: 0\.\.1020 step 4 => r0: 0\.\.60 step 4$/m);
+    expect(text).toMatch(/ call bpf_map_lookup_elem#1 +; r1: map_ptr flows, r2: fp-40 => r0: map_value_or_null flows$/m);
+  });
+
+  test('says the same as JSON', async () => {
+    const [plain, known] = await Promise.all([says('dump', '--json', object('flow_counter.bpf.o')), says('dump', '--facts', '--json', object('flow_counter.bpf.o'))]);
+    const first = { slot: 0, text: 'r2 = *(u32 *)(r1 +4)', line: 25 };
+    expect(JSON.parse(plain)).toMatchObject({ object: 'flow_counter.bpf.o', programs: [{ name: 'flow_counter', type: 'xdp', tag: programTag(flowCounter.instructions), instructions: expect.arrayContaining([expect.objectContaining(first)]) as unknown }] });
+    const [program] = (JSON.parse(known) as { programs: readonly [{ instructions: readonly Record<string, unknown>[] }] }).programs;
+    expect(program.instructions[0]).toMatchObject({ ...first, facts: { reads: [{ register: 'r1', type: 'ctx', text: 'ctx', offset: 0 }], result: { register: 'r2', type: 'pkt_end' } } });
+    expect(program.instructions.find(({ text }) => text === 'w0 &= 60')).toMatchObject({ facts: { result: { register: 'r0', type: 'scalar', text: '0..60 step 4', range: { unsigned: [0, 60], bits: { value: 0, mask: 60 } } } } });
+  });
+
   test('--wat is WebAssembly text that assembles', async () => {
     const { default: wabt } = await import('wabt');
     const text = await says('dump', '--wat', object('flow_counter.bpf.o'));
