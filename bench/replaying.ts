@@ -25,7 +25,7 @@ export function warmReplay(labFile: string, capture: string, packets: number): B
     restore: async () => {
       opened = await openLab({ file: labFile, engine: 'wasm' });
       // Compiles the packet loop.
-      opened.lab.pipeline.prepare(false);
+      opened.lab.pipeline.prepare();
     },
     sample: () => {
       const { lab, events } = opened;

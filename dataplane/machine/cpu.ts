@@ -14,7 +14,7 @@
  *  40 u32 framePointer   r10 of the next callback a helper calls
  *  44 u32 fault          why the running program was stopped, FAULT_NONE while it runs
  *  48 u32 programId      of the program that runs now
- *  52 u32 device         address of the device record the packet is at
+ *  52 u32 device         address of the device record whose programs run
  *  56 u32 descriptor     address of the packet's descriptor
  *  60 u32 records        not 0 where programs have committed ring buffer records that nobody was told of
  *  64 u64 nextTimer      when the next bpf_timer expires, all ones while none runs

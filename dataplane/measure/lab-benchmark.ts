@@ -22,7 +22,7 @@ export function labBenchmark(lab: Lab, { name, trace, batchPackets, freshMaps }:
   const resident = new ResidentTrace(machine.memory, trace, WINDOW_PACKETS);
   const { batch } = resident;
   const count = packetCount(trace);
-  pipeline.prepare(false);
+  pipeline.prepare();
   pipeline.setInterface(0, lab.devices[0]);
   const snapshot = freshMaps ? new MemorySnapshot(machine.memory) : undefined;
   let next = 0;

@@ -4,17 +4,13 @@
  * A device record:                          An attachment: a program at a hook of a device.
  *    0 u32 ifindex                             0 u32 programId
  *    4 u32 mtu                                 4 u32 outcomes   address of its mode's outcome table
- *    8 u8[6] mac                               8 u32 index      place among all attachments
- *   16 u32 flags      DEVICE_FLAG             12 u32 mode       number of the mode within its hook
- *   20 u32 xdp        first attachment        16 verdicts       16 × { u64 packets, u64 bytes }, by verdict slot
- *   24 u32 xdpEnd     one past the last      272 u64 faults
- *   28 u32 tcIngress, 32 u32 tcIngressEnd    280 u32 next     in the list of those in slots, 0 at its end
- *   36 u32 tcEgress, 40 u32 tcEgressEnd
- *   44 u32 queues
- *   80 u32 peer       ifindex of the other end of a pair, 0 if it has none
- *   48 u64 rxPackets, 56 u64 rxBytes
- *   64 u64 txPackets, 72 u64 txBytes
- *   84 u32 inSlots    first of a list of attachments: programs in slots of maps that have run for the device
+ *    8 u8[6] mac, two bytes of nothing         8 u32 index      place among all attachments
+ *   16 u32 flags      DEVICE_FLAG             12 u32 hook       index in HOOK_NAMES
+ *   20 u32 queues                             16 verdicts       16 × { u64 packets, u64 bytes }, by verdict slot
+ *   24 u64 rxPackets, 32 u64 rxBytes         272 u64 faults
+ *   40 u64 txPackets, 48 u64 txBytes         280 u32 next     in the list of those in slots, 0 at its end
+ *   56 u32 peer       ifindex of the other end of a pair, 0 if it has none
+ *   60 u32 inSlots    first of a list of attachments: programs in slots of maps that have run for the device
  *
  * A verdict slot is the return code + 1, and 15 for codes that are in no slot: -1 is 0, XDP_ABORTED and TC_ACT_OK
  * are 1, and so on. An outcome table is 16 bytes, by verdict slot: the number of the Outcome.
@@ -34,20 +30,14 @@ export const DEVICE = {
   mtu: 4,
   mac: 8,
   flags: 16,
-  xdp: 20,
-  xdpEnd: 24,
-  tcIngress: 28,
-  tcIngressEnd: 32,
-  tcEgress: 36,
-  tcEgressEnd: 40,
-  queues: 44,
-  rxPackets: 48,
-  rxBytes: 56,
-  txPackets: 64,
-  txBytes: 72,
-  peer: 80,
-  inSlots: 84,
-  size: 88,
+  queues: 20,
+  rxPackets: 24,
+  rxBytes: 32,
+  txPackets: 40,
+  txBytes: 48,
+  peer: 56,
+  inSlots: 60,
+  size: 64,
 } as const;
 
 export const DEVICE_FLAG = {
@@ -59,7 +49,7 @@ export const DEVICE_FLAG = {
 /** Of an entry of the table of interfaces, beside the address of a device record: its packets were sent by the host. */
 export const FROM_HOST = 1;
 
-export const ATTACHMENT = { programId: 0, outcomes: 4, index: 8, mode: 12, verdicts: 16, faults: 272, next: 280, size: 320 } as const;
+export const ATTACHMENT = { programId: 0, outcomes: 4, index: 8, hook: 12, verdicts: 16, faults: 272, next: 280, size: 320 } as const;
 
 export { OTHER_VERDICT_SLOT, VERDICT_SLOTS } from '../hooks/hook.ts';
 
@@ -73,8 +63,6 @@ export const LOOP = {
   arenaCursor: 4,
   /** Attachment that runs now, for the case that it faults. */
   attachment: 12,
-  /** Hook that runs now. */
-  hook: 16,
   hops: 20,
   /** Counters, u64 each, by drop reason: packets dropped or rejected for it. */
   reasons: 64,

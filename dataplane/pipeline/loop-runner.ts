@@ -8,8 +8,8 @@ import type { Machine } from '../machine/machine.ts';
 import { XDP_MD } from '../packet/frame.ts';
 import { DESCRIPTOR } from '../packet/packet-batch.ts';
 import { broadcastTargets } from './broadcast.ts';
-import { LOOP } from './layout.ts';
-import type { LoopAddresses, LoopImports } from './loop/loop-code.ts';
+import { ATTACHMENT, LOOP } from './layout.ts';
+import { PROGRAMS, type LoopConstants, type LoopImports } from './loop/loop-code.ts';
 import { writeLinkAddresses } from './neighbour.ts';
 import { DROP_REASON, type DropReason } from './outcome.ts';
 import type { PacketLoop } from './packet-loop.ts';
@@ -26,6 +26,8 @@ export interface LoopSurroundings extends Pick<LoopImports, 'attachInSlot'> {
   /** Takes a copy of a packet that leaves beside it. The bytes are borrowed. */
   copy(ifindex: number, bytes: Uint8Array): void;
   programName(id: number): string | undefined;
+  /** Another answer than before: what is attached has changed. */
+  version(): unknown;
 }
 
 export class LoopRunner {
@@ -34,7 +36,7 @@ export class LoopRunner {
   readonly #surroundings: LoopSurroundings;
   readonly #imports: WebAssembly.Imports;
 
-  constructor(machine: Machine, { cells, xdpContext }: Pick<LoopAddresses, 'cells' | 'xdpContext'>, surroundings: LoopSurroundings) {
+  constructor(machine: Machine, { cells, xdpContext }: Pick<LoopConstants, 'cells' | 'xdpContext'>, surroundings: LoopSurroundings) {
     this.#machine = machine;
     this.#cells = cells;
     this.#surroundings = surroundings;
@@ -49,7 +51,11 @@ export class LoopRunner {
           return targets.length;
         },
         timers: () => void timersOf(machine).run(memory.view.getBigUint64(machine.cell(CPU_BLOCK.descriptor) + DESCRIPTOR.timestampNs, true), rethrowBugs),
-        records: () => machine.tellOfRecords(),
+        records: () => {
+          const version = surroundings.version();
+          machine.tellOfRecords();
+          return Number(version !== surroundings.version());
+        },
         link: (ifindex: number, nextHop: number, data: number): number => Number(writeLinkAddresses(machine, ifindex, nextHop >>> 0, data >>> 0)),
         attachInSlot: (program: number, device: number, mode: number): number => surroundings.attachInSlot(program, device >>> 0, mode),
       } satisfies LoopImports,
@@ -57,7 +63,10 @@ export class LoopRunner {
   }
 
   instantiate(module: WebAssembly.Module): PacketLoop {
-    return new WebAssembly.Instance(module, this.#imports).exports as unknown as PacketLoop;
+    const { programTable } = this.#machine;
+    const wanted = WebAssembly.Module.imports(module).filter(({ module: from }) => from === PROGRAMS);
+    const programs = Object.fromEntries(wanted.map(({ name }) => [name, programTable.get(Number(name)) as WebAssembly.ExportValue]));
+    return new WebAssembly.Instance(module, { ...this.#imports, [PROGRAMS]: programs }).exports as unknown as PacketLoop;
   }
 
   /** Runs at most `count` packets, whose descriptors begin at `first`; answers how many have ended. */
@@ -78,7 +87,8 @@ export class LoopRunner {
     if (known === FAULT.none) rethrowBugs(error);
     const fault = known === FAULT.none ? FAULT.memory : known;
     machine.setCell(CPU_BLOCK.fault, FAULT.none);
-    const name = HOOK_NAMES[machine.memory.u32[(this.#cells + LOOP.hook) >>> 2]!];
+    const { u32 } = machine.memory;
+    const name = HOOK_NAMES[u32[(u32[(this.#cells + LOOP.attachment) >>> 2]! + ATTACHMENT.hook) >>> 2]!];
     if (name === undefined) throw this.overwritten();
     try {
       loop.stop(fault, hookByName(name).onFault.code, DROP_REASON[FAULT_REASON[fault] ?? 'PROGRAM_TRAP']);

@@ -2,19 +2,17 @@
  * The tables of layout.ts in machine memory, as one CPU's packet loop has them: what is attached where, counters, frames,
  * contexts and records. Every CPU that runs has its own, so that no two write to one cache line.
  */
-import { hookByName } from '../hooks/index.ts';
-import type { HookName } from '../hooks/hook.ts';
+import { HOOK_NAMES } from '../hooks/hook.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { MachineMemory, Region } from '../machine/memory.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import { SK_BUFF, XDP_MD } from '../packet/frame.ts';
 import { ATTACHMENT, DEVICE, DEVICE_FLAG, FROM_HOST, LOOP, RECORD, VERDICT_SLOTS } from './layout.ts';
-import type { LoopAddresses } from './loop/loop-code.ts';
+import type { Chain } from './loop/chain.ts';
+import type { LoopConstants } from './loop/loop-code.ts';
 import type { Attachment } from './pipeline.ts';
 
 export const MAX_INTERFACES = 1024;
-
-const CHAINS = [['xdp', DEVICE.xdp], ['tc-ingress', DEVICE.tcIngress], ['tc-egress', DEVICE.tcEgress]] as const satisfies readonly (readonly [HookName, number])[];
 
 export interface LoopTablesOptions {
   readonly arenaBytes: number;
@@ -34,7 +32,7 @@ export interface DeviceCounters {
 
 export class LoopTables {
   /** What the loop's code needs to know. */
-  readonly at: Omit<LoopAddresses, 'observed'>;
+  readonly at: Omit<LoopConstants, 'keeps' | 'chains'>;
   readonly records: Region;
   readonly #memory: MachineMemory;
   readonly #devices: readonly NetworkDevice[];
@@ -68,6 +66,8 @@ export class LoopTables {
       interfaceCount: MAX_INTERFACES,
       toeplitz,
       instructionBudget: machine.instructionBudget,
+      anyKnowsOwn: devices.some(knowsOwn),
+      anyQueues: devices.some(({ queues = 1 }) => queues > 1),
     };
     this.#writeDevices();
     this.drain();
@@ -89,17 +89,17 @@ export class LoopTables {
     this.#memory.u32[(this.at.interfaces >>> 2) + index] = address | (fromHost ? FROM_HOST : 0);
   }
 
-  /** Records for attachments, one behind the other. `outcomes`: where the outcome table of each is. */
+  /** Records for attachments. `outcomes`: where the outcome table of each is. */
   addAttachments(attachments: readonly Attachment[], outcomes: readonly number[]): void {
     const first = this.#memory.allocate(attachments.length * ATTACHMENT.size, 64, 'attachments');
     const { view } = this.#memory;
-    attachments.forEach(({ index, hook, mode, program }, position) => {
+    attachments.forEach(({ index, hook, program }, position) => {
       const record = first + position * ATTACHMENT.size;
       this.#attachments[index] = record;
       view.setUint32(record + ATTACHMENT.programId, program.id, true);
       view.setUint32(record + ATTACHMENT.outcomes, outcomes[position]!, true);
       view.setUint32(record + ATTACHMENT.index, index, true);
-      view.setUint32(record + ATTACHMENT.mode, Object.keys(hookByName(hook).modes).indexOf(mode), true);
+      view.setUint32(record + ATTACHMENT.hook, HOOK_NAMES.indexOf(hook), true);
     });
   }
 
@@ -112,18 +112,15 @@ export class LoopTables {
     view.setUint32(device + DEVICE.inSlots, record, true);
   }
 
-  /** What runs from now on. The records of a chain are one behind the other. */
-  writeChains(attached: readonly (readonly Attachment[])[]): void {
-    const { view } = this.#memory;
-    for (const device of this.#devices) {
-      const base = this.#recordOf(device);
-      for (const [hook, field] of CHAINS) {
-        const chain = attached.find(([first]) => first!.device === device && first!.hook === hook) ?? [];
-        const begin = chain.length === 0 ? 0 : this.#attachments[chain[0]!.index]!;
-        view.setUint32(base + field, begin, true);
-        view.setUint32(base + field + 4, begin + chain.length * ATTACHMENT.size, true);
-      }
-    }
+  /** A chain as it stands in the loop's code. */
+  chain(attachments: readonly Attachment[]): Chain {
+    const { device, hook } = attachments[0]!;
+    const { u32 } = this.#memory;
+    const links = attachments.map(({ index, mode, program }) => {
+      const attachment = this.#attachments[index]!;
+      return { attachment, outcomes: u32[(attachment + ATTACHMENT.outcomes) >>> 2]!, index, mode, program };
+    });
+    return { hook, device: this.#recordOf(device), ifindex: device.ifindex, links };
   }
 
   /** Counts a copy that leaves beside its packet: broadcasts and clones. */
@@ -188,12 +185,16 @@ export class LoopTables {
       view.setUint32(base + DEVICE.peer, device.peer ?? 0, true);
       view.setUint32(base + DEVICE.queues, device.queues ?? 1, true);
       u8.set(device.mac, base + DEVICE.mac);
-      const knowsOwn = device.mac.some((byte) => byte !== 0);
-      view.setUint32(base + DEVICE.flags, (device.up ? DEVICE_FLAG.up : 0) | (knowsOwn ? DEVICE_FLAG.knowsOwn : 0), true);
+      view.setUint32(base + DEVICE.flags, (device.up ? DEVICE_FLAG.up : 0) | (knowsOwn(device) ? DEVICE_FLAG.knowsOwn : 0), true);
     }
   }
 
   #counterAt(address: number): number {
     return Number(this.#memory.u64[address >>> 3]!);
   }
+}
+
+/** All zeros stand for an address that the lab does not say. */
+function knowsOwn({ mac }: NetworkDevice): boolean {
+  return mac.some((byte) => byte !== 0);
 }

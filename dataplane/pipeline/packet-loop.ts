@@ -9,11 +9,11 @@
 import { CPU_BLOCK } from '../machine/cpu.ts';
 import { FRAME, SK_BUFF, XDP_MD } from '../packet/frame.ts';
 import { DESCRIPTOR, NO_VERDICT } from '../packet/packet-batch.ts';
-import { call, i32, i64, select, type Callee } from '../wasm/expression.ts';
+import { call, i32, i64, pair, select, type Callee, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Label, Local } from '../wasm/function-builder.ts';
 import { ATTACHMENT, DEVICE, DEVICE_FLAG, FROM_HOST, LOOP } from './layout.ts';
-import { judge, outcomeNumber, refuseXdp, runChain, tellVerdict } from './loop/chain.ts';
-import { LoopCode, type LoopAddresses } from './loop/loop-code.ts';
+import { judge, judgedAt, outcomeNumber, refuseXdp, runChain, tellVerdict, type Chain } from './loop/chain.ts';
+import { LoopCode, type LoopConstants } from './loop/loop-code.ts';
 import { receive } from './loop/receive.ts';
 import { defineSkb, type SkbCode } from './loop/skb.ts';
 import { defineTc, type TcCode } from './loop/tc.ts';
@@ -23,7 +23,7 @@ import { defineQueueChoice } from './receive-side-scaling.ts';
 
 /** What the loop's module exports. */
 export interface PacketLoop {
-  /** Runs `count` descriptors from `first`; returns how many were finished: fewer when room for frames or records ran out. */
+  /** Runs `count` descriptors from `first`; returns how many were finished: fewer when room for frames or records ran out, or other programs are attached. */
   run(first: number, count: number): number;
   /** Ends the packet whose program faulted, with its hook's verdict for that. */
   stop(fault: number, verdict: number, reason: number): void;
@@ -37,7 +37,7 @@ interface Parts {
   readonly chooseQueue: Callee<'i32'>;
 }
 
-export function emitPacketLoop(at: LoopAddresses): Uint8Array<ArrayBuffer> {
+export function emitPacketLoop(at: LoopConstants): Uint8Array<ArrayBuffer> {
   const loop = new LoopCode(at);
   const skb = defineSkb(loop);
   const parts = { loop, skb, tc: defineTc(loop, skb), xdpRedirect: defineXdpRedirect(loop), chooseQueue: defineQueueChoice(loop.module, at.toeplitz) };
@@ -48,89 +48,100 @@ export function emitPacketLoop(at: LoopAddresses): Uint8Array<ArrayBuffer> {
 
 /** One packet, from its descriptor to its end. */
 function processPacket({ loop, skb, tc, xdpRedirect, chooseQueue }: Parts, f: FunctionBuilder, d: Local<'i32'>, finished: Label): void {
-  const { at, imports, finish, setCpuCell, setCell, setXdp, xdpLength, count, countSent, finishXdp } = loop;
+  const { at, imports, finish, setCpuCell, setCell, count, finishXdp } = loop;
   setCpuCell(f, CPU_BLOCK.descriptor, d);
   const timestamp = f.let(i64.load(d, DESCRIPTOR.timestampNs), 'timestamp');
   f.if(i64.leU(i64.load(i32.const(at.cpuBlock), CPU_BLOCK.nextTimer), timestamp), () => f.do(call(imports.timers)));
   // As Linux's monotonic clock, time does not go back where a capture is out of order.
   const now = f.let(i64.load(i32.const(at.cpuBlock), CPU_BLOCK.now), 'now');
   f.do(i64.store(i32.const(at.cpuBlock), CPU_BLOCK.now, select(i64.gtU(timestamp, now), timestamp, now)));
-  if (at.observed) f.do(i32.store(d, DESCRIPTOR.leftIfindex, i32.const(0)));
-  if (at.observed) for (const verdict of [DESCRIPTOR.xdp, DESCRIPTOR.tcIngress, DESCRIPTOR.tcEgress]) f.do(i32.store(d, verdict, i32.const(NO_VERDICT)));
-  setCell(f, LOOP.hops, i32.const(0));
+  if (at.keeps !== 'counters') {
+    f.do(i64.store(d, DESCRIPTOR.leftIfindex, pair(i32.const(0), i32.const(NO_VERDICT))));
+    f.do(i64.store(d, DESCRIPTOR.tcIngress, pair(i32.const(NO_VERDICT), i32.const(NO_VERDICT))));
+  }
+  const from = f.let(i32.load(d, DESCRIPTOR.address), 'from');
   const captured = f.let(i32.load(d, DESCRIPTOR.captured), 'captured');
   const reject = (reason: DropReason): void => {
-    f.do(call(finish, i32.load(d, DESCRIPTOR.address), captured, i32.const(FATE.rejected), i32.const(DROP_REASON[reason])));
+    f.do(call(finish, from, captured, i32.const(FATE.rejected), i32.const(DROP_REASON[reason])));
     f.br(finished);
   };
   const wireInterface = f.let(i32.load(d, DESCRIPTOR.interface));
   f.if(i32.geU(wireInterface, i32.const(at.interfaceCount)), () => reject('LINK_TYPE'));
-  const entry = f.let(i32.load(i32.add(i32.const(at.interfaces), i32.shl(wireInterface, i32.const(2)))), 'entry');
+  const entry = f.let(i32.load(i32.shl(wireInterface, i32.const(2)), at.interfaces), 'entry');
   f.if(i32.eqz(entry), () => reject('LINK_TYPE'));
   const device = f.let(i32.and(entry, i32.const(~FROM_HOST)), 'device');
   f.if(i32.ltU(captured, i32.const(FRAME.minimumLength)), () => reject('PKT_TOO_SMALL'));
   f.if(i32.ltU(captured, i32.load(d, DESCRIPTOR.wire)), () => count(f, i32.const(at.cells), LOOP.truncated, i32.const(1)));
-  setCpuCell(f, CPU_BLOCK.device, device);
-  receive(loop, chooseQueue, f, d, device);
-  // Not from the frame, whose bytes are still on their way.
-  const data = i32.load(d, DESCRIPTOR.address);
-  const knowsOwn = i32.and(i32.load(device, DEVICE.flags), i32.const(DEVICE_FLAG.knowsOwn));
-  const own = i32.and(i32.eq(i32.load(data, 6), i32.load(device, DEVICE.mac)), i32.eq(i32.load16U(data, 10), i32.load16U(device, DEVICE.mac + 4)));
+  receive(loop, chooseQueue, f, from, captured, device);
   const fromHost = f.let(i32.and(entry, i32.const(FROM_HOST)), 'fromHost');
-  f.if(knowsOwn, () => f.set(fromHost, i32.or(fromHost, own)));
+  if (at.anyKnowsOwn) f.set(fromHost, i32.or(fromHost, isOwn(from, device)));
   f.if(fromHost, () => {
+    setCell(f, LOOP.hops, i32.const(0));
     f.do(call(skb.build, device, i32.const(0)));
     f.do(call(tc.egress, device));
     f.br(finished);
   });
   count(f, device, DEVICE.rxPackets, i32.const(1));
   count(f, device, DEVICE.rxBytes, captured);
-  const first = f.let(i32.load(device, DEVICE.xdp));
-  const last = f.let(i32.load(device, DEVICE.xdpEnd));
-  f.if(i32.ne(first, last), () => {
-    setXdp(f, XDP_MD.ingress_ifindex, i32.load(device, DEVICE.ifindex));
-    const { outcome, code } = runChain(loop, f, 'xdp', at.xdpContext, first, last, xdpLength);
-    f.if(i32.gtU(outcome, outcomeNumber('pass')), () => {
-      f.if(i32.eq(outcome, outcomeNumber('transmit')), () => {
-        countSent(f, device, xdpLength());
-        finishXdp(f, 'transmitted', 'NONE');
-        f.br(finished);
-      });
-      f.if(
-        i32.eq(outcome, outcomeNumber('redirect')),
-        () => f.if(i32.eqz(call(xdpRedirect, device, i32.const(0))), () => f.br(finished)),
-        () => refuseXdp(loop, f, outcome, code, () => f.br(finished)),
-      );
-    });
-  });
-  // Without a TC program nobody sees the skb, and the packet reaches the host as XDP left it.
-  f.if(i32.eq(i32.load(device, DEVICE.tcIngress), i32.load(device, DEVICE.tcIngressEnd)), () => {
-    finishXdp(f, 'stack', 'NONE');
+  loop.atDeviceOf(f, 'xdp', device, (chain) => runXdp(loop, xdpRedirect, f, chain, finished));
+  loop.atDeviceOf(f, 'tc-ingress', device, () => {
+    setCell(f, LOOP.hops, i32.const(0));
+    f.do(call(skb.build, device, i32.const(1)));
+    f.do(call(tc.ingress, device));
     f.br(finished);
   });
-  f.do(call(skb.build, device, i32.const(1)));
-  f.do(call(tc.ingress, device));
+  // Without a TC program nobody sees the skb, and the packet reaches the host as XDP left it.
+  finishXdp(f, 'stack', 'NONE');
+}
+
+/** Whether the packet has the device's own address as its source. Not from the frame, whose bytes are still on their way. */
+function isOwn(from: I32, device: I32): I32 {
+  const source = i64.and(i64.load(from, 6), i64.const(0xffff_ffff_ffffn));
+  const knowsOwn = i32.ne(i32.and(i32.load(device, DEVICE.flags), i32.const(DEVICE_FLAG.knowsOwn)), i32.const(0));
+  return i32.and(knowsOwn, i64.eq(source, i64.load(device, DEVICE.mac)));
+}
+
+/** XDP at a device: falls out of it where the packet passes. */
+function runXdp(loop: LoopCode, xdpRedirect: Callee<'i32'>, f: FunctionBuilder, chain: Chain, finished: Label): void {
+  const { at, xdpLength, countSent, finishXdp } = loop;
+  const device = i32.const(chain.device);
+  const { outcome, code } = runChain(loop, f, chain, at.xdpContext, xdpLength);
+  f.if(i32.gtU(outcome, outcomeNumber('pass')), () => {
+    f.if(i32.eq(outcome, outcomeNumber('transmit')), () => {
+      countSent(f, device, xdpLength());
+      finishXdp(f, 'transmitted', 'NONE');
+      f.br(finished);
+    });
+    f.if(
+      i32.eq(outcome, outcomeNumber('redirect')),
+      () => f.if(i32.eqz(call(xdpRedirect, device, i32.const(0))), () => f.br(finished)),
+      () => refuseXdp(loop, f, outcome, code, () => f.br(finished)),
+    );
+  });
 }
 
 function defineRun(parts: Parts): Callee<'i32'> {
-  const { at, module, imports, cell, cpuCell } = parts.loop;
+  const { at, module, imports, cell, cpuCell, begin } = parts.loop;
   const f = module.function('run', ['i32', 'i32'], 'i32');
   const [d, limit] = [f.param(0, 'i32'), f.param(1, 'i32')];
   const done = f.local('i32', 'done');
+  begin(f);
   f.while(
     () => i32.ltU(done, limit),
     (again) => {
-      if (at.observed) {
-        // Room for this packet's frame and records, or the batch ends here and the caller drains both.
+      // Room for this packet's frame and records, or the batch ends here and the caller drains both.
+      if (at.keeps === 'packets') {
         const frame = i32.add(i32.load(d, DESCRIPTOR.captured), i32.const(FRAME.skbHeadroom + FRAME.size));
         f.if(i32.gtU(i32.add(cell(LOOP.arenaCursor), frame), i32.const(at.arenaEnd)), () => f.return(done));
+      }
+      if (at.keeps !== 'counters') {
         const records = i32.add(cell(LOOP.recordCursor), i32.const(at.recordBytesPerPacket));
         f.if(i32.gtU(records, i32.const(at.recordsEnd)), () => f.return(done));
       }
       f.block((finished) => processPacket(parts, f, d, finished));
-      // Now, not when the batch ends: where that is depends on how the capture was read.
-      f.if(cpuCell(CPU_BLOCK.records), () => f.do(call(imports.records)));
       f.set(done, i32.add(done, i32.const(1)));
+      // Now, not when the batch ends: where that is depends on how the capture was read.
+      f.if(cpuCell(CPU_BLOCK.records), () => f.if(call(imports.records), () => f.return(done)));
       f.set(d, i32.add(d, i32.const(DESCRIPTOR.size)));
       f.br(again);
     },
@@ -144,18 +155,16 @@ function defineStop({ loop, skb }: Parts): Callee<undefined> {
   const f = module.function('stop', ['i32', 'i32', 'i32'], undefined);
   const [fault, verdict, reason] = [f.param(0, 'i32'), f.param(1, 'i32'), f.param(2, 'i32')];
   const attachment = f.let(cell(LOOP.attachment));
+  const hook = f.let(i32.load(attachment, ATTACHMENT.hook));
   count(f, attachment, ATTACHMENT.faults, i32.const(1));
-  tellVerdict(loop, f, cell(LOOP.hook), verdict);
+  tellVerdict(loop, f, hook, verdict);
+  const length = f.let(xdpLength());
+  f.if(hook, () => f.set(length, loop.skb(SK_BUFF.len)));
+  f.do(judge(loop, f, judgedAt(loop, attachment, fault), verdict, length));
   f.if(
-    cell(LOOP.hook),
-    () => {
-      f.do(judge(loop, f, cell(LOOP.hook), attachment, verdict, loop.skb(SK_BUFF.len), fault));
-      f.do(call(skb.finish, i32.const(FATE.dropped), reason));
-    },
-    () => {
-      f.do(judge(loop, f, cell(LOOP.hook), attachment, verdict, xdpLength(), fault));
-      f.do(call(finish, xdp(XDP_MD.data), xdpLength(), i32.const(FATE.dropped), reason));
-    },
+    hook,
+    () => f.do(call(skb.finish, i32.const(FATE.dropped), reason)),
+    () => f.do(call(finish, xdp(XDP_MD.data), length, i32.const(FATE.dropped), reason)),
   );
   f.return();
   return f;

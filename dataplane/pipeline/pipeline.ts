@@ -14,6 +14,7 @@ import { MAX_CHAINS, MAX_IN_SLOTS, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } f
 import { LoopRunner } from './loop-runner.ts';
 import { LoopTables, MAX_INTERFACES, type DeviceCounters } from './loop-tables.ts';
 import { DEFAULT_KEY, TOEPLITZ_TABLE_BYTES, toeplitzTable } from './receive-side-scaling.ts';
+import type { Kept } from './loop/loop-code.ts';
 import { IN_SLOT_HOOK } from './loop/in-slot.ts';
 import { emitPacketLoop, type PacketLoop } from './packet-loop.ts';
 
@@ -29,6 +30,8 @@ export interface Attachment {
 
 /** Looks at a stretch of finished packets. Descriptors, frames and records are borrowed: valid until it returns. */
 export interface BatchObserver {
+  /** `records`: not at packets as they left, of which only the last is there then. `packets` unless said. */
+  readonly looksAt?: 'records' | 'packets';
   /** `records` are the verdict records of packets `first` to `first + count - 1` of the batch, in order. */
   finished(batch: PacketBatch, first: number, count: number, records: DataView, recordCount: number): void;
 }
@@ -36,7 +39,13 @@ export interface BatchObserver {
 /** Several that look, one after the other. */
 export function inTurn(observers: readonly BatchObserver[]): BatchObserver {
   const [first, ...others] = observers;
-  return first !== undefined && others.length === 0 ? first : { finished: (...args) => observers.forEach((each) => each.finished(...args)) };
+  if (first !== undefined && others.length === 0) return first;
+  return {
+    get looksAt() {
+      return observers.every(({ looksAt }) => looksAt === 'records') ? 'records' : 'packets';
+    },
+    finished: (...args) => observers.forEach((each) => each.finished(...args)),
+  };
 }
 
 const ARENA_BYTES = 4 << 20;
@@ -61,8 +70,8 @@ export class Pipeline {
   readonly #outcomes = new Map<VerdictMode, number>();
   readonly #tables: LoopTables;
   readonly #runner: LoopRunner;
-  /** For packets that someone looks at, and for packets that nobody does; each made when it is first needed. */
-  readonly #loops = new Map<boolean, PacketLoop>();
+  /** Of what is attached, by what is kept of packets; each made when it is first needed. */
+  readonly #loops = new Map<Kept, PacketLoop>();
 
   /** `programById` finds programs that are in slots of maps. */
   constructor(machine: Machine, devices: readonly NetworkDevice[], attachments: readonly WantedAttachment[], programById: (id: number) => VerifiedProgram | undefined) {
@@ -76,6 +85,7 @@ export class Pipeline {
     this.#runner = new LoopRunner(machine, this.#tables.at, {
       copy: (ifindex, bytes) => this.#sendCopy(ifindex, bytes),
       attachInSlot: (program, device, mode) => this.#attachInSlot(program, device, mode),
+      version: () => this.#attached,
       programName: (id) => this.attachments.find(({ program }) => program.id === id)?.program.spec.name,
     });
     this.attach(attachments);
@@ -116,7 +126,7 @@ export class Pipeline {
       this.#chains.push(attachments);
       return attachments;
     });
-    this.#tables.writeChains(this.#attached);
+    this.#loops.clear();
   }
 
   /** Packets of capture interface `index` arrive at `device`; undefined: they cannot be run, and are counted as such. `fromHost`: the host sends them there, whatever address they carry. */
@@ -127,20 +137,23 @@ export class Pipeline {
     this.#tables.setInterface(index, device, fromHost);
   }
 
-  /** Compiles what packets run through, whether someone looks at them or not; otherwise the first that run wait for it. */
-  prepare(observed: boolean): PacketLoop {
-    let loop = this.#loops.get(observed);
-    if (loop === undefined) this.#loops.set(observed, (loop = this.#runner.instantiate(compileModule(emitPacketLoop({ ...this.#tables.at, observed })))));
+  /** Compiles what packets run through, for whoever looks at them; otherwise the first that run wait for it. */
+  prepare(observer?: BatchObserver): PacketLoop {
+    const keeps = observer === undefined ? 'counters' : (observer.looksAt ?? 'packets');
+    let loop = this.#loops.get(keeps);
+    if (loop === undefined) {
+      const chains = this.#attached.map((chain) => this.#tables.chain(chain));
+      this.#loops.set(keeps, (loop = this.#runner.instantiate(compileModule(emitPacketLoop({ ...this.#tables.at, keeps, chains })))));
+    }
     return loop;
   }
 
   /** Runs the packets of the batch from `first` on. Without an observer frames and records are re-used at once, which is faster. */
   run(batch: PacketBatch, observer?: BatchObserver, first = 0): void {
-    const loop = this.prepare(observer !== undefined);
     let done = first;
     while (done < batch.count) {
       const begun = done;
-      done += this.#runner.run(loop, batch.descriptor(done), batch.count - done);
+      done += this.#runner.run(this.prepare(observer), batch.descriptor(done), batch.count - done);
       if (observer) {
         const { bytes } = this.#tables.records;
         const length = this.#tables.recordedBytes;

@@ -73,7 +73,7 @@ export async function replay(lab: Lab, path: string, options: ReplayOptions = {}
   const run = new Replay(lab, options);
   let reader = await run.open(path);
   // Compiling the packet loop is not part of the replay's time.
-  lab.pipeline.prepare(options.observer !== undefined);
+  lab.pipeline.prepare(options.observer);
   const begun = performance.now();
   for (let round = 1; ; round++) {
     reader = await run.round(path, reader);

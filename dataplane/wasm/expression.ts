@@ -203,10 +203,15 @@ export const i64 = {
 };
 
 export const memory = {
+  /** Sixteen bytes, by one load and one store of 128 bits. */
+  copy16: (to: I32, from: I32, offset: number): Effect => ({ type: undefined, code: [to.code, from.code, 0xfd, 0x00, memarg(offset), 0xfd, 0x0b, memarg(offset)] }),
   /** memmove. */
   copy: (to: I32, from: I32, lengthBytes: I32): Effect => ({ type: undefined, code: [to.code, from.code, lengthBytes.code, 0xfc, 0x0a, 0, 0] }),
   fill: (at: I32, byte: I32, lengthBytes: I32): Effect => ({ type: undefined, code: [at.code, byte.code, lengthBytes.code, 0xfc, 0x0b, 0] }),
 };
+
+/** Two words as one, the first in the lower half: as they lie in memory, one behind the other. */
+export const pair = (first: I32, second: I32): I64 => i64.or(i64.extendU(first), i64.shl(i64.extendU(second), i64.const(32)));
 
 /** `condition ? a : b`; both are evaluated. */
 export function select<T extends ValueType>(condition: I32, a: Expr<T>, b: Expr<T>): Expr<T> {

@@ -4,11 +4,10 @@
  */
 import { HOOK_NAMES, type HookName } from '../../hooks/hook.ts';
 import { xdp } from '../../hooks/xdp.ts';
-import { CPU_BLOCK, FAULT } from '../../machine/cpu.ts';
 import { XDP_MD } from '../../packet/frame.ts';
-import { call, i32, i64, type Callee } from '../../wasm/expression.ts';
+import { call, i32, type Callee } from '../../wasm/expression.ts';
 import { ATTACHMENT, DEVICE, LOOP } from '../layout.ts';
-import { judge, outcomeNumber, refuseXdp, tellVerdict } from './chain.ts';
+import { judge, judgedAt, NO_FAULT, outcomeNumber, refuseXdp, tellVerdict } from './chain.ts';
 import type { LoopCode } from './loop-code.ts';
 
 export const IN_SLOT_HOOK: HookName = 'xdp';
@@ -17,7 +16,7 @@ export const IN_SLOT_MODE = { devmap: Object.keys(xdp.modes).indexOf('devmap'), 
 
 /** `in_slot(program, device, mode)`: runs the program and gives the Outcome; unless that is `pass` or `redirect`, the packet has ended. */
 export function defineInSlot(loop: LoopCode): Callee<'i32'> {
-  const { module, at, runProgram, setCell, setXdp, xdpLength } = loop;
+  const { module, at, runProgramInSlot, setCell, setXdp, xdpLength } = loop;
   const find = defineFind(loop);
   const f = module.function('in_slot', ['i32', 'i32', 'i32'], 'i32');
   const [program, device, mode] = [f.param(0, 'i32'), f.param(1, 'i32'), f.param(2, 'i32')];
@@ -26,11 +25,10 @@ export function defineInSlot(loop: LoopCode): Callee<'i32'> {
   // Who sent the packet to a slot that names no program has overwritten it.
   f.if(i32.eqz(attachment), () => f.unreachable());
   setCell(f, LOOP.attachment, attachment);
-  f.do(i64.store(i32.const(at.cpuBlock), CPU_BLOCK.redirect, i64.const(0)));
   // Linux keeps no queue with a frame that waits to be sent.
   setXdp(f, XDP_MD.rx_queue_index, i32.const(0));
-  const code = f.let(runProgram(f, program, at.xdpContext), 'code');
-  const outcome = f.let(judge(loop, f, hook, attachment, code, xdpLength(), i32.const(FAULT.none)), 'outcome');
+  const code = f.let(runProgramInSlot(f, program, at.xdpContext), 'code');
+  const outcome = f.let(judge(loop, f, judgedAt(loop, attachment, NO_FAULT), code, f.let(xdpLength())), 'outcome');
   f.if(i32.eq(outcome, outcomeNumber('pass')), () => f.return(outcome));
   tellVerdict(loop, f, hook, code);
   f.if(i32.eq(outcome, outcomeNumber('redirect')), () => f.return(outcome));

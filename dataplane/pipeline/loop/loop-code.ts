@@ -3,19 +3,31 @@
  * read and write the tables there, and the end of a packet.
  */
 import { CPU_BLOCK, FAULT } from '../../machine/cpu.ts';
+import type { HookName } from '../../hooks/hook.ts';
 import { NULL_PAGE_BYTES } from '../../machine/memory.ts';
 import { XDP_MD } from '../../packet/frame.ts';
 import { DESCRIPTOR } from '../../packet/packet-batch.ts';
-import { call, callIndirect, i32, i64, memory, type Callee, type FunctionType, type I32, type I64 } from '../../wasm/expression.ts';
-import type { FunctionBuilder } from '../../wasm/function-builder.ts';
+import type { VerifiedProgram } from '../../program/program.ts';
+import { call, callIndirect, i32, i64, memory, pair, type Callee, type FunctionType, type I32, type I64 } from '../../wasm/expression.ts';
+import type { FunctionBuilder, Local } from '../../wasm/function-builder.ts';
 import { ModuleBuilder } from '../../wasm/module-builder.ts';
 import { DEVICE, LOOP } from '../layout.ts';
 import { DROP_REASON, FATE, type DropReason, type Fate } from '../outcome.ts';
+import type { Chain } from './chain.ts';
+import { mayDoAnything, mayRedirect } from './program-needs.ts';
 
 export const VLAN_TAG_BYTES = 4;
 
-/** Addresses that are constants in the loop's code. */
-export interface LoopAddresses {
+export const PROGRAMS = 'program';
+
+/**
+ * What the loop leaves behind of a packet. `counters` is fastest: every packet has the same frame, and nothing else is
+ * written. `records`: descriptors and verdict records too. `packets`: each packet in a frame of its own.
+ */
+export type Kept = 'counters' | 'records' | 'packets';
+
+/** What is constant in the loop's code: addresses, and what is attached. */
+export interface LoopConstants {
   readonly cpuBlock: number;
   readonly sharedMemory: boolean;
   readonly cells: number;
@@ -35,18 +47,21 @@ export interface LoopAddresses {
   /** Words for receive-side scaling. */
   readonly toeplitz: number;
   readonly instructionBudget: number;
-  /** Whether someone looks at frames, descriptors and records afterwards. Otherwise every packet has the same frame, and nothing is written but counters. */
-  readonly observed: boolean;
+  readonly keeps: Kept;
+  /** Whether a device's own address is known, and whether one has several queues. */
+  readonly anyKnowsOwn: boolean;
+  readonly anyQueues: boolean;
+  readonly chains: readonly Chain[];
 }
 
-/** What the loop imports besides memory and the program table. */
+/** What the loop imports besides memory, the program table and the programs that are attached, which it imports from PROGRAMS by their ids. */
 export interface LoopImports {
   /** BPF_F_BROADCAST: sends the XDP frame to every device of the map that can send it; returns to how many. */
   broadcast(mapDescriptor: number, excludeIfindex: number, lengthBytes: number): number;
   /** Runs the timers that expire until the packet at CPU_BLOCK.descriptor came in. */
   timers(): void;
-  /** Tells whoever reads ring buffers. */
-  records(): void;
+  /** Tells whoever reads ring buffers; not 0 where other programs are attached now, which this loop does not have. */
+  records(): number;
   /** bpf_redirect_neigh: writes the link-layer addresses at `data`; 0 when the next hop is not known. */
   link(ifindex: number, nextHop: number, data: number): number;
   /** Makes the attachment of a program that runs from a slot for the first time; 0 where there is no such program. */
@@ -55,24 +70,28 @@ export interface LoopImports {
 
 export class LoopCode {
   readonly module = new ModuleBuilder();
-  readonly at: LoopAddresses;
+  readonly at: LoopConstants;
   /** Table and type of programs' entry functions. */
   readonly programs: number;
   readonly entry: FunctionType<'i64'>;
-  readonly imports: { readonly broadcast: Callee<'i32'>; readonly timers: Callee<undefined>; readonly records: Callee<undefined>; readonly link: Callee<'i32'>; readonly attachInSlot: Callee<'i32'> };
+  readonly imports: { readonly broadcast: Callee<'i32'>; readonly timers: Callee<undefined>; readonly records: Callee<'i32'>; readonly link: Callee<'i32'>; readonly attachInSlot: Callee<'i32'> };
   readonly finish: Callee<undefined>;
   readonly findDevice: Callee<'i32'>;
 
-  constructor(at: LoopAddresses) {
+  readonly #programImports = new Map<number, Callee<'i64'>>();
+  readonly #anyRedirects: boolean;
+
+  constructor(at: LoopConstants) {
     const { module } = this;
     this.at = at;
+    this.#anyRedirects = at.chains.some(({ links }) => links.some(({ program }) => mayRedirect(program)));
     module.importMemory('machine', 'memory', at.sharedMemory);
     this.programs = module.importTable('machine', 'programs');
     this.entry = module.type(['i32'], 'i64');
     this.imports = {
       broadcast: module.importFunction('loop', 'broadcast', ['i32', 'i32', 'i32'], 'i32'),
       timers: module.importFunction('loop', 'timers', [], undefined),
-      records: module.importFunction('loop', 'records', [], undefined),
+      records: module.importFunction('loop', 'records', [], 'i32'),
       link: module.importFunction('loop', 'link', ['i32', 'i32', 'i32'], 'i32'),
       attachInSlot: module.importFunction('loop', 'attachInSlot', ['i32', 'i32', 'i32'], 'i32'),
     };
@@ -95,15 +114,44 @@ export class LoopCode {
   readonly descriptor = (): I32 => this.cpuCell(CPU_BLOCK.descriptor);
   readonly xdpLength = (): I32 => i32.sub(this.xdp(XDP_MD.packet_end), this.xdp(XDP_MD.data));
 
-  /** Runs a program that has everything to spend; `program` is a local or constant. The low half of its answer. */
-  readonly runProgram = (f: FunctionBuilder, program: I32, context: number): I32 => {
-    this.setCpuCell(f, CPU_BLOCK.budget, i32.const(this.at.instructionBudget));
-    this.setCpuCell(f, CPU_BLOCK.tailCalls, i32.const(0));
+  /** Runs a program that is attached, with everything to spend. The low half of its answer. */
+  readonly runProgram = (f: FunctionBuilder, program: VerifiedProgram, context: number): I32 => {
+    this.#fillBudget(f);
+    // Where no program redirects, what it says stays as the loop found it.
+    if (this.#anyRedirects) this.clearRedirect(f);
+    const code = f.let(i32.wrap(call(this.#programImport(program.id), i32.const(context))), 'code');
+    if (mayDoAnything(program)) this.#expectNullUntouched(f);
+    return code;
+  };
+
+  /** The same for a program that was found in a map. */
+  readonly runProgramInSlot = (f: FunctionBuilder, program: Local<'i32'>, context: number): I32 => {
+    this.#fillBudget(f);
+    this.clearRedirect(f);
     this.setCpuCell(f, CPU_BLOCK.programId, program);
     const code = f.let(i32.wrap(callIndirect(this.entry, this.programs, program, i32.const(context))), 'code');
     this.#expectNullUntouched(f);
     return code;
   };
+
+  /** What holds for all packets of a call. */
+  readonly begin = (f: FunctionBuilder): void => {
+    if (!this.#anyRedirects) this.clearRedirect(f);
+  };
+
+  readonly clearRedirect = (f: FunctionBuilder): void => f.do(i64.store(i32.const(this.at.cpuBlock), CPU_BLOCK.redirect, i64.const(0)));
+
+  /** And no tail calls made. */
+  #fillBudget(f: FunctionBuilder): void {
+    f.do(i64.store(i32.const(this.at.cpuBlock), CPU_BLOCK.budget, pair(i32.const(this.at.instructionBudget), i32.const(0))));
+  }
+
+  /** Called without the table: the engine knows where it goes. */
+  #programImport(id: number): Callee<'i64'> {
+    let callee = this.#programImports.get(id);
+    if (callee === undefined) this.#programImports.set(id, (callee = this.module.importFunction(PROGRAMS, String(id), ['i32'], 'i64')));
+    return callee;
+  }
 
   /** Nothing lies at address 0, so what is written there came through a NULL pointer: most likely a map value that is not there. */
   #expectNullUntouched(f: FunctionBuilder): void {
@@ -115,6 +163,19 @@ export class LoopCode {
     });
   }
 
+  /** The chains at a hook, each for its device. A chain ends the packet or falls out of its code. */
+  readonly atDeviceOf = (f: FunctionBuilder, hook: HookName, device: I32, run: (chain: Chain) => void): void => {
+    const chains = this.at.chains.filter((chain) => chain.hook === hook);
+    f.block((done) => {
+      for (const chain of chains) {
+        f.if(i32.eq(device, i32.const(chain.device)), () => {
+          run(chain);
+          f.br(done);
+        });
+      }
+    });
+  };
+
   /** Adds to a u64 counter. */
   readonly count = (f: FunctionBuilder, base: I32, offset: number, amount: I32): void =>
     f.do(i64.store(base, offset, i64.add(i64.load(base, offset), i64.extendU(amount))));
@@ -123,12 +184,12 @@ export class LoopCode {
   readonly countSent = (f: FunctionBuilder, device: I32, length: I32): void => {
     this.count(f, device, DEVICE.txPackets, i32.const(1));
     this.count(f, device, DEVICE.txBytes, length);
-    if (this.at.observed) f.do(i32.store(this.descriptor(), DESCRIPTOR.leftIfindex, i32.load(device, DEVICE.ifindex)));
+    if (this.at.keeps !== 'counters') f.do(i32.store(this.descriptor(), DESCRIPTOR.leftIfindex, i32.load(device, DEVICE.ifindex)));
   };
 
   /** Ends the packet as XDP left it. */
   readonly finishXdp = (f: FunctionBuilder, fate: Fate, reason: DropReason): void => {
-    if (this.at.observed) {
+    if (this.at.keeps !== 'counters') {
       f.do(call(this.finish, this.xdp(XDP_MD.data), this.xdpLength(), i32.const(FATE[fate]), i32.const(DROP_REASON[reason])));
       return;
     }
@@ -144,12 +205,10 @@ export class LoopCode {
     const { count, at } = this;
     const f = this.module.function('finish', ['i32', 'i32', 'i32', 'i32'], undefined);
     const [address, length, fate, reason] = [f.param(0, 'i32'), f.param(1, 'i32'), f.param(2, 'i32'), f.param(3, 'i32')];
-    if (at.observed) {
+    if (at.keeps !== 'counters') {
       const d = f.let(this.descriptor());
-      f.do(i32.store(d, DESCRIPTOR.leftAddress, address));
-      f.do(i32.store(d, DESCRIPTOR.leftLength, length));
-      f.do(i32.store16(d, DESCRIPTOR.outcome, fate));
-      f.do(i32.store16(d, DESCRIPTOR.reason, reason));
+      f.do(i64.store(d, DESCRIPTOR.leftAddress, pair(address, length)));
+      f.do(i32.store(d, DESCRIPTOR.outcome, i32.or(fate, i32.shl(reason, i32.const(16)))));
     }
     const slot = f.let(i32.add(i32.const(at.cells), i32.shl(fate, i32.const(3))));
     count(f, slot, LOOP.fatePackets, i32.const(1));

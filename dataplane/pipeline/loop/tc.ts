@@ -23,10 +23,10 @@ export function defineTc(loop: LoopCode, skbCode: SkbCode): TcCode {
   const egress = module.function('tc_egress', ['i32'], undefined);
   const redirect = defineRedirect(loop, skbCode, ingress, egress);
 
-  runHook(loop, skbCode, redirect, ingress, 'tc-ingress', [DEVICE.tcIngress, DEVICE.tcIngressEnd], 'TC_INGRESS');
+  runHook(loop, skbCode, redirect, ingress, 'tc-ingress', 'TC_INGRESS');
   end(ingress, 'stack');
 
-  runHook(loop, skbCode, redirect, egress, 'tc-egress', [DEVICE.tcEgress, DEVICE.tcEgressEnd], 'TC_EGRESS');
+  runHook(loop, skbCode, redirect, egress, 'tc-egress', 'TC_EGRESS');
   countSent(egress, egress.param(0, 'i32'), skb(SK_BUFF.len));
   egress.if(cell(LOOP.hops), () => end(egress, 'redirected'));
   end(egress, 'sent');
@@ -34,23 +34,15 @@ export function defineTc(loop: LoopCode, skbCode: SkbCode): TcCode {
 }
 
 /** The device's chain at the hook, and every outcome of it but passing. */
-function runHook(
-  loop: LoopCode,
-  { end }: SkbCode,
-  redirect: Callee<undefined>,
-  f: FunctionBuilder,
-  hook: HookName,
-  [first, last]: readonly [first: number, last: number],
-  dropReason: DropReason,
-): void {
-  const device = f.param(0, 'i32');
-  loop.setCpuCell(f, CPU_BLOCK.device, device);
-  const { outcome } = runChain(loop, f, hook, loop.at.skbContext, i32.load(device, first), i32.load(device, last), () => loop.skb(SK_BUFF.len));
-  f.if(i32.eq(outcome, outcomeNumber('drop')), () => end(f, 'dropped', dropReason));
-  f.if(i32.eq(outcome, outcomeNumber('consumed')), () => end(f, 'consumed'));
-  f.if(i32.eq(outcome, outcomeNumber('redirect')), () => {
-    f.do(call(redirect));
-    f.return();
+function runHook(loop: LoopCode, { end }: SkbCode, redirect: Callee<undefined>, f: FunctionBuilder, hook: HookName, dropReason: DropReason): void {
+  loop.atDeviceOf(f, hook, f.param(0, 'i32'), (chain) => {
+    const { outcome } = runChain(loop, f, chain, loop.at.skbContext, () => loop.skb(SK_BUFF.len));
+    f.if(i32.eq(outcome, outcomeNumber('drop')), () => end(f, 'dropped', dropReason));
+    f.if(i32.eq(outcome, outcomeNumber('consumed')), () => end(f, 'consumed'));
+    f.if(i32.eq(outcome, outcomeNumber('redirect')), () => {
+      f.do(call(redirect));
+      f.return();
+    });
   });
 }
 
