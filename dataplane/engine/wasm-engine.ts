@@ -3,7 +3,7 @@ import type { Machine } from '../machine/machine.ts';
 import type { Program } from '../program/program.ts';
 import { compileModule, type CompilerTier } from '../wasm/compile.ts';
 import type { Engine } from './engine.ts';
-import { compileFunctions } from './jit/function-compiler.ts';
+import { compileFunctions, compileLookAhead } from './jit/function-compiler.ts';
 import { ProgramModule } from './jit/program-module.ts';
 
 export interface WasmEngineOptions {
@@ -25,6 +25,10 @@ export function createWasmEngine(machine: Machine, { tier = 'optimized' }: WasmE
       compileFunctions(module);
       const compiled = compile(module, tier);
       machine.programTable.set(program.id, module.instantiate(compiled));
+      if (program.proof !== 'verified' || program.type !== 'xdp') return;
+      const ahead = new ProgramModule(machine, program);
+      if (!compileLookAhead(ahead)) return;
+      machine.lookAheads.set(program.id, ahead.instantiateLookAhead(compile(ahead, tier)));
     },
     async wat(program) {
       const module = new ProgramModule(machine, program);

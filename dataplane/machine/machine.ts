@@ -37,6 +37,9 @@ export interface CpuImage {
 /** A callback: a subprogram whose address a program passes to bpf_loop or bpf_for_each_map_elem. r1 to r5, r0. */
 export type Callback = (r1: bigint, r2: bigint, r3: bigint, r4: bigint, r5: bigint) => bigint;
 
+/** For packets that have not run yet: brings what their program will look up into the caches. Not worth it where it answers 0. */
+export type LookAhead = (descriptor: number, count: number) => number;
+
 /** An event a program sent to user space. Bytes are a copy. Records of ring buffers are events where several CPUs run; one leaves them to be read. */
 export interface MachineEvent {
   readonly source: 'trace' | 'perf' | 'ringbuf';
@@ -59,6 +62,8 @@ export class Machine {
   readonly instructionBudget: number;
   /** Entry functions of programs, `(ctx: i32) -> i64`, by program id. Id 0 stays empty. */
   readonly programTable = new WebAssembly.Table({ element: 'anyfunc', initial: 64 });
+  /** By id, of programs that look up large tables. */
+  readonly lookAheads = new Map<number, LookAhead>();
   /** Operations of maps; see maps/map.ts. */
   readonly mapTable = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
   /** Called for what programs print and send; replaced by whoever listens. */

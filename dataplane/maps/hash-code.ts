@@ -10,6 +10,9 @@ import { ERRNO, UPDATE, type MapCode, type MapGeometry, type MapOperation, type 
 import { copyValue, hasSpinLock, zeroSpecialFields } from './special-fields.ts';
 import { copyBytes, equalsWords, hashWords, loadWords, storeWords, zeroBytes } from './words.ts';
 
+/** Of entries: fewer are near enough, in a cache of the second level or about. */
+const CACHED_BYTES = 1 << 20;
+
 type F = FunctionBuilder<'i32'>;
 type Words = readonly Local<'i64'>[];
 
@@ -27,6 +30,15 @@ export function hashOperations(kind: HashKind): MapType['operations'] {
 /** MapType.lookupInPlace of a hash type. */
 export function hashLookupInPlace(kind: HashKind): NonNullable<MapType['lookupInPlace']> {
   return (f, code, key) => new HashCode(kind, code).found(f, key);
+}
+
+/** MapType.ahead of a hash type. */
+export function hashAhead(kind: HashKind): NonNullable<MapType['ahead']> {
+  return {
+    isLarge: ({ spec, machine }) => hashLayout(kind, spec, machine.cpus).regionBytes >= CACHED_BYTES,
+    hasGrown: ({ spec, machine, storage }) => i32.geU(i32.load(i32.const(storage), HEADER.count), i32.const(Math.ceil(CACHED_BYTES / hashLayout(kind, spec, machine.cpus).nodeBytes))),
+    bucketOf: (f, code, key) => new HashCode(kind, code).bucketFor(f, key),
+  };
 }
 
 class HashCode {
@@ -57,6 +69,11 @@ class HashCode {
     if (this.#kind.lru) f.if(node, () => this.#touch(f, node));
     // At address 0, and behind it, nothing lies; but it can be read.
     return select(node, this.#kind.answersContent ? i32.load(node, this.#valueOffset) : i32.add(node, i32.const(this.#valueOffset)), i32.const(0));
+  }
+
+  /** The address of the first link of the key's chain. */
+  bucketFor(f: FunctionBuilder, key: Local<'i32'>): I32 {
+    return this.#bucketOf(hashWords(f, loadWords(f, key, 0, this.#keyBytes)));
   }
 
   lookupPerCpu(f: F): void {

@@ -7,7 +7,7 @@
  */
 import { BPF_MAP_TYPE, type MapTypeName } from '../bpf/map-type.ts';
 import type { MapSpec } from '../bpf/spec.ts';
-import { hashLookupInPlace, hashOperations } from './hash-code.ts';
+import { hashAhead, hashLookupInPlace, hashOperations } from './hash-code.ts';
 import { allocateHash, hashSize, type HashKind } from './hash-layout.ts';
 import { MAP_FLAG, checkAccessFlags, checkMaxEntries, checkPerCpuValue, refuse } from './map-check.ts';
 import { roundUp, type MapType } from './map.ts';
@@ -45,6 +45,8 @@ function hashType(name: MapTypeName, kind: HashKind): MapType {
     size: hashSize,
     operations: hashOperations(kind),
     lookupInPlace: hashLookupInPlace(kind),
+    ...(kind.lru ? { lookupTouches: true as const } : {}),
+    ahead: hashAhead(kind),
   };
 }
 

@@ -128,6 +128,17 @@ export interface MapType {
   readonly addressOf?: (geometry: MapGeometry, index: I32) => I32;
   /** For compilers: a lookup where it stands, instead of a call of the operation. `key` is the key's address. */
   readonly lookupInPlace?: (f: FunctionBuilder, code: MapCode, key: Local<'i32'>) => I32;
+  /** A lookup leaves a trace: it keeps an entry from being evicted. */
+  readonly lookupTouches?: true;
+  /** For types whose entries are found through a bucket: what a lookup in a large table waits for. */
+  readonly ahead?: {
+    /** By declaration. */
+    isLarge(geometry: MapGeometry): boolean;
+    /** Whether it has so many entries now that they do not stay in caches. */
+    hasGrown(geometry: MapGeometry): I32;
+    /** The address of a word that leads to the entry, if there is one: to its address, 0 if not. `key` is the key's address. */
+    bucketOf(f: FunctionBuilder, code: MapCode, key: Local<'i32'>): I32;
+  };
   /** Errno where Linux answers another one for an operation that a type does not have. */
   readonly missing?: { readonly [Operation in MapOperation]?: number };
 }

@@ -1,10 +1,11 @@
 /** A CPU's packet loop at work: what the loop asks of JavaScript, and the end of packets whose programs are stopped. */
+import { LOOK_AHEAD_PACKETS } from '../engine/jit/look-ahead.ts';
 import { XdplabError } from '../errors.ts';
 import { timersOf } from '../helpers/timer.ts';
 import { hookByName } from '../hooks/index.ts';
 import { HOOK_NAMES } from '../hooks/hook.ts';
 import { CPU_BLOCK, FAULT } from '../machine/cpu.ts';
-import type { Machine } from '../machine/machine.ts';
+import type { LookAhead, Machine } from '../machine/machine.ts';
 import { XDP_MD } from '../packet/frame.ts';
 import { DESCRIPTOR } from '../packet/packet-batch.ts';
 import { broadcastTargets } from './broadcast.ts';
@@ -35,6 +36,8 @@ export class LoopRunner {
   readonly #cells: number;
   readonly #surroundings: LoopSurroundings;
   readonly #imports: WebAssembly.Imports;
+  /** Of the programs that packets meet. */
+  aheads: readonly LookAhead[] = [];
 
   constructor(machine: Machine, { cells, xdpContext }: Pick<LoopConstants, 'cells' | 'xdpContext'>, surroundings: LoopSurroundings) {
     this.#machine = machine;
@@ -71,13 +74,33 @@ export class LoopRunner {
 
   /** Runs at most `count` packets, whose descriptors begin at `first`; answers how many have ended. */
   run(loop: PacketLoop, first: number, count: number): number {
+    let done = 0;
     try {
-      return loop.run(first, count);
+      for (let wanted = 0, ran = 0; ran === wanted && done < count; done += ran) {
+        const next = first + done * DESCRIPTOR.size;
+        wanted = this.#lookAhead(next, count - done);
+        ran = loop.run(next, wanted);
+      }
+      return done;
     } catch (error) {
       this.#stop(loop, error);
       this.#machine.tellOfRecords();
-      return this.#stoppedAt(first, count) + 1;
+      return (this.#stoppedAt(first, count) ?? done) + 1;
     }
+  }
+
+  /** Brings what the next packets will look up into the caches, where that is worth it; how many to run then. */
+  #lookAhead(first: number, count: number): number {
+    const some = Math.min(count, LOOK_AHEAD_PACKETS);
+    let worthIt = 0;
+    try {
+      for (const ahead of this.aheads) worthIt |= ahead(first, some);
+    } catch (error) {
+      rethrowBugs(error);
+      // The verifier was wrong, and the program itself will tell.
+      this.aheads = [];
+    }
+    return worthIt === 0 ? count : some;
   }
 
   /** A program trapped: ends its packet with the verdict Linux gives a program that fails, and says why. Other errors are ours. */
@@ -103,10 +126,10 @@ export class LoopRunner {
     return new XdplabError('ERR_PROGRAM', `program '${this.#surroundings.programName(id) ?? id}': overwrote tables of the simulated machine, so the run cannot go on; check the bounds of its stores`);
   }
 
-  /** The packet whose program was stopped, from the first. A program may have overwritten even that: then it is the first. */
-  #stoppedAt(first: number, count: number): number {
+  /** The packet whose program was stopped, from the first. A program may have overwritten even that. */
+  #stoppedAt(first: number, count: number): number | undefined {
     const index = (this.#machine.cell(CPU_BLOCK.descriptor) - first) / DESCRIPTOR.size;
-    return Number.isInteger(index) && index >= 0 && index < count ? index : 0;
+    return Number.isInteger(index) && index >= 0 && index < count ? index : undefined;
   }
 }
 

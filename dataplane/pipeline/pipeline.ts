@@ -127,6 +127,8 @@ export class Pipeline {
       return attachments;
     });
     this.#loops.clear();
+    const ids = new Set(this.attached.filter(({ hook }) => hook === 'xdp').map(({ program }) => program.id));
+    this.#runner.aheads = [...ids].flatMap((id) => this.machine.lookAheads.get(id) ?? []);
   }
 
   /** Packets of capture interface `index` arrive at `device`; undefined: they cannot be run, and are counted as such. `fromHost`: the host sends them there, whatever address they carry. */

@@ -19,6 +19,7 @@ import { exitEdges, type Block, type Edge } from './control-flow.ts';
 import { charge, emitCharge, emitFault } from './fault.ts';
 import { planFunction, type FunctionPlan } from './function-plan.ts';
 import { bits, immediate } from './known-value.ts';
+import { emitLookAhead, isLeftOut, planScout, type ScoutPlan, type Stop } from './look-ahead.ts';
 import { load, MODIFY, store, type Address } from './memory-access.ts';
 import { packetLoad } from './packet-load.ts';
 import type { ProgramModule } from './program-module.ts';
@@ -35,9 +36,19 @@ const MOST_CLEARED_BYTES = 256;
 /** Compiles the program's entry function, and the subprograms that it and they call. */
 export function compileFunctions(program: ProgramModule): void {
   const { entry } = program;
-  new FunctionCompiler(program, entry, 0, entry.param(0, 'i32', 'ctx')).compile();
+  new FunctionCompiler(program, entry, entry.param(0, 'i32', 'ctx'), planFunction(program, 0, { 1: bits(32) })).compile();
   // Grows while it is walked.
-  for (const { slot, f } of program.subprograms) new FunctionCompiler(program, f, slot, undefined).compile();
+  for (const { slot, f } of program.subprograms) new FunctionCompiler(program, f, undefined, planFunction(program, slot, {})).compile();
+}
+
+/** Compiles, into a module of its own, what tells where the program will look; false where there is nothing to tell. */
+export function compileLookAhead(program: ProgramModule): boolean {
+  const { entry } = program;
+  const scout = planScout(program);
+  if (scout === undefined) return false;
+  new FunctionCompiler(program, entry, entry.param(0, 'i32', 'ctx'), scout.plan, scout).compile();
+  emitLookAhead(program, entry, scout.tables);
+  return true;
 }
 
 class FunctionCompiler implements BlockEmitter, CallSite {
@@ -53,6 +64,8 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   readonly #selectors: Local<'i32'>[] = [];
   readonly #cpu: I32;
   readonly #plan: FunctionPlan;
+  /** Where it stops, if it is no more than that. */
+  readonly #scout: ScoutPlan | undefined;
   readonly #stack: StackWords;
   /** What is known before the instruction that is being compiled, or at the end of the block that was. */
   readonly #registers: Registers = [];
@@ -66,7 +79,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   #goesOn: Local<'i32'> | undefined;
 
   /** `context` is the parameter of the entry function. */
-  constructor(program: ProgramModule, f: FunctionBuilder<'i64'>, start: number, context: Local<'i32'> | undefined) {
+  constructor(program: ProgramModule, f: FunctionBuilder<'i64'>, context: Local<'i32'> | undefined, plan: FunctionPlan, scout?: ScoutPlan) {
     this.program = program;
     this.f = f;
     this.#instructions = program.program.spec.instructions;
@@ -77,7 +90,8 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     this.#low = this.#r.map((register) => i32.wrap(register));
     this.framePointer = context ? f.local('i32', 'fp') : f.param(5, 'i32', 'fp');
     this.#frame = f.local('i32', 'frame');
-    this.#plan = planFunction(program, start, context ? { 1: bits(32) } : {});
+    this.#plan = plan;
+    this.#scout = scout;
     this.#stack = new StackWords(f, this.#frame, this.#plan.stack);
     if (context) this.#enter(context);
     else this.#enterSubprogram();
@@ -89,7 +103,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     for (const range of stack.uninitialised) this.#clear(range);
     for (let region = 0; region < regions; region++) this.#selectors.push(f.local('i32', `selector${region}`));
     if (ordered.some(({ start, end }) => end > start && this.#instructions[end - 1]!.kind === 'may_goto')) f.set((this.#goesOn = f.local('i32', 'goes_on')), i32.const(MAY_GOTO_LIMIT));
-    const loops = ordered.some(({ exit }) => exitEdges(exit).some((edge) => edge.charge > 0));
+    const loops = this.#scout === undefined && ordered.some(({ exit }) => exitEdges(exit).some((edge) => edge.charge > 0));
     this.#spent = loops ? f.open('block') : undefined;
     emitStructured(f, ordered, tree, this);
     if (loops) {
@@ -128,17 +142,31 @@ class FunctionCompiler implements BlockEmitter, CallSite {
 
   body(block: Block): void {
     if (block.selects) this.f.set(this.#selectors[block.selects.region]!, i32.const(block.selects.index));
+    const stop = this.#scout?.stops.get(block);
     if (block.start === block.end) return;
     const registers = this.#registers;
     const after = this.#after;
     copyState(this.#plan.flow.at(block), after);
-    for (let slot = block.start; slot < block.end; slot++) {
+    const end = stop?.slot ?? block.end;
+    for (let slot = block.start; slot < end; slot++) {
       const instruction = this.#instructions[slot]!;
       copyRegisters(after, registers);
       transfer(instruction, after, this.#plan.surroundings);
-      slot += this.#emit(instruction, slot, block.end, after);
+      slot += this.#emit(instruction, slot, end, after);
     }
     copyRegisters(after, registers);
+    if (stop !== undefined) this.#tell(stop);
+  }
+
+  /** The end of a scout: where the lookup that comes now would begin. */
+  #tell({ slot, map }: Stop): void {
+    if (map === undefined) {
+      this.f.return(i64.const(0));
+      return;
+    }
+    for (const range of stackArguments(this.#instructions[slot] as Of<'call'>, this.#registers, this.program) ?? []) this.#stack.flush(range);
+    const key = this.f.let(this.value(2).narrow, 'key');
+    this.f.return(i64.extendU(map.type.ahead!.bucketOf(this.f, map.codeIn(this.program.module), key)));
   }
 
   condition(block: Block, whenTaken: boolean): I32 {
@@ -148,6 +176,8 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   }
 
   charge(edge: Edge): void {
+    // Nothing of a scout runs twice.
+    if (this.#scout !== undefined) return;
     const left = (this.#left ??= this.f.local('i32', 'left'));
     this.f.brIf(this.#spent!, charge(this.f, this.program.machine, edge.charge, left));
   }
@@ -191,6 +221,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   /** Compiles the instruction at `slot`; `after` is what is known behind it. Returns how many following slots it took along. */
   #emit(instruction: Instruction, slot: number, end: number, after: Registers): number {
     const { f } = this;
+    if (this.#scout !== undefined && isLeftOut(instruction, this.#registers)) return 0;
     switch (instruction.kind) {
       case 'alu':
         return this.#emitAlu(instruction, slot, end, after);

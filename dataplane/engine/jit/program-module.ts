@@ -12,7 +12,7 @@ import { bindHelper, calleeOf, kfuncNamed } from '../../helpers/index.ts';
 import { helperParams, helperResult, type Callable, type HelperFunction } from '../../helpers/helper.ts';
 import { KERNEL_ADDRESS } from '../../helpers/kfunc.ts';
 import { CPU_BLOCK } from '../../machine/cpu.ts';
-import type { Callback, Machine } from '../../machine/machine.ts';
+import type { Callback, LookAhead, Machine } from '../../machine/machine.ts';
 import type { BpfMap } from '../../maps/bpf-map.ts';
 import { mapsOf } from '../../maps/map-registry.ts';
 import type { MapOperation } from '../../maps/map.ts';
@@ -205,5 +205,10 @@ export class ProgramModule {
     });
     for (const callback of this.#callbacks.values()) callback.run = exports[callback.exported] as unknown as Callback;
     return exports['entry']!;
+  }
+
+  instantiateLookAhead(compiled: WebAssembly.Module): LookAhead {
+    const { memory, programTable, mapTable } = this.machine;
+    return new WebAssembly.Instance(compiled, { machine: { memory: memory.wasm, programTable, mapTable } }).exports['look_ahead'] as unknown as LookAhead;
   }
 }
