@@ -72,6 +72,17 @@ export class TimerQueue {
     return this.#heap.length;
   }
 
+  /** Returns what undoes all that happens to the timers from now on, where the memory goes back too. */
+  keep(): () => void {
+    const heap = [...this.#heap];
+    const timers = Array.from(this.#timers.values(), (timer) => ({ timer, before: { ...timer } }));
+    return () => {
+      this.#heap = heap;
+      this.#timers.clear();
+      for (const { timer, before } of timers) this.#timers.set(timer.address, Object.assign(timer, before));
+    };
+  }
+
   start(timer: Timer, expiresNs: bigint): void {
     timer.started = ++this.#starts;
     this.#push({ timer, expiresNs, start: timer.started });

@@ -143,6 +143,11 @@ export class Lab {
     return [...new Set(this.#collections.flatMap(({ maps }) => [...maps.values()]))];
   }
 
+  /** Every program that may run: those of objects that were replaced may still be in slots of maps. */
+  get programs(): readonly VerifiedProgram[] {
+    return [...this.#collections, ...this.#retired].flatMap(({ loaded }) => loaded);
+  }
+
   addDevice(options: DeviceOptions): NetworkDevice {
     this.#changing('a device');
     const device: NetworkDevice = {
@@ -368,11 +373,7 @@ export class Lab {
   }
 
   #programById(id: number): VerifiedProgram | undefined {
-    for (const collection of [...this.#collections, ...this.#retired]) {
-      const name = collection.programName(id);
-      if (name !== undefined) return collection.program(name);
-    }
-    return undefined;
+    return this.programs.find((program) => program.id === id);
   }
 
   /** Of several programs of a name, the one of an object that has the map. */

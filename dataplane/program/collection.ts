@@ -78,6 +78,11 @@ export class Collection {
     return program;
   }
 
+  /** Those that were asked for so far. */
+  get loaded(): readonly VerifiedProgram[] {
+    return [...this.#programs.values()];
+  }
+
   /** Name of the program loaded under that id, if it is one of these. */
   programName(id: number): string | undefined {
     return [...this.#programs.values()].find((program) => program.id === id)?.spec.name;

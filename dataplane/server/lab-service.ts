@@ -8,6 +8,8 @@ import type { HookName } from '../hooks/hook.ts';
 import { hookByName } from '../hooks/index.ts';
 import { XdplabError } from '../errors.ts';
 import { checkHighlights, highlightTables, type HighlightTable } from '../insight/highlights.ts';
+import { InstructionCounts, type ProgramCounts } from '../insight/instruction-counts.ts';
+import { Rerunner } from '../insight/rerun.ts';
 import { EventLog, type EventCount } from '../pipeline/event-log.ts';
 import type { Highlight } from '../pipeline/lab-file.ts';
 import type { Lab } from '../pipeline/lab.ts';
@@ -18,6 +20,7 @@ import type { Program, VerifiedProgram } from '../program/program.ts';
 import { ProofFolder } from '../verifier/proofs.ts';
 import { LabMaps, plainValue, type MapContents, type MapDescription, type MapEntry, type UpdateFlag } from './lab-maps.ts';
 import type { AttachmentName, LabNames } from './lab-names.ts';
+import { rerunAnswer, type RerunAnswer, type RerunRequest } from './lab-rerun.ts';
 import { LabRun, type RunRequest } from './lab-run.ts';
 import { openLiveRun, type LiveRequest } from './live-run.ts';
 import type { OpenRun, RunDescription } from './open-run.ts';
@@ -83,7 +86,7 @@ export type LabNews =
   | { readonly news: 'run'; readonly run: RunDescription }
   | { readonly news: 'events'; readonly events: readonly string[]; readonly trace: readonly string[]; readonly lostEvents: number; readonly lostTrace: number };
 
-export const LAB_CALLS = ['describe', 'names', 'attach', 'detach', 'replace', 'unload', 'maps', 'readMap', 'lookup', 'update', 'remove', 'startRun', 'startLive', 'pauseRun', 'resumeRun', 'stopRun', 'seekRun', 'hurryRun', 'statistics', 'close'] as const satisfies readonly (keyof LabService)[];
+export const LAB_CALLS = ['describe', 'names', 'attach', 'detach', 'replace', 'unload', 'maps', 'readMap', 'lookup', 'update', 'remove', 'startRun', 'startLive', 'pauseRun', 'resumeRun', 'stopRun', 'seekRun', 'hurryRun', 'statistics', 'instructionCounts', 'rerun', 'close'] as const satisfies readonly (keyof LabService)[];
 
 /** Lines that wait for the server's thread; a program may print one for every packet. */
 const MOST_LINES = 4096;
@@ -99,6 +102,8 @@ export class LabService {
   readonly #tell: (news: LabNews) => void;
   readonly #maps: LabMaps;
   readonly #eventLog: EventLog;
+  readonly #counts: InstructionCounts;
+  readonly #rerunner: Rerunner;
   readonly #lines = { events: [] as string[], trace: [] as string[], lostEvents: 0, lostTrace: 0 };
   /** Also those that were replaced: verdicts name their programs. */
   readonly #ids = new Map<Collection, string>();
@@ -115,6 +120,8 @@ export class LabService {
     this.#highlights = opened.highlights;
     this.#tell = tell;
     this.#maps = new LabMaps(opened.lab, (collection) => this.#idOf(collection));
+    this.#counts = new InstructionCounts(opened.lab);
+    this.#rerunner = new Rerunner(opened.lab);
     for (const [path, collection] of opened.objects) this.#know(start.objects.get(path)!, collection);
     checkHighlights(opened.lab, opened.highlights);
     this.#eventLog = new EventLog(opened.lab, opened.events, (line, isTrace) => this.#keepLine(line, isTrace));
@@ -158,6 +165,7 @@ export class LabService {
   }
 
   attach({ object, program, device, hook, mode, unverified }: AttachRequest): AttachmentName {
+    this.#counts.stop();
     const known = this.#collectionOf(object.id);
     const collection = known ?? this.#load(object, unverified);
     try {
@@ -185,6 +193,7 @@ export class LabService {
     const old = this.#collectionOf(id);
     if (old === undefined) throw new XdplabError('ERR_LAB', `object ${id}: the lab does not have it; attach one of its programs first`);
     if (this.#collectionOf(object.id) !== undefined) throw new XdplabError('ERR_LAB', `object ${object.id}: the lab has it already; upload the new version first`);
+    this.#counts.stop();
     const { collection, kept, fresh } = this.#lab.replace(old, parseObject(object.bytes, object.name), object.name, unverified ? { verify: false } : {});
     this.#know(object, collection);
     this.#changed();
@@ -212,6 +221,8 @@ export class LabService {
   }
 
   update(id: number, key: unknown, value: unknown, flags: UpdateFlag): MapEntry | undefined {
+    // A value may name a program, which is loaded then.
+    this.#counts.stop();
     return this.#maps.update(id, key, value, flags);
   }
 
@@ -262,6 +273,22 @@ export class LabService {
       highlights: this.#highlightTables(),
       events: this.#eventLog.counts,
     };
+  }
+
+  /** Of a program of an object; of one that was not attached, nothing has run. Counting goes on while somebody asks. */
+  instructionCounts(id: string, name: string): ProgramCounts {
+    const collection = this.#collectionOf(id);
+    if (collection === undefined) throw new XdplabError('ERR_LAB', `object ${id}: the lab does not have it; attach one of its programs first`);
+    const { name: wanted } = collection.programSpec(name);
+    return this.#counts.of(collection.loaded.find(({ spec }) => spec.name === wanted));
+  }
+
+  /** Runs a packet, and puts everything back. */
+  rerun(request: RerunRequest): RerunAnswer {
+    this.#counts.stop();
+    const device = request.device === undefined ? this.#lab.devices[0]! : this.#lab.device(request.device);
+    const { bytes, timestampNs } = request;
+    return rerunAnswer(request, this.#rerunner.run(bytes, { device, ...(timestampNs === undefined ? {} : { timestampNs }) }));
   }
 
   /** Nothing can be asked afterwards. */

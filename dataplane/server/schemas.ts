@@ -75,6 +75,58 @@ export const Program = Type.Object({
   lines: Type.Array(Line, { description: 'the C line that begins at the slot' }),
 });
 
+export const ProgramCounts = Type.Object({
+  object: Type.String(),
+  name: Type.String(),
+  runs: Type.Integer({ description: 'that were counted: a sample of all' }),
+  instructions: Type.Array(Type.Object({ slot: Type.Integer(), times: Type.Integer() }), { description: 'those that ran at all' }),
+  lines: Type.Array(Type.Object({ file: Type.String(), line: Type.Integer(), times: Type.Integer({ description: 'as often as the one of its instructions that ran most' }), instructions: Type.Integer({ description: 'all that ran for it' }) })),
+});
+
+const { slot, file, line, column, text } = Line.properties;
+const MOST_RERUN_BYTES = 9216;
+
+export const RerunBody = Type.Union([
+  Type.Object({ sequence: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'of a verdict whose packet was kept' }) }, closed),
+  Type.Object(
+    {
+      bytes: Type.String({ pattern: '^(?:[0-9a-fA-F]{2})*$', maxLength: 2 * MOST_RERUN_BYTES, description: 'of the packet, in hexadecimal' }),
+      device: Type.Optional(Name),
+      time: Type.Optional(Type.String({ pattern: '^[0-9]{1,10}(?:[.][0-9]{1,9})?$' })),
+    },
+    closed,
+  ),
+]);
+
+export const Rerun = Type.Object({
+  agrees: Type.Union([Type.Boolean(), Type.Null()], { description: 'whether verdicts, fate and bytes are those that were recorded; null where none were' }),
+  cut: Type.Boolean({ description: 'only the beginning of the packet was kept, and ran' }),
+  fate: Type.String(),
+  reason: Type.Optional(Type.String()),
+  out: Type.Optional(Type.String()),
+  after: Type.String({ description: 'the packet as it left' }),
+  programs: Type.Array(
+    Type.Object({
+      device: Type.String(),
+      hook: Hook,
+      program: Type.String(),
+      verdict: Type.String(),
+      code: Type.Integer(),
+      faulted: Type.Boolean({ description: 'it was stopped' }),
+      instructions: Type.Integer({ description: 'that ran' }),
+      returned: Type.Optional(
+        Type.Object({
+          program: Type.String({ description: 'another one after a tail call' }),
+          slot: Type.Integer({ description: 'the instruction that made the value' }),
+          line: Type.Optional(Line),
+        }),
+      ),
+      lines: Type.Array(Type.Object({ program: Type.String(), slot, file, line, column, text }), { description: 'in the order they ran' }),
+      more: Type.Integer({ description: 'lines that ran after those' }),
+    }),
+  ),
+});
+
 export const Verification = Type.Object({
   accepted: Type.Boolean(),
   instructionsProcessed: Type.Integer(),

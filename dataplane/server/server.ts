@@ -24,6 +24,7 @@ import { addMapRoutes } from './routes/maps.ts';
 import { addMetricRoutes } from './routes/metrics.ts';
 import { addObjectRoutes } from './routes/objects.ts';
 import { addPage } from './routes/page.ts';
+import { addRerunRoutes } from './routes/rerun.ts';
 import { addRunRoutes } from './routes/runs.ts';
 import { addSessionRoutes } from './routes/session.ts';
 import { Runs, type RunOptions } from './runs.ts';
@@ -86,7 +87,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await host.open(await settingOf(options, objects));
     const context: Context = { version, access, host, jobs, objects, captures, runs, stream, mostUploadBytes, sources, proofsPath, live: options.live };
     await app.register(fastifySwagger, { openapi: { info: { title: 'xdplab', version, description: 'What xdplab serve answers.' } } });
-    for (const add of [addSessionRoutes, addLabRoutes, addObjectRoutes, addMapRoutes, addCaptureRoutes, addRunRoutes, addMetricRoutes, addDocumentRoutes]) add(app, context);
+    for (const add of [addSessionRoutes, addLabRoutes, addObjectRoutes, addMapRoutes, addCaptureRoutes, addRunRoutes, addRerunRoutes, addMetricRoutes, addDocumentRoutes]) add(app, context);
     addPage(app, options.page);
     app.server.on('upgrade', (request, socket, head) => stream.upgrade(request, socket, head));
     await listen(app, address, port);

@@ -3,6 +3,7 @@ import type { Btf } from '../../dataplane/bpf/btf.ts';
 import { timersOf } from '../../dataplane/helpers/index.ts';
 import type { TimerQueue } from '../../dataplane/helpers/timer-queue.ts';
 import { CPU_BLOCK } from '../../dataplane/machine/cpu.ts';
+import { MemorySnapshot } from '../../dataplane/machine/memory-snapshot.ts';
 import { type BpfMap, createMap } from '../../dataplane/maps/bpf-map.ts';
 import { Bench, mapSpec } from './bench.ts';
 
@@ -53,6 +54,21 @@ describe.each([
       fired.push(bench.machine.memory.view.getUint32(Number(key), true));
       return 0n;
     });
+  });
+
+  test('are what they were when they were kept, once memory is too', () => {
+    armed(1, 10n);
+    const stopped = armed(2, 20n);
+    const snapshot = new MemorySnapshot(bench.machine.memory);
+    const restore = timers.keep();
+    armed(3, 5n);
+    expect(bench.call('timer_cancel', stopped)).toBe(1);
+    expect(timers.run(1100n)).toBe(2);
+    snapshot.restore();
+    restore();
+    fired.length = 0;
+    timers.run(1100n);
+    expect(fired).toEqual([1, 2]);
   });
 
   test('run in the order they expire, and see the time they asked for', () => {

@@ -3,7 +3,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { BYTES, type App } from '../app.ts';
 import { MOST_OBJECT_BYTES, type StoredObject } from '../object-store.ts';
-import { answers, Id, NameQuery, nothing, ObjectInfo, Problem, Program, ProgramName, Verification } from '../schemas.ts';
+import { answers, Id, NameQuery, nothing, ObjectInfo, Problem, Program, ProgramCounts, ProgramName, Verification } from '../schemas.ts';
 import type { Context } from './context.ts';
 
 export function addObjectRoutes(app: App, { host, jobs, objects }: Context): void {
@@ -54,5 +54,11 @@ export function addObjectRoutes(app: App, { host, jobs, objects }: Context): voi
     '/api/objects/:object/programs/:program/verification',
     { schema: { summary: 'whether Linux would load it, and if not, why', tags, params: programParams, querystring: Type.Object({ unprivileged: Type.Boolean({ default: false }) }, { additionalProperties: false }), response: answers(200, Verification) } },
     async ({ params: { object, program }, query }) => objects.verify(objects.get(object), program, query.unprivileged),
+  );
+
+  app.get(
+    '/api/objects/:object/programs/:program/counts',
+    { schema: { summary: 'how often each instruction and each C line ran', description: 'In a sample of the packets that run while somebody asks: counting begins with the first request, and ends five seconds after the last.', tags, params: programParams, response: answers(200, ProgramCounts) } },
+    async ({ params: { object, program } }) => ({ object, name: program, ...(await host.call('instructionCounts', objects.get(object).file.id, program)) }),
   );
 }
