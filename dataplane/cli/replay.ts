@@ -12,8 +12,8 @@ import { addLabOptions, labSources, wholeNumber, type LabFlags } from './lab-opt
 import { captureLine, drawPicture, remarkLines, speedLine } from './picture.ts';
 import { ProgressLine } from './progress.ts';
 import { addOutputOptions, checkTargets, ownsStandardOutput, ReplayOutputs, type OutputFlags } from './replay-outputs.ts';
-import { serveCommand } from './serve-command.ts';
-import { paint, print, printJson, safe } from './terminal.ts';
+import { serveCapture } from './serve.ts';
+import { paint, print, printJson } from './terminal.ts';
 
 interface ReplayFlags extends LabFlags, OutputFlags {
   readonly limit?: number;
@@ -21,6 +21,7 @@ interface ReplayFlags extends LabFlags, OutputFlags {
   readonly speed: string;
   readonly reader: 'native' | 'pcap-parser';
   readonly check?: true;
+  readonly serve?: true;
 }
 
 const INTERRUPTED_STATUS = 130;
@@ -35,11 +36,16 @@ export function addReplay(program: Command): void {
     .option('--loop <n>', 'replay the capture this many times', wholeNumber(1, Number.MAX_SAFE_INTEGER), 1)
     .option('--speed <pace>', 'top, original, <n>x or <n>pps', 'top')
     .addOption(new Option('--check', 'run in the interpreter, and compare every instruction with what the verifier proved of it; slow, and ends at the first that differs').conflicts(['engine', 'verify']))
-    .addOption(new Option('--reader <name>', 'what reads the capture').choices(['native', 'pcap-parser']).default('native'));
+    .addOption(new Option('--reader <name>', 'what reads the capture').choices(['native', 'pcap-parser']).default('native'))
+    .addOption(new Option('--serve', 'open the lab to a browser instead, as xdplab serve does, with the capture running over and over at its own pace unless said').conflicts(['limit', 'check', 'out', 'verdicts', 'events', 'mapsOut', 'json']));
   addOutputOptions(command).action(runReplay);
 }
 
-async function runReplay(capture: string, flags: ReplayFlags): Promise<void> {
+async function runReplay(capture: string, flags: ReplayFlags, command: Command): Promise<void> {
+  if (flags.serve) {
+    const said = <Name extends 'speed' | 'loop'>(name: Name): ReplayFlags[Name] | undefined => (command.getOptionValueSource(name) === 'default' ? undefined : flags[name]);
+    return serveCapture(capture, flags, said('speed'), said('loop'));
+  }
   const pace = parsePace(flags.speed);
   checkTargets(capture, flags);
   const { lab, highlights, events } = await openLab(flags.check === undefined ? labSources(flags) : { ...labSources(flags), engine: 'interpreter', check: true });
@@ -103,14 +109,16 @@ function summarize(
     printJson({ capture, engine, verified, ...(remarks.length === 0 ? {} : { remarks }), replay: { ...facts, ...(damage === undefined ? {} : { damage: damage.message }) }, statistics, maps, events });
   } else {
     const head = captureLine(capture, engine, result, statistics);
-    const foot = [speedLine(result), ...remarkLines(statistics, remarks), ...serveLines(capture, flags)];
+    const foot = [speedLine(result), ...remarkLines(statistics, remarks), ...serveLines(capture)];
     print(drawPicture({ head, foot, statistics, highlights: maps, events }), ownsStandardOutput(flags) ? process.stderr : process.stdout);
   }
 }
 
 /** What is on standard input cannot be opened again. */
-function serveLines(capture: string, flags: ReplayFlags): string[] {
-  return capture === '-' ? [] : [`Open it in a browser: ${paint('bold', safe(serveCommand(capture, flags)))}`];
+function serveLines(capture: string): string[] {
+  if (capture === '-') return [];
+  const again = process.env.npm_lifecycle_event === 'start' ? `${paint('bold', 'npm start -- --serve')}, or ${paint('bold', 'npm run serve')}` : `the same command with ${paint('bold', '--serve')}`;
+  return [`Open it in a browser: ${again}`];
 }
 
 /** A capture of which no packet could be run is no success. */

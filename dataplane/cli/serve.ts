@@ -12,7 +12,7 @@ import { paint, print } from './terminal.ts';
 interface ServeFlags extends LabFlags {
   readonly capture?: string;
   readonly speed: string;
-  readonly loop?: number;
+  readonly loop?: number | undefined;
   readonly paused?: true;
   readonly live?: string;
   readonly promiscuous?: true;
@@ -23,6 +23,7 @@ interface ServeFlags extends LabFlags {
 }
 
 const DEFAULT_PORT = 4280;
+const DEFAULT_SPEED = 'original';
 const LOOPBACK = '127.0.0.1';
 const DEFAULT_UPLOAD_BYTES = 2 ** 30;
 const LOOPBACK_ADDRESSES: readonly string[] = [LOOPBACK, '::1', 'localhost'];
@@ -32,7 +33,7 @@ export function addServe(program: Command): void {
   const command = program.command('serve').description('run a lab, and open it to a browser and to programs on this machine');
   addLabOptions(command)
     .option('--capture <file>', 'replay this capture at once, over and over')
-    .option('--speed <pace>', 'its pace: top, original, <n>x or <n>pps', 'original')
+    .option('--speed <pace>', 'its pace: top, original, <n>x or <n>pps', DEFAULT_SPEED)
     .option('--loop <n>', 'replay it this many times and no more', wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .option('--paused', 'begin with a pause')
     .addOption(new Option('--live <interface>', 'look at the packets of this interface instead; nothing is sent, and nothing is changed on the wire').conflicts(['capture']))
@@ -42,6 +43,12 @@ export function addServe(program: Command): void {
     .option('--host-name <name>', 'a further name that the server is known by; repeatable', (name: string, before: readonly string[]) => [...before, name], [])
     .option('--max-upload <bytes>', 'what all uploaded captures together may take', wholeNumber(1, Number.MAX_SAFE_INTEGER), DEFAULT_UPLOAD_BYTES)
     .action(serve);
+}
+
+/** What `replay --serve` hands over, on any port that is free. */
+export async function serveCapture(capture: string, lab: LabFlags, speed = DEFAULT_SPEED, loop?: number): Promise<void> {
+  if (capture === '-') throw new XdplabError('ERR_USAGE', 'standard input cannot be gone back in, as a server lets you; write it to a file first');
+  await serve({ ...lab, capture, speed, loop, port: 0, listen: LOOPBACK, hostName: [], maxUpload: DEFAULT_UPLOAD_BYTES });
 }
 
 async function serve(flags: ServeFlags): Promise<void> {

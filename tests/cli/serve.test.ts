@@ -1,13 +1,9 @@
 /** `xdplab serve` on the command line: what it prints, what it refuses. What it serves is in tests/server. */
-import { readFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { createServer } from 'node:net';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Served } from '../server/served.ts';
-import { ended, object, Scratch, start, trace, xdplab } from './run-cli.ts';
-
-const scratch = new Scratch();
-afterAll(() => scratch.remove());
+import { ended, object, start, trace, xdplab } from './run-cli.ts';
 
 test('prints one address on standard output, with a token that is new each time', async () => {
   const printed: string[] = [];
@@ -67,8 +63,22 @@ describe('one line says what is wrong with', () => {
   });
 });
 
-test('replay says how to open the same in a browser', async () => {
-  const capture = scratch.file('a capture.pcap', readFileSync(trace('imix.pcap')));
-  const { stdout } = await xdplab(['replay', capture, '--xdp', object('flow_counter.bpf.o')]);
-  expect(stdout.trimEnd().split('\n').at(-1)).toBe(`Open it in a browser: npx xdplab serve --xdp ${object('flow_counter.bpf.o')} --capture '${capture}'`);
+describe('replay', () => {
+  test('says how to open the same in a browser, to who has started it by npm in its words', async () => {
+    const args = ['replay', trace('imix.pcap'), '--xdp', object('flow_counter.bpf.o')];
+    const lastLine = ({ stdout }: { readonly stdout: string }): string | undefined => stdout.trimEnd().split('\n').at(-1);
+    expect(lastLine(await xdplab(args))).toBe('Open it in a browser: the same command with --serve');
+    expect(lastLine(await xdplab(args, { env: { npm_lifecycle_event: 'start' } }))).toBe('Open it in a browser: npm start -- --serve, or npm run serve');
+  });
+
+  test('--serve opens the lab with the capture running at its own pace, or as it is told', async () => {
+    const args = ['replay', trace('imix.pcap'), '--xdp', object('flow_counter.bpf.o'), '--serve'];
+    const served = await Served.startWith([...args, '--speed', '1pps']);
+    expect(await served.expect(200, 'GET', '/api/runs/r1')).toMatchObject({ state: 'running', speed: '1pps', loops: null, totalPackets: 400 });
+    expect(await served.expect(200, 'GET', '/api/lab')).toMatchObject({ attachments: [{ hook: 'xdp', program: 'flow_counter' }] });
+    await served.stop();
+    const { status, stderr } = await xdplab([...args, '--json']);
+    expect([status, stderr]).toEqual([2, expect.stringContaining("'--serve' cannot be used with option '--json'")]);
+    expect(await xdplab(['replay', '-', '--serve'])).toMatchObject({ status: 2, stderr: 'xdplab: standard input cannot be gone back in, as a server lets you; write it to a file first\n' });
+  });
 });

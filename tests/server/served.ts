@@ -32,8 +32,13 @@ export class Served {
     this.#ended = end;
   }
 
-  static async start(args: readonly string[] = ['--lab', object('demo.yaml')]): Promise<Served> {
-    const child = start(['serve', '--port', '0', ...args]);
+  static start(args: readonly string[] = ['--lab', object('demo.yaml')]): Promise<Served> {
+    return Served.startWith(['serve', '--port', '0', ...args]);
+  }
+
+  /** The whole command line. */
+  static async startWith(args: readonly string[]): Promise<Served> {
+    const child = start(args);
     const end = ended(child);
     const url = await new Promise<string>((resolve, reject) => {
       let said = '';
