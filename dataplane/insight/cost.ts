@@ -112,6 +112,7 @@ export class CostCounter implements StepObserver {
     this.#helpers.clear();
     this.#maps.clear();
     for (const program of this.#programs.splice(0)) this.#interpreter?.load(program);
+    lab.pipeline.entries = 'watched';
     for (let index = first; index < count; index++) {
       for (const metric of COST_METRICS) this.#now[metric] = 0;
       batch.count = index + 1;

@@ -4,9 +4,8 @@
  * the lab's own again, and the next sample comes when nearly all of the time has been theirs.
  */
 import type { StepObserver } from '../engine/step-observer.ts';
-import type { Lab } from '../pipeline/lab.ts';
 import type { Program } from '../program/program.ts';
-import { WatchedPrograms } from './watched-programs.ts';
+import type { WatchedPrograms } from './watched-programs.ts';
 
 export interface ProgramCounts {
   /** Runs of the program that were counted. */
@@ -45,6 +44,7 @@ const NOTHING: ProgramCounts = { runs: 0, instructions: [], lines: [] };
 
 export class InstructionCounts implements StepObserver {
   readonly #watched: WatchedPrograms;
+  #isOn = false;
   readonly #counted = new Map<Program, Counted>();
   /** Of the functions that run, the innermost last. */
   readonly #running: Counted[] = [];
@@ -56,14 +56,14 @@ export class InstructionCounts implements StepObserver {
   #untilMs = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(lab: Lab) {
-    this.#watched = new WatchedPrograms(lab, this);
+  constructor(watched: WatchedPrograms) {
+    this.#watched = watched;
   }
 
   /** What was counted so far; and counting begins, or goes on. `program`: undefined where it was never loaded. */
   of(program: Program | undefined): ProgramCounts {
     this.#untilMs = performance.now() + INTEREST_MS;
-    if (this.#timer === undefined && !this.#watched.isOn) this.#beginSample();
+    if (this.#timer === undefined && !this.#isOn) this.#beginSample();
     const counted = program && this.#counted.get(program);
     return counted === undefined ? NOTHING : readCounts(program!, counted);
   }
@@ -72,7 +72,7 @@ export class InstructionCounts implements StepObserver {
   stop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#watched.off();
+    this.#leave();
   }
 
   entered(program: Program): void {
@@ -100,7 +100,12 @@ export class InstructionCounts implements StepObserver {
 
   exited(): void {
     this.#tookMs += performance.now() - this.#begunMs;
-    if (++this.#runs >= MOST_RUNS || this.#instructions >= MOST_INSTRUCTIONS) this.#endSample();
+    this.#runs++;
+    // The stretch of packets that runs is counted to its end.
+    if (this.#isOn && (this.#runs >= MOST_RUNS || this.#instructions >= MOST_INSTRUCTIONS)) {
+      this.#leave();
+      this.#timer = setTimeout(() => this.#rest(), 0);
+    }
   }
 
   faulted(): void {
@@ -109,14 +114,21 @@ export class InstructionCounts implements StepObserver {
 
   #beginSample(): void {
     this.#timer = undefined;
+    if (performance.now() >= this.#untilMs) return;
     this.#runs = 0;
     this.#instructions = 0;
     this.#tookMs = 0;
-    if (performance.now() < this.#untilMs) this.#watched.on();
+    this.#isOn = true;
+    this.#watched.on(this);
   }
 
-  #endSample(): void {
+  #leave(): void {
+    if (!this.#isOn) return;
+    this.#isOn = false;
     this.#watched.off();
+  }
+
+  #rest(): void {
     this.#timer = setTimeout(() => this.#beginSample(), Math.max(LEAST_REST_MS, this.#tookMs * REST)).unref();
   }
 

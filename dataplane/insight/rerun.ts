@@ -8,7 +8,7 @@ import { MemorySnapshot } from '../machine/memory-snapshot.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import type { Lab, PacketResult } from '../pipeline/lab.ts';
 import { RunTracer, type TracedRun } from './run-trace.ts';
-import { WatchedPrograms } from './watched-programs.ts';
+import type { WatchedPrograms } from './watched-programs.ts';
 
 export interface Rerun extends PacketResult {
   /** One for each verdict. */
@@ -24,9 +24,9 @@ export class Rerunner {
   readonly #tracer = new RunTracer();
   readonly #watched: WatchedPrograms;
 
-  constructor(lab: Lab) {
+  constructor(lab: Lab, watched: WatchedPrograms) {
     this.#lab = lab;
-    this.#watched = new WatchedPrograms(lab, this.#tracer);
+    this.#watched = watched;
   }
 
   run(packet: Uint8Array, options: { readonly device: NetworkDevice; readonly timestampNs?: bigint }): Rerun {
@@ -38,7 +38,7 @@ export class Rerunner {
     const snapshot = new MemorySnapshot(memory);
     // Timers that are due would change what the packet is to find.
     Object.assign(machine, { onEvent: () => {}, onRecords: () => {}, nextTimerNs: undefined });
-    this.#watched.on();
+    this.#watched.on(this.#tracer);
     try {
       return { ...this.#lab.run(packet, options), runs: this.#tracer.take() };
     } finally {

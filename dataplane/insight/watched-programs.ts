@@ -1,7 +1,7 @@
 /**
- * The programs of a lab in the interpreter for a while, so that an observer sees every instruction: between two
- * packets their entries in the machine's table are exchanged, and put back. Memory, maps and helpers are the same, so
- * what programs do is too. While nobody watches, nothing is different.
+ * The programs of a lab in the interpreter for a while, so that somebody sees every instruction: between two packets
+ * their entries in the machine's table are exchanged, and put back. Memory, maps and helpers are the same, so what
+ * programs do is too. While nobody watches, nothing is different.
  *
  * Programs that are loaded while it is on would not be found by tail calls: it has to be off then.
  */
@@ -19,21 +19,26 @@ export class WatchedPrograms {
   readonly #interpreter: Interpreter;
   /** By program id. */
   readonly #entries = new Map<number, Entries>();
-  #isOn = false;
+  #observer: StepObserver | undefined;
 
-  constructor(lab: Lab, observer: StepObserver) {
+  constructor(lab: Lab) {
     this.#lab = lab;
-    this.#interpreter = new Interpreter(lab.machine, observer);
+    this.#interpreter = new Interpreter(lab.machine, {
+      entered: (program, registers) => this.#observer?.entered(program, registers),
+      called: (program, slot, registers) => this.#observer?.called(program, slot, registers),
+      stepping: (slot, registers) => this.#observer?.stepping(slot, registers),
+      replaced: (program, registers) => this.#observer?.replaced(program, registers),
+      returned: (registers) => this.#observer?.returned(registers),
+      exited: (result) => this.#observer?.exited(result),
+      faulted: (fault) => this.#observer?.faulted(fault),
+    });
   }
 
-  get isOn(): boolean {
-    return this.#isOn;
-  }
-
-  on(): void {
-    if (this.#isOn) return;
-    this.#isOn = true;
-    const { programs, machine } = this.#lab;
+  /** In place of whoever watches now. */
+  on(observer: StepObserver): void {
+    this.#observer = observer;
+    const { programs, machine, pipeline } = this.#lab;
+    pipeline.entries = 'watched';
     for (const program of programs) {
       const known = this.#entries.get(program.id);
       if (known !== undefined) {
@@ -46,10 +51,9 @@ export class WatchedPrograms {
     }
   }
 
-  /** Also while a packet runs: the next program is the lab's own again. */
+  /** From the next stretch of packets on. */
   off(): void {
-    if (!this.#isOn) return;
-    this.#isOn = false;
+    this.#lab.pipeline.entries = 'engine';
     for (const [id, { own }] of this.#entries) this.#lab.machine.programTable.set(id, own);
   }
 }

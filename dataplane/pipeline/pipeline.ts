@@ -70,8 +70,12 @@ export class Pipeline {
   readonly #outcomes = new Map<VerdictMode, number>();
   readonly #tables: LoopTables;
   readonly #runner: LoopRunner;
+  /** Whose entry functions are in the machine's table: loops are bound to those that were there when they were made. */
+  entries: 'engine' | 'watched' = 'engine';
   /** Of what is attached, by what is kept of packets; each made when it is first needed. */
-  readonly #loops = new Map<Kept, PacketLoop>();
+  readonly #modules = new Map<Kept, WebAssembly.Module>();
+  /** By whose entries they call, too. */
+  readonly #loops = new Map<string, PacketLoop>();
 
   /** `programById` finds programs that are in slots of maps. */
   constructor(machine: Machine, devices: readonly NetworkDevice[], attachments: readonly WantedAttachment[], programById: (id: number) => VerifiedProgram | undefined) {
@@ -126,6 +130,7 @@ export class Pipeline {
       this.#chains.push(attachments);
       return attachments;
     });
+    this.#modules.clear();
     this.#loops.clear();
     const ids = new Set(this.attached.filter(({ hook }) => hook === 'xdp').map(({ program }) => program.id));
     this.#runner.aheads = [...ids].flatMap((id) => this.machine.lookAheads.get(id) ?? []);
@@ -142,12 +147,19 @@ export class Pipeline {
   /** Compiles what packets run through, for whoever looks at them; otherwise the first that run wait for it. */
   prepare(observer?: BatchObserver): PacketLoop {
     const keeps = observer === undefined ? 'counters' : (observer.looksAt ?? 'packets');
-    let loop = this.#loops.get(keeps);
-    if (loop === undefined) {
-      const chains = this.#attached.map((chain) => this.#tables.chain(chain));
-      this.#loops.set(keeps, (loop = this.#runner.instantiate(compileModule(emitPacketLoop({ ...this.#tables.at, keeps, chains })))));
-    }
+    const key = `${this.entries} ${keeps}`;
+    let loop = this.#loops.get(key);
+    if (loop === undefined) this.#loops.set(key, (loop = this.#runner.instantiate(this.#module(keeps))));
     return loop;
+  }
+
+  #module(keeps: Kept): WebAssembly.Module {
+    let module = this.#modules.get(keeps);
+    if (module === undefined) {
+      const chains = this.#attached.map((chain) => this.#tables.chain(chain));
+      this.#modules.set(keeps, (module = compileModule(emitPacketLoop({ ...this.#tables.at, keeps, chains }))));
+    }
+    return module;
   }
 
   /** Runs the packets of the batch from `first` on. Without an observer frames and records are re-used at once, which is faster. */

@@ -9,8 +9,8 @@ import { Lab } from '../../dataplane/pipeline/lab.ts';
 
 const TABLE: MapSpec = { name: 'table', type: BPF_MAP_TYPE.lru_hash, keyBytes: 4, valueBytes: 8, maxEntries: 2, flags: 0, pinning: 'none', keyTypeId: 0, valueTypeId: 0, frozen: false };
 
-/** Packets whose 15th byte is a key. */
-function countedOver(text: string, keys: readonly number[]): Cost {
+/** Packets whose 15th byte is a key; the first `opening` run before. */
+function countedOver(text: string, keys: readonly number[], opening = 0): Cost {
   const { instructions } = assemble(text);
   const program: ProgramSpec = { name: 'counted', section: 'xdp', type: 'xdp', frags: false, instructions, functions: [{ name: 'counted', slot: 0, typeId: 0, linkage: 'global' }], lines: [], license: 'GPL' };
   const counter = new CostCounter();
@@ -19,7 +19,13 @@ function countedOver(text: string, keys: readonly number[]): Cost {
   const packets = keys.map((key) => Uint8Array.from({ length: 60 }, (_, index) => (index === 14 ? key : 0)));
   const { batch } = new ResidentTrace(lab.machine.memory, packTrace('test', packets, 1000));
   lab.pipeline.setInterface(0, lab.devices[0]);
-  return counter.run(lab, batch);
+  if (opening > 0) {
+    const { count } = batch;
+    batch.count = opening;
+    lab.pipeline.run(batch);
+    batch.count = count;
+  }
+  return counter.run(lab, batch, opening);
 }
 
 test('instructions are counted as they are executed, and loads and stores by their bytes', () => {
@@ -72,4 +78,9 @@ test('counting does not change which entry a table gives up', () => {
   // 1 is in use when 3 comes: 2 has to go.
   const { maps } = countedOver(REMEMBER, [1, 2, 1, 3, 1]);
   expect(maps[0]).toMatchObject({ hits: 2, evictions: 1 });
+});
+
+test('packets that ran before are not counted, and those after them are', () => {
+  const { packets, maps } = countedOver(REMEMBER, [1, 2, 1], 2);
+  expect([packets, maps]).toMatchObject([1, [{ lookups: 1, hits: 1, inserts: 0 }]]);
 });

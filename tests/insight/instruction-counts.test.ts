@@ -1,6 +1,7 @@
 /** Counting while packets run: exact over its sample, and nothing else is different. */
 import { expect, test } from 'vitest';
 import { InstructionCounts } from '../../dataplane/insight/instruction-counts.ts';
+import { WatchedPrograms } from '../../dataplane/insight/watched-programs.ts';
 import type { LineInfo, ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import { Lab } from '../../dataplane/pipeline/lab.ts';
 import { frame, mapSpec, programSpec, smallLab } from '../pipeline/small-lab.ts';
@@ -17,7 +18,7 @@ const OTHER = frame({ type: 0x86dd });
 test('every instruction of the packets that run is counted, from the first request on', () => {
   const lab = smallLab('wasm', [{ hook: 'xdp', source: FORK }]);
   const [program] = lab.programs;
-  const counts = new InstructionCounts(lab);
+  const counts = new InstructionCounts(new WatchedPrograms(lab));
   lab.run(frame());
   expect(counts.of(program!)).toEqual({ runs: 0, instructions: [], lines: [] });
   for (const packet of [frame(), frame(), OTHER]) lab.run(packet);
@@ -28,7 +29,7 @@ test('every instruction of the packets that run is counted, from the first reque
 test('a sample ends after so many runs, and then nothing is counted for a while', () => {
   const lab = smallLab('wasm', [{ hook: 'xdp', source: FORK }]);
   const own: unknown = lab.machine.programTable.get(lab.programs[0]!.id);
-  const counts = new InstructionCounts(lab);
+  const counts = new InstructionCounts(new WatchedPrograms(lab));
   counts.of(lab.programs[0]);
   for (let run = 0; run < 1000; run++) lab.run(frame());
   expect(counts.of(lab.programs[0])).toMatchObject({ runs: 256 });
@@ -49,7 +50,7 @@ test('what programs answer, and what is in maps, is the same while it counts', (
      out: r0 = 2
      exit`;
   const lab = smallLab('wasm', [{ hook: 'xdp', source }], { maps: [mapSpec({})] });
-  const counts = new InstructionCounts(lab);
+  const counts = new InstructionCounts(new WatchedPrograms(lab));
   const answers = [lab.run(frame())];
   counts.of(lab.programs[0]);
   for (let run = 0; run < 300; run++) answers.push(lab.run(frame()));
@@ -70,7 +71,7 @@ test('a line of C is counted as its most frequent instruction, wherever the comp
   const lab = new Lab({ verify: false });
   const program = lab.load({ programs: new Map([['fork', spec]]), maps: new Map(), btf: undefined, license: 'GPL' }, 'fork.bpf.o').program();
   lab.attach(program, { hook: 'xdp' });
-  const counts = new InstructionCounts(lab);
+  const counts = new InstructionCounts(new WatchedPrograms(lab));
   counts.of(program);
   for (const packet of [frame(), frame(), OTHER]) lab.run(packet);
   expect(counts.of(program).lines).toEqual([

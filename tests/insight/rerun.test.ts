@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import type { LineInfo, ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import { Rerunner } from '../../dataplane/insight/rerun.ts';
+import { WatchedPrograms } from '../../dataplane/insight/watched-programs.ts';
 import { openLab } from '../../dataplane/pipeline/open-lab.ts';
 import { Lab } from '../../dataplane/pipeline/lab.ts';
 import { replay } from '../../dataplane/pipeline/replay.ts';
@@ -12,7 +13,7 @@ test('maps, counters, clock and random numbers are as if it had not run', async 
   const { lab } = await openLab({ file: object('demo.yaml'), verify: false });
   await replay(lab, trace('demo.pcapng'), { limit: 1000 });
   const { memory } = lab.machine;
-  const rerunner = new Rerunner(lab);
+  const rerunner = new Rerunner(lab, new WatchedPrograms(lab));
   const state = (): string => JSON.stringify([lab.statistics(), lab.machine.nowNs.toString(), lab.maps.filter(({ type }) => type.holds === 'bytes').map((map) => Array.from(map.writtenEntries(), ([key, value]) => [...key, ...value]))]);
   rerunner.run(frame(), { device: lab.devices[0]! });
   const [before, used] = [state(), memory.usedBytes];
@@ -32,7 +33,7 @@ test('records and lines that programs send are heard by nobody', () => {
   const lab = smallLab('wasm', [{ hook: 'xdp', source }]);
   let heard = 0;
   lab.machine.onEvent = () => heard++;
-  new Rerunner(lab).run(frame(), { device: lab.devices[0]! });
+  new Rerunner(lab, new WatchedPrograms(lab)).run(frame(), { device: lab.devices[0]! });
   expect(heard).toBe(0);
   lab.run(frame());
   expect(heard).toBe(1);
@@ -50,7 +51,7 @@ function rerunOf({ source, lines }: Written, packet = frame()) {
   const lab = new Lab({ verify: false });
   const program = lab.load({ programs: new Map([['written', spec]]), maps: new Map(), btf: undefined, license: 'GPL' }, 'written.bpf.o').program();
   lab.attach(program, { hook: 'xdp' });
-  return new Rerunner(lab).run(packet, { device: lab.devices[0]! });
+  return new Rerunner(lab, new WatchedPrograms(lab)).run(packet, { device: lab.devices[0]! });
 }
 
 test('the verdict is of the return that ran, though all leave by one exit', () => {
