@@ -5,6 +5,7 @@ import { compileModule, type CompilerTier } from '../wasm/compile.ts';
 import type { Engine } from './engine.ts';
 import { compileFunctions, compileLookAhead } from './jit/function-compiler.ts';
 import { ProgramModule } from './jit/program-module.ts';
+import { wasmText } from './wasm-text.ts';
 
 export interface WasmEngineOptions {
   /** `default` starts in V8's baseline compiler and lets it decide when to optimise. `optimized` unless said. */
@@ -13,7 +14,7 @@ export interface WasmEngineOptions {
 
 export interface WasmEngine extends Engine {
   readonly name: 'wasm';
-  /** The module that `program` is compiled to, as WebAssembly text. */
+  /** The module that `program` is compiled to, as WebAssembly text, with each instruction as a comment above its code. */
   wat(program: Program): Promise<string>;
 }
 
@@ -31,9 +32,9 @@ export function createWasmEngine(machine: Machine, { tier = 'optimized' }: WasmE
       machine.lookAheads.set(program.id, ahead.instantiateLookAhead(compile(ahead, tier)));
     },
     async wat(program) {
-      const module = new ProgramModule(machine, program);
+      const module = new ProgramModule(machine, program, true);
       compileFunctions(module);
-      return toText(module.assemble());
+      return wasmText(module.assemble(), module.module.marks, program.spec);
     },
   };
 }
@@ -45,17 +46,5 @@ function compile(module: ProgramModule, tier: CompilerTier): WebAssembly.Module 
   } catch (error) {
     if (!(error instanceof WebAssembly.CompileError)) throw error;
     throw module.refuse(`V8 does not compile it (${error.message}); use --engine interpreter`);
-  }
-}
-
-async function toText(bytes: Uint8Array): Promise<string> {
-  const { default: wabt } = await import('wabt');
-  const module = (await wabt()).readWasm(bytes, { readDebugNames: true, tail_call: true, bulk_memory: true, sign_extension: true });
-  try {
-    module.generateNames();
-    module.applyNames();
-    return module.toText({ foldExprs: false, inlineExport: false });
-  } finally {
-    module.destroy();
   }
 }

@@ -33,6 +33,7 @@ export class FunctionBuilder<R extends ValueType | undefined = ValueType | undef
   /** Statements are flattened as they come, so that a large function does not stay a tree. */
   readonly #body = new ByteWriter();
   readonly #localNames: (string | undefined)[] = [];
+  readonly #marks: number[] = [];
   #level = 0;
 
   constructor(name: string, params: readonly ValueType[], result: R) {
@@ -149,6 +150,17 @@ export class FunctionBuilder<R extends ValueType | undefined = ValueType | undef
 
   unreachable(): void {
     this.#body.byte(0x00);
+  }
+
+  /** A `nop` for whoever reads the code, and what it is to say; nothing else emits one. */
+  mark(meaning: number): void {
+    this.#body.byte(0x01);
+    this.#marks.push(meaning);
+  }
+
+  /** In the order of the code. */
+  get marks(): readonly number[] {
+    return this.#marks;
   }
 
   /** For code that keeps its own labels: opens and closes a block, loop or if without a callback. */

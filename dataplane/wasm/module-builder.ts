@@ -53,6 +53,11 @@ export class ModuleBuilder {
     return builder;
   }
 
+  /** Of all functions, in the order of the code. */
+  get marks(): readonly number[] {
+    return this.#functions.flatMap(({ marks }) => marks);
+  }
+
   export(name: string, callee: Callee): void {
     this.#exports.push({ name, callee });
   }

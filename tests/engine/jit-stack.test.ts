@@ -107,9 +107,10 @@ function machineOf(factory: EngineFactory): { bench: BenchMachine; options: () =
   return { bench, options: () => ({ maps: [make('flows', 1, 8, 16, 64), make('counters', 2, 4, 8), make('queue', 22, 0, 16)] }) };
 }
 
+/** What it is compiled to, without the comments that say of what. */
 async function wat(code: string): Promise<string> {
   const { bench, options } = machineOf(createWasmEngine);
-  return (bench.engine as WasmEngine).wat(bench.load(code, options()));
+  return (await (bench.engine as WasmEngine).wat(bench.load(code, options()))).replaceAll(/^ *;;.*\n/gm, '');
 }
 
 describe('the stack of a compiled program', () => {

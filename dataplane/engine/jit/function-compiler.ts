@@ -152,6 +152,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
       const instruction = this.#instructions[slot]!;
       copyRegisters(after, registers);
       transfer(instruction, after, this.#plan.surroundings);
+      if (this.program.isMarked) this.f.mark(slot);
       slot += this.#emit(instruction, slot, end, after);
     }
     copyRegisters(after, registers);

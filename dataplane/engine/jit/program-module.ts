@@ -40,6 +40,8 @@ export class ProgramModule {
   /** Subprograms in the order they were first called; compiling one may add more. */
   readonly subprograms: { readonly slot: number; readonly f: FunctionBuilder<'i64'> }[] = [];
   readonly parameters: Parameters;
+  /** Whether its code is to be read: then each instruction's has a mark with its slot in front. */
+  readonly isMarked: boolean;
   #inPlace = 0;
   readonly #frozenMaps: readonly BpfMap[];
   readonly #keeps = new Map<string, boolean>();
@@ -47,9 +49,10 @@ export class ProgramModule {
   readonly #helperImports: Record<string, HelperFunction> = {};
   readonly #callbacks = new Map<number, { readonly value: number; readonly exported: string; run: Callback }>();
 
-  constructor(machine: Machine, program: Program) {
+  constructor(machine: Machine, program: Program, isMarked = false) {
     this.machine = machine;
     this.program = program;
+    this.isMarked = isMarked;
     this.parameters = new Parameters(program.spec.instructions, (target) => this.callee(target));
     this.#frozenMaps = [...program.maps.values()].filter(({ frozen, type }) => frozen && type.name === 'array');
     this.module.importMemory('machine', 'memory', machine.parallel);
