@@ -98,6 +98,7 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
     await page.locator('.rows .row:has(.has-bytes)').first().dispatchEvent('pointerdown');
     await page.getByRole('heading', { name: /^Packet [\d,]+$/ }).waitFor();
     await page.locator('.layers summary', { hasText: 'Ethernet' }).first().waitFor();
+    await page.locator('.ran summary', { hasText: /\.bpf\.c:\d+ / }).first().waitFor();
     await page.getByText('destination', { exact: true }).first().hover();
     expect(await page.locator('.hex .lit').count()).toBeGreaterThan(0);
   }, PATIENCE_MS);
@@ -116,8 +117,14 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
   test('programs are shown with their C, instructions and WebAssembly', async () => {
     await page.getByRole('tab', { name: 'Programs' }).click();
     await page.getByText('Linux would load it').waitFor();
-    await page.locator('.code pre', { hasText: '(module' }).waitFor();
+    await page.getByLabel('WebAssembly').filter({ hasText: '(module' }).waitFor();
     expect(await page.getByLabel('Instructions').textContent()).toContain('call bpf_map_lookup_elem');
+    // A line that is pointed at is lit in all three.
+    await page.getByLabel('Instructions').locator('li').nth(8).hover();
+    await expect.poll(() => page.evaluate("[...document.querySelectorAll('.code > *')].map(({ children }) => [...children].some((each) => getComputedStyle(each).backgroundColor !== 'rgba(0, 0, 0, 0)'))"), { timeout: PATIENCE_MS }).toEqual([true, true, true]);
+    // And how often each ran.
+    await page.getByText(/Counts are of [\d,]+ runs/).waitFor();
+    expect(await page.getByLabel('Instructions').locator('li').first().locator('.times').textContent()).toMatch(/^\d/);
   }, PATIENCE_MS);
 
   test('a pause stops the packets, and the run goes on from there', async () => {

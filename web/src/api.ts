@@ -60,6 +60,28 @@ export interface Refusal {
   readonly suggestion?: string;
 }
 
+/** How often instructions and C lines ran, in the runs that were counted. */
+export interface Counts {
+  readonly runs: number;
+  readonly instructions: readonly { readonly slot: number; readonly times: number }[];
+  readonly lines: readonly { readonly file: string; readonly line: number; readonly times: number; readonly instructions: number }[];
+}
+
+/** A packet that ran again, to be looked at. */
+export interface Rerun {
+  readonly programs: readonly {
+    readonly device: string;
+    readonly hook: string;
+    readonly program: string;
+    readonly verdict: string;
+    readonly instructions: number;
+    readonly returned?: { readonly program: string; readonly slot: number; readonly line?: CodeLine };
+    /** All that ran, in that order; `more` came after those. */
+    readonly lines: readonly (CodeLine & { readonly program: string })[];
+    readonly more: number;
+  }[];
+}
+
 export interface LabMap {
   readonly id: number;
   readonly name: string;
@@ -189,6 +211,8 @@ export const api = {
   program: (object: string, name: string) => json<Program>('GET', program(object, name)),
   wat: async (object: string, name: string) => (await ask('GET', `${program(object, name)}/wat`)).text(),
   verification: (object: string, name: string) => json<Verification>('GET', `${program(object, name)}/verification`),
+  counts: (object: string, name: string) => json<Counts>('GET', `${program(object, name)}/counts`),
+  rerun: (packet: { readonly bytes: string; readonly device?: string; readonly time: string }) => json<Rerun>('POST', '/api/lab/rerun', packet),
   maps: async () => (await json<{ readonly maps: readonly LabMap[] }>('GET', '/api/maps')).maps,
   entries: (map: number, offset: number, limit: number) => json<LabMap & { readonly entries: readonly MapEntry[]; readonly more: boolean }>('GET', `/api/maps/${map}?offset=${offset}&limit=${limit}`),
   write: (map: number, key: unknown, value: unknown) => json<MapEntry>('PUT', `/api/maps/${map}/entries`, { key, value }),

@@ -21,9 +21,10 @@ export interface KeptPacket extends Omit<StreamPacket, 'before' | 'after'> {
 
 const STATISTICS_MS = 500;
 const SAMPLES = 600;
-const SNAP_BYTES = 256;
+/** A whole packet of an Ethernet, and what is put in front of it. */
+const SNAP_BYTES = 1600;
 const PACKETS_PER_SECOND = 1000;
-const MOST_PACKETS = 20_000;
+const MOST_PACKETS = 10_000;
 
 export const entrance = signal<'opening' | 'open' | 'locked'>('opening');
 export const connected = signal(false);

@@ -1,13 +1,14 @@
-/** One packet: what every program said of it, its layers, its bytes before and after. */
+/** One packet: what every program said of it and by which line, its layers, its bytes before and after. */
 import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useMemo } from 'preact/hooks';
+import { useEffect, useMemo } from 'preact/hooks';
+import { api, type Rerun } from './api.ts';
 import { fateText } from './fate.ts';
 import { layersOf, type Field } from './layers.ts';
 import { filterText, names, packetKey, packets, records, recordsVersion, selected, type KeptPacket } from './model.ts';
 import { LOOKS, outcomeOf } from './outcome.ts';
-import { count } from './text.ts';
-import { rowAt } from './verdict-list.tsx';
+import { count, fileName, seconds } from './text.ts';
+import { rowAt, type Row } from './verdict-list.tsx';
 
 /** Verdicts of a packet lie together: as many as programs run on it. */
 const NEAR = 32;
@@ -32,15 +33,58 @@ export function PacketDetail(): JSX.Element {
     <article>
       <h2>Packet {count(number)}</h2>
       <ol class="decided">
-        {rows.map((row) => {
-          const outcome = row.fault === undefined ? outcomeOf(row.verdict) : 'aborted';
-          return <li key={row.index}><b>{row.program}</b> at {row.hook} of {row.device}: <span class={`verdict ${outcome}`}>{LOOKS[outcome].sign} {row.verdict}</span>{row.fault === undefined ? '' : `, stopped: ${row.fault}`}, {count(row.length)} bytes</li>;
-        })}
+        {rows.map((row) => <Decision key={row.index} row={row} />)}
         {kept === undefined ? null : <li>{fateText(kept, known)}</li>}
       </ol>
       {filterText.value === '' ? null : <p class="muted">Of its verdicts, those that fit the filter.</p>}
+      {kept === undefined ? null : <RunsAgain key={packetKey(number, timestampNs)} kept={kept} device={rows[0]?.hook === 'tc-egress' ? undefined : rows[0]?.device} />}
       {taken ?? <p class="muted">Its bytes are not here: of packets that run faster than a thousand a second, a sample is kept. Slow the run down, or filter.</p>}
     </article>
+  );
+}
+
+/** The packet that is shown, run again by the server: its lines, while nobody has chosen another. */
+const again = signal<Rerun | undefined>(undefined);
+const againProblem = signal<string | undefined>(undefined);
+
+/** Asks which lines ran: once for a packet. */
+function RunsAgain({ kept: { before, captured, timestampNs }, device }: { readonly kept: KeptPacket; readonly device: string | undefined }): JSX.Element | null {
+  useEffect(() => {
+    let isShown = true;
+    again.value = againProblem.value = undefined;
+    const hex = Array.from(before, (byte) => byte.toString(16).padStart(2, '0')).join('');
+    api.rerun({ bytes: hex, ...(device === undefined ? {} : { device }), time: seconds(timestampNs) }).then(
+      (answer) => isShown && (again.value = answer),
+      (error: unknown) => isShown && (againProblem.value = error instanceof Error ? error.message : String(error)),
+    );
+    return () => {
+      isShown = false;
+      again.value = undefined;
+    };
+  }, []);
+  if (againProblem.value !== undefined) return <p class="muted">Which lines ran is not known: {againProblem.value}</p>;
+  return captured > before.length ? <p class="muted">The lines are those that ran for its first {count(before.length)} bytes.</p> : null;
+}
+
+/** What a program said, and the line that returned it. */
+function Decision({ row }: { readonly row: Row }): JSX.Element {
+  const outcome = row.fault === undefined ? outcomeOf(row.verdict) : 'aborted';
+  const run = again.value?.programs.find(({ program, hook, device }) => program === row.program && hook === row.hook && device === row.device);
+  const line = run?.returned?.line;
+  return (
+    <li>
+      <b>{row.program}</b> at {row.hook} of {row.device}: <span class={`verdict ${outcome}`}>{LOOKS[outcome].sign} {row.verdict}</span>{row.fault === undefined ? '' : `, stopped: ${row.fault}`}, {count(row.length)} bytes
+      {run === undefined ? null : (
+        <details class="ran">
+          <summary>
+            {run.verdict === row.verdict ? null : <span class="muted">now it would be {run.verdict}, its maps have changed since: </span>}
+            {line === undefined ? `${count(run.instructions)} instructions ran` : <><span class="muted">{fileName(line.file)}:{line.line}</span> <code>{line.text.trim()}</code></>}
+          </summary>
+          <ol class="source" aria-label={`Lines of ${row.program} that ran`}>{run.lines.map((each, at) => <li key={at} class={line !== undefined && each.file === line.file && each.line === line.line ? 'lit' : ''}><span class="muted">{each.line}</span> {each.text.trim()}</li>)}</ol>
+          {run.more > 0 ? <p class="muted">and {count(run.more)} more lines</p> : null}
+        </details>
+      )}
+    </li>
   );
 }
 

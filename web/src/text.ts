@@ -15,6 +15,9 @@ export function short(value: number): string {
 
 export const percent = (part: number): string => `${(100 * part).toFixed(part > 0 && part < 0.1 ? 1 : 0)} %`;
 
+/** As compilers note it, without what says nothing. */
+export const fileName = (path: string): string => path.replace(/^\.\//, '');
+
 /** A key or a value of a map. */
 export function plain(value: unknown): string {
   if (typeof value === 'string') return value;
