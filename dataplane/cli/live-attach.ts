@@ -30,7 +30,7 @@ export async function runAttached(name: string, filter: readonly string[], flags
   const to = usableInterface(liveInterface(name));
   const { possibleCpus } = openLinux();
   // Linux verifies what is loaded into it.
-  const opened = await openLab({ ...labSources(flags), verify: false, cpus: possibleCpus, engine: 'wasm', devices: [{ name, ifindex: to.ifindex, mac: to.mac, mtuBytes: to.mtuBytes }] });
+  const opened = await openLab({ ...labSources(flags), verify: false, cpus: possibleCpus, parallel: false, engine: 'wasm', devices: [{ name, ifindex: to.ifindex, mac: to.mac, mtuBytes: to.mtuBytes }] });
   const { lab } = opened;
   checkHighlights(lab, opened.highlights);
   if (mode === 'tcx' && lab.pipeline.attachments.some(({ hook }) => hook === 'xdp')) throw new XdplabError('ERR_USAGE', '--attach tcx: TC programs attach so, XDP programs do not; use --attach native or generic');

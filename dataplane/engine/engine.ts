@@ -8,6 +8,7 @@
  */
 import type { Machine } from '../machine/machine.ts';
 import type { VerifiedProgram } from '../program/program.ts';
+import type { ProgramImage } from './program-image.ts';
 
 export type EngineName = 'wasm' | 'interpreter' | 'kernel';
 
@@ -15,6 +16,8 @@ export interface Engine {
   readonly name: EngineName;
   /** Compiles `program` and puts its entry function at machine.programTable[program.id]. */
   load(program: VerifiedProgram): void;
+  /** Of engines whose programs may run in the threads of several CPUs: those that were loaded, and what such a thread takes. */
+  readonly parallel?: { readonly loaded: readonly VerifiedProgram[]; image(program: VerifiedProgram, cpu: number): ProgramImage };
   /** Linux runs the programs, and refuses what it does not take: nobody else has to. */
   readonly verifies?: true;
   /** What whoever reads its results has to know, each in a line. */

@@ -1,6 +1,6 @@
 /** The compiler from BPF to WebAssembly: one module per program, on the machine's memory. V8 makes machine code of it. */
 import type { Machine } from '../machine/machine.ts';
-import type { Program } from '../program/program.ts';
+import type { Program, VerifiedProgram } from '../program/program.ts';
 import { compileModule, type CompilerTier } from '../wasm/compile.ts';
 import type { Engine } from './engine.ts';
 import { compileFunctions, compileLookAhead } from './jit/function-compiler.ts';
@@ -19,17 +19,34 @@ export interface WasmEngine extends Engine {
 }
 
 export function createWasmEngine(machine: Machine, { tier = 'optimized' }: WasmEngineOptions = {}): WasmEngine {
+  const loaded: VerifiedProgram[] = [];
+  const compiled = (program: Program): { readonly module: ProgramModule; readonly code: WebAssembly.Module } => {
+    const module = new ProgramModule(machine, program);
+    compileFunctions(module);
+    return { module, code: compile(module, tier) };
+  };
+  const compiledAhead = (program: VerifiedProgram): { readonly module: ProgramModule; readonly code: WebAssembly.Module } | undefined => {
+    if (program.proof !== 'verified' || program.type !== 'xdp') return undefined;
+    const module = new ProgramModule(machine, program);
+    return compileLookAhead(module) ? { module, code: compile(module, tier) } : undefined;
+  };
   return {
     name: 'wasm',
     load(program) {
-      const module = new ProgramModule(machine, program);
-      compileFunctions(module);
-      const compiled = compile(module, tier);
-      machine.programTable.set(program.id, module.instantiate(compiled));
-      if (program.proof !== 'verified' || program.type !== 'xdp') return;
-      const ahead = new ProgramModule(machine, program);
-      if (!compileLookAhead(ahead)) return;
-      machine.lookAheads.set(program.id, ahead.instantiateLookAhead(compile(ahead, tier)));
+      const { module, code } = compiled(program);
+      machine.programTable.set(program.id, module.instantiate(code));
+      loaded.push(program);
+      const ahead = compiledAhead(program);
+      if (ahead !== undefined) machine.lookAheads.set(program.id, ahead.module.instantiateLookAhead(ahead.code));
+    },
+    parallel: {
+      loaded,
+      image: (program, cpu) =>
+        machine.onCpu(cpu, () => {
+          const { module, code } = compiled(program);
+          const ahead = compiledAhead(program);
+          return { id: program.id, type: program.type, module: code, callbacks: module.callbacks, ...(ahead === undefined ? {} : { ahead: ahead.code }) };
+        }),
     },
     async wat(program) {
       const module = new ProgramModule(machine, program, true);

@@ -46,6 +46,11 @@ export function kfuncOf(name: string | undefined, type: ProgramType): Kfunc | un
   return name === undefined ? undefined : KFUNCS_BY_NAME.get(name)?.find(({ programs }) => programs.includes(type));
 }
 
+/** The helper or kernel function of that name that a program of this type may call. */
+export function calleeNamed(name: string, type: ProgramType): Callable | undefined {
+  return [...helpersOf(type).values()].find((helper) => helper.name === name) ?? kfuncOf(name, type);
+}
+
 /** What a call of a program of this type calls, where that is not the program's own function. */
 export function calleeOf(target: CallTarget, type: ProgramType): Callable | undefined {
   switch (target.kind) {

@@ -19,23 +19,23 @@ function committed(f: FunctionBuilder, { cpuBlock }: Machine): void {
 function output(f: FunctionBuilder, machine: Machine): void {
   const [map, data, size, flags, flagsHigh] = [f.param(0, 'i32'), f.param(1, 'i32'), f.param(2, 'i32'), f.param(3, 'i32'), f.param(4, 'i32')];
   f.if(i32.or(i32.and(flags, i32.const(~WAKEUP_FLAGS)), flagsHigh), () => f.return(i32.const(-ERRNO.EINVAL)));
-  const record = emitRingbufReserve(f, map, size);
+  const record = emitRingbufReserve(f, machine, map, size);
   f.if(i32.eqz(record), () => f.return(i32.const(-ERRNO.EAGAIN)));
   f.do(memory.copy(record, data, size));
-  emitRingbufCommit(f, record, false);
+  emitRingbufCommit(f, machine, record, false);
   committed(f, machine);
   f.return(i32.const(0));
 }
 
-function reserve(f: FunctionBuilder): void {
+function reserve(f: FunctionBuilder, machine: Machine): void {
   f.if(i32.or(f.param(2, 'i32'), f.param(3, 'i32')), () => f.return(i32.const(0)));
-  f.return(emitRingbufReserve(f, f.param(0, 'i32'), f.param(1, 'i32')));
+  f.return(emitRingbufReserve(f, machine, f.param(0, 'i32'), f.param(1, 'i32')));
 }
 
 const commit =
   (discard: boolean) =>
   (f: FunctionBuilder, machine: Machine): void => {
-    emitRingbufCommit(f, f.param(0, 'i32'), discard);
+    emitRingbufCommit(f, machine, f.param(0, 'i32'), discard);
     committed(f, machine);
   };
 
@@ -47,12 +47,12 @@ function setDynptr(f: FunctionBuilder, dynptr: I32, record: I32, kind: number, s
 }
 
 /** Whatever it answers, the dynptr has to be submitted or discarded: where there is no record, that does nothing. */
-function reserveDynptr(f: FunctionBuilder): void {
+function reserveDynptr(f: FunctionBuilder, machine: Machine): void {
   const [map, size, flags, flagsHigh, dynptr] = [f.param(0, 'i32'), f.param(1, 'i32'), f.param(2, 'i32'), f.param(3, 'i32'), f.param(4, 'i32')];
   setDynptr(f, dynptr, i32.const(0), 0, i32.const(0));
   f.if(i32.or(flags, flagsHigh), () => f.return(i32.const(-ERRNO.EINVAL)));
   f.if(i32.gtU(size, i32.const(LARGEST_DYNPTR_BYTES)), () => f.return(i32.const(-ERRNO.E2BIG)));
-  const record = emitRingbufReserve(f, map, size);
+  const record = emitRingbufReserve(f, machine, map, size);
   f.if(i32.eqz(record), () => f.return(i32.const(-ERRNO.EINVAL)));
   setDynptr(f, dynptr, record, DYNPTR.ringbuf, size);
   f.return(i32.const(0));
@@ -64,7 +64,7 @@ const commitDynptr =
     const dynptr = f.param(0, 'i32');
     const record = f.let(i32.load(dynptr, DYNPTR_FIELD.of), 'record');
     f.if(record, () => {
-      emitRingbufCommit(f, record, discard);
+      emitRingbufCommit(f, machine, record, discard);
       committed(f, machine);
       setDynptr(f, dynptr, i32.const(0), 0, i32.const(0));
     });

@@ -1,12 +1,12 @@
 /**
- * bpf_spin_lock and unlock. One CPU runs at a time and programs are not interrupted, so a lock is always free; the word
- * is written as Linux writes it. A program that takes a lock twice is the verifier's to refuse.
+ * bpf_spin_lock and unlock. Where one CPU runs, a lock is always free, as programs are not interrupted; the word is
+ * written as Linux writes it. A program that takes a lock twice is the verifier's to refuse.
  */
-import { i32 } from '../wasm/expression.ts';
+import { defineSpinLock, defineSpinUnlock } from '../maps/exclusion.ts';
 import type { Helper } from './helper.ts';
 import { ANY_PROGRAM } from './program-sets.ts';
 
-const row = (id: number, name: string, word: number): Helper => ({
+const row = (id: number, name: string, emit: typeof defineSpinLock): Helper => ({
   id,
   name,
   args: ['spin_lock'],
@@ -14,13 +14,8 @@ const row = (id: number, name: string, word: number): Helper => ({
   programs: ANY_PROGRAM,
   implementation: {
     kind: 'wasm',
-    emit: (module) => {
-      const f = module.function(name, ['i32'], undefined);
-      f.do(i32.store(f.param(0, 'i32'), 0, i32.const(word)));
-      f.return();
-      return f;
-    },
+    emit,
   },
 });
 
-export const SPIN_LOCK_HELPERS: readonly Helper[] = [row(93, 'spin_lock', 1), row(94, 'spin_unlock', 0)];
+export const SPIN_LOCK_HELPERS: readonly Helper[] = [row(93, 'spin_lock', defineSpinLock), row(94, 'spin_unlock', defineSpinUnlock)];

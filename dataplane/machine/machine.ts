@@ -69,7 +69,7 @@ export class Machine {
   /** Called for what programs print and send; replaced by whoever listens. */
   onEvent: (event: MachineEvent) => void = () => {};
   /** Called after each packet whose programs committed ring buffer records, as a poll wakes up; replaced by whoever reads them. */
-  onRecords: () => void = () => {};
+  onRecords: (() => void) | undefined;
   readonly #callbacks: (Callback | undefined)[] = [undefined];
   /** Of the CPUs that run: by CPU the address of its CPU_BLOCK. */
   readonly #blocks: readonly number[];
@@ -167,14 +167,19 @@ export class Machine {
   tellOfRecords(): void {
     if (this.cell(CPU_BLOCK.records) === 0) return;
     this.setCell(CPU_BLOCK.records, 0);
-    this.onRecords();
+    this.onRecords?.();
   }
 
   /** A new program id. */
   allocateProgramId(): number {
     const id = this.#programs++;
-    if (id >= this.programTable.length) this.programTable.grow(this.programTable.length);
+    this.makeRoomFor(id);
     return id;
+  }
+
+  /** In the table of programs. */
+  makeRoomFor(programId: number): void {
+    while (programId >= this.programTable.length) this.programTable.grow(this.programTable.length);
   }
 
   /** Makes a subprogram callable by helpers; the returned value is what a program sees as its address. */

@@ -13,8 +13,12 @@ export interface NetworkDevice {
   /** 6 bytes. */
   readonly mac: Uint8Array;
   readonly mtuBytes: number;
-  /** Receive queues, 1 unless said: of more than one, packets are spread over them by receive-side scaling. */
+  /** Receive queues: as many as CPUs run unless said. Over more than one, packets are spread by receive-side scaling. */
   readonly queues?: number;
+  /** Key of its hash, 40 bytes. */
+  readonly rssKey?: Uint8Array;
+  /** Queues by slot of the indirection table, over and over until it is full; each in turn unless said. */
+  readonly indirection?: readonly number[];
   readonly up: boolean;
   /** net.ipv4.conf.*.forwarding and its IPv6 twin: without it, bpf_fib_lookup answers FWD_DISABLED for what comes in here. */
   readonly forwarding: boolean;
@@ -68,7 +72,17 @@ interface Level {
   readonly routes: Map<number, Route[]>;
 }
 
+/** The network as another thread takes it. */
+export interface NetworkImage {
+  readonly netnsCookie: bigint;
+  readonly devices: readonly NetworkDevice[];
+  readonly routes: readonly Route[];
+  readonly neighbours: readonly Neighbour[];
+}
+
 export class Network {
+  /** Grows with every change. */
+  revision = 0;
   /** What bpf_get_netns_cookie answers; the first namespace of a booted Linux has 1. */
   netnsCookie = 1n;
   /** Takes clones; replaced by whoever carries packets. */
@@ -81,6 +95,7 @@ export class Network {
 
   /** Adds a device with the routes of its addresses; a device of the same ifindex is replaced, its routes stay. */
   addDevice(device: NetworkDevice): void {
+    this.revision++;
     this.#devices.set(device.ifindex, device);
     for (const prefix of device.addresses) {
       const { address } = prefix;
@@ -95,6 +110,7 @@ export class Network {
   }
 
   addRoute(route: Route): void {
+    this.revision++;
     const { address, prefixBits } = route.prefix;
     let level = this.#levels.find((found) => found.addressBytes === address.length && found.prefixBits === prefixBits);
     if (level === undefined) {
@@ -111,10 +127,28 @@ export class Network {
 
   /** A neighbour of the same device and address is replaced. */
   addNeighbour(neighbour: Neighbour): void {
+    this.revision++;
     const { address, ifindex } = neighbour;
     const tail = word(address, address.length - 4);
     const others = (this.#neighbours.get(tail) ?? []).filter((other) => other.ifindex !== ifindex || !sameBytes(other.address, address, 0));
     this.#neighbours.set(tail, [...others, neighbour]);
+  }
+
+  get image(): NetworkImage {
+    const routes = this.#levels.flatMap((level) => [...level.routes.values()].flat());
+    return { netnsCookie: this.netnsCookie, devices: [...this.#devices.values()], routes, neighbours: [...this.#neighbours.values()].flat() };
+  }
+
+  /** Takes the place of all that is there. */
+  restore({ netnsCookie, devices, routes, neighbours }: NetworkImage): void {
+    this.netnsCookie = netnsCookie;
+    this.#devices.clear();
+    this.#levels.length = 0;
+    this.#neighbours.clear();
+    // The routes of their addresses are among the others.
+    for (const device of devices) this.#devices.set(device.ifindex, device);
+    for (const route of routes) this.addRoute(route);
+    for (const neighbour of neighbours) this.addNeighbour(neighbour);
   }
 
   device(ifindex: number): NetworkDevice | undefined {

@@ -11,9 +11,10 @@ import type { MapSpec } from '../bpf/spec.ts';
 import type { Machine } from '../machine/machine.ts';
 import { i32, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
+import { underSpinLock } from './exclusion.ts';
 import { MAP_FLAG, checkAccessFlags, checkMaxEntries, checkPerCpuValue, refuse } from './map-check.ts';
 import { ERRNO, UPDATE, valueStride, type MapCode, type MapGeometry, type MapType } from './map.ts';
-import { copyValue, hasSpinLock } from './special-fields.ts';
+import { copyValue, spinLockOffset } from './special-fields.ts';
 
 const FLAGS = MAP_FLAG.NUMA_NODE | MAP_FLAG.ACCESS | MAP_FLAG.MMAPABLE | MAP_FLAG.INNER_MAP;
 const INDEX_BYTES = 4;
@@ -106,8 +107,15 @@ function arrayType(name: MapTypeName, perCpu: boolean): MapType {
         f.if(i32.gtU(i32.and(flags, i32.const(~UPDATE.lock)), i32.const(UPDATE.exist)), () => f.return(i32.const(-ERRNO.EINVAL)));
         const index = emitIndex(f, geometry, -ERRNO.E2BIG);
         f.if(i32.and(flags, i32.const(UPDATE.noExist)), () => f.return(i32.const(-ERRNO.EEXIST)));
-        if (!hasSpinLock(geometry.spec)) f.if(i32.and(flags, i32.const(UPDATE.lock)), () => f.return(i32.const(-ERRNO.EINVAL)));
+        const lock = spinLockOffset(geometry.spec);
+        if (lock === undefined) f.if(i32.and(flags, i32.const(UPDATE.lock)), () => f.return(i32.const(-ERRNO.EINVAL)));
         const to = f.let(addressOf(geometry, index), 'to');
+        if (lock !== undefined) {
+          f.if(i32.and(flags, i32.const(UPDATE.lock)), () => {
+            underSpinLock(f, code, i32.add(to, i32.const(lock)), () => copyValue(f, geometry.spec, to, 0, value));
+            f.return(i32.const(0));
+          });
+        }
         copyValue(f, geometry.spec, to, 0, value);
         f.return(i32.const(0));
       },

@@ -12,7 +12,7 @@ import { MAP_TYPES } from './index.ts';
 import { MAP_FLAG } from './map-check.ts';
 import { MapError, errnoName } from './map-error.ts';
 import type { MapKeeper } from './map-keeper.ts';
-import { MapModule, compileOperations, type MapOperations } from './map-module.ts';
+import { MapModule, instantiateOperations, operationsModule, type MapOperations } from './map-module.ts';
 import { mapsOf, type MapRegistry, type ProgramReference } from './map-registry.ts';
 import { MAP_DESCRIPTOR, OPERATION_NAMES, UPDATE, roundUp, valueStride, type ErrnoName, type MapCode, type MapGeometry, type MapOperation, type MapType } from './map.ts';
 import { consumeRingbuf } from './ringbuf.ts';
@@ -338,7 +338,7 @@ export function createMap(machine: Machine, declared: MapSpec): BpfMap {
   const { memory, mapTable } = machine;
   const descriptor = memory.allocate(MAP_DESCRIPTOR.size, MAP_DESCRIPTOR.size, `map '${spec.name}'`);
   const geometry: MapGeometry = { spec, machine, descriptor, storage };
-  const operations = compileOperations(memory, geometry, type);
+  const operations = instantiateOperations(memory, operationsModule(geometry, type));
   const first = mapTable.grow(OPERATION_NAMES.length);
   OPERATION_NAMES.forEach((name, index) => mapTable.set(first + index, operations[name]));
 

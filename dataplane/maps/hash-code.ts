@@ -5,9 +5,10 @@
  */
 import { call, i32, select, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
+import { consistently, exclusively, underSpinLock } from './exclusion.ts';
 import { FREE, HEADER, NODE, hashLayout, type HashKind, type HashLayout } from './hash-layout.ts';
 import { ERRNO, UPDATE, type MapCode, type MapGeometry, type MapOperation, type MapType } from './map.ts';
-import { copyValue, hasSpinLock, zeroSpecialFields } from './special-fields.ts';
+import { copyValue, hasSpinLock, spinLockOffset, zeroSpecialFields } from './special-fields.ts';
 import { copyBytes, equalsWords, hashWords, loadWords, storeWords, zeroBytes } from './words.ts';
 
 /** Of entries: fewer are near enough, in a cache of the second level or about. */
@@ -18,12 +19,13 @@ type Words = readonly Local<'i64'>[];
 
 export function hashOperations(kind: HashKind): MapType['operations'] {
   const on = (emit: (hash: HashCode, f: F) => void) => (f: F, code: MapCode) => emit(new HashCode(kind, code), f);
+  const alone = (emit: (hash: HashCode, f: F) => void) => exclusively(HEADER.lock, on(emit));
   return {
     lookup: on((hash, f) => hash.lookup(f)),
-    lookup_percpu: on((hash, f) => hash.lookupPerCpu(f)),
-    update: on((hash, f) => hash.update(f)),
-    delete: on((hash, f) => hash.delete(f)),
-    next: on((hash, f) => hash.next(f)),
+    lookup_percpu: alone((hash, f) => hash.lookupPerCpu(f)),
+    update: alone((hash, f) => hash.update(f)),
+    delete: alone((hash, f) => hash.delete(f)),
+    next: alone((hash, f) => hash.next(f)),
   } satisfies { readonly [Operation in MapOperation]?: unknown };
 }
 
@@ -65,6 +67,10 @@ class HashCode {
 
   /** What a lookup answers. */
   found(f: FunctionBuilder, key: Local<'i32'>): I32 {
+    return consistently(f, this.#code, HEADER.lock, () => this.#lookUp(f, key));
+  }
+
+  #lookUp(f: FunctionBuilder, key: Local<'i32'>): I32 {
     const node = this.#find(f, loadWords(f, key, 0, this.#keyBytes));
     if (this.#kind.lru) f.if(node, () => this.#touch(f, node));
     // At address 0, and behind it, nothing lies; but it can be read.
@@ -108,7 +114,7 @@ class HashCode {
       }
       if (lockable) {
         f.if(i32.and(flags, i32.const(UPDATE.lock)), () => {
-          this.#writeValue(f, old, value);
+          underSpinLock(f, this.#code, i32.add(old, i32.const(this.#valueOffset + spinLockOffset(spec)!)), () => this.#writeValue(f, old, value));
           f.return(i32.const(0));
         });
       }
@@ -194,6 +200,8 @@ class HashCode {
     f.while(
       () => node,
       (_again, end) => {
+        // Another CPU has taken the node away meanwhile.
+        if (this.#geometry.machine.parallel) f.brIf(end, i32.and(node, i32.const(FREE)));
         f.brIf(end, this.#isKey(node, words));
         f.set(node, i32.load(node, NODE.next));
       },

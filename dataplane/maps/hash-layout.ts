@@ -7,6 +7,7 @@
  *            12 u32 count      live nodes
  *            16 u32 mask       bytes of the buckets in use, less 4; its low two bits are clear
  *            20 u32 top        the first node that was never used
+ *            24 u32 lock       exclusion.ts
  *   buckets  64 u32 first      address of a chain's first node, 0 for none; the bucket of a hash is at `hash & mask`
  *   nodes       u32 next       the next of the chain; in a free node the next of the free list, with bit 0 set
  *               u32 newer, older, referenced                                                (LRU only)
@@ -22,7 +23,7 @@ import type { MapSpec } from '../bpf/spec.ts';
 import type { Machine } from '../machine/machine.ts';
 import { roundUp, type MapGeometry } from './map.ts';
 
-export const HEADER = { free: 0, newer: 4, older: 8, count: 12, mask: 16, top: 20, size: 64 } as const;
+export const HEADER = { free: 0, newer: 4, older: 8, count: 12, mask: 16, top: 20, lock: 24, size: 64 } as const;
 export const NODE = { next: 0, newer: 4, older: 8, referenced: 12 } as const;
 /** Bit of `next` in a free node. Nodes are 8-aligned. */
 export const FREE = 1;

@@ -12,6 +12,7 @@
  *           24 u32 topTable
  *           28 u32 freeDirect   of the tables of lpm-direct.ts, which IPv4 prefixes have behind all this
  *           32 u32 topDirect
+ *           36 u32 lock         exclusion.ts
  *
  *   entry    0 u32 next         in its table's list, longer prefixes first
  *            4 u32 prefixlen  8 data: the key as given
@@ -31,7 +32,7 @@ import type { MapSpec } from '../bpf/spec.ts';
 import type { Machine } from '../machine/machine.ts';
 import { roundUp, valueStride, type MapGeometry } from './map.ts';
 
-export const HEADER = { root: 0, zero: 4, count: 8, freeEntry: 12, freeTable: 16, topEntry: 20, topTable: 24, freeDirect: 28, topDirect: 32, size: 64 } as const;
+export const HEADER = { root: 0, zero: 4, count: 8, freeEntry: 12, freeTable: 16, topEntry: 20, topTable: 24, freeDirect: 28, topDirect: 32, lock: 36, size: 64 } as const;
 export const ENTRY = { next: 0, prefixBits: 4, data: 8 } as const;
 export const TABLE = { list: 0, bits: 4, count: 8, data: 12 } as const;
 export const SLOT = { child: 0, best: 4, size: 8 } as const;

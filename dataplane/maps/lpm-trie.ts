@@ -8,6 +8,7 @@
 import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import { call, i32, i64, select, type Callee, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
+import { consistently, exclusively } from './exclusion.ts';
 import { LpmDirect } from './lpm-direct.ts';
 import { ENTRY, HEADER, IPV4_BYTES, LEAF, PREFIX_BYTES, SLOT, SLOTS, STRIDE, TABLE, allocateLpm, lpmSize } from './lpm-layout.ts';
 import { LpmTables, nibble } from './lpm-tables.ts';
@@ -39,16 +40,20 @@ class LpmCode {
 
   /** Looking for a whole address is the rule; a shorter prefix takes the slower way. */
   lookup(f: F): void {
-    const { maxBits } = this.#tables.layout;
-    const key = f.param(0, 'i32');
-    if (this.#direct) return f.return(this.#direct.found(f, key));
-    f.if(i32.ne(i32.load(key), i32.const(maxBits)), () => f.return(call(this.#lookupPrefix, key)));
-    this.#longest(f, key, undefined);
+    f.return(this.found(f, f.param(0, 'i32')));
   }
 
   /** What a lookup answers, where it stands: a few instructions for IPv4, for all else a call. */
   found(f: FunctionBuilder, key: Local<'i32'>): I32 {
-    return this.#direct ? this.#direct.found(f, key) : call(this.#code.operation('lookup'), key);
+    return consistently(f, this.#code, HEADER.lock, () => (this.#direct ? this.#direct.found(f, key) : call(this.#lookupWhole, key)));
+  }
+
+  get #lookupWhole(): Callee<'i32'> {
+    return this.#part('lookupWhole', (f) => {
+      const key = f.param(0, 'i32');
+      f.if(i32.ne(i32.load(key), i32.const(this.#tables.layout.maxBits)), () => f.return(call(this.#lookupPrefix, key)));
+      this.#longest(f, key, undefined);
+    });
   }
 
   get #lookupPrefix(): Callee<'i32'> {
@@ -337,8 +342,8 @@ export const LPM_TRIE: MapType = {
       f.if(isCpu, () => f.return(call(code.operation('lookup'), f.param(0, 'i32'))));
       f.return(i32.const(0));
     },
-    update: (f, code) => new LpmCode(code).update(f),
-    delete: (f, code) => new LpmCode(code).delete(f),
-    next: (f, code) => new LpmCode(code).next(f),
+    update: exclusively(HEADER.lock, (f, code) => new LpmCode(code).update(f)),
+    delete: exclusively(HEADER.lock, (f, code) => new LpmCode(code).delete(f)),
+    next: exclusively(HEADER.lock, (f, code) => new LpmCode(code).next(f)),
   },
 };

@@ -42,12 +42,15 @@ export class MapModule implements MapCode {
   }
 }
 
-/** Compiles all operations of a map. */
-export function compileOperations(memory: MachineMemory, geometry: MapGeometry, type: MapType): MapOperations {
+/** All operations of a map, for the machine's CPU of the moment. */
+export function operationsModule(geometry: MapGeometry, type: MapType): WebAssembly.Module {
   const module = new ModuleBuilder();
-  module.importMemory('machine', 'memory', memory.shared);
+  module.importMemory('machine', 'memory', geometry.machine.parallel);
   const code = new MapModule(module, geometry, type);
   for (const operation of OPERATION_NAMES) module.export(operation, code.operation(operation));
-  const instance = new WebAssembly.Instance(new WebAssembly.Module(module.assemble()), { machine: { memory: memory.wasm } });
-  return instance.exports as unknown as MapOperations;
+  return new WebAssembly.Module(module.assemble());
+}
+
+export function instantiateOperations(memory: MachineMemory, module: WebAssembly.Module): MapOperations {
+  return new WebAssembly.Instance(module, { machine: { memory: memory.wasm } }).exports as unknown as MapOperations;
 }

@@ -1,18 +1,19 @@
 /**
  * BPF_MAP_TYPE_QUEUE and STACK (Linux Documentation/bpf/map_queue_stack.rst): values without keys, in a ring.
  *
- *   0 u32 count    4 u32 oldest: index of the slot pushed first    8 slots, valueStride apart
+ *   0 u32 count    4 u32 oldest: index of the slot pushed first    8 u32 lock (exclusion.ts)    16 slots, valueStride apart
  *
  * BPF_EXIST pushes onto a full map by dropping its oldest value, of a stack too.
  */
 import { BPF_MAP_TYPE, type MapTypeName } from '../bpf/map-type.ts';
 import { i32, memory, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
+import { exclusively } from './exclusion.ts';
 import { MAP_FLAG, checkAccessFlags, checkMaxEntries, refuse } from './map-check.ts';
 import { ERRNO, UPDATE, valueStride, type MapGeometry, type MapType } from './map.ts';
 import { copyBytes } from './words.ts';
 
-const HEADER = { count: 0, oldest: 4, size: 8 } as const;
+const HEADER = { count: 0, oldest: 4, lock: 8, size: 16 } as const;
 const FLAGS = MAP_FLAG.NUMA_NODE | MAP_FLAG.ACCESS;
 
 /** Address of the value `place` after the oldest. */
@@ -68,7 +69,7 @@ function queueType(name: MapTypeName, takes: 'oldest' | 'newest'): MapType {
     size: ({ machine, storage }) => machine.memory.u32[(storage + HEADER.count) >>> 2]!,
     missing: { update: ERRNO.EINVAL, delete: ERRNO.EINVAL, next: ERRNO.EINVAL },
     operations: {
-      push(f, { geometry }) {
+      push: exclusively(HEADER.lock, (f, { geometry }) => {
         const { spec, storage } = geometry;
         const [value, flags, header] = [f.param(0, 'i32'), f.param(1, 'i32'), i32.const(storage)];
         f.if(i32.and(flags, i32.const(~UPDATE.exist)), () => f.return(i32.const(-ERRNO.EINVAL)));
@@ -83,8 +84,8 @@ function queueType(name: MapTypeName, takes: 'oldest' | 'newest'): MapType {
         copyBytes(f, slot, 0, value, 0, spec.valueBytes);
         f.do(i32.store(header, HEADER.count, i32.add(count, i32.const(1))));
         f.return(i32.const(0));
-      },
-      pop(f, { geometry }) {
+      }),
+      pop: exclusively(HEADER.lock, (f, { geometry }) => {
         const { header, count, oldest } = take(f, geometry);
         if (takes === 'oldest') {
           advance(geometry, f, oldest);
@@ -92,11 +93,11 @@ function queueType(name: MapTypeName, takes: 'oldest' | 'newest'): MapType {
         }
         f.do(i32.store(header, HEADER.count, i32.sub(count, i32.const(1))));
         f.return(i32.const(0));
-      },
-      peek(f, { geometry }) {
+      }),
+      peek: exclusively(HEADER.lock, (f, { geometry }) => {
         take(f, geometry);
         f.return(i32.const(0));
-      },
+      }),
     },
   };
 }

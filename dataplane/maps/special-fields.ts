@@ -55,7 +55,12 @@ function pointerField(btf: Btf, target: number, offset: number, valueBytes: numb
 }
 
 export function hasSpinLock(spec: MapSpec): boolean {
-  return specialFields(spec).some((field) => field.type === 'bpf_spin_lock');
+  return spinLockOffset(spec) !== undefined;
+}
+
+/** Where in a value its lock is. */
+export function spinLockOffset(spec: MapSpec): number | undefined {
+  return specialFields(spec).find((field) => field.type === 'bpf_spin_lock')?.offset;
 }
 
 /** What is between the special fields. */

@@ -8,6 +8,8 @@
  *   12 u32 interface      the capture's interface index; a Lab maps it to a device
  *   16 u64 timestampNs    since the epoch
  *   24 u64 number         place in the capture, from 1
+ *   Where CPUs run at once, until the packet has run: 32 u32 queue it arrived at, 40 u64 time it is then.
+ *
  *   32 u32 leftAddress    where the packet's bytes are after the hooks
  *   36 u32 leftLength     and how many
  *   40 u32 leftIfindex    the device it left through, 0 if none
@@ -27,6 +29,8 @@ export const DESCRIPTOR = {
   interface: 12,
   timestampNs: 16,
   number: 24,
+  queue: 32,
+  now: 40,
   leftAddress: 32,
   leftLength: 36,
   leftIfindex: 40,

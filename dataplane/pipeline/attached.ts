@@ -84,7 +84,7 @@ export class Attached {
   /** Tells whoever reads ring buffers that there may be records, of now. */
   tellOfRecords(): void {
     this.#lab.machine.nowNs = BigInt(Date.now()) * 1_000_000n;
-    this.#lab.machine.onRecords();
+    this.#lab.machine.onRecords?.();
   }
 
   close(): void {

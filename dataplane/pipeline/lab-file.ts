@@ -21,6 +21,7 @@ import { HOOK_NAMES, type HookName } from '../hooks/hook.ts';
 import { MOST_CPUS } from '../machine/machine.ts';
 import { ROUTE_TYPES, type RouteType } from '../machine/network.ts';
 import { plain } from '../program/typed-map.ts';
+import { INDIRECTION_ENTRIES, parseRssKey, RSS_KEYS } from './receive-side-scaling.ts';
 import { parseYaml } from './yaml.ts';
 
 /** `object[:program]`, attached in the order given. */
@@ -38,6 +39,8 @@ export interface DeviceDescription {
   readonly mac?: Uint8Array;
   readonly mtuBytes?: number;
   readonly queues?: number;
+  readonly rssKey?: Uint8Array;
+  readonly indirection?: readonly number[];
   readonly up?: boolean;
   readonly forwarding?: boolean;
   readonly addresses?: readonly Prefix[];
@@ -109,7 +112,7 @@ class LabReader {
   }
 
   #device(value: unknown, at: string): DeviceDescription {
-    const device = this.#node(value, at, ['name', 'ifindex', 'mac', 'mtu', 'queues', 'up', 'forwarding', 'addresses', 'peer', ...HOOK_NAMES]);
+    const device = this.#node(value, at, ['name', 'ifindex', 'mac', 'mtu', 'queues', 'rss_key', 'indirection', 'up', 'forwarding', 'addresses', 'peer', ...HOOK_NAMES]);
     const mac = device.get('mac');
     const peer = device.get('peer');
     return {
@@ -118,12 +121,20 @@ class LabReader {
       ...optional('mac', mac === undefined ? undefined : this.#parsed(mac, `${at}.mac`, parseMac, 'an address such as 02:00:00:00:00:01')),
       ...optional('mtuBytes', this.#number(device, 'mtu', 68, 262_144, at)),
       ...optional('queues', this.#number(device, 'queues', 1, 1024, at)),
+      ...optional('rssKey', device.has('rss_key') ? this.#parsed(device.get('rss_key'), `${at}.rss_key`, parseRssKey, `${Object.keys(RSS_KEYS).join(' or ')}, or 40 bytes as hexadecimal`) : undefined),
+      ...optional('indirection', device.has('indirection') ? this.#queues(device, at) : undefined),
       ...optional('up', this.#flag(device, 'up', at)),
       ...optional('forwarding', this.#flag(device, 'forwarding', at)),
       ...optional('peer', peer === undefined ? undefined : this.#text(peer, `${at}.peer`)),
       addresses: this.#list(device, 'addresses', at).map((address, i) => this.#prefix(address, `${at}.addresses[${i}]`)),
       programs: HOOK_NAMES.flatMap((hook) => this.#list(device, hook, at).map((choice, i) => this.#program(choice, hook, `${at}.${hook}[${i}]`))),
     };
+  }
+
+  #queues(device: Node, at: string): readonly number[] | undefined {
+    const queues = this.#list(device, 'indirection', at);
+    if (queues.length === 0 || queues.length > INDIRECTION_ENTRIES) this.#fail(`${at}.indirection`, queues.length, `1 to ${INDIRECTION_ENTRIES} queues`);
+    return queues.map((queue, i) => this.#number(new Map([[String(i), queue]]), String(i), 0, 1023, `${at}.indirection`)!);
   }
 
   #program(value: unknown, hook: HookName, at: string): ProgramChoice {

@@ -28,6 +28,7 @@ import { admit } from '../verifier/admit.ts';
 import { ProofMemory, type Proofs } from '../verifier/proofs.ts';
 import { RECORD } from './layout.ts';
 import { DROP_REASONS, FATES, type DropReason, type Fate } from './outcome.ts';
+import { differences, whyOneCpu } from './cpus/differences.ts';
 import { Pipeline, type Attachment, type WantedAttachment } from './pipeline.ts';
 import { readStatistics, type Statistics } from './statistics.ts';
 
@@ -111,7 +112,7 @@ export class Lab {
     if (typeof engine === 'string') expectOneOf('engine', engine, Object.keys(ENGINES));
     if (check && options.verify === false) throw new XdplabError('ERR_LAB', 'verify: false was given, but only what is verified can be checked; leave it out');
     if (check && engine !== 'interpreter') throw new XdplabError('ERR_LAB', `engine: found '${String(engine)}', but what is to be checked runs in the interpreter; leave the engine out`);
-    this.machine = new Machine(options);
+    this.machine = new Machine({ ...options, parallel: cpus > 1 && engine === 'wasm' && (options.parallel ?? true) });
     this.#checking = check ? createCheckingInterpreter(this.machine) : undefined;
     this.engine = this.#checking ?? (typeof engine === 'string' ? ENGINES[engine] : engine)(this.machine);
     this.#share = new Set(options.share);
@@ -127,7 +128,15 @@ export class Lab {
 
   /** What whoever reads the results has to know, each in a line. */
   get remarks(): readonly string[] {
-    return [...(this.engine.remarks ?? []), ...(this.verified ? [] : [NOT_VERIFIED])];
+    return [...(this.engine.remarks ?? []), ...this.#cpuRemarks, ...(this.verified ? [] : [NOT_VERIFIED])];
+  }
+
+  get #cpuRemarks(): readonly string[] {
+    const { machine: { cpus, parallel }, engine } = this;
+    if (cpus === 1) return [];
+    const why = whyOneCpu(engine);
+    if (why !== undefined || !parallel) return [`CPU 0 ran all packets, and the others are there for the layout of per-CPU maps: ${why ?? 'so it was asked'}.`];
+    return differences(engine.parallel!, [...new Set(this.#attachments.map(({ device }) => device))], cpus);
   }
 
   get devices(): readonly NetworkDevice[] {
@@ -303,7 +312,7 @@ export class Lab {
   get pipeline(): Pipeline {
     if (this.#pipeline === undefined) {
       if (this.#devices.length === 0) this.addDevice({ name: 'eth0' });
-      this.#pipeline = new Pipeline(this.machine, this.#devices, this.#attachments, (id) => this.#programById(id));
+      this.#pipeline = new Pipeline(this.machine, this.engine, this.#devices, this.#attachments, (id) => this.#programById(id));
     }
     return this.#pipeline;
   }
@@ -336,6 +345,7 @@ export class Lab {
 
   /** Gives back what the engine took of the operating system, which the end of the process does too. Nothing can run afterwards. */
   close(): void {
+    this.#pipeline?.close();
     this.engine.close?.();
   }
 

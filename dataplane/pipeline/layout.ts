@@ -6,11 +6,13 @@
  *    4 u32 mtu                                 4 u32 outcomes   address of its mode's outcome table
  *    8 u8[6] mac, two bytes of nothing         8 u32 index      place among all attachments
  *   16 u32 flags      DEVICE_FLAG             12 u32 hook       index in HOOK_NAMES
- *   20 u32 queues                             16 verdicts       16 × { u64 packets, u64 bytes }, by verdict slot
+ *   20 u32 rss, see below                      16 verdicts       16 × { u64 packets, u64 bytes }, by verdict slot
  *   24 u64 rxPackets, 32 u64 rxBytes         272 u64 faults
  *   40 u64 txPackets, 48 u64 txBytes         280 u32 next     in the list of those in slots, 0 at its end
  *   56 u32 peer       ifindex of the other end of a pair, 0 if it has none
  *   60 u32 inSlots    first of a list of attachments: programs in slots of maps that have run for the device
+ *
+ * Of `rss`, receive-side-scaling.ts: it is 0 where the device has one queue.
  *
  * A verdict slot is the return code + 1, and 15 for codes that are in no slot: -1 is 0, XDP_ABORTED and TC_ACT_OK
  * are 1, and so on. An outcome table is 16 bytes, by verdict slot: the number of the Outcome.
@@ -30,7 +32,7 @@ export const DEVICE = {
   mtu: 4,
   mac: 8,
   flags: 16,
-  queues: 20,
+  rss: 20,
   rxPackets: 24,
   rxBytes: 32,
   txPackets: 40,

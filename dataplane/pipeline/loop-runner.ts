@@ -6,6 +6,7 @@ import { hookByName } from '../hooks/index.ts';
 import { HOOK_NAMES } from '../hooks/hook.ts';
 import { CPU_BLOCK, FAULT } from '../machine/cpu.ts';
 import type { LookAhead, Machine } from '../machine/machine.ts';
+import { releaseLocks } from '../maps/exclusion.ts';
 import { XDP_MD } from '../packet/frame.ts';
 import { DESCRIPTOR } from '../packet/packet-batch.ts';
 import { broadcastTargets } from './broadcast.ts';
@@ -110,6 +111,7 @@ export class LoopRunner {
     if (known === FAULT.none) rethrowBugs(error);
     const fault = known === FAULT.none ? FAULT.memory : known;
     machine.setCell(CPU_BLOCK.fault, FAULT.none);
+    releaseLocks(machine);
     const { u32 } = machine.memory;
     const name = HOOK_NAMES[u32[(u32[(this.#cells + LOOP.attachment) >>> 2]! + ATTACHMENT.hook) >>> 2]!];
     if (name === undefined) throw this.overwritten();

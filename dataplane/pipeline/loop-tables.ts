@@ -19,8 +19,8 @@ export interface LoopTablesOptions {
   readonly recordsBytes: number;
   /** The most that one packet leaves. */
   readonly recordBytesPerPacket: number;
-  /** Words for receive-side scaling. */
-  readonly toeplitz: number;
+  /** By device: what its queues are chosen by. */
+  readonly rss: readonly number[];
 }
 
 export interface DeviceCounters {
@@ -32,7 +32,7 @@ export interface DeviceCounters {
 
 export class LoopTables {
   /** What the loop's code needs to know. */
-  readonly at: Omit<LoopConstants, 'keeps' | 'chains'>;
+  readonly at: Omit<LoopConstants, 'keeps' | 'chains' | 'spread'>;
   readonly records: Region;
   readonly #memory: MachineMemory;
   readonly #devices: readonly NetworkDevice[];
@@ -40,7 +40,7 @@ export class LoopTables {
   readonly #attachments: number[] = [];
 
   /** For the machine's CPU of the moment. */
-  constructor(machine: Machine, devices: readonly NetworkDevice[], { arenaBytes, recordsBytes, recordBytesPerPacket, toeplitz }: LoopTablesOptions) {
+  constructor(machine: Machine, devices: readonly NetworkDevice[], { arenaBytes, recordsBytes, recordBytesPerPacket, rss }: LoopTablesOptions) {
     const { memory } = machine;
     this.#memory = memory;
     this.#devices = devices;
@@ -64,12 +64,11 @@ export class LoopTables {
       devicesEnd: deviceTable + devices.length * DEVICE.size,
       interfaces,
       interfaceCount: MAX_INTERFACES,
-      toeplitz,
       instructionBudget: machine.instructionBudget,
       anyKnowsOwn: devices.some(knowsOwn),
-      anyQueues: devices.some(({ queues = 1 }) => queues > 1),
+      anyQueues: rss.some((address) => address !== 0),
     };
-    this.#writeDevices();
+    this.#writeDevices(rss);
     this.drain();
   }
 
@@ -176,14 +175,14 @@ export class LoopTables {
     return this.at.devices + this.#devices.indexOf(device) * DEVICE.size;
   }
 
-  #writeDevices(): void {
+  #writeDevices(rss: readonly number[]): void {
     const { view, u8 } = this.#memory;
-    for (const device of this.#devices) {
+    for (const [position, device] of this.#devices.entries()) {
       const base = this.#recordOf(device);
       view.setUint32(base + DEVICE.ifindex, device.ifindex, true);
       view.setUint32(base + DEVICE.mtu, device.mtuBytes, true);
       view.setUint32(base + DEVICE.peer, device.peer ?? 0, true);
-      view.setUint32(base + DEVICE.queues, device.queues ?? 1, true);
+      view.setUint32(base + DEVICE.rss, rss[position]!, true);
       u8.set(device.mac, base + DEVICE.mac);
       view.setUint32(base + DEVICE.flags, (device.up ? DEVICE_FLAG.up : 0) | (knowsOwn(device) ? DEVICE_FLAG.knowsOwn : 0), true);
     }

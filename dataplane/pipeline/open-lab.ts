@@ -37,6 +37,8 @@ export interface LabSources {
   readonly btf?: string;
   readonly seed?: number;
   readonly cpus?: number;
+  /** `false`: the first CPU runs all packets. */
+  readonly parallel?: boolean;
   /** Devices where the lab file has none; one called eth0 unless said. */
   readonly devices?: readonly DeviceOptions[];
   /** How files are read, by the paths that the lab file and these sources name; from the disk unless said. */
@@ -69,6 +71,7 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
   const lab = new Lab({
     ...(cpus === undefined ? {} : { cpus }),
     ...(seed === undefined ? {} : { seed }),
+    ...(sources.parallel === undefined ? {} : { parallel: sources.parallel }),
     ...(sources.engine === undefined ? {} : { engine: sources.engine }),
     ...(sources.verify === undefined ? {} : { verify: sources.verify }),
     ...(sources.proofs === undefined ? {} : { proofs: sources.proofs }),

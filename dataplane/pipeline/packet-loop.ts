@@ -40,7 +40,7 @@ interface Parts {
 export function emitPacketLoop(at: LoopConstants): Uint8Array<ArrayBuffer> {
   const loop = new LoopCode(at);
   const skb = defineSkb(loop);
-  const parts = { loop, skb, tc: defineTc(loop, skb), xdpRedirect: defineXdpRedirect(loop), chooseQueue: defineQueueChoice(loop.module, at.toeplitz) };
+  const parts = { loop, skb, tc: defineTc(loop, skb), xdpRedirect: defineXdpRedirect(loop), chooseQueue: defineQueueChoice(loop.module) };
   loop.module.export('run', defineRun(parts));
   loop.module.export('stop', defineStop(parts));
   return loop.module.assemble();
@@ -54,7 +54,7 @@ function processPacket({ loop, skb, tc, xdpRedirect, chooseQueue }: Parts, f: Fu
   f.if(i64.leU(i64.load(i32.const(at.cpuBlock), CPU_BLOCK.nextTimer), timestamp), () => f.do(call(imports.timers)));
   // As Linux's monotonic clock, time does not go back where a capture is out of order.
   const now = f.let(i64.load(i32.const(at.cpuBlock), CPU_BLOCK.now), 'now');
-  f.do(i64.store(i32.const(at.cpuBlock), CPU_BLOCK.now, select(i64.gtU(timestamp, now), timestamp, now)));
+  f.do(i64.store(i32.const(at.cpuBlock), CPU_BLOCK.now, at.spread ? i64.load(d, DESCRIPTOR.now) : select(i64.gtU(timestamp, now), timestamp, now)));
   if (at.keeps !== 'counters') {
     f.do(i64.store(d, DESCRIPTOR.leftIfindex, pair(i32.const(0), i32.const(NO_VERDICT))));
     f.do(i64.store(d, DESCRIPTOR.tcIngress, pair(i32.const(NO_VERDICT), i32.const(NO_VERDICT))));

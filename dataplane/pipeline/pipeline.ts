@@ -2,6 +2,7 @@
  * Devices with programs attached to their hooks, and the packet loop that runs over them. Devices are fixed; between
  * two calls of `run` other programs may be attached. Programs in slots of maps are added when they first run.
  */
+import type { Engine } from '../engine/engine.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import { XdplabError } from '../errors.ts';
@@ -13,7 +14,9 @@ import { compileModule } from '../wasm/compile.ts';
 import { MAX_CHAINS, MAX_IN_SLOTS, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
 import { LoopRunner } from './loop-runner.ts';
 import { LoopTables, MAX_INTERFACES, type DeviceCounters } from './loop-tables.ts';
-import { DEFAULT_KEY, TOEPLITZ_TABLE_BYTES, toeplitzTable } from './receive-side-scaling.ts';
+import { writeReceiveSideScaling } from './receive-side-scaling.ts';
+import { CpuSet } from './cpus/cpu-set.ts';
+import { whyOneCpu } from './cpus/differences.ts';
 import type { Kept } from './loop/loop-code.ts';
 import { IN_SLOT_HOOK } from './loop/in-slot.ts';
 import { emitPacketLoop, type PacketLoop } from './packet-loop.ts';
@@ -49,6 +52,10 @@ export function inTurn(observers: readonly BatchObserver[]): BatchObserver {
 }
 
 const ARENA_BYTES = 4 << 20;
+/** Above this, each has less room. */
+const MANY_CPUS = 16;
+/** The mode of programs in slots, by the attach type of their section. */
+const IN_SLOTS: Readonly<Record<string, string>> = { xdp_devmap: 'devmap', xdp_cpumap: 'cpumap' };
 /** Room for the records of as many packets as run between two looks at them, and of a few that meet every program. */
 const RECORDS_BYTES = 1 << 17;
 const MOST_RECORDS_PACKETS = 4;
@@ -58,9 +65,14 @@ const ROOM_IN_CHAIN = 16;
 const MOST_ATTACHMENTS = 1 << 16;
 export class Pipeline {
   readonly machine: Machine;
+  readonly #engine: Engine;
+  /** Of the programs that were loaded, how many were looked at for slots. */
+  #slotsAttached = 0;
+  /** What was found of so many programs. */
+  #oneCpu: { readonly loaded: number; readonly why: string | undefined } | undefined;
   readonly devices: readonly NetworkDevice[];
   /** Called with every copy of a packet that leaves by a device beside the packet: broadcasts and clones. The bytes are borrowed; replaced by whoever sends. */
-  onCopy: (ifindex: number, bytes: Uint8Array) => void = () => {};
+  onCopy: ((ifindex: number, bytes: Uint8Array) => void) | undefined;
   readonly #attachments: Attachment[] = [];
   readonly #chains: (readonly Attachment[])[] = [];
   /** Of each hook of each device what runs now, empty ones left out. */
@@ -68,7 +80,9 @@ export class Pipeline {
   readonly #longestChain: number;
   readonly #programById: (id: number) => VerifiedProgram | undefined;
   readonly #outcomes = new Map<VerdictMode, number>();
-  readonly #tables: LoopTables;
+  /** Of each CPU that may run. */
+  readonly #tables: readonly LoopTables[];
+  readonly #cpus: CpuSet | undefined;
   readonly #runner: LoopRunner;
   /** Whose entry functions are in the machine's table: loops are bound to those that were there when they were made. */
   entries: 'engine' | 'watched' = 'engine';
@@ -78,15 +92,21 @@ export class Pipeline {
   readonly #loops = new Map<string, PacketLoop>();
 
   /** `programById` finds programs that are in slots of maps. */
-  constructor(machine: Machine, devices: readonly NetworkDevice[], attachments: readonly WantedAttachment[], programById: (id: number) => VerifiedProgram | undefined) {
+  constructor(machine: Machine, engine: Engine, devices: readonly NetworkDevice[], attachments: readonly WantedAttachment[], programById: (id: number) => VerifiedProgram | undefined) {
     this.machine = machine;
+    this.#engine = engine;
     this.devices = devices;
     this.#programById = programById;
     this.#longestChain = Math.max(ROOM_IN_CHAIN, longestChain(chainsOf(devices, attachments)));
     const recordBytesPerPacket = RECORD.size * (MAX_CHAINS * this.#longestChain + MAX_IN_SLOTS);
     const recordsBytes = Math.max(RECORDS_BYTES, recordBytesPerPacket * MOST_RECORDS_PACKETS);
-    this.#tables = new LoopTables(machine, devices, { arenaBytes: ARENA_BYTES, recordsBytes, recordBytesPerPacket, toeplitz: this.#allocateToeplitz() });
-    this.#runner = new LoopRunner(machine, this.#tables.at, {
+    const cpus = machine.parallel ? machine.cpus : 1;
+    const rss = writeReceiveSideScaling(machine.memory, devices, cpus);
+    // Of several CPUs each has to have room for what one may leave.
+    const sizes = cpus === 1 ? { arenaBytes: ARENA_BYTES, recordsBytes } : { arenaBytes: cpus > MANY_CPUS ? ARENA_BYTES / 4 : ARENA_BYTES, recordsBytes: cpus > MANY_CPUS ? ARENA_BYTES / 4 : ARENA_BYTES };
+    this.#tables = Array.from({ length: cpus }, (_, cpu) => machine.onCpu(cpu, () => new LoopTables(machine, devices, { ...sizes, recordBytesPerPacket, rss })));
+    this.#cpus = cpus > 1 && engine.parallel !== undefined ? new CpuSet(machine, this.#tables, engine.parallel) : undefined;
+    this.#runner = new LoopRunner(machine, this.#tables[0]!.at, {
       copy: (ifindex, bytes) => this.#sendCopy(ifindex, bytes),
       attachInSlot: (program, device, mode) => this.#attachInSlot(program, device, mode),
       version: () => this.#attached,
@@ -94,7 +114,7 @@ export class Pipeline {
     });
     this.attach(attachments);
     machine.network.onClone = ({ ifindex, toIngress, bytes }) => {
-      if (toIngress) this.#tables.countSent(ifindex, bytes.length);
+      if (toIngress) this.#tables[0]!.countSent(ifindex, bytes.length);
       else this.#sendCopy(ifindex, bytes);
     };
   }
@@ -122,7 +142,8 @@ export class Pipeline {
     const fresh = chains.filter((_, index) => kept[index] === undefined).flat();
     if (this.#attachments.length + fresh.length > MOST_ATTACHMENTS) throw new XdplabError('ERR_LAB', `attachments have changed too often: found ${this.#attachments.length} of them, expected at most ${MOST_ATTACHMENTS}; build the lab anew`);
     const made = new Map(fresh.map((one) => [one, this.#register(one)] as const));
-    this.#tables.addAttachments([...made.values()], [...made.values()].map((attachment) => this.#outcomesOf(attachment)));
+    const outcomes = [...made.values()].map((attachment) => this.#outcomesOf(attachment));
+    for (const tables of this.#tables) tables.addAttachments([...made.values()], outcomes);
     this.#attached = chains.map((chain, index) => {
       const same = kept[index];
       if (same !== undefined) return same;
@@ -141,12 +162,17 @@ export class Pipeline {
     if (index >= MAX_INTERFACES) {
       throw new XdplabError('ERR_CAPTURE', `capture interface ${index}: at most ${MAX_INTERFACES} interfaces are supported; split the capture`);
     }
-    this.#tables.setInterface(index, device, fromHost);
+    for (const tables of this.#tables) tables.setInterface(index, device, fromHost);
   }
 
   /** Compiles what packets run through, for whoever looks at them; otherwise the first that run wait for it. */
-  prepare(observer?: BatchObserver): PacketLoop {
-    const keeps = observer === undefined ? 'counters' : (observer.looksAt ?? 'packets');
+  prepare(observer?: BatchObserver): void {
+    const keeps = keptFor(observer);
+    if (this.#runsParallel) this.#cpus!.prepare(keeps, this.#attached);
+    else this.#loop(keeps);
+  }
+
+  #loop(keeps: Kept): PacketLoop {
     const key = `${this.entries} ${keeps}`;
     let loop = this.#loops.get(key);
     if (loop === undefined) this.#loops.set(key, (loop = this.#runner.instantiate(this.#module(keeps))));
@@ -156,40 +182,84 @@ export class Pipeline {
   #module(keeps: Kept): WebAssembly.Module {
     let module = this.#modules.get(keeps);
     if (module === undefined) {
-      const chains = this.#attached.map((chain) => this.#tables.chain(chain));
-      this.#modules.set(keeps, (module = compileModule(emitPacketLoop({ ...this.#tables.at, keeps, chains }))));
+      const [tables] = this.#tables as readonly [LoopTables];
+      const chains = this.#attached.map((chain) => tables.chain(chain));
+      this.#modules.set(keeps, (module = compileModule(emitPacketLoop({ ...tables.at, keeps, chains, spread: false }))));
     }
     return module;
   }
 
   /** Runs the packets of the batch from `first` on. Without an observer frames and records are re-used at once, which is faster. */
   run(batch: PacketBatch, observer?: BatchObserver, first = 0): void {
+    const keeps = keptFor(observer);
+    if (this.#runsParallel) {
+      this.#attachInSlots();
+      this.#cpus!.run(batch, first, keeps, this.#attached, { observer, onCopy: this.onCopy, wantsRecords: this.machine.onRecords !== undefined });
+      return;
+    }
+    const [tables] = this.#tables as readonly [LoopTables];
     let done = first;
     while (done < batch.count) {
       const begun = done;
-      done += this.#runner.run(this.prepare(observer), batch.descriptor(done), batch.count - done);
+      done += this.#runner.run(this.#loop(keeps), batch.descriptor(done), batch.count - done);
       if (observer) {
-        const { bytes } = this.#tables.records;
-        const length = this.#tables.recordedBytes;
+        const { bytes } = tables.records;
+        const length = tables.recordedBytes;
         if (length === undefined) throw this.#runner.overwritten();
         observer.finished(batch, begun, done - begun, new DataView(bytes.buffer, bytes.byteOffset, length), length / RECORD.size);
       }
-      this.#tables.drain();
+      tables.drain();
     }
   }
 
   /** A u64 counter of the packet loop: `LOOP.reasons` and so on, by index. */
   counter(offset: number, index = 0): number {
-    return this.#tables.counter(offset, index);
+    return this.#tables.reduce((sum, tables) => sum + tables.counter(offset, index), 0);
   }
 
   /** Packets and bytes by verdict slot, and faults, of one attachment. */
   attachmentCounters({ index }: Attachment): ReturnType<LoopTables['attachmentCounters']> {
-    return this.#tables.attachmentCounters(index);
+    const each = this.#tables.map((tables) => tables.attachmentCounters(index));
+    const sum = (of: 'packets' | 'bytes'): number[] => each[0]![of].map((_, slot) => each.reduce((total, counters) => total + counters[of][slot]!, 0));
+    return { packets: sum('packets'), bytes: sum('bytes'), faults: each.reduce((total, { faults }) => total + faults, 0) };
   }
 
   deviceCounters(device: NetworkDevice): DeviceCounters {
-    return this.#tables.deviceCounters(device);
+    const each = this.#tables.map((tables) => tables.deviceCounters(device));
+    const sum = (of: keyof DeviceCounters): number => each.reduce((total, counters) => total + counters[of], 0);
+    return { rxPackets: sum('rxPackets'), rxBytes: sum('rxBytes'), txPackets: sum('txPackets'), txBytes: sum('txBytes') };
+  }
+
+  /** Ends the threads of CPUs. Nothing can run afterwards. */
+  close(): void {
+    this.#cpus?.close();
+  }
+
+  /** Why the first CPU runs all packets, where there are others; undefined where they run too. */
+  get oneCpu(): string | undefined {
+    const loaded = this.#engine.parallel?.loaded.length ?? 0;
+    if (this.#oneCpu?.loaded !== loaded) this.#oneCpu = { loaded, why: whyOneCpu(this.#engine) };
+    return this.#oneCpu.why;
+  }
+
+  /** Whether several CPUs run the packets, and not the first alone. */
+  get #runsParallel(): boolean {
+    return this.#cpus !== undefined && this.entries === 'engine' && this.oneCpu === undefined;
+  }
+
+  /** A CPU attaches nothing: what may be in slots of maps is attached before, at every device. */
+  #attachInSlots(): void {
+    const { loaded } = this.#engine.parallel!;
+    for (; this.#slotsAttached < loaded.length; this.#slotsAttached++) {
+      const program = loaded[this.#slotsAttached]!;
+      const mode = IN_SLOTS[program.spec.attach ?? ''];
+      if (mode === undefined) continue;
+      for (const device of this.devices) {
+        const attachment = this.#register({ device, hook: IN_SLOT_HOOK, mode, program });
+        this.#chains.push([attachment]);
+        for (const tables of this.#tables) tables.addInSlot(attachment, this.#outcomesOf(attachment));
+      }
+    }
   }
 
   #register(wanted: WantedAttachment): Attachment {
@@ -198,22 +268,17 @@ export class Pipeline {
     return attachment;
   }
 
-  #allocateToeplitz(): number {
-    const address = this.machine.memory.allocate(TOEPLITZ_TABLE_BYTES, 64, 'receive-side scaling');
-    this.machine.memory.u32.set(toeplitzTable(DEFAULT_KEY), address >>> 2);
-    return address;
-  }
-
   /** A program runs from a slot for a device for the first time: its record, 0 where it cannot. */
   #attachInSlot(programId: number, deviceRecord: number, modeNumber: number): number {
-    const device = this.#tables.deviceAt(deviceRecord);
+    const [tables] = this.#tables as readonly [LoopTables];
+    const device = tables.deviceAt(deviceRecord);
     const mode = Object.keys(hookByName(IN_SLOT_HOOK).modes)[modeNumber];
     const program = this.#programById(programId);
     if (device === undefined || mode === undefined || program === undefined) return 0;
     const attachment = this.#register({ device, hook: IN_SLOT_HOOK, mode, program });
     this.#chains.push([attachment]);
-    this.#tables.addInSlot(attachment, this.#outcomesOf(attachment));
-    return this.#tables.attachmentRecord(attachment.index);
+    for (const each of this.#tables) each.addInSlot(attachment, this.#outcomesOf(attachment));
+    return tables.attachmentRecord(attachment.index);
   }
 
   /** Address of the outcome table of the attachment's mode. */
@@ -230,8 +295,8 @@ export class Pipeline {
   }
 
   #sendCopy(ifindex: number, bytes: Uint8Array): void {
-    this.#tables.countSent(ifindex, bytes.length);
-    this.onCopy(ifindex, bytes);
+    this.#tables[0]!.countSent(ifindex, bytes.length);
+    this.onCopy?.(ifindex, bytes);
   }
 }
 
@@ -254,6 +319,10 @@ function isSameChain(before: readonly Attachment[], chain: readonly WantedAttach
     const one = chain[index]!;
     return one.device === device && one.hook === hook && one.mode === mode && one.program === program;
   });
+}
+
+function keptFor(observer: BatchObserver | undefined): Kept {
+  return observer === undefined ? 'counters' : (observer.looksAt ?? 'packets');
 }
 
 /** The mode's outcomes by verdict slot. */

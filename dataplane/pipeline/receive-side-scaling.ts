@@ -1,11 +1,18 @@
 /**
  * Receive-side scaling: which of a device's queues a packet arrives at, as NICs choose it. The Toeplitz hash of the
  * addresses, and the ports of TCP and UDP packets that are not fragments, picks a slot of a 128-entry indirection
- * table, which is filled round robin ("Introduction to Receive Side Scaling", Microsoft; ethtool -x).
+ * table, which is filled round robin unless the device says otherwise ("Introduction to Receive Side Scaling",
+ * Microsoft; ethtool -x).
  *
  * Toeplitz is linear over XOR, so the hash is one table look-up per input byte: 36 tables of 256 words, for source
  * and destination address (2 × 16) and ports (2 × 2); IPv4 uses the first 8, and 4 after them for ports.
+ *
+ *   RSS     0 u32 table        address of the words
+ *           4 u16[128] queue   the indirection table
  */
+import { XdplabError } from '../errors.ts';
+import type { MachineMemory } from '../machine/memory.ts';
+import type { NetworkDevice } from '../machine/network.ts';
 import { call, i32, type Callee, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
 import type { ModuleBuilder } from '../wasm/module-builder.ts';
@@ -15,9 +22,23 @@ export const DEFAULT_KEY = Uint8Array.from(
   Buffer.from('6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa', 'hex'),
 );
 
+/** Both directions of a flow hash alike: the key repeats every 16 bits ("Scalable TCP Session Monitoring with Symmetric Receive-side Scaling", Woo and Park). */
+export const SYMMETRIC_KEY = Uint8Array.from({ length: DEFAULT_KEY.length }, (_, index) => (index % 2 === 0 ? 0x6d : 0x5a));
+
+/** Keys by the names that users give. */
+export const RSS_KEYS: Readonly<Record<string, Uint8Array>> = { default: DEFAULT_KEY, symmetric: SYMMETRIC_KEY };
+
+/** A key by its name, or as hexadecimal with or without colons, as ethtool prints it. */
+export function parseRssKey(text: string): Uint8Array | undefined {
+  if (Object.hasOwn(RSS_KEYS, text)) return RSS_KEYS[text];
+  const digits = text.replaceAll(':', '');
+  return /^[0-9a-f]+$/i.test(digits) && digits.length === 2 * DEFAULT_KEY.length ? Uint8Array.from(Buffer.from(digits, 'hex')) : undefined;
+}
+
+const RSS = { table: 0, queue: 4, size: 4 + 2 * 128 } as const;
 const INPUT_BYTES = 36;
 const ROW_BYTES = 256 * 4;
-const INDIRECTION_ENTRIES = 128;
+export const INDIRECTION_ENTRIES = 128;
 
 export const TOEPLITZ_TABLE_BYTES = INPUT_BYTES * ROW_BYTES;
 
@@ -35,10 +56,31 @@ export function toeplitzTable(key: Uint8Array): Uint32Array {
   return table;
 }
 
-/** `rss_hash(data, end) -> hash`, 0 for what is neither IPv4 nor IPv6. */
-export function defineHash(module: ModuleBuilder, table: number): Callee<'i32'> {
-  const f = module.function('rss_hash', ['i32', 'i32'], 'i32');
-  const [data, end] = [f.param(0, 'i32'), f.param(1, 'i32')];
+/** Makes what the queues of devices are chosen by: each device's address of an RSS, 0 where it has one queue. */
+export function writeReceiveSideScaling(memory: MachineMemory, devices: readonly NetworkDevice[], queuesUnlessSaid: number): readonly number[] {
+  const tables = new Map<string, number>();
+  return devices.map(({ name, queues = queuesUnlessSaid, rssKey = DEFAULT_KEY, indirection = [...Array(queues).keys()] }) => {
+    const absent = indirection.find((queue) => queue >= queues);
+    if (absent !== undefined) throw new XdplabError('ERR_LAB', `device '${name}': indirection: found queue ${absent}, but it has ${queues}, from 0; give it more queues`);
+    if (queues === 1) return 0;
+    const key = Buffer.from(rssKey).toString('hex');
+    let table = tables.get(key);
+    if (table === undefined) {
+      table = memory.allocate(TOEPLITZ_TABLE_BYTES, 64, 'receive-side scaling');
+      memory.u32.set(toeplitzTable(rssKey), table >>> 2);
+      tables.set(key, table);
+    }
+    const address = memory.allocate(RSS.size, 4, 'receive-side scaling');
+    memory.view.setUint32(address + RSS.table, table, true);
+    for (let slot = 0; slot < INDIRECTION_ENTRIES; slot++) memory.view.setUint16(address + RSS.queue + 2 * slot, indirection[slot % indirection.length]!, true);
+    return address;
+  });
+}
+
+/** `rss_hash(data, end, table) -> hash`, 0 for what is neither IPv4 nor IPv6. */
+export function defineHash(module: ModuleBuilder): Callee<'i32'> {
+  const f = module.function('rss_hash', ['i32', 'i32', 'i32'], 'i32');
+  const [data, end, table] = [f.param(0, 'i32'), f.param(1, 'i32'), f.param(2, 'i32')];
   const at = f.let(i32.add(data, i32.const(14)), 'header');
   const type = f.let(i32.load16U(data, 12), 'type');
   // Up to two VLAN tags, 0x8100 or 0x88a8 as a little-endian load reads them.
@@ -68,23 +110,24 @@ export function defineHash(module: ModuleBuilder, table: number): Callee<'i32'> 
   return f;
 }
 
-/** `queue(data, end, queues) -> queue`. */
-export function defineQueueChoice(module: ModuleBuilder, table: number): Callee<'i32'> {
-  const hash = defineHash(module, table);
+/** `rss_queue(data, end, rss) -> queue`. */
+export function defineQueueChoice(module: ModuleBuilder): Callee<'i32'> {
+  const hash = defineHash(module);
   const f = module.function('rss_queue', ['i32', 'i32', 'i32'], 'i32');
-  const slot = i32.and(call(hash, f.param(0, 'i32'), f.param(1, 'i32')), i32.const(INDIRECTION_ENTRIES - 1));
-  f.return(i32.remU(slot, f.param(2, 'i32')));
+  const rss = f.param(2, 'i32');
+  const slot = i32.and(call(hash, f.param(0, 'i32'), f.param(1, 'i32'), i32.load(rss, RSS.table)), i32.const(INDIRECTION_ENTRIES - 1));
+  f.return(i32.load16U(i32.add(rss, i32.shl(slot, i32.const(1))), RSS.queue));
   return f;
 }
 
-function mix(f: FunctionBuilder, hash: Local<'i32'>, table: number, at: I32, offset: number, position: number, lengthBytes: number): void {
+function mix(f: FunctionBuilder, hash: Local<'i32'>, table: I32, at: I32, offset: number, position: number, lengthBytes: number): void {
   for (let byte = 0; byte < lengthBytes; byte++) {
-    const entry = i32.add(i32.const(table + (position + byte) * ROW_BYTES), i32.shl(i32.load8U(at, offset + byte), i32.const(2)));
-    f.set(hash, i32.xor(hash, i32.load(entry)));
+    const entry = i32.add(table, i32.shl(i32.load8U(at, offset + byte), i32.const(2)));
+    f.set(hash, i32.xor(hash, i32.load(entry, (position + byte) * ROW_BYTES)));
   }
 }
 
-function mixPorts(f: FunctionBuilder, hash: Local<'i32'>, table: number, protocol: I32, ports: I32, end: Local<'i32'>, position: number): void {
+function mixPorts(f: FunctionBuilder, hash: Local<'i32'>, table: I32, protocol: I32, ports: I32, end: Local<'i32'>, position: number): void {
   const number = f.let(protocol);
   const TCP = 6;
   const UDP = 17;

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import type { JobService } from './job-service.ts';
 import { HttpProblem } from './problem.ts';
 import { ThreadCaller } from './thread-call.ts';
-import { workerFile } from './worker-file.ts';
+import { workerFile } from '../system/worker-file.ts';
 
 const MOST_WAITING = 16;
 const LONGEST_MS = 60_000;
@@ -57,7 +57,7 @@ export class Jobs {
 
   #open(): ThreadCaller<JobService> {
     if (this.#caller !== undefined && this.#worker !== undefined) return this.#caller;
-    const worker = new Worker(workerFile('job-worker'), { resourceLimits: { maxOldGenerationSizeMb: MOST_MEMORY_MB } });
+    const worker = new Worker(workerFile('server/job-worker'), { resourceLimits: { maxOldGenerationSizeMb: MOST_MEMORY_MB } });
     worker.unref();
     worker.on('exit', () => {
       if (this.#worker === worker) this.#worker = undefined;

@@ -11,7 +11,7 @@ import type { LabNews, LabService, LabStart } from './lab-service.ts';
 import type { RunDescription } from './open-run.ts';
 import { ThreadCaller } from './thread-call.ts';
 import { VerdictRing } from './verdict-ring.ts';
-import { workerFile } from './worker-file.ts';
+import { workerFile } from '../system/worker-file.ts';
 
 export type LabSetting = Pick<LabStart, 'name' | 'sources' | 'proofsPath' | 'objects' | 'texts' | 'readsDisk'>;
 
@@ -50,7 +50,7 @@ export class LabHost extends EventEmitter<LabEvents> {
   async open(setting: LabSetting): Promise<void> {
     const epoch = this.#epoch + 1;
     // The old one must not write any more when the new one begins; until then nothing of the new one runs.
-    const worker = new Worker(workerFile('lab-worker'), { workerData: { ...setting, epoch, ring: this.ring.buffers } satisfies LabStart });
+    const worker = new Worker(workerFile('server/lab-worker'), { workerData: { ...setting, epoch, ring: this.ring.buffers } satisfies LabStart });
     const caller = new ThreadCaller<LabService>(worker);
     let names: LabNames;
     try {

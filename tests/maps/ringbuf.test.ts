@@ -18,12 +18,12 @@ function callsOf(machine: Machine): Calls {
   const module = new ModuleBuilder();
   module.importMemory('machine', 'memory');
   const reserve = module.function('reserve', ['i32', 'i32'], 'i32');
-  reserve.return(emitRingbufReserve(reserve, reserve.param(0, 'i32'), reserve.param(1, 'i32')));
+  reserve.return(emitRingbufReserve(reserve, machine, reserve.param(0, 'i32'), reserve.param(1, 'i32')));
   const query = module.function('query', ['i32', 'i32'], 'i64');
   emitRingbufQuery(query, query.param(0, 'i32'), query.param(1, 'i32'));
   const [submit, discard] = [false, true].map((isDiscard) => {
     const f = module.function('commit', ['i32'], undefined);
-    emitRingbufCommit(f, f.param(0, 'i32'), isDiscard);
+    emitRingbufCommit(f, machine, f.param(0, 'i32'), isDiscard);
     return f;
   });
   for (const [name, f] of Object.entries({ reserve, query, submit: submit!, discard: discard! })) module.export(name, f);

@@ -13,12 +13,12 @@ new Uint8Array(table.bytes.buffer, table.address).set(new Uint8Array(toeplitzTab
 
 const module = new ModuleBuilder();
 module.importMemory('machine', 'memory');
-module.export('hash', defineHash(module, table.address));
-const { hash } = new WebAssembly.Instance(new WebAssembly.Module(module.assemble()), { machine: { memory: memory.wasm } }).exports as { hash(data: number, end: number): number };
+module.export('hash', defineHash(module));
+const { hash } = new WebAssembly.Instance(new WebAssembly.Module(module.assemble()), { machine: { memory: memory.wasm } }).exports as { hash(data: number, end: number, table: number): number };
 
-function hashOf(bytes: readonly number[]): number {
+function hashOf(bytes: readonly number[], tableAt = table.address): number {
   memory.u8.set(bytes, packetAt);
-  return hash(packetAt, packetAt + bytes.length) >>> 0;
+  return hash(packetAt, packetAt + bytes.length, tableAt) >>> 0;
 }
 
 function packet(source: string, sourcePort: number, destination: string, destinationPort: number, protocol = 6, tags: readonly number[] = [], fragment = 0): number[] {

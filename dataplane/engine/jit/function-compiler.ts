@@ -20,7 +20,7 @@ import { charge, emitCharge, emitFault } from './fault.ts';
 import { planFunction, type FunctionPlan } from './function-plan.ts';
 import { bits, immediate } from './known-value.ts';
 import { emitLookAhead, isLeftOut, planScout, type ScoutPlan, type Stop } from './look-ahead.ts';
-import { load, MODIFY, store, type Address } from './memory-access.ts';
+import { exchangeAtomically, load, loadAcquire, MODIFY, modifyAtomically, store, storeRelease, type Address } from './memory-access.ts';
 import { packetLoad } from './packet-load.ts';
 import type { ProgramModule } from './program-module.ts';
 import { indexedMap, stackArguments } from './stack-arguments.ts';
@@ -336,6 +336,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   #emitAtomic(instruction: Of<'atomic'>): void {
     const { f } = this;
     const { op, bytes } = instruction;
+    if (this.program.machine.parallel && this.#registers[op === 'load_acquire' ? instruction.src : instruction.dst]!.kind !== 'frame') return this.#emitShared(instruction);
     if (op === 'load_acquire') {
       f.set(this.#r[instruction.dst]!, load(bytes, false, this.#address(instruction.src, instruction.offset)));
       return;
@@ -360,6 +361,22 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     const old = this.#fetched(load(bytes, false, at));
     f.do(store(bytes, at, MODIFY[op](old, operand)));
     f.set(this.#r[instruction.src]!, old);
+  }
+
+  /** The same where other CPUs may do so at once. */
+  #emitShared(instruction: Of<'atomic'>): void {
+    const { f } = this;
+    const { op, bytes } = instruction;
+    if (op === 'load_acquire') {
+      f.set(this.#r[instruction.dst]!, loadAcquire(bytes, this.#address(instruction.src, instruction.offset)));
+      return;
+    }
+    const at = this.#address(instruction.dst, instruction.offset);
+    const operand = this.value(instruction.src).wide;
+    if (op === 'store_release') f.do(storeRelease(bytes, at, operand));
+    else if (op === 'cmpxchg') this.setResult(exchangeAtomically(bytes as 4 | 8, at, bytes === 4 ? i64.extendU(this.value(0).narrow) : this.value(0).wide, operand));
+    else if (instruction.fetch) f.set(this.#r[instruction.src]!, modifyAtomically(op, bytes as 4 | 8, at, operand));
+    else f.do(modifyAtomically(op, bytes as 4 | 8, at, operand));
   }
 
   #emitCall(instruction: Of<'call'>, slot: number): void {

@@ -101,6 +101,11 @@ export class ProgramModule {
     return value;
   }
 
+  /** By what value programs know the functions that helpers call back, and what they are exported as. */
+  get callbacks(): readonly { readonly value: number; readonly exported: string }[] {
+    return Array.from(this.#callbacks.values(), ({ value, exported }) => ({ value, exported }));
+  }
+
   /** The function that a helper calls back by that number. */
   callbackSlot(value: number): number | undefined {
     for (const [slot, callback] of this.#callbacks) if (callback.value === value) return slot;

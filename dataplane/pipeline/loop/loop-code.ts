@@ -30,6 +30,8 @@ export type Kept = 'counters' | 'records' | 'packets';
 export interface LoopConstants {
   readonly cpuBlock: number;
   readonly sharedMemory: boolean;
+  /** Packets were spread over CPUs: their descriptors say at which queue and what time they come. */
+  readonly spread: boolean;
   readonly cells: number;
   readonly xdpContext: number;
   readonly skbContext: number;
@@ -44,8 +46,6 @@ export interface LoopConstants {
   /** u32 device record address by capture interface, or-ed with FROM_HOST; 0 where packets of it cannot be run. */
   readonly interfaces: number;
   readonly interfaceCount: number;
-  /** Words for receive-side scaling. */
-  readonly toeplitz: number;
   readonly instructionBudget: number;
   readonly keeps: Kept;
   /** Whether a device's own address is known, and whether one has several queues. */

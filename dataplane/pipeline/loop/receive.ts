@@ -1,5 +1,6 @@
 /** A packet's arrival in the packet loop. */
 import { FRAME, LINEAR_BYTES, XDP_MD } from '../../packet/frame.ts';
+import { DESCRIPTOR } from '../../packet/packet-batch.ts';
 import { call, i32, i64, memory, pair, select, type Callee, type I32 } from '../../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../../wasm/function-builder.ts';
 import { DEVICE, LOOP } from '../layout.ts';
@@ -15,7 +16,7 @@ const PIECE_BYTES = 16;
 const COPIED_IN_PIECES = 256;
 
 /** Puts the packet into a frame of its own, as a NIC's DMA would, and describes it in the XDP context. */
-export function receive({ at, cell, setCell }: LoopCode, chooseQueue: Callee<'i32'>, f: FunctionBuilder, from: Local<'i32'>, captured: Local<'i32'>, device: I32): void {
+export function receive({ at, cell, setCell, descriptor }: LoopCode, chooseQueue: Callee<'i32'>, f: FunctionBuilder, from: Local<'i32'>, captured: Local<'i32'>, device: I32): void {
   const start = at.keeps === 'packets' ? f.let(cell(LOOP.arenaCursor), 'frame') : i32.const(at.arena);
   const hardStart = f.let(i32.add(start, i32.const(FRAME.skbHeadroom)));
   const data = f.let(i32.add(hardStart, i32.const(FRAME.headroom)), 'data');
@@ -25,11 +26,13 @@ export function receive({ at, cell, setCell }: LoopCode, chooseQueue: Callee<'i3
   f.if(i32.leU(captured, i32.const(COPIED_IN_PIECES)), () => copyInPieces(f, data, from, captured), () => f.do(memory.copy(data, from, captured)));
   const end = f.let(i32.add(data, captured), 'end');
   const queue = f.local('i32', 'queue');
-  if (at.anyQueues) {
-    const queues = f.let(i32.load(device, DEVICE.queues), 'queues');
+  if (at.spread) {
+    f.set(queue, i32.load(descriptor(), DESCRIPTOR.queue));
+  } else if (at.anyQueues) {
+    const rss = f.let(i32.load(device, DEVICE.rss), 'rss');
     f.set(queue, i32.const(0));
     // From where the packet came: the bytes in the frame are still on their way.
-    f.if(i32.gtU(queues, i32.const(1)), () => f.set(queue, call(chooseQueue, from, i32.add(from, captured), queues)));
+    f.if(rss, () => f.set(queue, call(chooseQueue, from, i32.add(from, captured), rss)));
   }
   // Two words at a time: a processor takes about one store a cycle.
   const describe = (offset: number, first: I32, second: I32): void => f.do(i64.store(i32.const(at.xdpContext), offset, pair(first, second)));

@@ -30,7 +30,7 @@ describe.skipIf(whyNoKernel !== undefined)(kernelTitle('as in the kernel'), () =
   afterAll(() => oracles.forEach((oracle) => oracle.close()));
 
   test.each(CAPTURES)('%s', { timeout: 120_000 }, async (capture) => {
-    const { lab } = await openLab({ file: join(TRACES, '../programs/demo.yaml'), cpus });
+    const { lab } = await openLab({ file: join(TRACES, '../programs/demo.yaml'), cpus, parallel: false });
     const oracle = new KernelOracle(lab.machine);
     oracles.push(oracle);
     const bench = new TestBench(lab.machine);

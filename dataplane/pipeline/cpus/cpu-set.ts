@@ -1,0 +1,259 @@
+/**
+ * The CPUs of a lab, each a thread over one memory. A batch is spread over their rings as a NIC would, they run at once,
+ * and what they leave is put in the order of the capture before anybody sees it: to observers and listeners it looks as
+ * if one CPU had run. The caller waits meanwhile, so that between two batches nothing runs and all may be changed.
+ */
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
+import { XdplabError } from '../../errors.ts';
+import type { Engine } from '../../engine/engine.ts';
+import type { Machine, MachineEvent } from '../../machine/machine.ts';
+import type { Region } from '../../machine/memory.ts';
+import { mapImage } from '../../maps/map-image.ts';
+import { mapsOf } from '../../maps/map-registry.ts';
+import { DESCRIPTOR, type PacketBatch } from '../../packet/packet-batch.ts';
+import { workerFile } from '../../system/worker-file.ts';
+import { compileModule } from '../../wasm/compile.ts';
+import { RECORD } from '../layout.ts';
+import type { LoopTables } from '../loop-tables.ts';
+import { emitPacketLoop } from '../packet-loop.ts';
+import type { Kept } from '../loop/loop-code.ts';
+import type { Attachment, BatchObserver } from '../pipeline.ts';
+import { KEPT, RING_PACKETS, SPREAD, TURN, TURN_FLAG, type CpuNews, type CpuReport, type CpuStart } from './ring.ts';
+import { emitSpread, type SpreadCode } from './spread-code.ts';
+
+const THREAD = 'pipeline/cpus/cpu-thread';
+/** For what JavaScript of a CPU allocates: buffers of helpers. */
+const CPU_HEAP_BYTES = 1 << 20;
+const START_MS = 60_000;
+const NO_FRAMES_NEEDED = 0xffff_ffff;
+
+export interface CpuSetListeners {
+  readonly observer: BatchObserver | undefined;
+  /** Undefined where nobody wants the copies. */
+  readonly onCopy: ((ifindex: number, bytes: Uint8Array) => void) | undefined;
+  readonly wantsRecords: boolean;
+}
+
+/** Chains of programs, another list whenever that changes. */
+type Attached = readonly (readonly Attachment[])[];
+
+/** A CPU's side in this thread. */
+interface Cpu {
+  readonly cpu: number;
+  readonly tables: LoopTables;
+  readonly turn: number;
+  readonly row: number;
+  readonly ring: number;
+  turns: number;
+  /** Messages that its thread has to read. */
+  hasNews: boolean;
+  thread: { readonly worker: Worker; readonly port: MessagePort } | undefined;
+  /** What its thread knows. */
+  readonly knows: { maps: number; programs: number; network: number; readonly loops: Map<Kept, unknown> };
+}
+
+export class CpuSet {
+  readonly #machine: Machine;
+  readonly #parallel: NonNullable<Engine['parallel']>;
+  readonly #cpus: readonly Cpu[];
+  readonly #code: SpreadCode;
+  readonly #now: number;
+  readonly #records: Region;
+  /** Packets that surely have room for their records. */
+  readonly #mostObserved: number;
+
+  constructor(machine: Machine, tables: readonly LoopTables[], parallel: NonNullable<Engine['parallel']>) {
+    this.#machine = machine;
+    this.#parallel = parallel;
+    const { memory } = machine;
+    const rows = memory.allocate(tables.length * SPREAD.size, 64, 'CPUs');
+    this.#cpus = tables.map((each, cpu) => ({
+      cpu,
+      tables: each,
+      turn: memory.allocate(TURN.size, 64, 'CPUs'),
+      row: rows + cpu * SPREAD.size,
+      ring: memory.allocate(RING_PACKETS * DESCRIPTOR.size, 64, 'ring of a CPU'),
+      turns: 0,
+      hasNews: false,
+      thread: undefined,
+      knows: { maps: 0, programs: 0, network: -1, loops: new Map() },
+    }));
+    const [first] = tables;
+    const { recordBytesPerPacket, interfaces, interfaceCount } = first!.at;
+    this.#mostObserved = Math.min(RING_PACKETS, Math.floor(first!.records.lengthBytes / recordBytesPerPacket));
+    this.#records = memory.region(first!.records.lengthBytes * tables.length, 64, 'verdict records');
+    this.#now = memory.allocate(8, 8, 'time');
+    const module = new WebAssembly.Module(emitSpread({ cpus: tables.length, rows, now: this.#now, interfaces, interfaceCount }));
+    this.#code = new WebAssembly.Instance(module, { machine: { memory: memory.wasm } }).exports as unknown as SpreadCode;
+  }
+
+  /** Starts all threads, and compiles for them. */
+  prepare(keeps: Kept, attached: Attached): void {
+    this.#tell(this.#cpus, keeps, attached);
+  }
+
+  run(batch: PacketBatch, first: number, keeps: Kept, attached: Attached, listeners: CpuSetListeners): void {
+    const { observer, onCopy, wantsRecords } = listeners;
+    for (let done = first; done < batch.count; ) {
+      const taken = this.#spread(batch, done, keeps);
+      const active = this.#cpus.filter(({ row }) => this.#word(row + SPREAD.count) > 0);
+      this.#tell(active, keeps, attached);
+      this.#take(active, keeps, (wantsRecords ? TURN_FLAG.records : 0) | (onCopy === undefined ? 0 : TURN_FLAG.copies));
+      this.#machine.nowNs = this.#machine.memory.view.getBigUint64(this.#now, true);
+      this.#deliver(active, batch, done, listeners);
+      if (observer) this.#show(batch, done, taken, observer);
+      done += taken;
+    }
+  }
+
+  close(): void {
+    for (const each of this.#cpus) {
+      void each.thread?.worker.terminate();
+      each.thread?.port.close();
+      each.thread = undefined;
+    }
+  }
+
+  #spread(batch: PacketBatch, first: number, keeps: Kept): number {
+    const { view } = this.#machine.memory;
+    for (const { row, ring, tables } of this.#cpus) {
+      view.setUint32(row + SPREAD.ring, ring, true);
+      view.setUint32(row + SPREAD.count, 0, true);
+      view.setUint32(row + SPREAD.room, keeps === 'packets' ? tables.at.arenaEnd - tables.at.arena : NO_FRAMES_NEEDED, true);
+      view.setUint32(row + SPREAD.gathered, 0, true);
+    }
+    view.setBigUint64(this.#now, this.#machine.nowNs, true);
+    return this.#code.spread(batch.descriptor(first), batch.count - first, keeps === 'counters' ? RING_PACKETS : this.#mostObserved);
+  }
+
+  /** Starts threads that are not there, and sends all what is new. */
+  #tell(cpus: readonly Cpu[], keeps: Kept, attached: Attached): void {
+    const fresh = cpus.filter(({ thread }) => thread === undefined);
+    for (const each of fresh) this.#start(each);
+    for (const each of fresh) this.#await(each, 0, START_MS);
+    for (const each of cpus) {
+      const news = this.#newsFor(each, keeps, attached);
+      if (news === undefined) continue;
+      each.thread!.port.postMessage(news);
+      each.hasNews = true;
+    }
+  }
+
+  #newsFor({ cpu, tables, knows }: Cpu, keeps: Kept, attached: Attached): CpuNews | undefined {
+    const machine = this.#machine;
+    const { loaded, image } = this.#parallel;
+    const maps = [...mapsOf(machine)].slice(knows.maps);
+    const programs = loaded.slice(knows.programs);
+    const network = machine.network.revision === knows.network ? undefined : machine.network.image;
+    const knowsLoop = knows.loops.get(keeps) === attached;
+    if (maps.length === 0 && programs.length === 0 && network === undefined && knowsLoop) return undefined;
+    const constants = { ...tables.at, keeps, chains: attached.map((chain) => tables.chain(chain)), spread: true };
+    knows.maps += maps.length;
+    knows.programs += programs.length;
+    knows.network = machine.network.revision;
+    knows.loops.set(keeps, attached);
+    return {
+      maps: maps.map((map) => mapImage(machine, map, cpu)),
+      programs: programs.map((program) => image(program, cpu)),
+      ...(network === undefined ? {} : { network }),
+      ...(knowsLoop ? {} : { loop: { keeps, module: compileModule(emitPacketLoop(constants)), programs: [...new Set(attached.flat().map(({ program }) => program.id))] } }),
+      names: programs.map(({ id, spec }) => [id, spec.name] as const),
+    };
+  }
+
+  #start(each: Cpu): void {
+    const { cpu, tables, turn, ring } = each;
+    const { memory, cpus, instructionBudget } = this.#machine;
+    const file = workerFile(THREAD);
+    if (!existsSync(fileURLToPath(file))) throw new XdplabError('ERR_FILE', `${fileURLToPath(file)}: the code of a CPU's thread is not there; build it with npm run build:code`);
+    const heap = memory.allocate(CPU_HEAP_BYTES, 64, 'heap of a CPU');
+    memory.i32[(turn + TURN.done) >>> 2] = -1;
+    const { port1, port2 } = new MessageChannel();
+    const { cells, xdpContext, records, arena, devices, devicesEnd, cpuBlock } = tables.at;
+    const start: CpuStart = {
+      image: { cpu, cpus, memory: { wasm: memory.wasm, address: heap, lengthBytes: CPU_HEAP_BYTES }, block: cpuBlock, instructionBudget },
+      at: { cells, xdpContext, records, arena, devices, devicesEnd },
+      turn,
+      ring,
+      port: port2,
+    };
+    const worker = new Worker(file, { workerData: start, transferList: [port2], execArgv: [] });
+    worker.unref();
+    port1.unref();
+    each.thread = { worker, port: port1 };
+  }
+
+  /** A turn of those CPUs, at once. */
+  #take(active: readonly Cpu[], keeps: Kept, flags: number): void {
+    const { view, i32: words } = this.#machine.memory;
+    for (const each of active) {
+      const { turn, row, tables } = each;
+      view.setUint32(row + SPREAD.records, tables.at.records, true);
+      view.setUint32(turn + TURN.count, this.#word(row + SPREAD.count), true);
+      view.setUint32(turn + TURN.flags, flags | (each.hasNews ? TURN_FLAG.news : 0), true);
+      each.hasNews = false;
+      view.setUint32(turn + TURN.keeps, KEPT.indexOf(keeps), true);
+      view.setUint32(turn + TURN.reports, 0, true);
+      Atomics.store(words, (turn + TURN.turn) >>> 2, ++each.turns);
+      Atomics.notify(words, (turn + TURN.turn) >>> 2);
+    }
+    for (const each of active) this.#await(each, each.turns);
+  }
+
+  #await({ turn, cpu }: Cpu, wanted: number, mostMs?: number): void {
+    const { i32: words } = this.#machine.memory;
+    const index = (turn + TURN.done) >>> 2;
+    for (let seen = Atomics.load(words, index); seen !== wanted; seen = Atomics.load(words, index)) {
+      if (Atomics.wait(words, index, seen, mostMs) === 'timed-out') throw new XdplabError('ERR_MEMORY', `CPU ${cpu}: its thread did not start; give fewer CPUs`);
+    }
+  }
+
+  /** What programs sent, in the order of their packets. */
+  #deliver(active: readonly Cpu[], batch: PacketBatch, first: number, { onCopy }: CpuSetListeners): void {
+    const reports = active.flatMap((each) => this.#reportsOf(each));
+    const failure = reports.find((report) => report.failure !== undefined)?.failure;
+    if (failure !== undefined) {
+      if (failure.code === undefined) throw new Error(failure.message);
+      throw new XdplabError(failure.code, failure.message);
+    }
+    if (reports.length === 0) return;
+    const firstNumber = this.#word(batch.descriptor(first) + DESCRIPTOR.number);
+    const place = ({ packet }: { readonly packet: number }): number => (packet - firstNumber) >>> 0;
+    const inOrder = <T extends { readonly packet: number }>(all: T[]): T[] => all.sort((a, b) => place(a) - place(b));
+    for (const each of inOrder(reports.flatMap(({ events }) => events))) this.#machine.onEvent(this.#timed(each.event, batch, first + place(each)));
+    for (const { ifindex, bytes } of inOrder(reports.flatMap(({ copies }) => copies))) onCopy?.(ifindex, bytes);
+  }
+
+  #reportsOf({ turn, thread }: Cpu): CpuReport[] {
+    if (this.#word(turn + TURN.reports) === 0) return [];
+    const reports: CpuReport[] = [];
+    for (let received = receiveMessageOnPort(thread!.port); received !== undefined; received = receiveMessageOnPort(thread!.port)) reports.push((received as { readonly message: CpuReport }).message);
+    return reports;
+  }
+
+  /** A record may have been found by another CPU than the one whose packet it is of. */
+  #timed(event: MachineEvent, batch: PacketBatch, index: number): MachineEvent {
+    if (event.source !== 'ringbuf' || index >= batch.count) return event;
+    return { ...event, timestampNs: this.#machine.memory.view.getBigUint64(batch.descriptor(index) + DESCRIPTOR.now, true) };
+  }
+
+  #show(batch: PacketBatch, first: number, count: number, observer: BatchObserver): void {
+    const { view } = this.#machine.memory;
+    for (const { row, tables } of this.#cpus) {
+      const recorded = this.#word(row + SPREAD.count) === 0 ? 0 : tables.recordedBytes;
+      if (recorded === undefined) throw new XdplabError('ERR_PROGRAM', 'a program overwrote tables of the simulated machine, so the run cannot go on; check the bounds of its stores');
+      view.setUint32(row + SPREAD.recordsEnd, tables.at.records + recorded, true);
+      view.setUint32(row + SPREAD.records, tables.at.records, true);
+    }
+    const end = this.#code.gather(batch.descriptor(first), count, this.#records.address);
+    const length = end - this.#records.address;
+    const { bytes } = this.#records;
+    observer.finished(batch, first, count, new DataView(bytes.buffer, bytes.byteOffset, length), length / RECORD.size);
+  }
+
+  #word(address: number): number {
+    return this.#machine.memory.u32[address >>> 2]!;
+  }
+}

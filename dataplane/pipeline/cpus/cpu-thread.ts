@@ -1,0 +1,146 @@
+/** The thread of a CPU: waits for its turn, runs its ring through the packet loop, says what happened. */
+import { receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads';
+import { XdplabError } from '../../errors.ts';
+import { instantiateImage } from '../../engine/program-image.ts';
+import { CPU_BLOCK } from '../../machine/cpu.ts';
+import { Machine } from '../../machine/machine.ts';
+import { instantiateMap } from '../../maps/map-image.ts';
+import { mapsOf } from '../../maps/map-registry.ts';
+import { takeRecords } from '../../maps/ringbuf.ts';
+import { DESCRIPTOR } from '../../packet/packet-batch.ts';
+import { DEVICE, LOOP } from '../layout.ts';
+import { LoopRunner } from '../loop-runner.ts';
+import type { Kept } from '../loop/loop-code.ts';
+import type { PacketLoop } from '../packet-loop.ts';
+import { KEPT, TURN, TURN_FLAG, type CpuNews, type CpuReport, type CpuStart } from './ring.ts';
+
+class CpuThread {
+  readonly #machine: Machine;
+  readonly #start: CpuStart;
+  readonly #runner: LoopRunner;
+  readonly #loops = new Map<Kept, PacketLoop>();
+  readonly #names = new Map<number, string>();
+  readonly #port: MessagePort;
+  #flags = 0;
+  #events: CpuReport['events'][number][] = [];
+  #copies: CpuReport['copies'][number][] = [];
+
+  constructor(start: CpuStart) {
+    this.#start = start;
+    this.#port = start.port;
+    const machine = new Machine({}, start.image);
+    this.#machine = machine;
+    this.#runner = new LoopRunner(machine, start.at, {
+      copy: (ifindex, bytes) => this.#copy(ifindex, bytes),
+      // All that are in slots have been attached before.
+      attachInSlot: () => 0,
+      version: () => undefined,
+      programName: (id) => this.#names.get(id),
+    });
+    machine.onEvent = (event) => void this.#events.push({ packet: this.#packet, event });
+    machine.onRecords = () => this.#takeRecords();
+    machine.network.onClone = ({ ifindex, toIngress, bytes }) => (toIngress ? this.#countSent(ifindex, bytes.length) : this.#copy(ifindex, bytes));
+  }
+
+  /** Never returns: the thread ends when it is terminated. */
+  serve(): never {
+    let turn = 0;
+    this.#finished(turn);
+    for (;;) {
+      const { i32: words } = this.#machine.memory;
+      Atomics.wait(words, (this.#start.turn + TURN.turn) >>> 2, turn);
+      turn = Atomics.load(words, (this.#start.turn + TURN.turn) >>> 2);
+      try {
+        this.#take();
+      } catch (error) {
+        this.#report(error instanceof XdplabError ? { code: error.code, message: error.message } : { message: String(error instanceof Error ? error.stack : error) });
+      }
+      this.#finished(turn);
+    }
+  }
+
+  #take(): void {
+    const { memory } = this.#machine;
+    memory.refresh();
+    const turn = this.#start.turn;
+    this.#flags = memory.view.getUint32(turn + TURN.flags, true);
+    if ((this.#flags & TURN_FLAG.news) !== 0) this.#read();
+    const count = memory.view.getUint32(turn + TURN.count, true);
+    const { cells, records, arena } = this.#start.at;
+    memory.view.setUint32(cells + LOOP.recordCursor, records, true);
+    memory.view.setUint32(cells + LOOP.arenaCursor, arena, true);
+    const loop = this.#loops.get(KEPT[memory.view.getUint32(turn + TURN.keeps, true)]!)!;
+    let ended = 0;
+    while (ended < count) {
+      const ran = this.#runner.run(loop, this.#start.ring + ended * DESCRIPTOR.size, count - ended);
+      if (ran === 0) throw new RangeError(`CPU ${this.#machine.cpu}: no room for packet ${ended} of ${count}`);
+      ended += ran;
+    }
+    memory.view.setUint32(turn + TURN.ended, ended, true);
+    if (this.#events.length > 0 || this.#copies.length > 0) this.#report();
+  }
+
+  #read(): void {
+    for (;;) {
+      const received = receiveMessageOnPort(this.#port) as { readonly message: CpuNews } | undefined;
+      if (received === undefined) return;
+      const { maps, programs, network, loop, names } = received.message;
+      for (const [id, name] of names) this.#names.set(id, name);
+      if (network !== undefined) this.#machine.network.restore(network);
+      for (const map of maps) instantiateMap(this.#machine, map);
+      for (const program of programs) {
+        this.#machine.makeRoomFor(program.id);
+        instantiateImage(this.#machine, program);
+      }
+      if (loop === undefined) continue;
+      this.#loops.set(loop.keeps, this.#runner.instantiate(loop.module));
+      this.#runner.aheads = loop.programs.flatMap((id) => this.#machine.lookAheads.get(id) ?? []);
+    }
+  }
+
+  #report(failure?: CpuReport['failure']): void {
+    this.#port.postMessage({ events: this.#events, copies: this.#copies, ...(failure === undefined ? {} : { failure }) } satisfies CpuReport);
+    this.#events = [];
+    this.#copies = [];
+    this.#machine.memory.view.setUint32(this.#start.turn + TURN.reports, 1, true);
+  }
+
+  #finished(turn: number): void {
+    const { i32: words } = this.#machine.memory;
+    const done = (this.#start.turn + TURN.done) >>> 2;
+    Atomics.store(words, done, turn);
+    Atomics.notify(words, done);
+  }
+
+  /** The packet that runs: the low half of its number. */
+  get #packet(): number {
+    return this.#machine.memory.view.getUint32(this.#machine.cell(CPU_BLOCK.descriptor) + DESCRIPTOR.number, true);
+  }
+
+  #takeRecords(): void {
+    if ((this.#flags & TURN_FLAG.records) === 0) return;
+    for (const map of mapsOf(this.#machine)) {
+      if (map.type.holds !== 'records') continue;
+      for (const { bytes, packet } of takeRecords(map.geometry)) {
+        this.#events.push({ packet, event: { source: 'ringbuf', cpu: this.#machine.cpu, timestampNs: this.#machine.nowNs, map: map.name, bytes } });
+      }
+    }
+  }
+
+  #copy(ifindex: number, bytes: Uint8Array): void {
+    this.#countSent(ifindex, bytes.length);
+    if ((this.#flags & TURN_FLAG.copies) !== 0) this.#copies.push({ packet: this.#packet, ifindex, bytes: bytes.slice() });
+  }
+
+  #countSent(ifindex: number, lengthBytes: number): void {
+    const { view, u64 } = this.#machine.memory;
+    const { devices, devicesEnd } = this.#start.at;
+    for (let device = devices; device < devicesEnd; device += DEVICE.size) {
+      if (view.getUint32(device + DEVICE.ifindex, true) !== ifindex) continue;
+      u64[(device + DEVICE.txPackets) >>> 3]! += 1n;
+      u64[(device + DEVICE.txBytes) >>> 3]! += BigInt(lengthBytes);
+    }
+  }
+}
+
+new CpuThread(workerData as CpuStart).serve();

@@ -1,0 +1,75 @@
+/**
+ * Between the thread that reads packets and the threads of CPUs, in machine memory: for each CPU a ring of descriptors,
+ * as a NIC has one for each queue, and a few words by which the two take turns. Both are each other's guests: while a
+ * CPU runs its ring, nobody else touches it or what is attached, and while it waits, it touches nothing.
+ *
+ *   turn      0 i32 turn       counts up when there is something to do
+ *             4 i32 done       the last turn that was finished; -1 before the CPU is there
+ *             8 u32 count      descriptors in the ring
+ *            12 u32 flags      TURN_FLAG
+ *            16 u32 ended      how many packets have
+ *            20 u32 reports    not 0 where the CPU has sent a message about them
+ *            24 u32 keeps      what is kept of the packets: index in KEPT
+ *
+ *   spread   one for each CPU, for the code that fills the rings (spread-code.ts):
+ *             0 u32 ring       address of the descriptors
+ *             4 u32 count      how many there are
+ *             8 u32 room       bytes for frames that are left; where nobody looks, all packets have one frame, and it is large
+ *            12 u32 records    the next record that was not gathered
+ *            16 u32 recordsEnd
+ *            20 u32 gathered   descriptors that were
+ */
+import type { MessagePort } from 'node:worker_threads';
+import type { ErrorCode } from '../../errors.ts';
+import type { CpuImage, MachineEvent } from '../../machine/machine.ts';
+import type { NetworkImage } from '../../machine/network.ts';
+import type { MapImage } from '../../maps/map-image.ts';
+import type { ProgramImage } from '../../engine/program-image.ts';
+import type { Kept, LoopConstants } from '../loop/loop-code.ts';
+
+export const TURN = { turn: 0, done: 4, count: 8, flags: 12, ended: 16, reports: 20, keeps: 24, size: 64 } as const;
+
+export const KEPT = ['counters', 'records', 'packets'] as const satisfies readonly Kept[];
+
+export const TURN_FLAG = {
+  /** There are messages for the CPU. */
+  news: 1,
+  /** Somebody wants the records of ring buffers. */
+  records: 2,
+  /** Somebody wants the copies of packets. */
+  copies: 4,
+} as const;
+
+export const SPREAD = { ring: 0, count: 4, room: 8, records: 12, recordsEnd: 16, gathered: 20, size: 64 } as const;
+
+/** Most packets that a CPU runs in a turn. */
+export const RING_PACKETS = 4096;
+
+/** What the thread of a CPU begins with. */
+export interface CpuStart {
+  readonly image: CpuImage;
+  readonly at: Pick<LoopConstants, 'cells' | 'xdpContext' | 'records' | 'arena' | 'devices' | 'devicesEnd'>;
+  /** Addresses of its TURN and its ring. */
+  readonly turn: number;
+  readonly ring: number;
+  readonly port: MessagePort;
+}
+
+/** What is new since the last turn. */
+export interface CpuNews {
+  readonly maps: readonly MapImage[];
+  readonly programs: readonly ProgramImage[];
+  readonly network?: NetworkImage;
+  /** The packet loop for what is attached now. */
+  readonly loop?: { readonly keeps: Kept; readonly module: WebAssembly.Module; readonly programs: readonly number[] };
+  /** Names of programs by id, for messages. */
+  readonly names: readonly (readonly [id: number, name: string])[];
+}
+
+/** What happened on a CPU besides verdicts, each with the low half of the number of its packet. */
+export interface CpuReport {
+  readonly events: readonly { readonly packet: number; readonly event: MachineEvent }[];
+  readonly copies: readonly { readonly packet: number; readonly ifindex: number; readonly bytes: Uint8Array }[];
+  /** Why the CPU cannot go on. */
+  readonly failure?: { readonly code?: ErrorCode; readonly message: string };
+}
