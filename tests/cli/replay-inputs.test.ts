@@ -136,7 +136,8 @@ describe('programs, their chains and what is in their maps', () => {
     expect(unknown.stderr).toBe("xdplab: legacy-iproute2.bpf.o: program 'tail': section '7/3' does not say the program's type; say it with --type or in the lab file\n");
     expect(typed.statistics.programs).toMatchObject([{ program: 'tail', packets: 400 }]);
     expect(cpus.statistics.packets).toBe(400);
-    expect(JSON.parse(readFileSync(scratch.at('three/lb_counters.json'), 'utf8'))).toMatchObject({ entries: [{ key: 'LB_PASSED', value: [400, 0, 0] }] });
+    const [passed] = JSON.parse(readFileSync(scratch.at('three/lb_counters.json'), 'utf8')).entries as [{ readonly key: string; readonly value: readonly number[] }];
+    expect([passed.key, passed.value.length, passed.value.reduce((sum, packets) => sum + packets)]).toEqual(['LB_PASSED', 3, 400]);
   });
 
   test('a lab file finds its objects beside itself, and options go behind it', async () => {
