@@ -20,6 +20,11 @@ export type Outcome = (typeof OUTCOMES)[number];
 export const VERDICT_SLOTS = 16;
 export const OTHER_VERDICT_SLOT = 15;
 
+/** Where a verdict of that code is counted. */
+export function verdictSlot(code: number): number {
+  return code >= -1 && code < OTHER_VERDICT_SLOT - 1 ? code + 1 : OTHER_VERDICT_SLOT;
+}
+
 export interface VerdictRow {
   readonly code: number;
   /** `XDP_PASS`, `TC_ACT_OK`, … */

@@ -53,7 +53,7 @@ export const FROM_HOST = 1;
 
 export const ATTACHMENT = { programId: 0, outcomes: 4, index: 8, hook: 12, verdicts: 16, faults: 272, next: 280, size: 320 } as const;
 
-export { OTHER_VERDICT_SLOT, VERDICT_SLOTS } from '../hooks/hook.ts';
+export { OTHER_VERDICT_SLOT, VERDICT_SLOTS, verdictSlot } from '../hooks/hook.ts';
 
 export const RECORD = { number: 0, timestampNs: 8, length: 16, ifindex: 20, verdict: 24, attachment: 28, hook: 30, fault: 31, size: 32 } as const;
 

@@ -2,8 +2,7 @@
  * Which verdicts of which attachments there are in each block of the ring, found once for all clients: who wants none
  * of them passes the whole block.
  */
-import { RECORD, VERDICT_SLOTS } from '../pipeline/layout.ts';
-import { verdictSlot } from './verdict-filter.ts';
+import { RECORD, VERDICT_SLOTS, verdictSlot } from '../pipeline/layout.ts';
 import type { VerdictRing } from './verdict-ring.ts';
 
 const MOST_BLOCK_RECORDS = 4096;

@@ -9,6 +9,7 @@ import type { EventSubscription } from './event-ring.ts';
 import { EventSubscription as Events } from './event-ring.ts';
 import type { LabHost } from './lab-host.ts';
 import { STREAM_NAMES, type LabNames } from './lab-names.ts';
+import type { PacketWish } from './packet-demand.ts';
 import { HttpProblem, problemOf } from './problem.ts';
 import type { ClientMessage, Topic } from './stream-messages.ts';
 import { parseClientMessage } from './stream-messages.ts';
@@ -25,6 +26,8 @@ export const STREAM_LIMITS = {
   /** Messages from a client in `messagesMs`. */
   messages: 100,
   messagesMs: 10_000,
+  /** Answers to a client's messages that wait for room in its window. */
+  replies: 128,
   /** Stretches of the ring that are looked at for a client before others have their turn. */
   stretches: 4,
 } as const;
@@ -60,6 +63,10 @@ export class StreamClient {
   #accountOf = 0;
   #messages = 0;
   #messagesSinceMs: number;
+  /** Answers to its messages, in order: they wait for room, and everything else waits for them. */
+  #replies: string[] = [];
+  /** What it has not been told of the run that goes on. */
+  #run: string | undefined;
 
   /** `onChange` is called when it wants something else than before, or more can be sent. */
   constructor(socket: WebSocket, host: LabHost, encoding: Encoding, nowMs: number, onChange: () => void) {
@@ -74,12 +81,12 @@ export class StreamClient {
     socket.on('message', (data: Buffer, isBinary) => this.#hear(data, isBinary));
     // ws closes a broken connection by itself, and says why to the other side.
     socket.on('error', () => {});
-    this.tell({ type: 'welcome', ...this.#welcome() });
+    this.#reply({ type: 'welcome', ...this.#welcome() });
   }
 
-  /** Bytes of packets that the ring has to keep for it. */
-  get snapBytes(): number {
-    return this.#verdicts?.snapBytes ?? 0;
+  /** Packets that the ring has to keep for it. */
+  get packetWish(): PacketWish | undefined {
+    return this.#verdicts;
   }
 
   get isSubscribed(): boolean {
@@ -91,9 +98,10 @@ export class StreamClient {
     return this.#statisticsMs !== undefined && nowMs - this.#statisticsAtMs >= this.#statisticsMs && this.#hasRoom;
   }
 
-  /** Something outside of the topics. */
-  tell(message: object): void {
-    if (this.#hasRoom) this.#send(JSON.stringify(message));
+  /** How a run goes; only the newest matters to a client that had no room. */
+  tellRun(run: object): void {
+    this.#run = JSON.stringify({ type: 'run', ...run });
+    this.#sendWaiting();
   }
 
   tellStatistics({ message, atMs }: StreamStatistics): void {
@@ -103,9 +111,14 @@ export class StreamClient {
 
   /** Sends what there is, up to its window. Whether there is more that it could take at once. */
   pump(nowMs: number): boolean {
+    this.#sendWaiting();
     this.#tellNames();
-    for (const [, events] of this.#events) {
-      for (let message = events.take(); message !== undefined; message = this.#hasRoom ? events.take() : undefined) this.#send(message);
+    for (const events of this.#events.values()) {
+      while (this.#hasRoom) {
+        const message = events.take();
+        if (message === undefined) break;
+        this.#send(message);
+      }
     }
     const verdicts = this.#verdicts;
     if (verdicts === undefined) return false;
@@ -131,6 +144,20 @@ export class StreamClient {
 
   get #hasRoom(): boolean {
     return this.#socket.readyState === this.#socket.OPEN && this.#sentBytes - this.#answeredBytes < this.#window;
+  }
+
+  /** A client that asks on and on and does not read the answers is not worth them. */
+  #reply(message: object): void {
+    this.#replies.push(JSON.stringify(message));
+    this.#sendWaiting();
+    if (this.#replies.length > STREAM_LIMITS.replies) this.#socket.close(CLOSE_POLICY, 'too many answers were not read');
+  }
+
+  #sendWaiting(): void {
+    while (this.#hasRoom && this.#replies.length > 0) this.#send(this.#replies.shift()!);
+    if (!this.#hasRoom || this.#run === undefined) return;
+    this.#send(this.#run);
+    this.#run = undefined;
   }
 
   #sendVerdicts(message: Buffer | string, nowMs: number): void {
@@ -178,7 +205,7 @@ export class StreamClient {
     } catch (error) {
       const { code, detail, status } = problemOf(error);
       if (status === 500) console.error(error);
-      this.tell({ type: 'error', code, detail });
+      this.#reply({ type: 'error', code, detail });
     }
   }
 
@@ -186,7 +213,7 @@ export class StreamClient {
     const { topic } = message;
     if (message.type === 'unsubscribe') {
       this.#leave(topic);
-      return this.tell({ type: 'unsubscribed', topic });
+      return this.#reply({ type: 'unsubscribed', topic });
     }
     let from: number | null = null;
     if (message.topic === 'statistics') {
@@ -202,7 +229,7 @@ export class StreamClient {
       this.#events.set(message.topic, events);
       ({ from } = events);
     }
-    this.tell({ type: 'subscribed', topic, from });
+    this.#reply({ type: 'subscribed', topic, from });
   }
 
   #leave(topic: Topic): void {
@@ -215,7 +242,7 @@ export class StreamClient {
   #tellNames(): void {
     if (this.#names === this.#host.names || !this.#hasRoom) return;
     this.#names = this.#host.names;
-    this.tell({ type: 'lab', ...this.#welcome() });
+    this.#send(JSON.stringify({ type: 'lab', ...this.#welcome() }));
   }
 
   #welcome(): object {

@@ -9,6 +9,7 @@ import { jsonText } from '../pipeline/json-text.ts';
 import type { Access } from './access.ts';
 import type { LabHost } from './lab-host.ts';
 import type { LabStatistics } from './lab-service.ts';
+import { PacketDemand } from './packet-demand.ts';
 import { HttpProblem, problemOf, PROBLEM_TYPE } from './problem.ts';
 import { StreamClient } from './stream-client.ts';
 import type { Encoding } from './verdict-subscription.ts';
@@ -32,6 +33,7 @@ export class Stream {
   readonly #access: Access;
   readonly #statistics: () => Promise<LabStatistics>;
   readonly #sockets: WebSocketServer;
+  readonly #demand: PacketDemand;
   readonly #clients = new Map<WebSocket, StreamClient>();
   #timer: NodeJS.Timeout | undefined;
   readonly #life: NodeJS.Timeout;
@@ -43,6 +45,7 @@ export class Stream {
     this.#host = host;
     this.#access = access;
     this.#statistics = statistics;
+    this.#demand = new PacketDemand(host.ring);
     // The last three are newer than the types of ws.
     const limits: ServerOptions & { readonly maxFragments: number; readonly maxBufferedChunks: number; readonly closeTimeout: number } = {
       noServer: true,
@@ -56,9 +59,12 @@ export class Stream {
     };
     this.#sockets = new WebSocketServer(limits);
     this.#life = setInterval(() => this.#checkLives(), LIFE_EVERY_MS).unref();
-    host.on('names', () => this.#look());
+    host.on('names', () => {
+      this.#setDemand();
+      this.#look();
+    });
     host.on('run', (run) => {
-      for (const client of this.#clients.values()) client.tell({ type: 'run', ...run });
+      for (const client of this.#clients.values()) client.tellRun(run);
     });
   }
 
@@ -103,12 +109,12 @@ export class Stream {
     this.#clients.set(socket, client);
     socket.on('close', () => {
       this.#clients.delete(socket);
-      this.#setSnap();
+      this.#setDemand();
     });
   }
 
   #changed(socket: WebSocket): void {
-    this.#setSnap();
+    this.#setDemand();
     const client = this.#clients.get(socket);
     const hasMore = client !== undefined && this.#pump(client, performance.now());
     if (hasMore) clearTimeout(this.#timer);
@@ -126,15 +132,15 @@ export class Stream {
     }
   }
 
-  #setSnap(): void {
-    let snap = 0;
-    for (const client of this.#clients.values()) snap = Math.max(snap, client.snapBytes);
-    this.#host.ring.snap = snap;
+  #setDemand(): void {
+    const wishes = [...this.#clients.values()].flatMap(({ packetWish }) => (packetWish === undefined || packetWish.snapBytes === 0 ? [] : [packetWish]));
+    this.#demand.set(wishes, this.#host.names);
   }
 
   #look(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#demand.refill();
     const clients = [...this.#clients.values()].filter((client) => client.isSubscribed);
     const hasMore = this.#pumpInTurn(clients);
     void this.#tellStatistics(clients);

@@ -17,13 +17,15 @@ export const FRAME_KIND = { verdicts: 1 } as const;
 export const FRAME_FLAG = { packets: 1 } as const;
 export const VERDICT_RECORD = { number: 0, timestampNs: 8, length: 16, ifindex: 20, verdict: 24, attachment: 28, hook: 30, fault: 31, size: 32 } as const;
 export const PACKET_LIST_HEADER_BYTES = 8;
-export const STREAM_PACKET = { number: 0, record: 8, records: 12, fate: 14, reason: 15, wire: 16, captured: 20, left: 24, leftIfindex: 28, beforeBytes: 32, afterBytes: 34, size: 40 } as const;
+export const STREAM_PACKET = { number: 0, record: 8, records: 12, fate: 14, reason: 15, wire: 16, captured: 20, left: 24, leftIfindex: 28, beforeBytes: 32, afterBytes: 34, sequence: 40, size: 48 } as const;
 export const PACKET_ALIGNMENT = 8;
 
 const TWO_32 = 4_294_967_296;
 
 export interface StreamPacket {
   readonly number: number;
+  /** Sequence number of its first verdict, which may not be in the frame. */
+  readonly sequence: number;
   /** Its records in the frame: from `record` on, so many. */
   readonly record: number;
   readonly records: number;
@@ -136,6 +138,7 @@ export class VerdictFrame {
       const bytesAt = view.byteOffset + at + STREAM_PACKET.size;
       yield {
         number: this.#u64(at + STREAM_PACKET.number),
+        sequence: this.#u64(at + STREAM_PACKET.sequence),
         record: view.getUint32(at + STREAM_PACKET.record, true),
         records: view.getUint16(at + STREAM_PACKET.records, true),
         fate: view.getUint8(at + STREAM_PACKET.fate),

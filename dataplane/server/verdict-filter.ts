@@ -6,7 +6,7 @@ import { parseAddress, parsePrefix, type Prefix } from '../address.ts';
 import { HOOK_NAMES } from '../hooks/hook.ts';
 import { flowKey, type FlowKey } from '../packet/flow.ts';
 import { IP_PROTOCOL } from '../packet/ipv4.ts';
-import { OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from '../pipeline/layout.ts';
+import { OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS, verdictSlot } from '../pipeline/layout.ts';
 import { FATES } from '../pipeline/outcome.ts';
 import { XdplabError } from '../errors.ts';
 import { nameOfVerdict, OTHER_VERDICT, REASON_NAMES, VERDICT_NAMES, type LabNames } from './lab-names.ts';
@@ -104,11 +104,6 @@ export class VerdictFilter {
     const addresses = [source, destination].map((text) => parseAddress(text)!);
     return this.#prefixes.some((prefix) => addresses.some((address) => isWithin(address, prefix)));
   }
-}
-
-/** As the packet loop counts verdicts (pipeline/layout.ts). */
-export function verdictSlot(code: number): number {
-  return code >= -1 && code < OTHER_VERDICT_SLOT - 1 ? code + 1 : OTHER_VERDICT_SLOT;
 }
 
 function isWithin(address: Uint8Array, { address: wanted, prefixBits }: Prefix): boolean {

@@ -49,6 +49,7 @@ function packetList(records: DataView, sequences: readonly number[], packets: re
     bytes.writeUInt32LE(packet.leftIfindex, at + STREAM_PACKET.leftIfindex);
     bytes.writeUInt16LE(before.length, at + STREAM_PACKET.beforeBytes);
     bytes.writeUInt16LE(after.length, at + STREAM_PACKET.afterBytes);
+    bytes.writeBigUInt64LE(BigInt(first), at + STREAM_PACKET.sequence);
     bytes.set(before, at + STREAM_PACKET.size);
     bytes.set(after, at + STREAM_PACKET.size + before.length);
     at += packetBytes(before.length, after.length);

@@ -17,12 +17,14 @@
  *            16 u32 wire, 20 u32 captured, 24 u32 left, 28 u32 leftIfindex
  *            32 u16 beforeBytes, 34 u16 afterBytes, 36 u8 beforeSkip, 37 u8 afterSkip
  *            40 words of machine memory that hold the bytes before, and those after: up to 3 bytes come first that are to be skipped
+ *   wanted   u32 each, by attachment and verdict slot: of how many packets with that verdict the bytes are wanted yet;
+ *            attachments beyond it are always wanted
  *
  * A reader copies first and then looks at `claimed`: what lies before claimed - capacity was overwritten meanwhile. So it
  * does with packetHead, which is moved as far as entries may reach before they are written.
  */
 import { DESCRIPTOR, type PacketBatch } from '../packet/packet-batch.ts';
-import { RECORD } from '../pipeline/layout.ts';
+import { RECORD, VERDICT_SLOTS, verdictSlot } from '../pipeline/layout.ts';
 import type { BatchObserver, Pipeline } from '../pipeline/pipeline.ts';
 import type { StreamPacket } from './verdict-decoder.ts';
 
@@ -31,6 +33,7 @@ export interface VerdictRingBuffers {
   readonly records: SharedArrayBuffer;
   readonly links: SharedArrayBuffer;
   readonly packets: SharedArrayBuffer;
+  readonly wanted: SharedArrayBuffer;
 }
 
 const CLAIMED = 0;
@@ -50,12 +53,15 @@ const LONG_WORDS = 48;
 
 export const RING_RECORDS = 1 << 20;
 const PACKETS_BYTES = 1 << 25;
+const WANTED_ATTACHMENTS = 256;
+/** In `wanted`: all, for as long as it says so. */
+export const ALWAYS_WANTED = 0xffff_ffff;
 /** Longest part of a packet that is kept, of each of before and after. */
 export const MOST_SNAP_BYTES = 2048;
 
 /** Both sizes are powers of two. */
 export function createVerdictRing(records = RING_RECORDS, packetsBytes = PACKETS_BYTES): VerdictRingBuffers {
-  return { header: new SharedArrayBuffer(HEADER_BYTES), records: new SharedArrayBuffer(records * RECORD.size), links: new SharedArrayBuffer(records * LINK_BYTES), packets: new SharedArrayBuffer(packetsBytes) };
+  return { header: new SharedArrayBuffer(HEADER_BYTES), records: new SharedArrayBuffer(records * RECORD.size), links: new SharedArrayBuffer(records * LINK_BYTES), packets: new SharedArrayBuffer(packetsBytes), wanted: new SharedArrayBuffer(WANTED_ATTACHMENTS * VERDICT_SLOTS * 4) };
 }
 
 /** Writes what a pipeline's packet loop leaves behind; allocates a few views per batch and nothing per packet. */
@@ -69,13 +75,16 @@ export class VerdictRingWriter implements BatchObserver {
   readonly #links: Uint32Array;
   readonly #words32: Uint32Array;
   readonly #doubles: Float64Array;
+  readonly #wanted: Uint32Array;
   readonly #capacity: number;
   /** Read when the first record comes: until then another may be writing. */
   #head = -1;
   #packetHead = 0;
   /** The same within `packets`. */
   #packetPosition = 0;
-  #attachments = -1;
+  #attachments = 0;
+  /** Read before packets run: without, they do not stay where they are when they have left. */
+  #snap = 0;
 
   constructor(buffers: VerdictRingBuffers, pipeline: Pipeline) {
     this.#pipeline = pipeline;
@@ -85,7 +94,13 @@ export class VerdictRingWriter implements BatchObserver {
     this.#links = new Uint32Array(buffers.links);
     this.#words32 = new Uint32Array(buffers.packets);
     this.#doubles = new Float64Array(buffers.packets);
+    this.#wanted = new Uint32Array(buffers.wanted);
     this.#capacity = this.#links.length;
+  }
+
+  get looksAt(): 'records' | 'packets' {
+    this.#snap = Atomics.load(this.#words, SNAP);
+    return this.#snap > 0 ? 'packets' : 'records';
   }
 
   finished(batch: PacketBatch, first: number, count: number, records: DataView, recordCount: number): void {
@@ -97,8 +112,7 @@ export class VerdictRingWriter implements BatchObserver {
     // A stretch is never longer than the ring (pipeline.ts, RECORDS_BYTES).
     this.#head += recordCount;
     Atomics.store(this.#header, CLAIMED, BigInt(this.#head));
-    const snap = Atomics.load(this.#words, SNAP);
-    if (snap > 0) this.#keepPackets(batch, first, count, records, recordCount, from, snap);
+    if (this.#snap > 0) this.#keepPackets(batch, first, count, records, recordCount, from, this.#snap);
     this.#keepRecords(new Uint8Array(records.buffer, records.byteOffset, recordCount * RECORD.size), from);
     Atomics.store(this.#header, HEAD, BigInt(this.#head));
   }
@@ -110,6 +124,8 @@ export class VerdictRingWriter implements BatchObserver {
   }
 
   #tellAttachments(count: number): void {
+    // Until those who read have heard of them.
+    this.#wanted.fill(ALWAYS_WANTED, this.#attachments * VERDICT_SLOTS, count * VERDICT_SLOTS);
     this.#attachments = count;
     Atomics.store(this.#words, ATTACHMENTS, count);
     this.onAttachments();
@@ -139,11 +155,26 @@ export class VerdictRingWriter implements BatchObserver {
       const begin = record;
       // Packets of one batch differ in the lower half of their numbers.
       while (record < recordCount && records.getUint32(record * RECORD.size, true) === low) record++;
-      if (record === begin) continue;
+      if (record === begin || !this.#isWanted(records, begin, record)) continue;
       const link = this.#keepPacket(batch, batch.descriptor(index) >>> 2, from + begin, record - begin, snap);
       for (let one = begin; one < record; one++) this.#links[(slot + one) & mask] = link;
     }
     Atomics.store(this.#header, PACKET_HEAD, BigInt(this.#packetHead));
+  }
+
+  /** By one of its verdicts. */
+  #isWanted(records: DataView, begin: number, end: number): boolean {
+    const wanted = this.#wanted;
+    let isWanted = false;
+    for (let at = begin * RECORD.size; at < end * RECORD.size; at += RECORD.size) {
+      const index = records.getUint16(at + RECORD.attachment, true) * VERDICT_SLOTS + verdictSlot(records.getInt32(at + RECORD.verdict, true));
+      const count = index < wanted.length ? wanted[index]! : ALWAYS_WANTED;
+      if (count === 0) continue;
+      isWanted = true;
+      // Where a reader has just written another number, that one counts.
+      if (count !== ALWAYS_WANTED) Atomics.compareExchange(wanted, index, count, count - 1);
+    }
+    return isWanted;
   }
 
   /** Allocates nothing for short pieces: a subarray costs more than copying one. */
@@ -192,7 +223,7 @@ function copyWords(from: Uint32Array, fromWord: number, to: Uint32Array, toWord:
 }
 
 /** A packet as the ring keeps it: a copy. */
-export interface KeptPacket extends Omit<StreamPacket, 'number' | 'record'> {
+export interface KeptPacket extends Omit<StreamPacket, 'number' | 'record' | 'sequence'> {
   /** Sequence number of its first record. */
   readonly first: number;
 }
@@ -210,6 +241,7 @@ export class VerdictRing {
   readonly capacity: number;
   /** The records where they lie, to look at: what they say counts only if `oldest` has not passed them afterwards. */
   readonly words: Uint32Array;
+  readonly wanted: Uint32Array;
   readonly #header: BigInt64Array;
   readonly #words: Int32Array;
   readonly #records: Uint8Array;
@@ -226,6 +258,7 @@ export class VerdictRing {
     this.#links = new Uint32Array(buffers.links);
     this.#packets = new Uint8Array(buffers.packets);
     this.#view = new DataView(buffers.packets);
+    this.wanted = new Uint32Array(buffers.wanted);
     this.capacity = this.#links.length;
   }
 

@@ -4,12 +4,13 @@
  *
  * Invariant: produced = sent + skipped + dropped, after every call of `take`.
  */
-import { RECORD, VERDICT_SLOTS } from '../pipeline/layout.ts';
+import { RECORD, VERDICT_SLOTS, verdictSlot } from '../pipeline/layout.ts';
 import { BlockSummaries } from './block-summaries.ts';
 import type { LabNames } from './lab-names.ts';
+import type { PacketWish } from './packet-demand.ts';
 import { binaryVerdicts, jsonVerdicts, type SelectedVerdicts } from './verdict-message.ts';
 import { FRAME_HEADER, packetBytes } from './verdict-decoder.ts';
-import { VerdictFilter, verdictSlot, type FilterDescription } from './verdict-filter.ts';
+import { VerdictFilter, type FilterDescription } from './verdict-filter.ts';
 import { MOST_SNAP_BYTES, type KeptPacket, type VerdictRing } from './verdict-ring.ts';
 
 export type Encoding = 'binary' | 'json';
@@ -55,7 +56,7 @@ function summariesOf(ring: VerdictRing): BlockSummaries {
   return summaries;
 }
 
-export class VerdictSubscription {
+export class VerdictSubscription implements PacketWish {
   /** Where it begins. */
   readonly from: number;
   /** Bytes of each packet that the ring has to keep for it, before and after. */
@@ -90,6 +91,14 @@ export class VerdictSubscription {
     this.snapBytes = Math.max(Math.min(packet?.snap ?? 0, MOST_SNAP_BYTES), this.#filter.snapBytes);
     this.from = beginning(ring, from);
     this.#cursor = this.from;
+  }
+
+  get most(): number {
+    return this.#filter.snapBytes > 0 ? Number.POSITIVE_INFINITY : this.#perSecond;
+  }
+
+  table(names: LabNames): Uint8Array {
+    return this.#filter.forNames(names).table;
   }
 
   get account(): Account {
@@ -176,16 +185,21 @@ export class VerdictSubscription {
     const sequences: number[] = [];
     const packets: KeptPacket[] = [];
     const needsPacket = this.snapBytes > 0;
+    const hasRate = this.#perSecond !== Number.POSITIVE_INFINITY;
+    this.#turnSecond(nowMs);
     let size = FRAME_HEADER.size;
     let sequence = from;
     for (; sequence < end && size < MESSAGE_BYTES + FRAME_HEADER.size; sequence++) {
       const at = FRAME_HEADER.size + (sequence - from) * RECORD.size;
       if (!this.#filter.fits(view, at) || !this.#isInPacketSample(view, at)) continue;
-      const looksInside = this.#filter.snapBytes > 0;
       // A packet is found in a while; a rate says at once that it is not wanted.
-      if (!looksInside && !this.#isInRate(view, at, nowMs)) continue;
+      const index = view.getUint16(at + RECORD.attachment, true) * VERDICT_SLOTS + verdictSlot(view.getInt32(at + RECORD.verdict, true));
+      if (hasRate && this.#sentThisSecond[index]! >= this.#perSecond) continue;
       const packet = needsPacket ? this.#packetOf(sequence) : undefined;
-      if (looksInside && !(this.#filter.fitsPacket(packet) && this.#isInRate(view, at, nowMs))) continue;
+      if (this.#filter.snapBytes > 0 && !this.#filter.fitsPacket(packet)) continue;
+      // Of so many a second no more are kept (packet-demand.ts): those are meant.
+      if (hasRate && this.#wantsPackets && packet === undefined) continue;
+      if (hasRate) this.#countInSecond(index);
       const to = FRAME_HEADER.size + sequences.length * RECORD.size;
       if (to !== at) bytes.copyWithin(to, at, at + RECORD.size);
       sequences.push(sequence);
@@ -210,17 +224,12 @@ export class VerdictSubscription {
     return (number - 1) % this.#oneOf === 0;
   }
 
-  #isInRate(view: DataView, at: number, nowMs: number): boolean {
-    if (this.#perSecond === Number.POSITIVE_INFINITY) return true;
-    this.#turnSecond(nowMs);
-    const index = view.getUint16(at + RECORD.attachment, true) * VERDICT_SLOTS + verdictSlot(view.getInt32(at + RECORD.verdict, true));
+  #countInSecond(index: number): void {
     if (index >= this.#sentThisSecond.length) {
       const longer = new Uint32Array(index + VERDICT_SLOTS);
       longer.set(this.#sentThisSecond);
       this.#sentThisSecond = longer;
     }
-    if (this.#sentThisSecond[index]! >= this.#perSecond) return false;
     this.#sentThisSecond[index]!++;
-    return true;
   }
 }
