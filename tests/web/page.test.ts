@@ -112,6 +112,16 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
     await page.getByRole('rowheader', { name: '203.0.113.0/24' }).waitFor();
     await page.getByRole('button', { name: 'delete 203.0.113.0/24' }).click();
     await page.getByRole('rowheader', { name: '203.0.113.0/24' }).waitFor({ state: 'detached' });
+    // A struct is edited as JSON: Enter writes it, Escape leaves it as it is.
+    await page.getByRole('button', { name: /^fw_config/ }).click();
+    await page.getByRole('button', { name: 'edit 0' }).click();
+    const value = page.getByLabel('value of 0');
+    await value.fill((await value.inputValue()).replace('"syn_rate": 10', '"syn_rate": 11'));
+    await value.press('Enter');
+    await page.getByRole('cell', { name: '11', exact: true }).waitFor();
+    await page.getByRole('button', { name: 'edit 0' }).click();
+    await value.press('Escape');
+    await value.waitFor({ state: 'detached' });
   }, PATIENCE_MS);
 
   test('programs are shown with their C, instructions and WebAssembly', async () => {

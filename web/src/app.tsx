@@ -31,7 +31,10 @@ export function App(): JSX.Element {
     return () => window.removeEventListener('keydown', onKey);
   }, []);
   useEffect(() => {
-    if (selected.value !== undefined) tab.value = 'packet';
+    if (selected.value === undefined) return;
+    tab.value = 'packet';
+    // Where one thing stands below the other, the packet is out of sight.
+    if (window.matchMedia('(max-width: 820px)').matches) document.querySelector('.side')?.scrollIntoView({ behavior: 'smooth' });
   }, [selected.value]);
   if (entrance.value === 'locked') return <Locked />;
   const View = TABS[tab.value].view;

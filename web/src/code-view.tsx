@@ -89,7 +89,7 @@ export function CodeView({ program, wat, counts, dead }: { readonly program: Pro
 }
 
 /** How much of what ran was here, as a tint. */
-const heat = (part: number): Readonly<Record<string, string>> => ({ '--heat': `${Math.round(60 * Math.sqrt(part))}%` });
+const heat = (part: number): Readonly<Record<string, string>> => ({ '--heat': `${Math.round(45 * Math.sqrt(part))}%` });
 
 function Source({ listing: { lines }, counts }: { readonly listing: Listing; readonly counts: Counts | undefined }): JSX.Element {
   const ran = new Map(counts?.lines.map((line) => [placeOf(line), line]));

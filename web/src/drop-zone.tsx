@@ -54,12 +54,12 @@ export function DropZone({ children }: { readonly children: ComponentChildren })
   );
 }
 
-/** For who has no mouse: the same by a file dialog. */
+/** The same by a file dialog. */
 export function OpenFile(): JSX.Element {
   return (
-    <label class="open-file">
-      open a capture or an object…
-      <input type="file" accept=".pcap,.pcapng,.cap,.gz,.zst,.o" onChange={({ currentTarget }) => {
+    <label class="open-file" title="a capture (.pcap, .pcapng) to run, or a compiled object (.bpf.o) to attach; or drop it anywhere">
+      open a file…
+      <input type="file" aria-label="open a capture or an object" accept=".pcap,.pcapng,.cap,.gz,.zst,.o" onChange={({ currentTarget }) => {
         void takeAll([...(currentTarget.files ?? [])]);
         currentTarget.value = '';
       }} />
@@ -88,7 +88,7 @@ function Attach({ object }: { readonly object: LabObject }): JSX.Element {
         <button type="button" key={id} onClick={() => void then(async () => {
           const { keptMaps, freshMaps } = await api.replaceObject(id, object.id);
           return `${object.name} took the place of ${name}: kept ${keptMaps.join(', ') || 'no map'}; fresh ${freshMaps.join(', ') || 'none'}`;
-        })}>take the place of {name}, keep its maps</button>
+        })}>replace {name}, keep its maps</button>
       ))}
       {devices.length < 2 ? null : <label>device <select value={device} onChange={({ currentTarget }) => setDevice(currentTarget.value)}>{devices.map(({ name }) => <option key={name}>{name}</option>)}</select></label>}
       {object.programs.flatMap(({ name, type }) => (HOOKS_OF_TYPE[type] ?? []).map((hook) => (
@@ -98,7 +98,7 @@ function Attach({ object }: { readonly object: LabObject }): JSX.Element {
         })}>attach {name} to {hook} of {device}</button>
       )))}
       {object.programs.every(({ type }) => HOOKS_OF_TYPE[type] === undefined) ? <p>None of its programs runs at a hook here: {object.programs.map(({ name, type }) => `${name} is ${type}`).join(', ') || 'it has none'}.</p> : null}
-      <button type="button" onClick={leave}>nothing</button>
+      <button type="button" onClick={leave}>cancel</button>
     </dialog>
   );
 }

@@ -8,6 +8,9 @@ import type { Filter } from './stream.ts';
 const NAMED = ['hook', 'verdict', 'device', 'program', 'fate', 'reason', 'prefix', 'protocol'] as const;
 type Named = (typeof NAMED)[number];
 
+/** For who asks what can stand there. */
+export const FILTER_HELP = `Words that all have to fit: drop pass tx redirect aborted, tcp udp icmp icmpv6 sctp gre, xdp tc-ingress tc-egress, 10.0.0.0/8, port:443, ${NAMED.map((kind) => `${kind}:`).join(' ')}`;
+
 const PROTOCOLS: ReadonlySet<string> = new Set(['tcp', 'udp', 'icmp', 'icmpv6', 'sctp', 'gre']);
 const HOOKS: ReadonlySet<string> = new Set(['xdp', 'tc-ingress', 'tc-egress']);
 const PREFIX = /^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]*:[0-9a-f:.]*)(?:\/\d{1,3})?$/i;

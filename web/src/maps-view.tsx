@@ -1,7 +1,7 @@
 /** The lab's maps: typed tables that follow what programs write, and can be written. */
 import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { api, type LabMap, type MapEntry } from './api.ts';
 import { attempt, lab } from './model.ts';
 import { count, plain } from './text.ts';
@@ -51,9 +51,9 @@ export function MapsView(): JSX.Element {
   const shown = table.value;
   return (
     <div class="maps">
-      <ul class="map-list" aria-label="Maps">
+      <ul class="map-list" aria-label="Maps" onKeyDown={moveMap}>
         {maps.value.map(({ id, name, type, size, readable }) => (
-          <li key={id}><button type="button" disabled={!readable} aria-pressed={shown?.map.id === id} onClick={() => choose(id)}>{name} <span class="muted">{type}, {count(size)}</span></button></li>
+          <li key={id}><button type="button" disabled={!readable} title={readable ? undefined : 'what is in it is for whoever consumes it'} tabIndex={shown === undefined || shown.map.id === id ? 0 : -1} aria-pressed={shown?.map.id === id} onClick={() => choose(id)}>{name} <span class="muted">{type}, {count(size)}</span></button></li>
         ))}
       </ul>
       {shown === undefined ? null : <Table {...shown} />}
@@ -61,47 +61,102 @@ export function MapsView(): JSX.Element {
   );
 }
 
+/** From map to map by the arrows. */
+function moveMap(event: KeyboardEvent & { readonly currentTarget: HTMLElement }): void {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (step === undefined) return;
+  event.preventDefault();
+  const buttons = [...event.currentTarget.querySelectorAll<HTMLButtonElement>('button:enabled')];
+  const next = buttons[buttons.indexOf(document.activeElement as HTMLButtonElement) + step];
+  next?.focus();
+  next?.click();
+}
+
+/** A column of a table: a field of the value, or the whole of it, on a CPU where each has its own. */
+interface Column {
+  readonly title: string;
+  readonly of: (value: unknown) => unknown;
+}
+
+/** Wider structs are told in words. */
+const MOST_FIELDS = 8;
+
+function columnsOf(map: LabMap, value: unknown): readonly Column[] {
+  const cpus = map.perCpu && Array.isArray(value) ? value.length : 0;
+  const own = (cpu: number) => (whole: unknown): unknown => (cpus === 0 ? whole : (whole as readonly unknown[])[cpu]);
+  return Array.from({ length: Math.max(1, cpus) }, (_, cpu) => {
+    const first = own(cpu)(value);
+    const place = cpus > 1 ? `CPU ${cpu}` : '';
+    const fields = typeof first === 'object' && first !== null && !Array.isArray(first) ? Object.keys(first) : [];
+    if (fields.length === 0 || fields.length > MOST_FIELDS) return [{ title: place || 'value', of: own(cpu) }];
+    return fields.map((field) => ({ title: [field, place].filter(Boolean).join(', '), of: (whole: unknown) => (own(cpu)(whole) as Readonly<Record<string, unknown>> | null)?.[field] }));
+  }).flat();
+}
+
 function Table({ map, entries, more }: { readonly map: LabMap; readonly entries: readonly MapEntry[]; readonly more: boolean }): JSX.Element {
-  const cpus = map.perCpu && Array.isArray(entries[0]?.value) ? (entries[0].value as unknown[]).length : 0;
+  const columns = columnsOf(map, entries[0]?.value);
   return (
     <section aria-label={map.name}>
       <p class="muted">{map.key} → {map.value}, room for {count(map.maxEntries)}</p>
-      <table>
-        <thead><tr><th>key</th>{cpus === 0 ? <th>value</th> : Array.from({ length: cpus }, (_, cpu) => <th key={cpu}>CPU {cpu}</th>)}<th><span class="hidden">over time</span></th><th><span class="hidden">change</span></th></tr></thead>
-        <tbody>{entries.map((entry) => <Entry key={plain(entry.key)} map={map} entry={entry} cpus={cpus} />)}</tbody>
-      </table>
+      {entries.length === 0 ? <p>No entries.</p> : (
+        <table>
+          <thead><tr><th>key</th>{columns.map(({ title }) => <th key={title}>{title}</th>)}<th><span class="hidden">over time</span></th><th><span class="hidden">change</span></th></tr></thead>
+          <tbody>{entries.map((entry) => <Entry key={plain(entry.key)} map={map} entry={entry} columns={columns} />)}</tbody>
+        </table>
+      )}
       {page.value > 0 || more ? <p><button type="button" disabled={page.value === 0} onClick={() => { page.value--; void attempt(refresh); }}>earlier</button> <button type="button" disabled={!more} onClick={() => { page.value++; void attempt(refresh); }}>later</button></p> : null}
-      {map.writable ? <NewEntry map={map} /> : null}
+      {map.writable && !hasAllKeys(map) ? <NewEntry map={map} /> : null}
     </section>
   );
 }
 
+/** Of an array, every key is there, and stays. */
+const hasAllKeys = ({ type }: LabMap): boolean => type.includes('array');
+
 const editing = signal<string | undefined>(undefined);
 
-function Entry({ map, entry: { key, value }, cpus }: { readonly map: LabMap; readonly entry: MapEntry; readonly cpus: number }): JSX.Element {
+function Entry({ map, entry: { key, value }, columns }: { readonly map: LabMap; readonly entry: MapEntry; readonly columns: readonly Column[] }): JSX.Element {
   const name = plain(key);
   const isEdited = editing.value === `${map.id} ${name}`;
-  const write = (event: SubmitEvent & { readonly currentTarget: HTMLFormElement }): void => {
-    event.preventDefault();
-    const text = new FormData(event.currentTarget).get('value') as string;
-    void attempt(async () => {
-      await api.write(map.id, key, parse(text));
-      editing.value = undefined;
-      await refresh();
-    });
-  };
   return (
     <tr>
       <th scope="row">{name}</th>
-      {isEdited
-        ? <td colSpan={Math.max(1, cpus)}><form onSubmit={write}><input name="value" aria-label={`value of ${name}`} autofocus defaultValue={typeof value === 'string' ? value : JSON.stringify(value)} /><button type="submit">write</button><button type="button" onClick={() => (editing.value = undefined)}>leave</button></form></td>
-        : cpus === 0 ? <td>{plain(value)}</td> : (value as unknown[]).map((each, cpu) => <td key={cpu}>{plain(each)}</td>)}
+      {isEdited ? <td colSpan={columns.length}><EditValue map={map} name={name} entry={{ key, value }} /></td> : columns.map(({ title, of }) => <td key={title}>{plain(of(value) ?? '')}</td>)}
       <td><Sparkline points={history.get(name) ?? []} /></td>
       <td class="change">
         {map.writable && !isEdited ? <button type="button" onClick={() => (editing.value = `${map.id} ${name}`)} aria-label={`edit ${name}`}>edit</button> : null}
-        {map.writable && !map.type.includes('array') ? <button type="button" onClick={() => void attempt(async () => { await api.remove(map.id, key); await refresh(); })} aria-label={`delete ${name}`}>✕</button> : null}
+        {map.writable && !hasAllKeys(map) ? <button type="button" onClick={() => void attempt(async () => { await api.remove(map.id, key); await refresh(); })} aria-label={`delete ${name}`} title="delete">✕</button> : null}
       </td>
     </tr>
+  );
+}
+
+/** Enter writes, Escape leaves it as it is. */
+function EditValue({ map, name, entry: { key, value } }: { readonly map: LabMap; readonly name: string; readonly entry: MapEntry }): JSX.Element {
+  const text = useRef(typeof value === 'string' ? value : JSON.stringify(value, undefined, 1)).current;
+  const box = useRef<HTMLTextAreaElement>(null);
+  useEffect(() => box.current?.focus(), []);
+  return (
+    <form
+      class="edit"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void attempt(async () => {
+          await api.write(map.id, key, parse(new FormData(event.currentTarget).get('value') as string));
+          editing.value = undefined;
+          await refresh();
+        });
+      }}
+      onKeyDown={(event) => {
+        if (event.key === 'Escape') editing.value = undefined;
+        else if (event.key !== 'Enter' || event.shiftKey || !(event.target instanceof HTMLTextAreaElement)) return;
+        else event.currentTarget.requestSubmit();
+        event.preventDefault();
+      }}
+    >
+      <textarea ref={box} name="value" rows={text.split('\n').length} spellcheck={false} aria-label={`value of ${name}`} defaultValue={text} />
+      <button type="submit">write</button> <button type="button" onClick={() => (editing.value = undefined)}>cancel</button>
+    </form>
   );
 }
 

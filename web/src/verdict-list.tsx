@@ -8,6 +8,7 @@ import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { outcomeOf, LOOKS } from './outcome.ts';
 import { account, applyFilter, filterProblem, filterText, names, packetKey, packets, records, recordsVersion, selected } from './model.ts';
 import { fateText } from './fate.ts';
+import { FILTER_HELP } from './filter.ts';
 import { exportCsv, exportPcapng } from './export.ts';
 import { OpenFile } from './drop-zone.tsx';
 import { count, seconds } from './text.ts';
@@ -93,7 +94,7 @@ function FilterBox(): JSX.Element {
       event.preventDefault();
       applyFilter(new FormData(event.currentTarget).get('filter') as string);
     }}>
-      <input id="filter" name="filter" type="search" autocomplete="off" spellcheck={false} aria-label="Filter" aria-describedby="filter-help" placeholder="filter:  drop  tcp  port:443  10.0.0.0/8  program:xdp_lb  hook:xdp   ( / )" defaultValue={filterText.value}
+      <input id="filter" name="filter" type="search" autocomplete="off" spellcheck={false} aria-label="Filter" title={FILTER_HELP} aria-describedby="filter-help" placeholder="filter:  drop  tcp  port:443  10.0.0.0/8  program:xdp_lb  hook:xdp   ( / )" defaultValue={filterText.value}
         onInput={({ currentTarget }) => currentTarget.value === '' && filterText.value !== '' && applyFilter('')} />
       <button type="submit">filter</button>
       <span id="filter-help" role="alert" class="problem">{filterProblem.value ?? ''}</span>
