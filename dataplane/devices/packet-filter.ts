@@ -32,10 +32,15 @@ export function whyNoFilters(): string | undefined {
   return native !== undefined && libpcap(native) !== undefined ? undefined : 'filter expressions are compiled by libpcap, which is not installed: apt install libpcap0.8 (or libpcap from your system)';
 }
 
-/** Compiles a tcpdump expression. Throws ERR_USAGE with libpcap's words where it is none, ERR_UNSUPPORTED where there is no libpcap. */
+/** Compiles a tcpdump expression for packets as the kernel shows them to a filter. Throws ERR_USAGE with libpcap's words where it is none, ERR_UNSUPPORTED where there is no libpcap. */
 export function packetFilter(expression: string, snapLength: number): Uint8Array {
   // The kernel keeps VLAN tags beside the packets that it shows to a filter; libpcap compiles for bytes.
   if (/\bvlan\b/i.test(expression)) throw new XdplabError('ERR_USAGE', `filter '${expression}': the kernel takes VLAN tags off before a filter sees a packet, so 'vlan' would match none; leave it out and let the program look at the tag`);
+  return byteFilter(expression, snapLength);
+}
+
+/** The same for bytes as they were on the wire, VLAN tags among them. */
+export function byteFilter(expression: string, snapLength: number): Uint8Array {
   const native = openNative();
   const library = native === undefined ? undefined : libpcap(native);
   if (native === undefined || library === undefined) throw new XdplabError('ERR_UNSUPPORTED', `filter '${expression}': ${whyNoFilters()}`);

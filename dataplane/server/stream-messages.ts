@@ -7,6 +7,7 @@ import { MOST_SNAP_BYTES } from './verdict-ring.ts';
 
 const MOST_CHOICES = 64;
 const LONGEST_NAME = 256;
+const LONGEST_EXPRESSION = 512;
 const closed = { additionalProperties: false } as const;
 
 const Names = Type.Array(Type.String({ maxLength: LONGEST_NAME }), { maxItems: MOST_CHOICES });
@@ -22,6 +23,7 @@ const Filter = Type.Object(
     reason: Type.Optional(Names),
     prefix: Type.Optional(Names),
     port: Type.Optional(Type.Array(Type.Integer({ minimum: 0, maximum: 0xffff }), { maxItems: MOST_CHOICES })),
+    pcap: Type.Optional(Type.String({ minLength: 1, maxLength: LONGEST_EXPRESSION })),
     protocol: Type.Optional(Type.Array(Type.Union([Type.String({ maxLength: LONGEST_NAME }), Type.Integer({ minimum: 0, maximum: 0xff })]), { maxItems: MOST_CHOICES })),
   },
   closed,

@@ -9,8 +9,10 @@ import { IP_PROTOCOL } from '../packet/ipv4.ts';
 import { OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS, verdictSlot } from '../pipeline/layout.ts';
 import { FATES } from '../pipeline/outcome.ts';
 import { XdplabError } from '../errors.ts';
+import type { ClassicFilter } from '../devices/classic-filter.ts';
 import { nameOfVerdict, OTHER_VERDICT, REASON_NAMES, VERDICT_NAMES, type LabNames } from './lab-names.ts';
-import type { KeptPacket } from './verdict-ring.ts';
+import { packetExpression } from './packet-expression.ts';
+import { MOST_SNAP_BYTES, type KeptPacket } from './verdict-ring.ts';
 
 /** All that are given have to fit; of a list, one. */
 export interface FilterDescription {
@@ -23,6 +25,8 @@ export interface FilterDescription {
   readonly prefix?: readonly string[];
   readonly port?: readonly number[];
   readonly protocol?: readonly (string | number)[];
+  /** An expression as tcpdump takes it. */
+  readonly pcap?: string;
 }
 
 const PROTOCOLS: ReadonlyMap<string, number> = new Map(Object.entries(IP_PROTOCOL));
@@ -43,13 +47,14 @@ export class VerdictFilter {
   readonly #prefixes: readonly Prefix[] | undefined;
   readonly #ports: ReadonlySet<number> | undefined;
   readonly #protocols: ReadonlySet<number> | undefined;
-  readonly #looksIntoPackets: boolean;
+  readonly #looksAtFlows: boolean;
+  readonly #expression: ClassicFilter | undefined;
   /** The packet looked at last: its records follow each other. */
   #last: { readonly packet: KeptPacket; readonly fits: boolean } | undefined;
 
-  /** Throws ERR_VALUE for what there is not; devices and programs may come later. */
-  constructor(description: FilterDescription, names: LabNames) {
-    const { hook, verdict, device, program, fate, reason, prefix, port, protocol } = description;
+  /** Throws ERR_VALUE for what there is not; devices and programs may come later. `before`: the same one for another lab. */
+  constructor(description: FilterDescription, names: LabNames, before?: VerdictFilter) {
+    const { hook, verdict, device, program, fate, reason, prefix, port, protocol, pcap } = description;
     this.#description = description;
     this.#names = names;
     expectKnown('hook', hook, HOOK_NAMES);
@@ -67,13 +72,14 @@ export class VerdictFilter {
     this.#prefixes = prefix?.map((text) => parsePrefix(text) ?? refuse('prefix', text, 'a prefix such as 10.0.0.0/8'));
     this.#ports = port && new Set(port);
     this.#protocols = protocol && new Set(protocol.map((one) => (typeof one === 'number' ? one : (PROTOCOLS.get(one) ?? refuse('protocol', one, `a number, or one of ${[...PROTOCOLS.keys()].join(', ')}`)))));
-    this.#looksIntoPackets = [prefix, port, protocol].some((one) => one !== undefined);
-    this.snapBytes = this.#looksIntoPackets ? FILTER_SNAP_BYTES : this.#fates !== undefined || this.#reasons !== undefined ? 1 : 0;
+    this.#looksAtFlows = [prefix, port, protocol].some((one) => one !== undefined);
+    this.#expression = before !== undefined ? before.#expression : pcap === undefined ? undefined : packetExpression(pcap);
+    this.snapBytes = Math.max(this.#fates !== undefined || this.#reasons !== undefined ? 1 : 0, this.#looksAtFlows ? FILTER_SNAP_BYTES : 0, this.#expression === undefined ? 0 : Math.max(1, Math.min(MOST_SNAP_BYTES, this.#expression.reachBytes)));
   }
 
   /** The same for a lab whose attachments have changed. */
   forNames(names: LabNames): VerdictFilter {
-    return names === this.#names ? this : new VerdictFilter(this.#description, names);
+    return names === this.#names ? this : new VerdictFilter(this.#description, names, this);
   }
 
   /** By what the record at `at` says. */
@@ -92,7 +98,8 @@ export class VerdictFilter {
 
   #fitsFacts(packet: KeptPacket): boolean {
     if (!(this.#fates?.has(packet.fate) ?? true) || !(this.#reasons?.has(packet.reason) ?? true)) return false;
-    if (!this.#looksIntoPackets) return true;
+    if (this.#expression?.run(packet.before, packet.wire) === 0) return false;
+    if (!this.#looksAtFlows) return true;
     const flow = flowKey(packet.before);
     return flow !== undefined && this.#fitsFlow(flow);
   }

@@ -1,6 +1,7 @@
 /** What a client is told of the verdicts: frames that decode, filters, samples, and an account that is right to the verdict. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { whyNoFilters } from '../../dataplane/devices/packet-filter.ts';
 import { ipv4 } from '../../dataplane/packet/ipv4.ts';
 import { ethernet } from '../../dataplane/packet/ethernet.ts';
 import { udp } from '../../dataplane/packet/udp.ts';
@@ -104,6 +105,31 @@ test.each([
     ethernet({ source: '02:00:00:00:00:02', destination: '02:00:00:00:00:01' }, ipv4({ source: '192.0.2.1', destination }, udp({ sourcePort: 1000, destinationPort: port }, new Uint8Array(8))));
   of.run([packet('10.1.2.3', 53), packet('10.200.2.3', 54), frame()]);
   expect(rows(client, of).map((row) => row['packet'])).toEqual(expected);
+});
+
+const noFilters = whyNoFilters();
+test.skipIf(noFilters !== undefined)(`a filter by an expression of tcpdump's${noFilters === undefined ? '' : ` (${noFilters})`}`, () => {
+  const of = ringLab(smallLab('wasm', [{ hook: 'xdp', source: 'r0 = 1\nexit' }]), 64);
+  const packet = (port: number): Uint8Array =>
+    ethernet({ source: '02:00:00:00:00:02', destination: '02:00:00:00:00:01' }, ipv4({ source: '192.0.2.1', destination: '10.0.0.1' }, udp({ sourcePort: 1000, destinationPort: port }, new Uint8Array(8))));
+  const clients = ['udp port 53', 'host 192.0.2.1 and udp[2:2] & 1 = 0', 'ether host 02:00:00:00:00:02 and not ip6 host ::ffff:10.0.0.1', 'less 60'].map((pcap) => subscribe(of, { filter: { pcap } }, 'json'));
+  of.ring.snap = Math.max(...clients.map(({ snapBytes }) => snapBytes));
+  of.run([packet(53), packet(54), frame()]);
+  expect(clients.map((client) => rows(client, of).map((row) => row['packet']))).toEqual([[1], [2], [1, 2, 3], [1, 2]]);
+});
+
+test.each([
+  ['port http', "filter 'port http': found 'http', and names are not looked up; write the address or the number"],
+  ['host lab.example', "found 'lab'"],
+  ['gateway router', "found 'gateway'"],
+  ['ether host ab:cd:ef:00:01:02 and host fe80::1 and proto gre', "found 'gre'"],
+  ['ip proto 6 protochain 7', "found 'protochain'"],
+])('an expression with names is refused, so that nobody is asked for them: %s', (pcap, message) => {
+  expect(() => subscribe(lab(), { filter: { pcap } })).toThrow(message);
+});
+
+test.skipIf(noFilters !== undefined)('an expression that is none is refused in the words of libpcap', () => {
+  expect(() => subscribe(lab(), { filter: { pcap: 'tcp port' } })).toThrow(/^filter 'tcp port': .*syntax error/);
 });
 
 test.each([
