@@ -20,7 +20,7 @@ export interface KeptPacket extends Omit<StreamPacket, 'before' | 'after'> {
 }
 
 const STATISTICS_MS = 500;
-const SAMPLES = 600;
+export const SAMPLES = 600;
 /** A whole packet of an Ethernet, and what is put in front of it. */
 const SNAP_BYTES = 1600;
 const PACKETS_PER_SECOND = 1000;
@@ -62,9 +62,12 @@ export function rateOf(counter: (statistics: Statistics) => number | undefined):
 
 let verdicts: VerdictStream | undefined;
 let bytes: VerdictStream | undefined;
+let isVerdictsTurn = false;
 /** A socket of their own: verdicts may come as fast as they can be read, and what else is said on theirs then has no room. */
 let counters: VerdictStream | undefined;
 let touched = false;
+/** Came since the last picture that shows any. */
+let freshSamples: readonly Sample[] = [];
 let latestAccount = NOTHING_YET;
 
 export async function open(): Promise<void> {
@@ -108,12 +111,19 @@ export async function open(): Promise<void> {
   requestAnimationFrame(paint);
 }
 
-/** Verdicts come in frames of thousands, many a second: what shows them is told once for each picture. */
+/**
+ * Verdicts come in frames of thousands, many a second: what shows them is told in every other picture, which is more
+ * than anybody reads, and counters in those between, so that neither makes the other's late.
+ */
 function paint(): void {
-  if (touched) {
+  isVerdictsTurn = !isVerdictsTurn;
+  if (isVerdictsTurn && touched) {
     touched = false;
     account.value = latestAccount;
     recordsVersion.value++;
+  } else if (!isVerdictsTurn && freshSamples.length > 0) {
+    samples.value = [...samples.value, ...freshSamples].slice(-SAMPLES);
+    freshSamples = [];
   }
   requestAnimationFrame(paint);
 }
@@ -154,7 +164,7 @@ function hear(message: Message): void {
       if (message.error !== undefined) notice.value = { text: message.error, bad: true };
       break;
     case 'statistics':
-      samples.value = [...samples.value.slice(1 - SAMPLES), { at: performance.now(), statistics: message }];
+      freshSamples = [...freshSamples.slice(1 - SAMPLES), { at: performance.now(), statistics: message }];
       // A lab that starts over has none.
       run.value = message.run ?? undefined;
       break;
@@ -171,7 +181,7 @@ function hear(message: Message): void {
 
 /** A new lab: what was seen of the old one is of no use. */
 function startOver(): void {
-  samples.value = [];
+  samples.value = freshSamples = [];
   printed.value = [];
   subscribe();
 }

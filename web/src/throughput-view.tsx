@@ -1,9 +1,9 @@
 /** Rates over time: packets and bits a second at each hook and on each CPU, verdicts, what a packet costs, how backends share. Drawn by uPlot. */
 import type { JSX } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import type { HookStatistics, Outcome, Statistics } from './api.ts';
-import { samples, secondsBetween, type Sample } from './model.ts';
+import { SAMPLES, samples, secondsBetween, type Sample } from './model.ts';
 import { LOOKS } from './outcome.ts';
 import { percent, short } from './text.ts';
 import { isDark } from './theme.ts';
@@ -98,24 +98,42 @@ export function ThroughputView(): JSX.Element {
   return <div class="charts">{SUBJECTS.map((subject) => [subject, subject.lines(now)] as const).filter(([, lines]) => lines.length > 0).map(([subject, lines]) => <Chart key={subject.title} subject={subject} lines={lines} />)}</div>;
 }
 
-function dataOf(lines: readonly Line[], taken: readonly Sample[]): uPlot.AlignedData {
-  const times: number[] = [];
-  const rows: (number | null)[][] = lines.map(() => []);
-  const last = taken.at(-1)?.at ?? 0;
-  for (let index = 1; index < taken.length; index++) {
-    const [before, now] = [taken[index - 1]!, taken[index]!];
-    if (before.statistics.epoch !== now.statistics.epoch) continue;
-    times.push((now.at - last) / 1000);
-    lines.forEach(({ value }, at) => rows[at]!.push(value(before.statistics, now.statistics)));
+/** What lines have had so far: each sample is looked at once. */
+class History {
+  readonly #lines: readonly Line[];
+  readonly #times: number[] = [];
+  readonly #rows: (number | null)[][];
+  #last: Sample | undefined;
+
+  constructor(lines: readonly Line[]) {
+    this.#lines = lines;
+    this.#rows = lines.map(() => []);
   }
-  return [times, ...rows] as uPlot.AlignedData;
+
+  /** With the samples that came since; in seconds before the newest. */
+  data(taken: readonly Sample[]): uPlot.AlignedData {
+    for (const now of taken.slice(this.#last === undefined ? 0 : taken.indexOf(this.#last) + 1)) {
+      const before = this.#last;
+      this.#last = now;
+      if (before?.statistics.epoch !== now.statistics.epoch) {
+        for (const list of [this.#times, ...this.#rows]) list.length = 0;
+        continue;
+      }
+      this.#times.push(now.at);
+      this.#lines.forEach(({ value }, line) => this.#rows[line]!.push(value(before.statistics, now.statistics)));
+      if (this.#times.length > SAMPLES) for (const list of [this.#times, ...this.#rows]) list.shift();
+    }
+    return [this.#times.map((at) => (at - this.#last!.at) / 1000), ...this.#rows] as uPlot.AlignedData;
+  }
 }
 
 function Chart({ subject: { title, show }, lines }: { readonly subject: Subject; readonly lines: readonly Line[] }): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
-  const data = dataOf(lines, samples.value);
   const drawn = lines.map(({ label, colour }) => `${label} ${colour}`).join();
+  const history = useMemo(() => new History(lines), [drawn]);
+  const taken = samples.value;
+  const data = useMemo(() => history.data(taken), [history, taken]);
   useEffect(() => {
     const element = box.current!;
     // A canvas knows nothing of light-dark(): the colour as an element would have it.
