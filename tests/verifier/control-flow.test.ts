@@ -19,7 +19,7 @@ import { programOf, readCases } from './case-file.ts';
 import { CASE_MAPS } from './case-maps.ts';
 
 function assembled(asm: string, type: ProgramType = 'xdp'): ProgramSpec {
-  return programOf({ sentence: '', type, line: 0, attach: undefined, license: 'GPL', unprivileged: false, globals: [], asm, answer: undefined, text: [] });
+  return programOf({ sentence: '', type, line: 0, attach: undefined, license: 'GPL', unprivileged: false, globals: [], asm, answer: undefined, elsewhere: undefined, text: [] });
 }
 
 function flowOf(program: ProgramSpec): ControlFlow {
