@@ -10,7 +10,8 @@ import { fileURLToPath } from 'node:url';
 
 import { XdplabError } from '../dataplane/errors.ts';
 import { EventLog } from '../dataplane/pipeline/event-log.ts';
-import { openLab, type OpenedLab } from '../dataplane/pipeline/open-lab.ts';
+import { openLab, readBytes, type OpenedLab } from '../dataplane/pipeline/open-lab.ts';
+import type { BatchObserver } from '../dataplane/pipeline/pipeline.ts';
 import { replay } from '../dataplane/pipeline/replay.ts';
 import type { Statistics } from '../dataplane/pipeline/statistics.ts';
 import { describeFates } from '../dataplane/measure/fates.ts';
@@ -18,25 +19,36 @@ import { timed, timedAsync, type Benchmark } from '../dataplane/measure/rounds.t
 
 const COMMAND_LINE = fileURLToPath(new URL('../dataplane/cli/main.js', import.meta.url));
 
-export function warmReplay(labFile: string, capture: string, packets: number): Benchmark {
+/** Looks at records, and keeps nothing: they are in machine memory when it is called. */
+const RECORDS_ONLY: BatchObserver = { looksAt: 'records', finished: () => {} };
+const QUEUES = 4;
+
+/** `whole`: packets are spread over queues as a NIC does it, and every program run leaves its verdict record. */
+export function warmReplay(labFile: string, capture: string, packets: number, { whole = false }: { readonly whole?: boolean } = {}): Benchmark {
   let opened: OpenedLab;
+  const observer = whole ? RECORDS_ONLY : undefined;
   return {
-    name: 'firewall and load balancer, warm',
+    name: whole ? 'end to end: RSS, firewall, load balancer, records' : 'firewall and load balancer, warm',
     restore: async () => {
-      opened = await openLab({ file: labFile, engine: 'wasm' });
+      opened = await openLab({ file: labFile, engine: 'wasm', ...(whole ? { read: async (path) => (path === labFile ? withQueues(await readBytes(path)) : readBytes(path)) } : {}) });
       // Compiles the packet loop.
-      opened.lab.pipeline.prepare();
+      opened.lab.pipeline.prepare(observer);
     },
     sample: () => {
       const { lab, events } = opened;
       new EventLog(lab, events);
       return perPacket(packets, async () => {
-        const result = await replay(lab, capture);
+        const result = await replay(lab, capture, observer === undefined ? {} : { observer });
         expectPackets(capture, result.packets, packets);
       });
     },
     describe: () => describeFates(opened.lab.statistics()),
   };
+}
+
+/** The lab file with that many queues at its first device. */
+function withQueues(bytes: Uint8Array): Uint8Array {
+  return new TextEncoder().encode(new TextDecoder().decode(bytes).replace(/^ {4}ifindex: /m, `    queues: ${QUEUES}\n$&`));
 }
 
 /** Files that a replay writes, beside the capture. */

@@ -50,7 +50,7 @@ export async function runAttached(name: string, filter: readonly string[], flags
     if (interrupted && flags.duration !== undefined) process.exitCode = INTERRUPTED_STATUS;
   } finally {
     attached.close();
-    outputs.close();
+    await outputs.close();
     lab.close();
   }
 }

@@ -99,7 +99,7 @@ async function runLive(name: string | undefined, filter: readonly string[], flag
     if (result.interrupted && (flags.count !== undefined || flags.duration !== undefined)) process.exitCode = INTERRUPTED_STATUS;
   } finally {
     for (const each of closing) each.close();
-    outputs.close();
+    await outputs.close();
     lab.close();
   }
 }

@@ -19,6 +19,7 @@ import type { Lab } from '../pipeline/lab.ts';
 import { inTurn, type BatchObserver } from '../pipeline/pipeline.ts';
 import { VerdictLog } from '../pipeline/verdict-log.ts';
 import type { MapDump } from '../program/typed-map.ts';
+import { VerdictFile } from '../server/verdict-file.ts';
 
 export interface OutputFlags {
   readonly out?: string;
@@ -31,7 +32,7 @@ export interface OutputFlags {
 export function addOutputOptions(command: Command): Command {
   return command
     .option('--out <file>', 'write every packet as it left, with its verdicts (.pcapng, .pcap, either with .gz; - for standard output)')
-    .option('--verdicts <file>', 'write a JSON line for every packet (- for standard output)')
+    .option('--verdicts <file>', 'write a JSON line for every packet (- for standard output), or to a .bin file every verdict as a record of 32 bytes')
     .option('--events <file>', 'write a JSON line for everything programs sent: ring buffers, perf events, trace_printk (- for standard output)')
     .option('--maps-out <folder>', 'write the contents of every map, a JSON file each')
     .option('--json', 'print the summary as JSON');
@@ -102,7 +103,7 @@ export class ReplayOutputs {
     if (flags.mapsOut !== undefined) makeFolder(flags.mapsOut);
     const observers: BatchObserver[] = [];
     if (flags.out !== undefined) observers.push((this.#capture = new CaptureOutput(lab.pipeline, flags.out, (index) => this.#devices[index]?.ifindex ?? 0)));
-    if (flags.verdicts !== undefined) observers.push(new VerdictLog(lab.pipeline, (index) => this.#devices[index]?.name ?? '', this.#lines(flags.verdicts)));
+    if (flags.verdicts !== undefined) observers.push(this.#verdicts(flags.verdicts));
     this.observer = observers.length === 0 ? undefined : inTurn(observers);
   }
 
@@ -127,11 +128,12 @@ export class ReplayOutputs {
   }
 
   /** All of them, also where one fails: then that error is thrown afterwards. */
-  close(): void {
+  async close(): Promise<void> {
     const failures: unknown[] = [];
-    for (const close of [() => this.#capture?.close(), ...this.#files.map((file) => () => file.close())]) {
+    const outputs = [...(this.#capture === undefined ? [] : [this.#capture]), ...this.#files];
+    for (const end of outputs.flatMap((output) => [() => output.settled(), () => output.close()])) {
       try {
-        close();
+        await end();
       } catch (error) {
         failures.push(error);
       }
@@ -139,10 +141,20 @@ export class ReplayOutputs {
     if (failures.length > 0) throw failures[0];
   }
 
+  #verdicts(path: string): BatchObserver {
+    if (/\.bin(\.gz)?$/.test(path)) return new VerdictFile(this.#lab.pipeline, this.#open(path));
+    return new VerdictLog(this.#lab.pipeline, (index) => this.#devices[index]?.name ?? '', this.#lines(path));
+  }
+
   #lines(path: string): (text: string) => void {
-    const file = new OutputFile(path);
-    this.#files.push(file);
+    const file = this.#open(path);
     return (text) => file.writeText(text);
+  }
+
+  #open(path: string): OutputFile {
+    const file = new OutputFile(path, { behind: true });
+    this.#files.push(file);
+    return file;
   }
 }
 

@@ -55,7 +55,7 @@ async function runReplay(capture: string, flags: ReplayFlags, command: Command):
   try {
     result = await run(lab, capture, flags, pace, outputs);
   } finally {
-    outputs.close();
+    await outputs.close();
   }
   outputs.writeMaps();
   const statistics = lab.statistics();

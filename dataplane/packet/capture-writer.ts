@@ -4,7 +4,7 @@
  *
  * Nothing is allocated per packet: a packet is numbers and a stretch of an array the caller owns.
  */
-import { OutputFile } from './output-file.ts';
+import { OutputFile, type OutputFileOptions } from './output-file.ts';
 import { PcapWriter } from './pcap-writer.ts';
 import { PcapngWriter } from './pcapng-writer.ts';
 
@@ -53,11 +53,13 @@ export interface CaptureWriter {
   ): void;
   /** Gives what is buffered to the operating system. */
   flush(): void;
+  /** Before `close`: as of OutputFile. */
+  settled(): Promise<void>;
   close(): void;
 }
 
 /** The format follows the name: .pcap and .pcap.gz are pcap, everything else ('-' too) pcapng. */
-export function openCaptureWriter(path: string, application = 'xdplab'): CaptureWriter {
-  const output = new OutputFile(path);
+export function openCaptureWriter(path: string, application = 'xdplab', options: OutputFileOptions = {}): CaptureWriter {
+  const output = new OutputFile(path, options);
   return /\.pcap(\.gz)?$/.test(path) ? new PcapWriter(output, path) : new PcapngWriter(output, application);
 }

@@ -3,31 +3,48 @@
  *
  * Invariant: `reserve(n)` leaves `n` free bytes at `at`; whoever fills them moves `at` on. Writing is
  * synchronous, which is all the back-pressure a producer needs.
+ *
+ * With `behind`, full buffers of a file are written by another thread, each to its place, while whoever fills them goes
+ * on; where too many are on their way, again synchronously.
  */
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, write, writeSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 
 import { XdplabError } from '../errors.ts';
 import { fileError } from './byte-source.ts';
 
 const BUFFER_BYTES = 1 << 20;
+/** That threads write at most: what the fastest replay fills while the event loop waits. */
+const MOST_BEHIND = 32;
 const STANDARD_OUTPUT = 1;
 const encoder = new TextEncoder();
 
+export interface OutputFileOptions {
+  /** Full buffers are written by another thread: `settled` comes before `close` then. */
+  readonly behind?: boolean;
+}
+
 export class OutputFile {
-  readonly bytes: Uint8Array = new Uint8Array(BUFFER_BYTES);
-  readonly view: DataView = new DataView(this.bytes.buffer);
+  /** Another one after `reserve`. */
+  bytes: Uint8Array<ArrayBuffer> = new Uint8Array(BUFFER_BYTES);
+  view: DataView = new DataView(this.bytes.buffer);
   /** Where the next byte goes. */
   at = 0;
   readonly #path: string;
   readonly #gzip: boolean;
   readonly #descriptor: number;
+  /** Whether a piece can be written to its place while others are. */
+  readonly #behind: boolean;
   #writtenBytes = 0;
+  readonly #spare: Uint8Array<ArrayBuffer>[] = [];
+  #pending = 0;
+  #failure: unknown;
+  #onSettled: (() => void) | undefined;
   #sourceView: DataView | undefined;
   #closed = false;
 
   /** Creates or truncates `path`; '-' is standard output. A name that ends in .gz is packed. */
-  constructor(path: string) {
+  constructor(path: string, { behind = false }: OutputFileOptions = {}) {
     this.#path = path === '-' ? 'standard output' : path;
     this.#gzip = path.endsWith('.gz');
     try {
@@ -38,6 +55,7 @@ export class OutputFile {
       }
       throw fileError(path, error);
     }
+    this.#behind = behind && !this.#gzip && fstatSync(this.#descriptor).isFile() && path !== '-';
   }
 
   /** Bytes given to it so far, before packing. */
@@ -46,7 +64,7 @@ export class OutputFile {
   }
 
   reserve(lengthBytes: number): void {
-    if (this.at + lengthBytes > BUFFER_BYTES) this.flush();
+    if (this.at + lengthBytes > BUFFER_BYTES) this.#makeRoom();
   }
 
   /** UTF-8, of any length. Encoded in place: no bytes of its own for each text. */
@@ -56,7 +74,7 @@ export class OutputFile {
       const { read, written } = encoder.encodeInto(done === 0 ? text : text.slice(done), this.bytes.subarray(this.at));
       done += read;
       this.at += written;
-      if (done < text.length) this.flush();
+      if (done < text.length) this.#makeRoom();
     }
   }
 
@@ -81,11 +99,52 @@ export class OutputFile {
 
   flush(): void {
     const piece = this.bytes.subarray(0, this.at);
+    const place = this.#writtenBytes;
     this.#writtenBytes += this.at;
     this.at = 0;
+    this.#throwFailure();
     if (piece.length === 0) return;
     // Each piece is a gzip member of its own; members in a row are one gzip file (RFC 1952 §2.2).
-    this.#write(this.#gzip ? gzipSync(piece) : piece);
+    this.#write(this.#gzip ? gzipSync(piece) : piece, this.#behind ? place : null);
+  }
+
+  /** Resolves when nothing is left behind. Rejects where something could not be written. */
+  async settled(): Promise<void> {
+    if (this.#pending > 0) await new Promise<void>((resolve) => (this.#onSettled = resolve));
+    this.#throwFailure();
+  }
+
+  #makeRoom(): void {
+    if (!this.#behind || this.#pending >= MOST_BEHIND) {
+      this.flush();
+      return;
+    }
+    this.#throwFailure();
+    const full = this.bytes;
+    this.#pending++;
+    this.#writeBehind(full, 0, this.at, this.#writtenBytes);
+    this.#writtenBytes += this.at;
+    this.at = 0;
+    this.bytes = this.#spare.pop() ?? new Uint8Array(BUFFER_BYTES);
+    this.view = new DataView(this.bytes.buffer);
+  }
+
+  #writeBehind(bytes: Uint8Array<ArrayBuffer>, from: number, to: number, place: number): void {
+    write(this.#descriptor, bytes, from, to - from, place, (error, written) => {
+      if (error === null && from + written < to) {
+        this.#writeBehind(bytes, from + written, to, place + written);
+        return;
+      }
+      if (error !== null) this.#failure ??= fileError(this.#path, error);
+      this.#spare.push(bytes);
+      if (--this.#pending > 0) return;
+      this.#onSettled?.();
+      if (this.#closed) this.#release();
+    });
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   close(): void {
@@ -94,15 +153,21 @@ export class OutputFile {
     try {
       this.flush();
     } finally {
-      if (this.#descriptor !== STANDARD_OUTPUT) closeSync(this.#descriptor);
+      // Not under the feet of whoever still writes.
+      if (this.#pending === 0) this.#release();
     }
   }
 
-  #write(bytes: Uint8Array): void {
+  #release(): void {
+    if (this.#descriptor !== STANDARD_OUTPUT) closeSync(this.#descriptor);
+  }
+
+  /** `place`: null for where the file stands. */
+  #write(bytes: Uint8Array, place: number | null): void {
     let from = 0;
     while (from < bytes.length) {
       try {
-        from += writeSync(this.#descriptor, bytes, from, bytes.length - from);
+        from += writeSync(this.#descriptor, bytes, from, bytes.length - from, place === null ? null : place + from);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw fileError(this.#path, error);
         // A pipe that was made non-blocking and is full: give its reader a millisecond.

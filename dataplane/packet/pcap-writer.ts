@@ -60,6 +60,10 @@ export class PcapWriter implements CaptureWriter {
     this.#output.flush();
   }
 
+  settled(): Promise<void> {
+    return this.#output.settled();
+  }
+
   close(): void {
     // A capture without packets is still a capture.
     if (this.#linkType === undefined) this.#writeHeader(LINK_TYPE_ETHERNET, 0);

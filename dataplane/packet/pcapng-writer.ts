@@ -108,6 +108,10 @@ export class PcapngWriter implements CaptureWriter {
     this.#output.flush();
   }
 
+  settled(): Promise<void> {
+    return this.#output.settled();
+  }
+
   close(): void {
     this.#output.close();
   }

@@ -21,7 +21,7 @@ export class CaptureOutput implements BatchObserver {
   readonly #foreign = new Map<number, number>();
 
   constructor(pipeline: Pipeline, path: string, ofInterface: (index: number) => number) {
-    this.#writer = openCaptureWriter(path);
+    this.#writer = openCaptureWriter(path, 'xdplab', { behind: true });
     this.#ofInterface = ofInterface;
     const unproven = pipeline.attachments.some(({ program }) => program.proof === 'none') ? ', programs not verified' : '';
     for (const { name, ifindex } of pipeline.devices) this.#byIfindex.set(ifindex, this.#writer.addInterface({ name, comment: `ifindex ${ifindex}${unproven}` }));
@@ -64,6 +64,11 @@ export class CaptureOutput implements BatchObserver {
 
   flush(): void {
     this.#writer.flush();
+  }
+
+  /** Before `close`, so that nothing is on its way. */
+  settled(): Promise<void> {
+    return this.#writer.settled();
   }
 
   close(): void {

@@ -1,7 +1,8 @@
 /** What the numbers in verdict records mean in one lab: the welcome of the stream, and what filters and JSON verdicts are made of. */
 import { FAULT } from '../machine/cpu.ts';
 import { HOOK_NAMES, type HookName } from '../hooks/hook.ts';
-import { HOOKS } from '../hooks/index.ts';
+import { hookByName, HOOKS } from '../hooks/index.ts';
+import type { Attachment } from '../pipeline/pipeline.ts';
 import { DROP_REASONS, FATES } from '../pipeline/outcome.ts';
 
 export interface AttachmentName {
@@ -23,6 +24,11 @@ export interface LabNames {
   readonly devices: readonly { readonly name: string; readonly ifindex: number }[];
   /** All of the epoch, by index. */
   readonly attachments: readonly AttachmentName[];
+}
+
+/** All but the object. */
+export function attachmentName({ index, device, hook, mode, program }: Attachment): Omit<AttachmentName, 'object'> {
+  return { index, device: device.name, hook, mode, program: program.spec.name, verified: program.proof !== 'none', ...(hookByName(hook).modes[mode]!.inSlots ? { slots: mode } : {}) };
 }
 
 export const FAULT_NAMES: readonly string[] = Object.keys(FAULT);

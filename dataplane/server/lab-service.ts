@@ -15,12 +15,13 @@ import { EventLog, type EventCount } from '../pipeline/event-log.ts';
 import type { Highlight } from '../pipeline/lab-file.ts';
 import type { Lab } from '../pipeline/lab.ts';
 import { openLab, parseObject, readBytes, type LabSources, type OpenedLab } from '../pipeline/open-lab.ts';
+import type { Attachment } from '../pipeline/pipeline.ts';
 import type { Statistics } from '../pipeline/statistics.ts';
 import type { Collection } from '../program/collection.ts';
-import type { Program, VerifiedProgram } from '../program/program.ts';
+import type { Program } from '../program/program.ts';
 import { ProofFolder } from '../verifier/proofs.ts';
 import { LabMaps, plainValue, type MapContents, type MapDescription, type MapEntry, type UpdateFlag } from './lab-maps.ts';
-import type { AttachmentName, LabNames } from './lab-names.ts';
+import { attachmentName, type AttachmentName, type LabNames } from './lab-names.ts';
 import { rerunAnswer, type RerunAnswer, type RerunRequest } from './lab-rerun.ts';
 import { LabRun, type RunRequest } from './lab-run.ts';
 import { openLiveRun, type LiveRequest } from './live-run.ts';
@@ -369,9 +370,9 @@ export class LabService {
     return [...this.#ids.keys()].find((collection) => collection.programName(id) !== undefined);
   }
 
-  #nameOf({ index, device, hook, mode, program }: { readonly index: number; readonly device: { readonly name: string }; readonly hook: HookName; readonly mode: string; readonly program: VerifiedProgram }): AttachmentName {
-    const owner = this.#ownerOf(program);
-    return { index, device: device.name, hook, mode, object: owner === undefined ? '' : this.#idOf(owner), program: program.spec.name, verified: program.proof !== 'none', ...(hookByName(hook).modes[mode]!.inSlots ? { slots: mode } : {}) };
+  #nameOf(attachment: Attachment): AttachmentName {
+    const owner = this.#ownerOf(attachment.program);
+    return { ...attachmentName(attachment), object: owner === undefined ? '' : this.#idOf(owner) };
   }
 
   #keepLine(line: string, isTrace: boolean): void {

@@ -1,5 +1,5 @@
 /**
- * Decodes the binary frames of the verdict stream (docs/verdict-stream.md), in Node and in browsers. Imports nothing.
+ * Decodes the binary frames of the verdict stream and of verdict logs (docs/verdict-stream.md), in Node and in browsers. Imports nothing.
  *
  *   socket.binaryType = 'arraybuffer';
  *   socket.onmessage = ({ data }) => {
@@ -13,10 +13,12 @@
 
 /** Offsets within a frame, a record and a packet; the encoder writes by them too. */
 export const FRAME_HEADER = { kind: 0, flags: 1, recordBytes: 2, count: 4, next: 8, produced: 16, sent: 24, skipped: 32, dropped: 40, size: 48 } as const;
-export const FRAME_KIND = { verdicts: 1 } as const;
+/** `names` is in files only. */
+export const FRAME_KIND = { verdicts: 1, names: 2 } as const;
 export const FRAME_FLAG = { packets: 1 } as const;
 export const VERDICT_RECORD = { number: 0, timestampNs: 8, length: 16, ifindex: 20, verdict: 24, attachment: 28, hook: 30, fault: 31, size: 32 } as const;
 export const PACKET_LIST_HEADER_BYTES = 8;
+export const NAMES_HEADER_BYTES = 8;
 export const STREAM_PACKET = { number: 0, record: 8, records: 12, fate: 14, reason: 15, wire: 16, captured: 20, left: 24, leftIfindex: 28, beforeBytes: 32, afterBytes: 34, sequence: 40, size: 48 } as const;
 export const PACKET_ALIGNMENT = 8;
 
@@ -156,6 +158,42 @@ export class VerdictFrame {
 
   #u64(at: number): number {
     return this.#view.getUint32(at, true) + this.#view.getUint32(at + 4, true) * TWO_32;
+  }
+}
+
+/** What numbers in records mean: the `welcome` of the stream has it too. */
+export interface VerdictNames {
+  readonly hooks: readonly string[];
+  readonly faults: readonly string[];
+  /** By hook, mode and code; a code that is not there is no verdict of its hook. */
+  readonly verdicts: Readonly<Record<string, Readonly<Record<string, Readonly<Record<number, string>>>>>>;
+  readonly devices: readonly { readonly name: string; readonly ifindex: number }[];
+  /** By index. */
+  readonly attachments: readonly { readonly index: number; readonly device: string; readonly hook: string; readonly mode: string; readonly program: string; readonly verified: boolean; readonly slots?: string }[];
+}
+
+/**
+ * The frames of a verdict log, `xdplab replay --verdicts <name>.bin`, in their order, with the names that hold for each.
+ * Throws a RangeError where the bytes are none, or end within a frame: what came before was given out.
+ */
+export function* decodeVerdictFile(data: ArrayBuffer | ArrayBufferView): Generator<{ readonly names: VerdictNames; readonly frame: VerdictFrame }, void, undefined> {
+  const bytes = ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let names: VerdictNames | undefined;
+  for (let at = 0; at < bytes.length; ) {
+    const left = bytes.length - at;
+    if (left < NAMES_HEADER_BYTES) throw new RangeError(`byte ${at}: found ${left} bytes of a frame, expected at least ${NAMES_HEADER_BYTES}`);
+    const count = view.getUint32(at + FRAME_HEADER.count, true);
+    if (view.getUint8(at + FRAME_HEADER.kind) === FRAME_KIND.names) {
+      if (left < NAMES_HEADER_BYTES + count) throw new RangeError(`byte ${at}: found ${left} bytes of a frame of names, expected ${NAMES_HEADER_BYTES + count}`);
+      names = JSON.parse(new TextDecoder().decode(bytes.subarray(at + NAMES_HEADER_BYTES, at + NAMES_HEADER_BYTES + count))) as VerdictNames;
+      at += NAMES_HEADER_BYTES + count;
+    } else {
+      const frame = new VerdictFrame(new DataView(bytes.buffer, bytes.byteOffset + at, left));
+      if (names === undefined) throw new RangeError(`byte ${at}: found verdicts, expected names before them`);
+      yield { names, frame };
+      at += recordAt(count);
+    }
   }
 }
 

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadObject } from '../../dataplane/bpf/object.ts';
+import { decodeVerdictFile } from '../../dataplane/server/verdict-decoder.ts';
 import { readCapture } from '../packet/crafted-capture.ts';
 import { object, replaySummary, Scratch, trace, xdplab, type Run, type Summary } from './run-cli.ts';
 
@@ -198,6 +199,26 @@ describe('--out', () => {
     const foreign = tshark(scratch.at('interfaces.pcapng'), 'frame.protocols');
     expect(foreign.stderr).toBe('');
     expect(foreign.rows.filter(([protocols]) => protocols!.startsWith('raw:ip')).length).toBe(50);
+  });
+});
+
+describe('--verdicts to a .bin file', () => {
+  test('has every verdict of the log as a record, with the names of what it is about', async () => {
+    await xdplab(['replay', CAPTURE, ...LAB, '--verdicts', scratch.at('verdicts.bin'), '--json']);
+    const found = [...decodeVerdictFile(readFileSync(scratch.at('verdicts.bin')))].flatMap(({ names, frame }) =>
+      Array.from({ length: frame.count }, (_, index) => {
+        const { hook, mode, program } = names.attachments[frame.attachment(index)]!;
+        return { packet: frame.packet(index), time: frame.timestampNs(index), hook, program, verdict: names.verdicts[hook]![mode]![frame.verdict(index)], length: frame.length(index) };
+      }),
+    );
+    const expected = log.flatMap(({ packet, time, verdicts }) => verdicts.map(({ hook, program, verdict, length }) => ({ packet, time: BigInt(time.replace('.', '')), hook, program, verdict, length })));
+    expect(found).toEqual(expected);
+  });
+
+  test('that ends within a frame gives what came before, and says where', () => {
+    const bytes = readFileSync(scratch.at('verdicts.bin'));
+    const cut = decodeVerdictFile(bytes.subarray(0, -40));
+    expect(() => [...cut]).toThrow(/a frame of \d+ bytes says it has \d+ records/);
   });
 });
 
