@@ -29,6 +29,8 @@ export interface CheckOptions {
   readonly packetLoads: boolean;
   /** The verifier walks the program next, and says what is wrong on the paths that are walked: writes of r10, calls, divisors, shifts, and how deep calls go. */
   readonly verified?: true;
+  /** Whether jumps may go back to where control came from; they may unless said. */
+  readonly loops?: boolean;
   /** Its name without `bpf_`, for error lines. */
   readonly helperName?: (id: number) => string | undefined;
 }
@@ -189,8 +191,30 @@ class Check {
       if (slot + 1 === end) this.#fail(slot, 'the function ends here without exit or jump; the next instruction would belong to no function or another', 'last insn is not an exit or jmp');
       reach(slot + 1);
     }
+    if (this.#options.loops === false) this.#checkNoLoops(start);
     const unreached = reached.indexOf(0);
     if (unreached !== -1) this.#failUnreachable(start + unreached);
+  }
+
+  /** Depth first, what follows before where it jumps; a jump to where control comes from closes a loop. */
+  #checkNoLoops(start: number): void {
+    const [OPEN, DONE] = [1, 2];
+    const states = new Uint8Array(this.#instructions.length);
+    const edges = new Uint8Array(this.#instructions.length);
+    const open = [start];
+    states[start] = OPEN;
+    while (open.length > 0) {
+      const slot = open[open.length - 1]!;
+      const next = successors(this.#instructions[slot]!, slot)[edges[slot]!++];
+      if (next === undefined) {
+        states[slot] = DONE;
+        open.pop();
+      } else if (states[next] === OPEN) this.#fail(slot, `jumps back to slot ${next}, and only who has CAP_BPF may have loops; write the rounds out`, `back-edge from insn ${slot} to ${next}`);
+      else if (states[next] !== DONE) {
+        states[next] = OPEN;
+        open.push(next);
+      }
+    }
   }
 
   #failUnreachable(slot: number): never {
@@ -243,6 +267,13 @@ class Check {
     const unused = this.#functions.find(({ start }) => !used.has(start));
     if (unused !== undefined) this.#failUnreachable(unused.start);
   }
+}
+
+/** Where control goes next within the function, in the order in which Linux looks. */
+function successors(instruction: Instruction, slot: number): readonly number[] {
+  if (instruction.kind === 'exit') return [];
+  if (instruction.kind === 'jump') return [jumpTarget(slot, instruction.offset)];
+  return isJump(instruction) ? [slot + 1, jumpTarget(slot, instruction.offset)] : [slot + 1];
 }
 
 /** Start of the function it calls, or whose address it takes for someone who does. */

@@ -2,11 +2,14 @@
 import type { ProgramSpec } from '../bpf/spec.ts';
 import type { KernelVerdict } from '../engine/kernel/kernel-verdict.ts';
 import type { Explanation } from '../insight/explain-refusal.ts';
+import type { User } from '../verifier/user.ts';
 import type { VerifierReport } from '../verifier/verify.ts';
 import { count, duration, paint, safe } from './terminal.ts';
 
 export interface Verified {
   readonly program: ProgramSpec;
+  /** Who is taken to load it. */
+  readonly user: User;
   readonly report: VerifierReport;
   readonly explanation: Explanation | undefined;
   readonly kernel: KernelVerdict | undefined;
@@ -17,13 +20,15 @@ export function deadInstructions({ instructions }: ProgramSpec, { accepted, reac
   return instructions.filter((instruction, slot) => instruction.kind !== 'upper' && reached[slot] === 0).length;
 }
 
-export function verifiedText({ program, report, explanation, kernel }: Verified): string {
+const WITHOUT: Readonly<Record<User, string>> = { privileged: '', without_perfmon: ' without CAP_PERFMON', without_capabilities: ' without capabilities' };
+
+export function verifiedText({ program, user, report, explanation, kernel }: Verified): string {
   const { accepted, instructionsProcessed, totalStates, stackBytes, elapsedNs } = report;
   const verdict = accepted ? paint('green', 'accepted') : paint('red', 'refused');
   const facts = [`${count(instructionsProcessed)} instructions processed`, `${count(totalStates)} states`, `stack ${stackBytes.length === 0 ? 0 : stackBytes.join('+')}`, duration(elapsedNs)];
   const dead = deadInstructions(program, report);
   if (dead > 0) facts.push(`${count(dead)} instructions that no path reaches`);
-  const lines = [`${paint('bold', safe(program.name))}  ${verdict}  ${facts.join(', ')}`];
+  const lines = [`${paint('bold', safe(program.name))}  ${verdict}${WITHOUT[user]}  ${facts.join(', ')}`];
   if (explanation !== undefined) lines.push(...explained(explanation));
   if (kernel !== undefined) lines.push(kernelLine(kernel, accepted));
   return lines.join('\n');

@@ -12,6 +12,7 @@ import { explainRefusal } from '../insight/explain-refusal.ts';
 import { splitProgram } from '../pipeline/lab-file.ts';
 import { readObject } from '../pipeline/open-lab.ts';
 import { verifyWithLog, type LogLevel } from '../verifier/verification-log.ts';
+import { leastPrivileged, USERS } from '../verifier/user.ts';
 import { verifyProgram, type VerifyOptions } from '../verifier/verify.ts';
 import { collectSize } from './lab-options.ts';
 import { paint, print, printJson, safe } from './terminal.ts';
@@ -40,7 +41,7 @@ export function addVerify(program: Command): void {
     .argument('<object[:program]>')
     .option('--json', 'as JSON')
     .option('--kernel', "put the running kernel's answer next to ours (root, Linux)")
-    .option('--unprivileged', 'without CAP_PERFMON: pointers stay secret')
+    .option('--unprivileged', 'loaded by the least user whom Linux lets load it: XDP and TC without CAP_PERFMON, socket filters and cgroup_skb without any capability')
     .option('--btf <file>', 'BTF that CO-RE relocations are resolved against')
     .option('--max-entries <map=n>', 'size of a map that its loader would set; repeatable', collectSize, {})
     .addOption(new Option('--type <type>', 'program type where the section does not say it').choices(PROGRAM_TYPES))
@@ -90,22 +91,26 @@ function whyNot({ type, section, instructions }: ProgramSpec, { maps }: Collecti
 }
 
 function verifyOne(spec: CollectionSpec, program: ProgramSpec, flags: VerifyFlags): Verified {
-  const options: VerifyOptions = { maps: spec.maps, btf: spec.btf, ...(flags.type === undefined ? {} : { type: flags.type }), ...(flags.unprivileged ? { unprivileged: true } : {}), ...(flags.kernel ? { cpus: openLinux().possibleCpus } : {}) };
+  const type = program.type ?? flags.type!;
+  const user = flags.unprivileged ? leastPrivileged(type) : 'privileged';
+  const options: VerifyOptions = { maps: spec.maps, btf: spec.btf, type, user, ...(flags.kernel ? { cpus: openLinux().possibleCpus } : {}) };
   const report = flags.log === undefined ? verifyProgram(program, options) : verifyWithLog(program, options, flags.log, (line) => print(safe(line)));
   if (flags.log !== undefined) print('');
   return {
     program,
+    user,
     report,
     explanation: explainRefusal(program, report, options),
-    kernel: flags.kernel ? kernelVerdict(program, { type: program.type ?? flags.type!, maps: spec.maps, btf: spec.btf }) : undefined,
+    kernel: flags.kernel ? kernelVerdict(program, { type, maps: spec.maps, btf: spec.btf, rights: USERS[user] }) : undefined,
   };
 }
 
-function asJson({ program, report, explanation, kernel }: Verified) {
+function asJson({ program, user, report, explanation, kernel }: Verified) {
   const { accepted, refusal, instructionsProcessed, totalStates, peakStates, stackBytes, elapsedNs } = report;
   return {
     name: program.name,
     section: program.section,
+    ...(user === 'privileged' ? {} : { user }),
     accepted,
     ...(refusal === undefined ? {} : { errno: refusal.errno, refusal: explanation }),
     instructionsProcessed,

@@ -11,6 +11,7 @@ import { PROTOTYPES } from './prototypes.ts';
 import { HELPERS } from './table.ts';
 
 export { bindHelper } from './bind.ts';
+export { capabilityFor } from './capabilities.ts';
 export { HELPER_NAMES, helperName } from './names.ts';
 export { timersOf } from './timer.ts';
 export type { Callable, HelperPrototype, Kfunc };

@@ -1,6 +1,6 @@
 /**
  * Which accesses of its context Linux 6.18 allows a program, field by field (net/core/filter.c: xdp_is_valid_access,
- * bpf_skb_is_valid_access and what socket filters, TC and control groups take away from it), for privileged programs.
+ * bpf_skb_is_valid_access and what socket filters, TC and control groups take away from it).
  * An access lies in one field, at a multiple of its size.
  */
 import type { ProgramType } from '../bpf/spec.ts';
@@ -26,6 +26,9 @@ interface AccessRow {
   readonly writers: readonly ProgramType[];
   /** The only way of attaching for which the field is there. */
   readonly attach?: string;
+  /** Program types of which loads, or stores, are for whoever has CAP_BPF. */
+  readonly readersWithBpf?: readonly ProgramType[];
+  readonly writersWithBpf?: readonly ProgramType[];
 }
 
 const BYTE: readonly Bytes[] = [1];
@@ -41,7 +44,7 @@ const CGROUP: readonly ProgramType[] = ['cgroup_skb'];
 const TC_AND_CGROUP: readonly ProgramType[] = [...TC, ...CGROUP];
 const ALL_SKB: readonly ProgramType[] = ['socket_filter', ...TC_AND_CGROUP];
 
-type More = Partial<Pick<AccessRow, 'bytes' | 'kind' | 'read' | 'write' | 'attach'>>;
+type More = Partial<Pick<AccessRow, 'bytes' | 'kind' | 'read' | 'write' | 'attach' | 'readersWithBpf' | 'writersWithBpf'>>;
 
 const xdpField = (name: Exclude<keyof typeof XDP_MD, 'size'>, more: More = {}): AccessRow => ({
   name, offset: XDP_MD[name], bytes: 4, kind: 'scalar', read: WORD, write: WORD, readers: ['xdp'], writers: NONE, ...more,
@@ -77,8 +80,8 @@ const SKB_ROWS: readonly AccessRow[] = [
   skbField('cb', ALL_SKB, ALL_SKB, { bytes: 20, read: ANY_SIZE, write: ANY_SIZE }),
   skbField('hash', ALL_SKB, NONE),
   skbField('tc_classid', TC, TC),
-  skbField('data', TC_AND_CGROUP, NONE, { kind: 'packet', read: WORD }),
-  skbField('data_end', TC_AND_CGROUP, NONE, { kind: 'packet_end', read: WORD }),
+  skbField('data', TC_AND_CGROUP, NONE, { kind: 'packet', read: WORD, readersWithBpf: CGROUP }),
+  skbField('data_end', TC_AND_CGROUP, NONE, { kind: 'packet_end', read: WORD, readersWithBpf: CGROUP }),
   skbField('napi_id', ALL_SKB, NONE),
   skbField('family', CGROUP, NONE),
   skbField('remote_ip4', CGROUP, NONE, { read: WORD }),
@@ -90,7 +93,7 @@ const SKB_ROWS: readonly AccessRow[] = [
   skbField('data_meta', TC, NONE, { kind: 'packet_meta', read: WORD }),
   // For flow dissectors alone.
   skbField('flow_keys', NONE, NONE, { bytes: 8, kind: 'flow_keys', read: LONG }),
-  skbField('tstamp', TC_AND_CGROUP, TC_AND_CGROUP, { bytes: 8, read: LONG, write: LONG }),
+  skbField('tstamp', TC_AND_CGROUP, TC_AND_CGROUP, { bytes: 8, read: LONG, write: LONG, writersWithBpf: CGROUP }),
   skbField('wire_len', TC, NONE),
   skbField('gso_segs', ALL_SKB, NONE),
   skbField('sk', ALL_SKB, NONE, { bytes: 8, kind: 'socket_or_null', read: LONG }),
@@ -111,13 +114,14 @@ const SKB_FIELDS = byOffset(SKB_ROWS, SK_BUFF.publicSize);
 
 /**
  * What an access of `bytes` at `offset` of the context gives; undefined where Linux refuses it ("invalid bpf_context
- * access off=%d size=%d"). `attach` is the program's attach type as bpftool spells it.
+ * access off=%d size=%d"). `attach` is the program's attach type as bpftool spells it; `bpf`: whoever loads it has CAP_BPF.
  */
-export function contextAccess(type: ProgramType, offset: number, bytes: Bytes, write: boolean, attach?: string): ContextAccess | undefined {
+export function contextAccess(type: ProgramType, offset: number, bytes: Bytes, write: boolean, attach: string | undefined, bpf: boolean): ContextAccess | undefined {
   const row = (type === 'xdp' ? XDP_FIELDS : SKB_FIELDS)[offset];
   if (row === undefined || offset % bytes !== 0 || offset + bytes > row.offset + row.bytes) return undefined;
   if (!(write ? row.write : row.read).includes(bytes) || !(write ? row.writers : row.readers).includes(type)) return undefined;
   if (row.attach !== undefined && row.attach !== attach) return undefined;
+  if (!bpf && (write ? row.writersWithBpf : row.readersWithBpf)?.includes(type) === true) return undefined;
   return row;
 }
 

@@ -11,6 +11,7 @@ import { registersRead, registersReplaced } from '../verifier/control-flow.ts';
 import type { InstructionFacts } from '../verifier/facts.ts';
 import { typeText, type RegisterState } from '../verifier/register.ts';
 import { isConstant, type Scalar } from '../verifier/scalar.ts';
+import { USERS } from '../verifier/user.ts';
 import { provenBytes } from './value-words.ts';
 
 /** A fact as data. `text` is how it reads. */
@@ -40,7 +41,7 @@ export interface InstructionFactWords {
 
 export function factWords(instruction: Instruction, { registers, result, always }: InstructionFacts, type: ProgramType): InstructionFactWords {
   // Of what packet loads read Linux knows only r6.
-  const read = instruction.kind === 'load_packet' ? 1 << 6 : registersRead(instruction, (target) => calleeFacts(target, type));
+  const read = instruction.kind === 'load_packet' ? 1 << 6 : registersRead(instruction, (target) => calleeFacts(target, type, USERS.privileged));
   const reads = registers.flatMap((register, number) => ((read & (1 << number)) === 0 || register === undefined ? [] : [registerFact(number, register)]));
   const replaced = instruction.kind === 'call' ? 0 : 31 - Math.clz32(registersReplaced(instruction));
   return { reads, ...(result === undefined ? {} : { result: registerFact(replaced, result) }), ...(always === undefined ? {} : { always }) };

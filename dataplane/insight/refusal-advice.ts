@@ -4,7 +4,7 @@
  */
 import type { Instruction, Register } from '../bpf/isa.ts';
 import type { LineInfo, ProgramSpec, ProgramType } from '../bpf/spec.ts';
-import { HELPER_NAMES, prototypeOf } from '../helpers/index.ts';
+import { capabilityFor, HELPER_NAMES, prototypeOf } from '../helpers/index.ts';
 import { contextField } from '../hooks/context-access.ts';
 import { isConstant } from '../verifier/scalar.ts';
 import type { RegisterState } from '../verifier/register.ts';
@@ -43,6 +43,13 @@ const fixed = (pattern: RegExp, needed: string, suggestion: string): Row => ({ p
 
 /** The first that fits; most particular ones first. */
 const ROWS: readonly Row[] = [
+  fixed(/unsupported alu operation.*!root/, 'without CAP_PERFMON, a pointer into the stack or into a map value: other pointers move by constants alone', 'read the bytes with bpf_skb_load_bytes() or bpf_xdp_load_bytes(), which take the place as a number; or load the program with CAP_PERFMON'),
+  fixed(/from different maps, paths or scalars/, 'without CAP_PERFMON, one object and one range for each place where an index is added', 'add the index in each branch by itself, behind the same bounds check (index &= 63); or load the program with CAP_PERFMON'),
+  fixed(/prohibited for !root/, 'without CAP_PERFMON, a pointer that never leaves its object, not even on its way to the right place, and an index that is never negative', 'bound the index first (index &= 63), and add all of it at once; or load the program with CAP_PERFMON'),
+  fixed(/tail_call abusing map_ptr/, 'without CAP_PERFMON, one program array for each tail call', 'call bpf_tail_call() in each branch, with the array itself'),
+  fixed(/back-edge/, 'CAP_BPF for loops: without it jumps lead forwards only', 'write the rounds out (#pragma unroll), or load the program with CAP_BPF'),
+  fixed(/allowed only to CAP_BPF|allowed for CAP_BPF/, 'a right that this user does not have', 'load the program with CAP_BPF and CAP_NET_ADMIN; or do without'),
+  fixed(/allowed only to CAP_PERFMON/, 'CAP_PERFMON: without it the structures of the kernel stay hidden', 'load the program with CAP_PERFMON; or ask a helper'),
   { pattern: /offset is outside of the packet/, advise: packetBounds },
   { pattern: /null-check it first|invalid mem access '\w+_or_null'|type=\w+_or_null expected/, advise: mayBeNull },
   { pattern: /type=\w+ expected=ringbuf_mem|reference has not been acquired/, advise: releasedBefore },
@@ -285,7 +292,10 @@ function contextAccess({ type, instruction }: Situation): Advice {
   return { needed: `${field.name} of ${context} ${instruction.kind === 'load' ? 'read' : 'written'} as it is declared, ${sizes.join(' or ')} bytes at offset ${field.offset}; here it is ${bytesWords(instruction.bytes)} at offset ${instruction.offset}`, suggestion: `use ${field.name} without a cast, and cut the result to size afterwards` };
 }
 
-function otherHelper({ type }: Situation): Advice {
+function otherHelper({ type, refusal: { message } }: Situation): Advice {
+  const id = Number(/#(\d+)$/.exec(message)?.[1]);
+  const capability = prototypeOf(id, type) === undefined ? undefined : capabilityFor(id);
+  if (capability !== undefined) return { needed: `CAP_${capability.toUpperCase()}, which this helper takes`, suggestion: `load the program with CAP_${capability.toUpperCase()}; or do without the helper` };
   return { needed: `a helper that programs of type ${type} may call`, suggestion: '`xdplab supported` lists helpers by program type' };
 }
 

@@ -19,6 +19,7 @@ import { Collection } from '../program/collection.ts';
 import { unverified } from '../program/program.ts';
 import { prove } from '../verifier/admit.ts';
 import { ProofFolder } from '../verifier/proofs.ts';
+import { leastPrivileged } from '../verifier/user.ts';
 import { verifyProgram, type VerifierReport, type VerifyOptions } from '../verifier/verify.ts';
 import type { ObjectFile } from './lab-service.ts';
 
@@ -69,7 +70,7 @@ export class JobService {
   verify({ bytes, name }: ObjectFile, wanted: string | undefined, unprivileged: boolean): Verification {
     const spec = parseObject(bytes, name);
     const program = programOf(spec.programs, name, wanted);
-    const options: VerifyOptions = { maps: spec.maps, btf: spec.btf, ...(unprivileged ? { unprivileged } : {}) };
+    const options: VerifyOptions = { maps: spec.maps, btf: spec.btf, ...(unprivileged && program.type !== undefined ? { user: leastPrivileged(program.type) } : {}) };
     return verificationOf(program, verifyProgram(program, options), options);
   }
 

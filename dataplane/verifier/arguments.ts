@@ -256,7 +256,6 @@ export function checkHelperMemory(walk: Walk, number: Register, bytes: number, a
     case 'fp': {
       if (bytes === 0 && !zeroAllowed) refuse('EACCES', 'invalid zero-sized read');
       checkStackBounds(walk, number, register, 0, bytes, access);
-      if (!isConstant(register.scalar) && !walk.policy.mayLeakPointers) refuse('EACCES', `R${number} variable offset stack access prohibited for !root`);
       const least = register.offset + Number(register.scalar.smin);
       const end = register.offset + Number(register.scalar.smax) + bytes;
       checkStackBytes(walk, frameOf(walk, register), number, register, least, end, bytes, access === 'write');

@@ -6,7 +6,6 @@ import { refuse } from './refusal.ts';
 import { constantRegister, isPacketPointer, isPointer, scalarRegister, typeText, UNKNOWN_SCALAR, fitsBits, withFacts, type RegisterState } from './register.ts';
 import { isConstant, isSubregConstant, zeroExtend32, type Scalar } from './scalar.ts';
 import { alu as aluScalar, apart, byteSwap, negate, signExtend } from './scalar-arithmetic.ts';
-import { MAX_STACK_BYTES, tnumText } from './stack.ts';
 import type { Walk } from './walk.ts';
 
 const S64_MIN = -(1n << 63n);
@@ -24,24 +23,24 @@ export function alu(walk: Walk, instruction: Extract<Instruction, { kind: 'alu' 
   const left = walk.read(dst);
   if (dst === 10) refuse('EACCES', 'frame pointer is read only');
   if (left.type === 'scalar' && operand.type === 'scalar') {
+    walk.speculation?.addsNumbers(walk, instruction);
     const ways = apart(op, left.scalar, operand.scalar);
     if (ways !== undefined) walk.push(walk.at).current.registers[dst] = withFacts(left, { scalar: ways.later });
-    walk.set(dst, scalars(ways === undefined ? left : withFacts(left, { scalar: ways.first }), operand, instruction));
+    walk.set(dst, scalars(walk, ways === undefined ? left : withFacts(left, { scalar: ways.first }), operand, instruction));
     return;
   }
-  const { mayLeakPointers } = walk.policy;
   if (isPointer(left) && isPointer(operand)) {
-    if (op !== 'sub' || !mayLeakPointers) refuse('EACCES', `R${dst} pointer ${operatorText(op)} pointer prohibited`);
+    if (op !== 'sub' || !walk.rights.perfmon) refuse('EACCES', `R${dst} pointer ${operatorText(op)} pointer prohibited`);
     walk.set(dst, UNKNOWN_SCALAR);
     return;
   }
   if (isPointer(operand)) {
     walk.precision.markRegister(walk.state, dst);
-    walk.set(dst, movePointer(walk, dst, op, width, operand, left, false));
+    walk.set(dst, movePointer(walk, instruction, operand, left, false));
     return;
   }
   if (source.kind === 'register') walk.precision.markRegister(walk.state, source.register);
-  walk.set(dst, movePointer(walk, dst, op, width, left, operand, true));
+  walk.set(dst, movePointer(walk, instruction, left, operand, true));
 }
 
 const DIVIDES: ReadonlySet<AluOp> = new Set(['div', 'sdiv', 'mod', 'smod']);
@@ -55,10 +54,10 @@ function checkImmediate(op: AluOp, width: 32 | 64, value: number): void {
 /** The log names signed division as it names division. */
 const operatorText = (op: AluOp): string => ALU_TEXT[op === 'sdiv' ? 'div' : op === 'smod' ? 'mod' : op];
 
-function scalars(left: RegisterState, right: RegisterState, { op, width }: Extract<Instruction, { kind: 'alu' }>): RegisterState {
+function scalars(walk: Walk, left: RegisterState, right: RegisterState, { op, width }: Extract<Instruction, { kind: 'alu' }>): RegisterState {
   const scalar = aluScalar(op, width, left.scalar, right.scalar);
   const more = { scalar, id: 0, delta: 0, offset: 0, reference: 0 } as const;
-  const distance = distanceFrom(left, right, op, width);
+  const distance = walk.rights.bpf ? distanceFrom(left, right, op, width) : undefined;
   if (distance !== undefined) return withFacts(left, { ...more, id: left.id, delta: width, offset: distance });
   return withFacts(left, more);
 }
@@ -127,11 +126,11 @@ export function swap(walk: Walk, { op, bits, dst }: Extract<Instruction, { kind:
 /** Kinds of pointers that may be moved; others only by nothing. */
 const MOVABLE: ReadonlySet<RegisterState['type']> = new Set(['ctx', 'map_value', 'map_key', 'fp', 'pkt_meta', 'pkt', 'mem', 'ringbuf_mem', 'func', 'ptr_']);
 
-function movePointer(walk: Walk, dst: Register, op: AluOp, width: 32 | 64, base: RegisterState, by: RegisterState, pointerFirst: boolean): RegisterState {
+function movePointer(walk: Walk, instruction: Extract<Instruction, { kind: 'alu' }>, base: RegisterState, by: RegisterState, pointerFirst: boolean): RegisterState {
+  const { op, width, dst } = instruction;
   const known = isConstant(by.scalar);
-  const { mayLeakPointers } = walk.policy;
   if (width === 32) {
-    if (op === 'sub' && mayLeakPointers) return UNKNOWN_SCALAR;
+    if (op === 'sub' && walk.rights.perfmon) return UNKNOWN_SCALAR;
     refuse('EACCES', `R${dst} 32-bit pointer arithmetic prohibited`);
   }
   if (base.nullable) refuse('EACCES', `R${dst} pointer arithmetic on ${typeText(base)} prohibited, null-check it first`);
@@ -141,6 +140,7 @@ function movePointer(walk: Walk, dst: Register, op: AluOp, width: 32 | 64, base:
   }
   checkSane(by, typeText(base));
   checkSane(base, typeText(base));
+  const mask = walk.speculation?.beginMove(walk, instruction, base, by, pointerFirst);
   const amount = BigInt.asIntN(64, by.scalar.value);
   let moved: RegisterState;
   switch (op) {
@@ -172,20 +172,8 @@ function movePointer(walk: Walk, dst: Register, op: AluOp, width: 32 | 64, base:
       return refuse('EACCES', `R${dst} pointer arithmetic with ${operatorText(op)} operator prohibited`);
   }
   checkSane(moved, typeText(base));
-  if (!mayLeakPointers) checkSpeculation(dst, moved);
+  walk.speculation?.endMove(walk, instruction, moved, mask);
   return moved;
-}
-
-/** Where a processor runs ahead with a wrong guess, a pointer must stay inside its object: it may not even be formed elsewhere. */
-function checkSpeculation(dst: Register, { type, offset, scalar, map }: RegisterState): void {
-  const at = offset + Number(BigInt.asIntN(64, scalar.value));
-  if (type === 'fp') {
-    if (!isConstant(scalar)) refuse('EACCES', `R${dst} variable stack access prohibited for !root, var_off=${tnumText(scalar)} off=${at}`);
-    if (at >= 0 || at < -MAX_STACK_BYTES) refuse('EACCES', `R${dst} stack pointer arithmetic goes out of range, prohibited for !root; off=${at}`);
-  }
-  if (type === 'map_value' && (BigInt(offset) + scalar.smin < 0n || BigInt(offset) + scalar.umax >= BigInt(map!.valueBytes))) {
-    refuse('EACCES', `R${dst} pointer arithmetic of map value goes out of range, prohibited for !root`);
-  }
 }
 
 /** Far from where an offset could wrap around (check_reg_sane_offset). */

@@ -8,6 +8,7 @@ import { AT_PACKET_END, BEYOND_PACKET_END, constantRegister, isPacketOrEnd, isPo
 import { constant, isConstant, isSubregConstant, zeroExtend32 } from './scalar.ts';
 import { alu } from './scalar-arithmetic.ts';
 import { branchTaken, refine } from './scalar-branch.ts';
+import { guessWrong } from './speculation.ts';
 import { changeRegisters, isSpilledScalar, type Place, type State } from './state.ts';
 import type { Walk } from './walk.ts';
 
@@ -35,6 +36,7 @@ export function branch(walk: Walk, instruction: Branch): number {
   if (taken !== undefined) {
     if (!isPointer(left)) walk.precision.markRegister(walk.state, dst);
     if (number !== undefined && !isPointer(right)) walk.precision.markRegister(walk.state, number);
+    guessWrong(walk, taken ? walk.at + 1 : target, dst, number);
     return taken ? target : walk.at + 1;
   }
 

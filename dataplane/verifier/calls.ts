@@ -2,7 +2,7 @@
 import type { CallTarget, Register } from '../bpf/isa.ts';
 import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import type { ProgramType } from '../bpf/spec.ts';
-import { helperName, kfuncOf, prototypeOf, type HelperPrototype } from '../helpers/index.ts';
+import { capabilityFor, helperName, kfuncOf, prototypeOf, type HelperPrototype } from '../helpers/index.ts';
 import { mapAllows } from '../helpers/map-compatibility.ts';
 import { hasSpinLock } from '../maps/special-fields.ts';
 import { checkArguments, noFacts, release, spinLock, type CallFacts } from './arguments.ts';
@@ -19,6 +19,7 @@ import { constant, UNKNOWN, type Scalar } from './scalar.ts';
 import { refine } from './scalar-branch.ts';
 import { changeRegisters, Frame, type CallbackContext, type State } from './state.ts';
 import { programsOnlyRead, storeByte } from './memory.ts';
+import type { Rights } from './user.ts';
 import type { Subprogram, Walk } from './walk.ts';
 import { keptBefore, widen } from './widen.ts';
 
@@ -27,19 +28,23 @@ const CALLER_SAVED: readonly Register[] = [0, 1, 2, 3, 4, 5];
 const HELPER = { map_lookup_elem: 1, get_smp_processor_id: 8, tail_call: 12, spin_lock: 93, get_local_storage: 81, spin_unlock: 94, ringbuf_reserve: 131, for_each_map_elem: 164, timer_set_callback: 170, loop: 181, dynptr_from_mem: 197, dynptr_write: 202 } as const;
 /** enum bpf_func_id is closed: what is newer is a kernel function. */
 const LAST_HELPER = 211;
-/** Helpers that show the kernel's memory, or write where everybody reads: CAP_PERFMON. */
-const SEES_KERNEL: ReadonlySet<number> = new Set([6, 35, 112, 113, 114, 115, 149, 158, 165, 175, 177]);
 const WRITES_MAP: ReadonlySet<number> = new Set([2, 3, 87, 88]);
 const SYNCHRONOUS_CALLBACKS: ReadonlySet<number> = new Set([HELPER.for_each_map_elem, HELPER.loop]);
 
 /** Whether the helper runs a callback before it returns. */
 export const callsBack = (id: number): boolean => SYNCHRONOUS_CALLBACKS.has(id);
 
+/** The helper, where programs of the type may call it when loaded by whoever has these rights. */
+function helperFor(id: number, type: ProgramType, rights: Rights): HelperPrototype | undefined {
+  const needs = capabilityFor(id);
+  return needs === undefined || rights[needs] ? prototypeOf(id, type) : undefined;
+}
+
 /** What control flow has to know of what is called. */
-export function calleeFacts(target: CallTarget, type: ProgramType): CalleeFacts | undefined {
+export function calleeFacts(target: CallTarget, type: ProgramType, rights: Rights): CalleeFacts | undefined {
   switch (target.kind) {
     case 'helper': {
-      const prototype = prototypeOf(target.id, type);
+      const prototype = helperFor(target.id, type, rights);
       return prototype === undefined ? undefined : { ...(prototype.changesPacket === true ? { changesPacket: true as const } : {}), callsCallback: callsBack(target.id), args: prototype.args.filter((kind) => kind !== 'unchecked').length };
     }
     case 'kfunc': {
@@ -71,9 +76,8 @@ export function call(walk: Walk, target: CallTarget): number {
 }
 
 function callHelper(walk: Walk, id: number): void {
-  const prototype = prototypeOf(id, walk.type);
+  const prototype = helperFor(id, walk.type, walk.rights);
   if (prototype === undefined) return refuse('EINVAL', id > LAST_HELPER ? `invalid func unknown#${id}` : id === 0 ? 'program of this type cannot use helper bpf_unspec#0' : `program of this type cannot use helper ${helperName(id)}`);
-  if (!walk.policy.mayLeakPointers && SEES_KERNEL.has(id)) refuse('EINVAL', `program of this type cannot use helper ${helperName(id)}`);
   if (prototype.gplOnly === true && !isGplCompatible(walk.spec.license)) refuse('EINVAL', 'cannot call GPL-restricted function from non-GPL compatible program');
   if (prototype.mightSleep === true) refuse('EINVAL', 'helper call might sleep in a non-sleepable prog');
   const facts = noFacts();
@@ -84,7 +88,10 @@ function callHelper(walk: Walk, id: number): void {
   if (id === HELPER.dynptr_from_mem && walk.get(1).type !== 'map_value') refuse('EACCES', `Unsupported reg type ${typeText(walk.get(1))} for bpf_dynptr_from_mem data`);
   if (id === HELPER.get_local_storage && !isKnownZero(walk.get(2))) refuse('EINVAL', "get_local_storage() doesn't support non-zero flags");
   if (id === HELPER.for_each_map_elem && !ITERABLE.has(facts.map!.type)) refuse('ENOTSUPP', 'callback function not allowed for map');
-  if (id === HELPER.tail_call) checkResources(walk, 'tail_call');
+  if (id === HELPER.tail_call) {
+    checkResources(walk, 'tail_call');
+    walk.speculation?.tailCalls(walk.at, facts.map!);
+  }
   if (facts.callback !== undefined) enterCallback(walk, id, facts);
   if (facts.map !== undefined && WRITES_MAP.has(id) && programsOnlyRead(facts.map)) refuse('EACCES', 'write into map forbidden');
   const result = resultOf(walk, prototype, facts, id);

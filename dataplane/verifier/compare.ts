@@ -11,21 +11,39 @@
 import { AT_PACKET_END, BEYOND_PACKET_END, UNKNOWN_SCALAR, type ObjectFacts, type RegisterState } from './register.ts';
 import { rangeWithin, scalarsEqual, tnumIn } from './scalar.ts';
 import { hasSlot } from './slot-set.ts';
+import type { Speculation } from './speculation.ts';
 import { ALL_SPILL, BYTE, isObject, isSpilled, kindAt, type Frame, type StackSlot, type State } from './state.ts';
+import { USERS, type Rights } from './user.ts';
 
 export type Exactness = 'used' | 'range' | 'exact';
 
-/** The pairs of ids found so far; few, so a list. One for all comparisons, which allocate nothing. */
+/** What else decides. */
+export interface CompareRules {
+  /** Without CAP_BPF nobody knows which numbers mattered; without CAP_PERFMON what is on the stack matters, even if it was not tracked. */
+  readonly rights: Rights;
+  /** Of what a processor may guess, the range of a number decides more than where it may be used. */
+  readonly speculation: Pick<Speculation, 'comparesExactly'> | undefined;
+}
+
+const ALL_ALLOWED: CompareRules = { rights: USERS.privileged, speculation: undefined };
+
+/** The pairs of ids found so far, and by which rules they were found; few, so a list. One for all comparisons, which allocate nothing. */
 export class Correspondence {
   readonly #old: number[] = [];
   readonly #current: number[] = [];
   #count = 0;
   #fresh = -1;
+  #rules = ALL_ALLOWED;
 
-  reset(): this {
+  reset(rules = ALL_ALLOWED): this {
     this.#count = 0;
     this.#fresh = -1;
+    this.#rules = rules;
     return this;
+  }
+
+  get rules(): CompareRules {
+    return this.#rules;
   }
 
   /** Both none, or the same pair as before, or a new pair of ids that are in no other. */
@@ -50,7 +68,9 @@ export class Correspondence {
 const correspondence = new Correspondence();
 
 /** `live`: by frame, the registers that are read again. */
-export function coveredBy(old: State, current: State, exactness: Exactness, live: (frame: number) => number): boolean {
+export function coveredBy(old: State, current: State, exactness: Exactness, live: (frame: number) => number, rules: CompareRules): boolean {
+  // On a wrong guess errors are no errors.
+  if (old.speculative && !current.speculative) return false;
   if (old.frames.length !== current.frames.length) return false;
   if (old.rcu !== current.rcu || old.preemptOff !== current.preemptOff) return false;
   if ((old.lock === undefined) !== (current.lock === undefined) || old.references.length !== current.references.length) return false;
@@ -59,8 +79,8 @@ export function coveredBy(old: State, current: State, exactness: Exactness, live
     if (before.callSite !== now.callSite || before.subprogram !== now.subprogram || before.callbackDepth > now.callbackDepth) return false;
   }
   const { differedIn, differedAt } = old;
-  if (differedIn >= 0 && !placeCovered(old.frames[differedIn]!, current.frames[differedIn]!, differedAt, exactness, correspondence.reset())) return false;
-  const ids = correspondence.reset();
+  if (differedIn >= 0 && !placeCovered(old.frames[differedIn]!, current.frames[differedIn]!, differedAt, exactness, correspondence.reset(rules))) return false;
+  const ids = correspondence.reset(rules);
   for (let index = 0; index < old.references.length; index++) if (!ids.ids(old.references[index]!.id, current.references[index]!.id)) return false;
   if (old.lock !== undefined && (old.lock.map !== current.lock!.map || !ids.ids(old.lock.id, current.lock!.id))) return false;
   for (let index = 0; index < old.frames.length; index++) {
@@ -94,7 +114,8 @@ function registerCovered(old: RegisterState, current: RegisterState, precise: bo
   if (old.type !== current.type || old.nullable !== current.nullable || old.readOnly !== current.readOnly) return false;
   switch (old.type) {
     case 'scalar':
-      if (!precise && exactness === 'used') return true;
+      if (ids.rules.speculation?.comparesExactly === true) return scalarsEqual(old.scalar, current.scalar) && old.delta === current.delta && old.offset === current.offset && ids.scalarIds(old.id, current.id);
+      if (!precise && ids.rules.rights.bpf && exactness === 'used') return true;
       // Where the earlier one was related to nothing, what this one is related to says only more of it.
       if (old.id === 0) return within(old, current);
       if (old.delta !== current.delta || (old.delta !== 0 && old.offset !== current.offset)) return false;
@@ -152,13 +173,14 @@ function sameObject(old: ObjectFacts | undefined, current: ObjectFacts | undefin
   }
 }
 
-/** All bytes misc, or invalid: the bit that misc has is the only one that is set anywhere. */
-const isUntracked = (kinds: number): boolean => (kinds & ~(BYTE.misc * 0x1111_1111)) === 0;
+const ALL_MISC = BYTE.misc * 0x1111_1111;
+/** All bytes misc, or invalid where that may be read: the bit that misc has is the only one that is set anywhere. */
+const isUntracked = (kinds: number, { perfmon }: Rights): boolean => (perfmon ? (kinds & ~ALL_MISC) === 0 : kinds === ALL_MISC);
 
 /** What a slot is when it is read whole, where that is a scalar: spilled, or of bytes that nobody tracked. */
-function asScalar({ kinds, spilled }: StackSlot): RegisterState | undefined {
+function asScalar({ kinds, spilled }: StackSlot, rights: Rights): RegisterState | undefined {
   if (kinds === ALL_SPILL) return spilled.type === 'scalar' ? spilled : undefined;
-  return isUntracked(kinds) ? UNKNOWN_SCALAR : undefined;
+  return isUntracked(kinds, rights) ? UNKNOWN_SCALAR : undefined;
 }
 
 function slotCovered(old: Frame, current: Frame, slot: number, exactness: Exactness, ids: Correspondence): boolean {
@@ -170,16 +192,17 @@ function slotCovered(old: Frame, current: Frame, slot: number, exactness: Exactn
   const spilled = isSpilled(before);
   const object = isObject(before);
   if (before === now && !spilled && !object) return true;
-  const scalarBefore = asScalar(before);
+  const { rights } = ids.rules;
+  const scalarBefore = asScalar(before, rights);
   // Bytes that nobody tracked cover whatever is there, also in a frame whose stack is not that deep yet.
-  if (scalarBefore === UNKNOWN_SCALAR && exactness !== 'exact') return true;
+  if (scalarBefore === UNKNOWN_SCALAR && exactness !== 'exact' && rights.perfmon) return true;
   if (now === undefined) return false;
   const precise = hasSlot(old.preciseSlots, slot);
-  const scalarNow = asScalar(now);
+  const scalarNow = asScalar(now, rights);
   if (scalarBefore !== undefined && scalarNow !== undefined) return registerCovered(scalarBefore, scalarNow, precise, exactness, ids);
   for (let byte = 0; byte < 8; byte++) {
     const [was, is] = [kindAt(before, byte), kindAt(now, byte)];
-    if (was === BYTE.invalid || was === BYTE.misc) continue;
+    if (was === BYTE.invalid || (was === BYTE.misc && (rights.perfmon || is === BYTE.zero))) continue;
     if (was !== is) return false;
   }
   if (object) return sameObject(before.spilled.object, now.spilled.object) && ids.ids(before.spilled.reference, now.spilled.reference);

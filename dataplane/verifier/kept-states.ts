@@ -17,6 +17,8 @@ import type { VerifyOptions } from './verify.ts';
 import type { Walk } from './walk.ts';
 
 const MAX_HISTORY = 40;
+/** Of one instruction, without CAP_BPF. */
+const MAX_KEPT = 64;
 
 /** How much was walked, over all paths. */
 export interface Progress {
@@ -72,6 +74,7 @@ export class KeptStates {
     const callsBackHere = meetsItself && this.#asks.callsBack(at);
     const iteratesHere = meetsItself && this.#asks.iterates(at);
     const mayGoHere = meetsItself && this.#instructions[at]!.kind === 'may_goto';
+    const among = kept.length;
     for (let index = 0; index < kept.length; ) {
       const old = kept[index]!;
       if (old.at !== at) {
@@ -82,17 +85,17 @@ export class KeptStates {
       let loop = false;
       if (old.branches > 0) {
         const comesBack = callsBackHere || iteratesHere || (mayGoHere && old.mayGotoDepth !== state.mayGotoDepth);
-        if (comesBack && coveredBy(old, state, 'range', live) && (!iteratesHere || goesOn(walk, 1))) {
+        if (comesBack && coveredBy(old, state, 'range', live, walk) && (!iteratesHere || goesOn(walk, 1))) {
           covered = true;
           loop = true;
-        } else if (!callsBackHere && !iteratesHere && !iteratorsWentOn(old, state) && old.callbackUnrollDepth === state.callbackUnrollDepth && old.mayGotoDepth === state.mayGotoDepth && mayLoop(old, state) && coveredBy(old, state, 'exact', live)) {
+        } else if (!callsBackHere && !iteratesHere && !iteratorsWentOn(old, state) && old.callbackUnrollDepth === state.callbackUnrollDepth && old.mayGotoDepth === state.mayGotoDepth && mayLoop(old, state) && coveredBy(old, state, 'exact', live, walk)) {
           refuse('EINVAL', `infinite loop detected at insn ${at}`);
         }
         if (!covered && !force && jumps - this.#jumpsAtLast < 20 && processed - this.#processedAtLast < 100) add = false;
       } else if (this.#options.pruning !== false) {
         loop = this.#loops.isOpen(old);
         if (!loop && !old.cleaned) this.#clean(walk, old);
-        covered = coveredBy(old, state, loop ? 'range' : 'used', live);
+        covered = coveredBy(old, state, loop ? 'range' : 'used', live, walk);
       }
       if (covered) {
         old.hits++;
@@ -109,7 +112,7 @@ export class KeptStates {
         this.#count--;
       } else index++;
     }
-    if (add) this.#keep(walk, kept);
+    if (add && (walk.rights.bpf || among <= MAX_KEPT)) this.#keep(walk, kept);
     return false;
   }
 

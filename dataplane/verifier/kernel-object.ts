@@ -65,7 +65,7 @@ export function writeObject(walk: Walk, number: Register, register: RegisterStat
 
 function checkPlace(walk: Walk, number: Register, register: RegisterState, offset: number): number {
   const name = structOf(register);
-  if (!walk.policy.mayLeakPointers) refuse('EPERM', `'struct ${name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN`);
+  if (!walk.rights.perfmon) refuse('EPERM', `'struct ${name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN`);
   if (!isGplCompatible(walk.spec.license)) refuse('EINVAL', `Cannot access kernel 'struct ${name}' from non-GPL compatible program`);
   const at = register.offset + offset;
   if (at < 0) refuse('EACCES', `R${number} is ptr_${name} invalid negative access: off=${at}`);

@@ -127,7 +127,7 @@ function read(walk: Walk, number: Register, register: RegisterState, offset: num
     case 'ctx': {
       checkUnmodified(register, number);
       const at = offset;
-      const access = contextAccess(walk.type, at, bytes, false, walk.spec.attach);
+      const access = contextAccess(walk.type, at, bytes, false, walk.spec.attach, walk.rights.bpf);
       if (access === undefined || (signed && access.kind !== 'scalar')) refuse('EACCES', `invalid bpf_context access off=${at} size=${bytes}`);
       if (access.kind === 'scalar') return fromMemory(bytes, signed);
       return CONTEXT_POINTERS[access.kind](walk);
@@ -202,6 +202,7 @@ const MAP_STRUCTS: Readonly<Record<number, string>> = {
 
 function readMapPointer(walk: Walk, number: Register, register: RegisterState, offset: number, bytes: AccessBytes, signed: boolean): RegisterState {
   const struct = mapStruct(register.map!);
+  if (!walk.rights.perfmon) refuse('EPERM', `'struct ${struct}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN`);
   const at = register.offset + offset;
   if (at < 0) refuse('EACCES', `R${number} is ${struct} invalid negative access: off=${at}`);
   const found = readStruct(walk.kernelBtf(), struct, at, bytes);
@@ -254,7 +255,7 @@ function write(walk: Walk, number: Register, register: RegisterState, offset: nu
       refuseLeak(walk, value, stored, 'ctx');
       checkUnmodified(register, number);
       const at = offset;
-      if (contextAccess(walk.type, at, bytes, true, walk.spec.attach) === undefined) refuse('EACCES', `invalid bpf_context access off=${at} size=${bytes}`);
+      if (contextAccess(walk.type, at, bytes, true, walk.spec.attach, walk.rights.bpf) === undefined) refuse('EACCES', `invalid bpf_context access off=${at} size=${bytes}`);
       return;
     }
     case 'map_value':

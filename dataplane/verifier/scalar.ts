@@ -46,6 +46,10 @@ export function constant(v: bigint): Scalar {
     lo = Number(u & U32);
   return { value: u, mask: 0n, smin: s, smax: s, umin: u, umax: u, s32min: lo | 0, s32max: lo | 0, u32min: lo, u32max: lo };
 }
+/** Nothing is known of the low half but what the rest says. */
+export function unknownLow(s: Scalar): Scalar {
+  return { ...s, s32min: UNKNOWN.s32min, s32max: UNKNOWN.s32max, u32min: UNKNOWN.u32min, u32max: UNKNOWN.u32max };
+}
 export const isConstant = (s: Scalar): boolean => s.mask === 0n;
 export const isSubregConstant = (s: Scalar): boolean => (s.mask & U32) === 0n;
 /** Whether bits and bounds of the whole all say the same number. */

@@ -1,7 +1,7 @@
 /** Reads and writes of the stack: bytes, and registers that are spilled to 8-byte slots and filled again. */
 import { destroyDynptr } from './dynptr.ts';
 import { refuse } from './refusal.ts';
-import { constantRegister, isKnownZero, NOT_INITIALISED, UNKNOWN_SCALAR, fitsBits, withFacts, type RegisterState } from './register.ts';
+import { constantRegister, isKnownZero, isPointer, NOT_INITIALISED, UNKNOWN_SCALAR, fitsBits, withFacts, type RegisterState } from './register.ts';
 import { isConstant, type Scalar } from './scalar.ts';
 import { withoutSlot } from './slot-set.ts';
 import { BYTE, EMPTY_SLOT, isObject, isSpilled, isSpilledScalar, kindAt, SLOT_BYTES, withKind, type ByteKind, type Frame, type StackSlot } from './state.ts';
@@ -37,7 +37,7 @@ export function checkStackBounds(walk: Walk, number: number, register: RegisterS
   if (!constantPlace && (scalar.smax >= 1n << 29n || scalar.smin <= -(1n << 29n))) refuse('EACCES', `invalid unbounded variable-offset${kind} stack R${number}`);
   const [least, most] = [base + Number(scalar.smin), base + Number(scalar.smax)];
   // Whoever may not see what others left behind reads only where something was written.
-  const lowest = access === 'read' && !walk.policy.mayLeakPointers ? -SLOT_BYTES * frameOf(walk, register).stack.length : -MAX_STACK_BYTES;
+  const lowest = access === 'read' && !walk.rights.perfmon ? -SLOT_BYTES * frameOf(walk, register).stack.length : -MAX_STACK_BYTES;
   const below = least < lowest || least >= 0;
   if (!below && most + bytes <= 0) return;
   const place = constantPlace ? `off=${least}` : `var_off=${tnumText(scalar)} off=${base}`;
@@ -61,10 +61,11 @@ function writeAt(walk: Walk, frame: Frame, frameNumber: number, offset: number, 
   destroyDynptr(walk, frame, slot);
   const before = frame.stack[slot]!;
   walk.liveness.write(frame === walk.frame && bytes === SLOT_BYTES ? slot : undefined);
-  const { mayLeakPointers } = walk.policy;
-  if (!mayLeakPointers && isSpilled(before) && !isSpilledScalar(before) && bytes !== SLOT_BYTES) refuse('EACCES', 'attempt to corrupt spilled pointer on stack');
-  const aligned = (offset & 7) === 0;
-  if (value?.type === 'scalar' && aligned) {
+  const { bpf, perfmon } = walk.rights;
+  if (!perfmon && isSpilled(before) && !isSpilledScalar(before) && bytes !== SLOT_BYTES) refuse('EACCES', 'attempt to corrupt spilled pointer on stack');
+  if (!perfmon && mayBePassed(before, value, bytes)) walk.speculation!.putBehind(walk.at);
+  const followed = bpf && (offset & 7) === 0;
+  if (value?.type === 'scalar' && followed) {
     let spilled = value;
     if (fitsBits(value, 8 * bytes)) {
       spilled = walk.withSharedId(value);
@@ -72,7 +73,7 @@ function writeAt(walk: Walk, frame: Frame, frameNumber: number, offset: number, 
     } else if (spilled.id !== 0) spilled = withFacts(spilled, { id: 0, delta: 0, offset: 0 });
     spill(frame, slot, before, spilled, bytes);
     walk.remember(frameNumber, slot);
-  } else if (value === undefined && immediate !== undefined && aligned) {
+  } else if (value === undefined && immediate !== undefined && followed) {
     spill(frame, slot, before, constantRegister(BigInt(immediate)), bytes);
     walk.remember(frameNumber, slot);
   } else if (value !== undefined && value.type !== 'scalar' && value.type !== '?') {
@@ -87,6 +88,13 @@ function writeAt(walk: Walk, frame: Frame, frameNumber: number, offset: number, 
     for (let index = 0; index < bytes; index++) kinds = withKind(kinds, byteOf(offset + index), zero ? BYTE.zero : BYTE.misc);
     setSlot(frame, slot, { kinds, spilled: NOT_INITIALISED });
   }
+}
+
+/** A load that runs ahead of the store would find something else there than a number, or a number instead of a pointer. Linux looks at the slot's first bytes, wherever the store is. */
+function mayBePassed(before: StackSlot, value: RegisterState | undefined, bytes: number): boolean {
+  if (value !== undefined && isPointer(value)) return true;
+  for (let byte = 0; byte < bytes; byte++) if (kindAt(before, byte) !== BYTE.misc && kindAt(before, byte) !== BYTE.zero) return true;
+  return false;
 }
 
 function setSlot(frame: Frame, slot: number, next: StackSlot): void {
@@ -128,7 +136,7 @@ function writeSomewhere(walk: Walk, frame: Frame, pointer: RegisterState, offset
     const slot = slotOf(at);
     const before = frame.stack[slot]!;
     const kind = kindAt(before, byteOf(at));
-    if (!walk.policy.mayLeakPointers && kind !== BYTE.misc && kind !== BYTE.zero) refuse('EINVAL', `spilled ptr in range of var-offset stack write; insn ${walk.at}, ptr off: ${slot}`);
+    if (!walk.rights.perfmon && kind !== BYTE.misc && kind !== BYTE.zero) refuse('EINVAL', `spilled ptr in range of var-offset stack write; insn ${walk.at}, ptr off: ${slot}`);
     if (isSpilledScalar(before) && zero && isKnownZero(before.spilled)) {
       marked = true;
       continue;
@@ -184,7 +192,7 @@ export function readStack(walk: Walk, number: number, pointer: RegisterState, of
     const kind = kindAt(found, byteOf(at + index));
     if (kind === BYTE.spill) spills++;
     else if (kind === BYTE.zero) zeros++;
-    else if (kind === BYTE.invalid && !walk.policy.mayLeakPointers) refuse('EACCES', `invalid read from stack off ${at}+${index} size ${bytes}`);
+    else if (kind === BYTE.invalid && !walk.rights.perfmon) refuse('EACCES', `invalid read from stack off ${at}+${index} size ${bytes}`);
   }
   if (spills === bytes && isKnownZero(found.spilled)) {
     walk.remember(pointer.frame, slot);
@@ -200,11 +208,11 @@ function shareSlot(walk: Walk, frame: Frame, slot: number, found: StackSlot): Re
 }
 
 function checkReadable(walk: Walk, slot: StackSlot, at: number, bytes: number): void {
-  const { mayLeakPointers } = walk.policy;
-  if (mayLeakPointers && !isObject(slot)) return;
+  const { perfmon } = walk.rights;
+  if (perfmon && !isObject(slot)) return;
   for (let index = 0; index < bytes; index++) {
     const kind = kindAt(slot, byteOf(at + index));
-    if (kind > BYTE.zero || (kind === BYTE.invalid && !mayLeakPointers)) refuse('EACCES', `invalid read from stack off ${at}+${index} size ${bytes}`);
+    if (kind > BYTE.zero || (kind === BYTE.invalid && !perfmon)) refuse('EACCES', `invalid read from stack off ${at}+${index} size ${bytes}`);
   }
 }
 
@@ -229,16 +237,13 @@ export function checkStackBytes(walk: Walk, frame: Frame, number: number, pointe
     const slot = slotOf(at);
     const found = frame.stack[slot]!;
     const kind = kindAt(found, byteOf(at));
-    if (writes && kind <= BYTE.zero) {
+    const hidden = !walk.rights.perfmon && (kind === BYTE.invalid || (kind === BYTE.spill && found.spilled.type !== 'scalar'));
+    if (writes && kind <= BYTE.zero && !hidden) {
       if (kind === BYTE.misc && !isSpilled(found)) continue;
       setSlot(frame, slot, { kinds: withKind(isSpilled(found) ? scrub(found) : found.kinds, byteOf(at), BYTE.misc), spilled: NOT_INITIALISED });
       continue;
     }
-    if (kind === BYTE.misc || kind === BYTE.zero) continue;
-    if (kind === BYTE.spill && (found.spilled.type === 'scalar' || walk.policy.mayLeakPointers)) {
-      continue;
-    }
-    if (kind === BYTE.invalid && walk.policy.mayLeakPointers) continue;
+    if (kind <= BYTE.zero && !hidden) continue;
     const where = isConstant(pointer.scalar) ? `off ${least}+${at - least}` : `var_off ${tnumText(pointer.scalar)}+${at - least}`;
     refuse('EACCES', `invalid read from stack R${number} ${where} size ${size}`);
   }

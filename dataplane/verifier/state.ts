@@ -107,6 +107,8 @@ export class State {
   /** Within bpf_rcu_read_lock; how often preemption was disabled. */
   rcu = false;
   preemptOff = 0;
+  /** The processor would come here by a wrong guess alone. */
+  speculative = false;
   /** Paths that begin here and are not finished. */
   branches = 1;
   parent: State | undefined;
@@ -138,6 +140,7 @@ export class State {
     copy.lock = this.lock;
     copy.rcu = this.rcu;
     copy.preemptOff = this.preemptOff;
+    copy.speculative = this.speculative;
     copy.parent = this.parent;
     copy.first = this.first;
     copy.last = this.last;

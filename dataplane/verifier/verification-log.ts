@@ -149,7 +149,7 @@ class VerificationLog implements VerificationObserver {
 
   #writeFrom(state: State, text: string): void {
     this.#write('');
-    this.#write(`from ${state.last} to ${state.at}:${text}`);
+    this.#write(`from ${state.last} to ${state.at}${state.speculative ? ' (speculative execution)' : ''}:${text}`);
   }
 
   #flush(): void {

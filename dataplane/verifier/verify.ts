@@ -32,7 +32,8 @@ import { constantRegister, NOT_INITIALISED, pointer, UNKNOWN_SCALAR, type Regist
 import { Frame, isFirst, State, type Reference, type Step } from './state.ts';
 import { StackLiveness } from './stack-liveness.ts';
 import { checkStackDepth } from './subprograms.ts';
-import { Walk, type Policy, type Subprogram } from './walk.ts';
+import { checkUser, USERS, type Rights, type User } from './user.ts';
+import { Walk, type Subprogram } from './walk.ts';
 import { mayGoto } from './widen.ts';
 
 export interface VerifyOptions {
@@ -48,8 +49,8 @@ export interface VerifyOptions {
   readonly type?: ProgramType;
   /** CPUs of the machine that will run it; bounds what bpf_get_smp_processor_id answers. Unknown unless said. */
   readonly cpus?: number;
-  /** Without CAP_PERFMON: pointers stay secret. */
-  readonly unprivileged?: boolean;
+  /** Who loads it; `privileged` unless said. */
+  readonly user?: User;
   /** BPF_F_TEST_STATE_FREQ: a state is kept wherever paths may meet, so that far more of them end at an earlier one. */
   readonly stateFrequency?: boolean;
   /** `false` follows every path to its end, but for what would come back for ever: callbacks, iterators, may_goto. */
@@ -88,6 +89,9 @@ const PACKET_LOADS: ReadonlySet<ProgramType> = new Set(['socket_filter', 'sched_
 const MAX_PROCESSED = 1_000_000;
 const MAX_PENDING = 8192;
 
+/** Where nobody asks which numbers mattered. */
+const NOT_FOLLOWED: Walk['precision'] = { markRegister: () => {}, markSlot: () => {}, propagate: () => false };
+
 /** A path to follow later. */
 interface Pending {
   readonly state: State;
@@ -117,6 +121,7 @@ class Verifier {
   readonly #spec: ProgramSpec;
   readonly #type: ProgramType;
   readonly #options: VerifyOptions;
+  readonly #rights: Rights;
   readonly #reached: Uint8Array;
   #walk: Walk | undefined;
   #structureAt = 0;
@@ -129,6 +134,7 @@ class Verifier {
     this.#spec = spec;
     this.#type = type;
     this.#options = options;
+    this.#rights = USERS[options.user ?? 'privileged'];
     this.#reached = new Uint8Array(spec.instructions.length);
   }
 
@@ -138,6 +144,7 @@ class Verifier {
 
   run(): Refusal | undefined {
     try {
+      checkUser(this.#spec, this.#type, this.#rights, this.#options.maps, (slot) => void (this.#structureAt = slot));
       checkKfuncs(this.#spec, this.#options.deviceBound === true);
       const ranges = this.#checkStructure();
       this.#checkMaps();
@@ -155,6 +162,7 @@ class Verifier {
         }
       }
       this.#checkStackDepth(walk);
+      this.#checkTailCalls(walk);
       return undefined;
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
@@ -198,7 +206,7 @@ class Verifier {
     if (subprogram === undefined || (subprogram.index > 0 && !subprogram.global)) return;
     this.#enter(walk, subprogram);
     // Nothing is compared, so nobody asks what mattered.
-    walk.precision = { markRegister: () => {}, markSlot: () => {}, propagate: () => false };
+    walk.precision = NOT_FOLLOWED;
     let other: State | undefined;
     walk.push = () => (other = walk.state.copy());
     for (const [index, at] of path.entries()) {
@@ -215,7 +223,7 @@ class Verifier {
 
   #checkStructure(): readonly FunctionRange[] {
     try {
-      return checkProgram(this.#spec, { isHelper: () => true, isKfunc: (name) => kfuncNamed(name) !== undefined, packetLoads: PACKET_LOADS.has(this.#type), verified: true, helperName: (id) => HELPER_NAMES[id] });
+      return checkProgram(this.#spec, { isHelper: () => true, isKfunc: (name) => kfuncNamed(name) !== undefined, packetLoads: PACKET_LOADS.has(this.#type), verified: true, loops: this.#rights.bpf, helperName: (id) => HELPER_NAMES[id] });
     } catch (error) {
       if (error instanceof StructureError) {
         this.#structureAt = error.slot;
@@ -234,9 +242,8 @@ class Verifier {
       return { index, start, end, name: declared?.name ?? `func#${index}`, global, parameters: global ? parametersOf(this.#options.btf, declared.typeId) : undefined };
     });
     for (const { start, end } of ranges.slice(1)) if (!returnsNumber(this.#options.btf, named.get(start)?.typeId ?? 0)) this.#checkReturnsByItself(start, end);
-    this.#flow = analyseControlFlow(instructions, ranges, (target) => calleeFacts(target, this.#type));
-    const policy: Policy = { mayLeakPointers: this.#options.unprivileged !== true };
-    const walk = new Walk(this.#spec, this.#type, this.#options.maps, subprograms, policy, this.#options.cpus);
+    this.#flow = analyseControlFlow(instructions, ranges, (target) => calleeFacts(target, this.#type, this.#rights));
+    const walk = new Walk(this.#spec, this.#type, this.#options.maps, subprograms, this.#rights, this.#options.cpus);
     walk.changesPacket = this.#flow.changesPacket;
     walk.liveRegisters = this.#flow.liveRegisters;
     walk.kernelBtf = () => this.#options.kernelBtf ?? defaultKernelBtf();
@@ -245,7 +252,7 @@ class Verifier {
       isGlobal: (slot) => walk.subprogramAt.get(slot)?.global === true,
       callsBack: (slot) => this.#callsBack(slot),
     });
-    walk.precision = precision;
+    walk.precision = this.#rights.bpf ? precision : NOT_FOLLOWED;
     this.#kept = new KeptStates(instructions, this.#flow, precision, { callsBack: (slot) => this.#callsBack(slot), iterates: (slot) => this.#iterates(slot) }, this.#options, this.#progress);
     walk.liveness = new StackLiveness(walk, (slot) => this.#callsBack(slot));
     walk.push = (at, errno) => {
@@ -339,11 +346,26 @@ class Verifier {
       if ((point & POINT.prune) !== 0 && kept.covers(walk, point)) return;
       observer?.verifying?.(state);
       if ((point & POINT.jump) !== 0) walk.remember();
-      this.#reached[at] = 1;
-      const next = this.#step(walk, instructions[at]!);
+      if (!state.speculative) this.#reached[at] = 1;
+      const next = state.speculative ? this.#stepAhead(walk, instructions[at]!) : this.#step(walk, instructions[at]!);
       if (next === undefined) return;
       walk.previous = at;
       walk.at = next;
+    }
+  }
+
+  /** The same on a wrong guess, which barriers end. */
+  #stepAhead(walk: Walk, instruction: Instruction): number | undefined {
+    const { at } = walk;
+    const speculation = walk.speculation!;
+    if (speculation.stopsBefore(at)) return undefined;
+    try {
+      const next = this.#step(walk, instruction);
+      return speculation.stopsBehind(at) ? undefined : next;
+    } catch (error) {
+      if (!speculation.prevents(error, at)) throw error;
+      if (instruction.kind === 'store' || instruction.kind === 'atomic') walk.liveness.write(undefined);
+      return undefined;
     }
   }
 
@@ -368,13 +390,15 @@ class Verifier {
         return next + 1;
       case 'load': {
         const { dst, src, offset, bytes, signed } = instruction;
-        this.#sameKind(walk, src);
-        walk.set(dst, loadFrom(walk, src, offset, bytes, signed));
+        const from = walk.get(src);
+        const loaded = loadFrom(walk, src, offset, bytes, signed);
+        this.#sameKind(walk, from);
+        walk.set(dst, loaded);
         return next;
       }
       case 'store':
-        if (walk.get(instruction.dst).type !== '?') this.#sameKind(walk, instruction.dst);
         storeTo(walk, instruction.dst, instruction.offset, instruction.bytes, instruction.source);
+        this.#sameKind(walk, walk.get(instruction.dst));
         return next;
       case 'atomic':
         atomic(walk, instruction);
@@ -415,10 +439,8 @@ class Verifier {
   readonly #kinds = new Map<number, string>();
 
   /** One instruction is rewritten in one way: it cannot reach the context on one path and something else on another. */
-  #sameKind(walk: Walk, number: number): void {
-    const { type, nullable } = walk.frame.registers[number]!;
+  #sameKind(walk: Walk, { type }: RegisterState): void {
     const kind = type === 'ctx' || type === 'ptr_' || type === 'sock' || type === 'sock_common' || type === 'tcp_sock' ? type : 'memory';
-    if (nullable || type === '?') return;
     const before = this.#kinds.get(walk.at);
     if (before === undefined) this.#kinds.set(walk.at, kind);
     else if (before !== kind) refuse('EINVAL', 'same insn cannot be used with different pointers');
@@ -480,6 +502,13 @@ class Verifier {
     walk.push(walk.at + 1);
     registers[0] = constantRegister(0n);
     return leaveFunction(walk);
+  }
+
+  #checkTailCalls(walk: Walk): void {
+    const mixed = walk.speculation?.mixedTailCall;
+    if (mixed === undefined) return;
+    walk.at = mixed;
+    refuse('EINVAL', 'tail_call abusing map_ptr');
   }
 
   #checkStackDepth(walk: Walk): void {

@@ -10,13 +10,10 @@ import type { Precision } from './precision.ts';
 import { refuse, type RefusalErrno } from './refusal.ts';
 import { isPacketSlice, isPointer, NOT_INITIALISED, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
 import { isConstant } from './scalar.ts';
+import { Speculation } from './speculation.ts';
 import type { StackLiveness } from './stack-liveness.ts';
 import { changeRegisters, type CallbackContext, type Frame, type Place, type State, type Step } from './state.ts';
-
-export interface Policy {
-  /** CAP_PERFMON: pointers may be read as numbers, and stack bytes that nobody wrote. */
-  readonly mayLeakPointers: boolean;
-}
+import type { Rights } from './user.ts';
 
 export interface Subprogram {
   readonly index: number;
@@ -32,7 +29,9 @@ export class Walk {
   readonly spec: ProgramSpec;
   readonly type: ProgramType;
   readonly maps: ReadonlyMap<string, MapSpec>;
-  readonly policy: Policy;
+  readonly rights: Rights;
+  /** Where wrong guesses of the processor are followed. */
+  readonly speculation: Speculation | undefined;
   /** How many CPUs there are, where that is known. */
   readonly cpus: number | undefined;
   /** The types of the kernel. */
@@ -62,14 +61,15 @@ export class Walk {
   #remembered: Step | undefined;
   #rememberedIn: State | undefined;
 
-  constructor(spec: ProgramSpec, type: ProgramType, maps: ReadonlyMap<string, MapSpec>, subprograms: readonly Subprogram[], policy: Policy, cpus: number | undefined) {
+  constructor(spec: ProgramSpec, type: ProgramType, maps: ReadonlyMap<string, MapSpec>, subprograms: readonly Subprogram[], rights: Rights, cpus: number | undefined) {
     this.spec = spec;
     this.type = type;
     this.maps = maps;
     this.subprograms = subprograms;
     this.subprogramAt = new Map(subprograms.map((one) => [one.start, one]));
     this.stackBytes = subprograms.map(() => 0);
-    this.policy = policy;
+    this.rights = rights;
+    this.speculation = rights.perfmon ? undefined : new Speculation(spec.instructions.length);
     this.cpus = cpus;
   }
 
@@ -90,7 +90,7 @@ export class Walk {
 
   /** What remains of a pointer to something that is not there any more. */
   invalid(): RegisterState {
-    return this.policy.mayLeakPointers ? UNKNOWN_SCALAR : NOT_INITIALISED;
+    return this.rights.perfmon ? UNKNOWN_SCALAR : NOT_INITIALISED;
   }
 
   newId(): number {
@@ -115,7 +115,7 @@ export class Walk {
 
   /** Whether a value has to stay hidden from the program's user. */
   isSecret(register: RegisterState): boolean {
-    return !this.policy.mayLeakPointers && isPointer(register);
+    return !this.rights.perfmon && isPointer(register);
   }
 
   /** Gives a scalar that is about to be copied an id, so that what is learnt of one copy is known of the other. */

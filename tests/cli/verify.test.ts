@@ -18,8 +18,13 @@ test('the same as JSON', async () => {
 test('a refusal exits with 3 and says the line of C and what to try', async () => {
   const { status, stdout } = await xdplab(['verify', '--unprivileged', object('flow_counter.bpf.o')]);
   expect(status).toBe(3);
-  expect(stdout).toMatch(/^flow_counter {2}refused/);
+  expect(stdout).toMatch(/^flow_counter {2}refused without CAP_PERFMON {2}/);
   expect(stdout).toMatch(/instruction \d+: /);
+});
+
+test('as JSON, it says who is taken to load the program', async () => {
+  const { stdout } = await xdplab(['verify', '--unprivileged', '--json', object('flow_counter.bpf.o')]);
+  expect(JSON.parse(stdout)).toMatchObject({ programs: [{ name: 'flow_counter', user: 'without_perfmon', accepted: false, errno: 'EACCES' }] });
 });
 
 const noLinux = whyNoLinux();
@@ -28,6 +33,12 @@ test.skipIf(noLinux !== undefined)(`the kernel's answer stands next to ours${noL
   expect(status).toBe(0);
   expect(stdout).toMatch(/kernel {4}accepted {2}[\d,]+ instructions processed/);
   expect(stdout).not.toMatch(/not the same answer/);
+});
+
+test.skipIf(noLinux !== undefined)(`the kernel is asked as that user${noLinux === undefined ? '' : ` (skipped: ${noLinux})`}`, async () => {
+  const { status, stdout } = await xdplab(['verify', '--kernel', '--unprivileged', object('flow_counter.bpf.o')]);
+  expect(status).toBe(3);
+  expect(stdout).toMatch(/kernel {4}refused \(EACCES\): R6 pointer -= pointer prohibited/);
 });
 
 test('--log 2 has every instruction with what it did, and --log 1 the refused path; the verdict follows', async () => {

@@ -76,5 +76,5 @@ describe.skipIf(whyNoKernel !== undefined)(kernelTitle('accesses of the context,
 });
 
 test('every access that Linux allows is allowed here, and no other', () => {
-  expect(allowed((each, offset, bytes, write) => contextAccess(each.type, offset, bytes, write, each.attach)?.kind)).toBe(golden());
+  expect(allowed((each, offset, bytes, write) => contextAccess(each.type, offset, bytes, write, each.attach, true)?.kind)).toBe(golden());
 });

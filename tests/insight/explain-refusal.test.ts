@@ -11,6 +11,7 @@ import { loadObject } from '../../dataplane/bpf/object.ts';
 import { verifiedText } from '../../dataplane/cli/verify-text.ts';
 import { kernelVerdict } from '../../dataplane/engine/kernel/kernel-verdict.ts';
 import { explainRefusal } from '../../dataplane/insight/explain-refusal.ts';
+import { USERS } from '../../dataplane/verifier/user.ts';
 import { verifyProgram, type VerifierReport, type VerifyOptions } from '../../dataplane/verifier/verify.ts';
 import type { ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import { hashFile, missingTools } from '../../programs/objects.ts';
@@ -36,7 +37,7 @@ function verify({ name, object, unprivileged }: BrokenProgram): Verified {
   if (found === undefined) {
     const spec = loadObject(readFileSync(object), { name: basename(object) });
     const program = [...spec.programs.values()][0]!;
-    const options: VerifyOptions = { maps: spec.maps, btf: spec.btf, ...(unprivileged ? { unprivileged } : {}) };
+    const options: VerifyOptions = { maps: spec.maps, btf: spec.btf, ...(unprivileged ? { user: 'without_perfmon' } : {}) };
     found = { program, options, report: verifyProgram(program, options) };
     verified.set(name, found);
   }
@@ -50,7 +51,7 @@ test('every bundled program is broken in at least four ways', () => {
 describe.each(named)('%s', (_, each) => {
   test('is explained in words that help', async () => {
     const { program, options, report } = verify(each);
-    const text = verifiedText({ program, report, explanation: explainRefusal(program, report, options), kernel: undefined });
+    const text = verifiedText({ program, user: 'privileged', report, explanation: explainRefusal(program, report, options), kernel: undefined });
     // How much was walked until then is no part of the explanation.
     const said = stripVTControlCharacters(text).replace(/ {2}[\d,]+ instructions processed.*$/m, '');
     await expect(`${each.sentence}\n\n${said}\n`).toMatchFileSnapshot(each.text);
@@ -58,9 +59,9 @@ describe.each(named)('%s', (_, each) => {
 });
 
 describe.skipIf(whyNoKernel !== undefined)(kernelTitle('Linux'), () => {
-  test.each(named.filter(([, { unprivileged }]) => !unprivileged))('refuses %s in the same words', (_, each) => {
+  test.each(named)('refuses %s in the same words', (_, each) => {
     const { program, options, report } = verify(each);
-    const { errno, message } = kernelVerdict(program, { type: program.type!, maps: options.maps, btf: options.btf });
+    const { errno, message } = kernelVerdict(program, { type: program.type!, maps: options.maps, btf: options.btf, rights: USERS[options.user ?? 'privileged'] });
     expect({ errno: report.refusal?.errno, message: report.refusal?.message }).toEqual({ errno, message });
   });
 });

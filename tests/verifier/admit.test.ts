@@ -74,7 +74,7 @@ describe.each<readonly [string, () => Proofs]>([
 test('a proof holds for what was asked, not for the same program asked otherwise', () => {
   const { spec } = programOf('r0 = 2\nexit');
   const options = { maps: new Map(), cpus: 1 };
-  const keys = [options, { ...options, cpus: 2 }, { ...options, deviceBound: true }, { ...options, unprivileged: true }, { ...options, type: 'sched_cls' as const }].map((each, index) => proofKey(index === 4 ? { ...spec, type: undefined } : spec, each));
+  const keys = [options, { ...options, cpus: 2 }, { ...options, deviceBound: true }, { ...options, user: 'without_perfmon' as const }, { ...options, type: 'sched_cls' as const }].map((each, index) => proofKey(index === 4 ? { ...spec, type: undefined } : spec, each));
   expect(new Set(keys).size).toBe(5);
   expect(proofKey({ ...spec, name: 'another', lines: [] }, options)).toBe(keys[0]);
 });

@@ -66,5 +66,5 @@ test('dead code of an accepted program is known', () => {
 test('an unprivileged program may not return a pointer', () => {
   const program = programOf('r0 = r10\nexit');
   expect(verifyProgram(program, { maps: new Map() }).accepted).toBe(true);
-  expect(verifyProgram(program, { maps: new Map(), unprivileged: true }).refusal?.message).toBe('R0 leaks addr as return value');
+  expect(verifyProgram(program, { maps: new Map(), user: 'without_perfmon' }).refusal?.message).toBe('R0 leaks addr as return value');
 });

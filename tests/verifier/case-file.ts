@@ -6,7 +6,7 @@
  *   -- type sched_cls                            xdp, where it is not said
  *   -- attach xdp_devmap                         as bpftool spells it, where it matters
  *   -- license Proprietary                       GPL, where it is not said
- *   -- without CAP_PERFMON                       loaded by whom it may not tell secrets
+ *   -- without CAP_PERFMON                       loaded by whom it may not tell secrets; `capabilities`: by anybody
  *   -- global check ctx scalar mem16             the function at label `check` is global, and these are its parameters
  *   -- asm
  *   *(u64 *)(r10 -520) = 0                       as assemble.ts reads it
@@ -17,7 +17,7 @@
  *   -- elsewhere                                 where builds of one version of Linux differ, what others answer
  *   accepted
  *
- * The answer is `accepted`, or the errno and the last line of the verifier's log. A blank line ends a case. A sentence
+ * The answer is `accepted`, or the errno and, where Linux has words, the last line of the verifier's log. A blank line ends a case. A sentence
  * says `refused` where the answer is that, and nowhere else.
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -27,6 +27,7 @@ import { assemble } from '../../dataplane/bpf/assemble.ts';
 import type { Instruction } from '../../dataplane/bpf/isa.ts';
 import { PROGRAM_TYPES, type FunctionSpec, type ProgramSpec, type ProgramType } from '../../dataplane/bpf/spec.ts';
 import { HELPER_NAMES, kfuncNamed } from '../../dataplane/helpers/index.ts';
+import type { User } from '../../dataplane/verifier/user.ts';
 import { typesOf, type GlobalFunction } from './case-types.ts';
 
 export interface VerifierCase {
@@ -34,8 +35,8 @@ export interface VerifierCase {
   readonly type: ProgramType;
   readonly attach: string | undefined;
   readonly license: string;
-  /** Whoever loads it has neither CAP_PERFMON nor CAP_SYS_ADMIN. */
-  readonly unprivileged: boolean;
+  /** Who loads it. */
+  readonly user: User;
   readonly globals: readonly GlobalFunction[];
   readonly asm: string;
   /** Undefined until it is recorded. */
@@ -46,6 +47,8 @@ export interface VerifierCase {
   readonly text: readonly string[];
   readonly line: number;
 }
+
+const USER_WITHOUT: ReadonlyMap<string | undefined, User> = new Map([[undefined, 'privileged'], ['CAP_PERFMON', 'without_perfmon'], ['capabilities', 'without_capabilities']]);
 
 export const CASES_FOLDER = fileURLToPath(new URL('cases/', import.meta.url));
 export const CASE_FILES: readonly string[] = readdirSync(CASES_FOLDER).filter((name) => name.endsWith('.cases')).toSorted();
@@ -88,7 +91,7 @@ function parseCase(paragraph: readonly string[], line: number, file: string): Ve
     sentence, type, line,
     attach: settings.get('attach'),
     license: settings.get('license') ?? 'GPL',
-    unprivileged: settings.get('without') === 'CAP_PERFMON',
+    user: USER_WITHOUT.get(settings.get('without')) ?? fail(`without ${settings.get('without')}, expected CAP_PERFMON or capabilities`),
     globals: lines.flatMap(([setting, value]) => (setting === 'global' || setting === 'static' ? [{ label: value.split(' ')[0]!, linkage: setting, parameters: value.split(' ').slice(1) }] : [])),
     asm: paragraph.slice(asmAt + 1, textEnd).join('\n'),
     answer: answerAt < 0 ? undefined : paragraph.slice(answerAt + 1, elsewhereAt < 0 ? undefined : elsewhereAt).join('\n'),

@@ -2,7 +2,7 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { kernelTitle, whyNoKernel } from '../engine/kernel/kernel-here.ts';
 import { CASE_FILES, readCases } from './case-file.ts';
-import { isUnprivileged, KernelAnswers } from './kernel-answers.ts';
+import { KernelAnswers } from './kernel-answers.ts';
 import { isRefusal, recordAnswers, saysRefused } from './record-answers.ts';
 
 const record = process.env['XDPLAB_RECORD'];
@@ -20,21 +20,17 @@ test('every case has a sentence of its own, which says "refused" where Linux ref
   expect(all.filter(({ answer, sentence }) => isRefusal(answer!) !== saysRefused(sentence)).map(({ at, answer }) => `${at}: ${answer}`)).toEqual([]);
 });
 
-/** The others are asked by a process with other rights: record-answers.ts says how to make one. */
-const unprivileged = whyNoKernel === undefined && isUnprivileged();
-
 describe.skipIf(whyNoKernel !== undefined)(kernelTitle('Linux'), () => {
   const kernel = whyNoKernel === undefined ? new KernelAnswers() : undefined;
   afterAll(() => kernel?.close());
   describe.each(CASE_FILES)('%s', (file) => {
     const all = readCases(file);
-    const others = all.filter((each) => each.unprivileged !== unprivileged);
-    test.each(all.filter((each) => !others.includes(each)))('$sentence', (each) => {
-      const answer = kernel!.answer(each);
-      if (answer !== each.elsewhere) expect(answer).toBe(each.answer);
-    });
-    test.skipIf(others.length > 0)(`all are asked (skipped: ${others.length} need a process ${unprivileged ? 'with' : 'without'} CAP_PERFMON)`, () => {
-      expect(others).toEqual([]);
-    });
+    for (const each of all) {
+      const whyNot = kernel?.whyNot(each);
+      test.skipIf(whyNot !== undefined)(`${each.sentence}${whyNot === undefined ? '' : ` (skipped: ${whyNot})`}`, () => {
+        const answer = kernel!.answer(each);
+        if (answer !== each.elsewhere) expect(answer).toBe(each.answer);
+      });
+    }
   });
 });

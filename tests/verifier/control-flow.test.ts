@@ -15,16 +15,17 @@ import { calleeFacts } from '../../dataplane/verifier/calls.ts';
 import { analyseControlFlow, POINT, type ControlFlow } from '../../dataplane/verifier/control-flow.ts';
 import { CASE_TABLE } from '../engine/cases/index.ts';
 import { kernelTitle, whyNoKernel } from '../engine/kernel/kernel-here.ts';
+import { USERS } from '../../dataplane/verifier/user.ts';
 import { programOf, readCases } from './case-file.ts';
 import { CASE_MAPS } from './case-maps.ts';
 
 function assembled(asm: string, type: ProgramType = 'xdp'): ProgramSpec {
-  return programOf({ sentence: '', type, line: 0, attach: undefined, license: 'GPL', unprivileged: false, globals: [], asm, answer: undefined, elsewhere: undefined, text: [] });
+  return programOf({ sentence: '', type, line: 0, attach: undefined, license: 'GPL', user: 'privileged', globals: [], asm, answer: undefined, elsewhere: undefined, text: [] });
 }
 
 function flowOf(program: ProgramSpec): ControlFlow {
   const ranges = checkProgram(program, { isHelper: () => true, packetLoads: true, verified: true });
-  return analyseControlFlow(program.instructions, ranges, (target) => calleeFacts(target, program.type!));
+  return analyseControlFlow(program.instructions, ranges, (target) => calleeFacts(target, program.type!, USERS.privileged));
 }
 
 /** Slots that have any of the bits. */
@@ -223,7 +224,7 @@ describe.skipIf(whyNoKernel !== undefined)(kernelTitle('registers and loops are 
 
   test.each(['control-flow.cases', 'pruning.cases', 'atomics.cases'])('%s', { timeout: 120_000 }, (file) => {
     // Those that are too large take Linux seconds to walk, after what is compared here.
-    const cases = readCases(file).filter(({ unprivileged, answer }) => !unprivileged && !/too large/i.test(answer ?? ''));
+    const cases = readCases(file).filter(({ user, answer }) => user === 'privileged' && !/too large/i.test(answer ?? ''));
     let compared = 0;
     for (const each of cases) {
       const program = programOf(each);

@@ -1,21 +1,21 @@
 /**
- * What the running Linux answers to a case. Maps are made when first named, and programs closed at once, at the pace that
- * closeProgram keeps. A program array is made anew for each case: it takes the type of the first program that names it.
+ * What the running Linux answers to a case. Each of the users makes maps of their own when first named; programs are
+ * closed at once, at the pace that closeProgram keeps. A program array is made anew for each case: it takes the type of the first program that names it.
  */
-import { readFileSync } from 'node:fs';
 import { BPF_MAP_TYPE } from '../../dataplane/bpf/map-type.ts';
 import { createKernelMap, type KernelMap } from '../../dataplane/engine/kernel/kernel-map.ts';
 import { LOG_LEVEL, loadKernelProgram } from '../../dataplane/engine/kernel/kernel-program.ts';
 import { BtfImage } from '../../dataplane/engine/kernel/btf-image.ts';
-import { KernelRefusal, openLinux } from '../../dataplane/engine/kernel/linux.ts';
+import { KernelRefusal, openLinux, type Linux } from '../../dataplane/engine/kernel/linux.ts';
+import { whyNobodysPrograms, withRights } from '../../dataplane/engine/kernel/rights.ts';
 import { loadBtf } from '../../dataplane/engine/kernel/load-btf.ts';
 import type { ProgramSpec } from '../../dataplane/bpf/spec.ts';
+import { USERS, type User } from '../../dataplane/verifier/user.ts';
 import { programOf, type VerifierCase } from './case-file.ts';
 import { CASE_MAPS } from './case-maps.ts';
 import { typesOf } from './case-types.ts';
 
 const ONLY_KEY = new Uint8Array(4);
-const CAP = { SYS_ADMIN: 21n, PERFMON: 38n } as const;
 
 /** Statistics, and the registers that are shown of a loop without an end: what they say changes with the kernel. */
 const NO_REASON = /^(processed \d+ insns|verification time|stack depth|cur state:|old state:)/;
@@ -34,12 +34,6 @@ function reasonIn(log: string): string {
   return (lines.findLast((line) => line !== '' && !NO_REASON.test(line)) ?? '').replace(CLOSING_BRANCH, '').replace(UNBROKEN, '');
 }
 
-/** What this process may not do decides which cases it can ask. */
-export function isUnprivileged(): boolean {
-  const effective = BigInt(`0x${/^CapEff:\s*(\S+)/m.exec(readFileSync('/proc/self/status', 'latin1'))![1]}`);
-  return ((effective >> CAP.PERFMON) & 1n) === 0n && ((effective >> CAP.SYS_ADMIN) & 1n) === 0n;
-}
-
 /** Callbacks need function information, and so do tail calls in subprograms. */
 function needsTypes({ functions, instructions }: ProgramSpec): boolean {
   return functions.length > 1 || instructions.some((each) => each.kind === 'load_imm64' && each.value.kind === 'function');
@@ -47,7 +41,13 @@ function needsTypes({ functions, instructions }: ProgramSpec): boolean {
 
 export class KernelAnswers {
   readonly #linux = openLinux();
-  readonly #maps = new Map<string, KernelMap>();
+  readonly #maps: Readonly<Record<User, Map<string, KernelMap>>> = { privileged: new Map(), without_perfmon: new Map(), without_capabilities: new Map() };
+  readonly #whyNobodys = whyNobodysPrograms();
+
+  /** Why the case cannot be asked here. */
+  whyNot({ user }: VerifierCase): string | undefined {
+    return user === 'without_capabilities' ? this.#whyNobodys : undefined;
+  }
 
   /** `accepted`, or `refused EACCES: ` and the last line of the log. */
   answer(of: VerifierCase): string {
@@ -55,11 +55,11 @@ export class KernelAnswers {
       this.#load(of, LOG_LEVEL.statistics);
       return 'accepted';
     } catch (error) {
-      if (!(error instanceof KernelRefusal) || error.code !== 'ERR_PROGRAM') throw error;
+      if (!(error instanceof KernelRefusal) || (error.code !== 'ERR_PROGRAM' && of.user !== 'without_capabilities')) throw error;
       const reason = reasonIn(error.log);
       // Of a program that is too large the log, for which it is loaded again, is too large as well; that is ENOSPC.
       const errno = TOO_LARGE.test(reason) ? 'E2BIG' : error.errno;
-      return `refused ${errno}: ${reason}`;
+      return `refused ${errno}${reason === '' ? '' : `: ${reason}`}`;
     }
   }
 
@@ -74,41 +74,49 @@ export class KernelAnswers {
   }
 
   close(): void {
-    for (const map of this.#maps.values()) map.close();
-    this.#maps.clear();
+    for (const maps of Object.values(this.#maps)) {
+      for (const map of maps.values()) map.close();
+      maps.clear();
+    }
   }
 
   /** Loads it, and closes it at once; answers the log. */
   #load(of: VerifierCase, logLevel: number): string {
+    return withRights(this.#linux, USERS[of.user], () => this.#loadHere(of, logLevel));
+  }
+
+  #loadHere(of: VerifierCase, logLevel: number): string {
     const spec = programOf(of);
+    const maps = this.#maps[of.user];
     const load = (btf?: { readonly image: BtfImage; readonly fd: number }): string => {
-      const program = loadKernelProgram(this.#linux, spec, { type: spec.type!, map: (name) => this.#map(name).fd, logLevel, ...(btf === undefined ? {} : { btf }) });
+      const program = loadKernelProgram(this.#linux, spec, { type: spec.type!, map: (name) => mapNamed(maps, name, this.#linux).fd, logLevel, ...(btf === undefined ? {} : { btf }) });
       program.close();
       return program.log;
     };
     try {
-      if (!needsTypes(spec)) return load();
+      if (!needsTypes(spec) || !USERS[of.user].bpf) return load();
       const image = new BtfImage(typesOf(of), [spec]);
       return loadBtf(this.#linux, image, 'case', (fd) => load({ image, fd }));
     } finally {
-      for (const [name, map] of this.#maps) {
+      for (const [name, map] of maps) {
         if (map.spec.type !== BPF_MAP_TYPE.prog_array) continue;
         map.close();
-        this.#maps.delete(name);
+        maps.delete(name);
       }
     }
   }
 
-  #map(name: string): KernelMap {
-    let map = this.#maps.get(name);
-    if (map !== undefined) return map;
-    const spec = CASE_MAPS.get(name);
-    if (spec === undefined) throw new Error(`no map ${name}; case-maps.ts has ${[...CASE_MAPS.keys()].join(', ')}`);
-    const create = (btfFd?: number): KernelMap => createKernelMap(this.#linux, spec, btfFd === undefined ? {} : { btfFd });
-    map = spec.btf === undefined ? create() : loadBtf(this.#linux, new BtfImage(spec.btf, []), name, create);
-    if (spec.contents !== undefined) map.update(ONLY_KEY, spec.contents);
-    if (spec.frozen) map.freeze();
-    this.#maps.set(name, map);
-    return map;
-  }
+}
+
+function mapNamed(maps: Map<string, KernelMap>, name: string, linux: Linux): KernelMap {
+  let map = maps.get(name);
+  if (map !== undefined) return map;
+  const spec = CASE_MAPS.get(name);
+  if (spec === undefined) throw new Error(`no map ${name}; case-maps.ts has ${[...CASE_MAPS.keys()].join(', ')}`);
+  const create = (btfFd?: number): KernelMap => createKernelMap(linux, spec, btfFd === undefined ? {} : { btfFd });
+  map = spec.btf === undefined ? create() : loadBtf(linux, new BtfImage(spec.btf, []), name, create);
+  if (spec.contents !== undefined) map.update(ONLY_KEY, spec.contents);
+  if (spec.frozen) map.freeze();
+  maps.set(name, map);
+  return map;
 }

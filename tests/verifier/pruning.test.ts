@@ -59,7 +59,7 @@ function compare(programs: Iterable<readonly [name: string, spec: ProgramSpec, o
 
 test.each(CASE_FILES)('of the cases of %s', (file) => {
   const cases = readCases(file);
-  const compared = compare(cases.map((each) => [each.sentence, programOf(each), { btf: typesOf(each), unprivileged: each.unprivileged }]), CASE_MAPS);
+  const compared = compare(cases.map((each) => [each.sentence, programOf(each), { btf: typesOf(each), user: each.user }]), CASE_MAPS);
   expect(compared).toBeGreaterThan(cases.length * 0.8);
 });
 

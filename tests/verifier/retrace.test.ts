@@ -21,7 +21,7 @@ test.each(CASE_FILES)('%s', (file) => {
   for (const each of readCases(file)) {
     if (each.answer === undefined || each.answer === 'accepted' || LONG.test(each.answer)) continue;
     const program = programOf(each);
-    const options: VerifyOptions = { maps: CASE_MAPS, unprivileged: each.unprivileged };
+    const options: VerifyOptions = { maps: CASE_MAPS, user: each.user };
     const { refusal } = verifyProgram(program, options);
     if (refusal === undefined || NOT_FOLLOWED.test(each.sentence) || NOT_UNDONE.test(refusal.message)) continue;
     const slots: number[] = [];

@@ -82,7 +82,7 @@ const ROWS: readonly Row[] = [
 ];
 
 function caseOf({ sentence, asm }: Row): VerifierCase {
-  return { sentence, type: 'xdp', line: 0, attach: undefined, license: 'GPL', unprivileged: false, globals: [], asm, answer: undefined, elsewhere: undefined, text: [] };
+  return { sentence, type: 'xdp', line: 0, attach: undefined, license: 'GPL', user: 'privileged', globals: [], asm, answer: undefined, elsewhere: undefined, text: [] };
 }
 
 function depthOf(row: Pick<Row, 'sentence' | 'asm' | 'stackBytes' | 'asynchronous' | 'expected'>): StackDepth {

@@ -1,11 +1,13 @@
 /** What the running Linux's verifier makes of a program. The program is not run, and is gone when the answer is there. */
 import type { Btf } from '../../bpf/btf.ts';
 import type { MapSpec, ProgramSpec, ProgramType } from '../../bpf/spec.ts';
+import { XdplabError } from '../../errors.ts';
 import { BtfImage } from './btf-image.ts';
 import { createKernelMap, type KernelMap } from './kernel-map.ts';
 import { LOG_LEVEL, loadKernelProgram, refusalLine } from './kernel-program.ts';
-import { KernelRefusal, openLinux } from './linux.ts';
+import { KernelRefusal, openLinux, type Linux } from './linux.ts';
 import { withBtf } from './load-btf.ts';
+import { whyNobodysPrograms, withRights, type Rights } from './rights.ts';
 
 export interface KernelVerdict {
   readonly accepted: boolean;
@@ -23,15 +25,25 @@ export interface KernelVerdict {
 export interface KernelVerdictOptions {
   readonly type: ProgramType;
   readonly maps: ReadonlyMap<string, MapSpec>;
+  /** What who asks may do; all that this process may, unless said. */
+  readonly rights?: Rights;
   /** The object's. */
   readonly btf?: Btf | undefined;
 }
 
+const ALL_RIGHTS: Rights = { bpf: true, perfmon: true };
 const ONLY_KEY = new Uint8Array(4);
 
 /** ERR_PRIVILEGE where this process may not ask; ERR_MAP where Linux does not make one of the maps. */
-export function kernelVerdict(spec: ProgramSpec, { type, maps, btf }: KernelVerdictOptions): KernelVerdict {
+export function kernelVerdict(spec: ProgramSpec, options: KernelVerdictOptions): KernelVerdict {
+  const { rights = ALL_RIGHTS } = options;
+  const whyNot = rights.bpf ? undefined : whyNobodysPrograms();
+  if (whyNot !== undefined) throw new XdplabError('ERR_PRIVILEGE', `the kernel lets nobody without capabilities load programs: ${whyNot}`);
   const linux = openLinux();
+  return withRights(linux, rights, () => verdictOf(linux, spec, options));
+}
+
+function verdictOf(linux: Linux, spec: ProgramSpec, { type, maps, btf }: KernelVerdictOptions): KernelVerdict {
   const made = new Map<string, KernelMap>();
   const image = new BtfImage(btf, [spec]);
   try {

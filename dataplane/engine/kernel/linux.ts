@@ -25,6 +25,8 @@ const FREEING_MS = 5;
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 const POSSIBLE_CPUS = '/sys/devices/system/cpu/possible';
 const CPU_MASK_BYTES = 128;
+/** capget(2): struct __user_cap_header_struct, then effective, permitted and inheritable capabilities, 32 of each, twice. */
+const CAPABILITIES = { version: 0x2008_0522, headerBytes: 8, effective: [8, 20] } as const;
 const FIRST_SCRATCH_BYTES = 1 << 16;
 /** How often a call that a signal interrupted is made again. */
 const ATTEMPTS = 5;
@@ -53,6 +55,8 @@ export class Linux {
   readonly #close: NativeFunction;
   readonly #getAffinity: NativeFunction;
   readonly #setAffinity: NativeFunction;
+  readonly #getCapabilities: NativeFunction;
+  readonly #setCapabilities: NativeFunction;
   readonly #attributes: PinnedMemory;
   readonly #open = new Set<number>();
   #scratch: PinnedMemory | undefined;
@@ -68,6 +72,8 @@ export class Linux {
     this.#close = libc.func('close', 'int', ['int']);
     this.#getAffinity = libc.func('sched_getaffinity', 'int', ['int', 'size_t', 'uintptr_t']);
     this.#setAffinity = libc.func('sched_setaffinity', 'int', ['int', 'size_t', 'uintptr_t']);
+    this.#getCapabilities = libc.func('capget', 'int', ['uintptr_t', 'uintptr_t']);
+    this.#setCapabilities = libc.func('capset', 'int', ['uintptr_t', 'uintptr_t']);
     this.#attributes = this.allocate(PAGE_BYTES);
     // A worker thread ends without its process; what it left open would stay.
     process.once('exit', () => this.#closeAll());
@@ -153,6 +159,30 @@ export class Linux {
       this.#stays = undefined;
       release();
     });
+  }
+
+  /** Runs `action` as somebody who has not got these capabilities (a bit for each): what it asks of the kernel is answered accordingly. */
+  withoutCapabilities<T>(bits: bigint, action: () => T): T {
+    const memory = this.allocate(PAGE_BYTES);
+    const { view, address } = memory;
+    view.setUint32(0, CAPABILITIES.version, true);
+    const change = (call: NativeFunction): void => {
+      if (Number(call(address, address + CAPABILITIES.headerBytes)) !== 0) throw new XdplabError('ERR_PRIVILEGE', 'capabilities of this process cannot be read or changed');
+    };
+    change(this.#getCapabilities);
+    const [low, high] = CAPABILITIES.effective;
+    const before = [view.getUint32(low, true), view.getUint32(high, true)] as const;
+    try {
+      view.setUint32(low, before[0] & ~Number(bits & 0xffff_ffffn), true);
+      view.setUint32(high, before[1] & ~Number(bits >> 32n), true);
+      change(this.#setCapabilities);
+      return action();
+    } finally {
+      view.setUint32(low, before[0], true);
+      view.setUint32(high, before[1], true);
+      change(this.#setCapabilities);
+      this.unmap(memory);
+    }
   }
 
   /** The answer lets the thread run where it could before. */

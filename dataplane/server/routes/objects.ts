@@ -52,7 +52,7 @@ export function addObjectRoutes(app: App, { host, jobs, objects }: Context): voi
 
   app.get(
     '/api/objects/:object/programs/:program/verification',
-    { schema: { summary: 'whether Linux would load it, and if not, why', tags, params: programParams, querystring: Type.Object({ unprivileged: Type.Boolean({ default: false }) }, { additionalProperties: false }), response: answers(200, Verification) } },
+    { schema: { summary: 'whether Linux would load it, and if not, why', tags, params: programParams, querystring: Type.Object({ unprivileged: Type.Boolean({ default: false, description: 'loaded by whoever may do least among those whom Linux lets load it: XDP and TC programs without CAP_PERFMON, others without any capability' }) }, { additionalProperties: false }), response: answers(200, Verification) } },
     async ({ params: { object, program }, query }) => objects.verify(objects.get(object), program, query.unprivileged),
   );
 
