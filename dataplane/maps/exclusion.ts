@@ -13,10 +13,10 @@
 import { CPU_BLOCK } from '../machine/cpu.ts';
 import type { Machine } from '../machine/machine.ts';
 import { atomic32, fence, wait32 } from '../wasm/atomic.ts';
-import { call, i32, i64, type I32 } from '../wasm/expression.ts';
+import { call, i32, i64, select, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
 import type { ModuleBuilder } from '../wasm/module-builder.ts';
-import type { MapCode } from './map.ts';
+import type { Found, MapCode } from './map.ts';
 
 type F = FunctionBuilder<'i32'>;
 type Emit = (f: F, code: MapCode) => void;
@@ -85,14 +85,15 @@ export function whileLocked(f: FunctionBuilder, machine: Machine, lock: I32, bod
 }
 
 /** What `find` answers, at one moment of the map. */
-export function consistently(f: FunctionBuilder, code: MapCode, lockOffset: number, find: () => I32): I32 {
+export function consistently(f: FunctionBuilder, code: MapCode, lockOffset: number, find: () => Found): Found {
   const { machine, storage } = code.geometry;
   if (!machine.parallel) return find();
   const lock = i32.const(storage + lockOffset);
   const [before, found] = [f.local('i32', 'version'), f.local('i32', 'found')];
   f.loop((again) => {
     f.set(before, atomic32.load(lock));
-    f.set(found, find());
+    const { isThere, address } = find();
+    f.set(found, select(isThere, address, i32.const(0)));
     // An x86 processor loads in the order of the program, and its fences are slow.
     if (process.arch !== 'x64') f.do(fence);
     f.if(i32.or(i32.ne(before, atomic32.load(lock)), i32.and(before, i32.const(1))), () => {
@@ -100,7 +101,7 @@ export function consistently(f: FunctionBuilder, code: MapCode, lockOffset: numb
       f.br(again);
     });
   });
-  return found;
+  return { isThere: found, address: found };
 }
 
 /** `settled()`: returns when nobody changes the map. */

@@ -7,9 +7,9 @@ import { call, i32, select, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
 import { consistently, exclusively, underSpinLock } from './exclusion.ts';
 import { FREE, HEADER, NODE, hashLayout, type HashKind, type HashLayout } from './hash-layout.ts';
-import { ERRNO, UPDATE, type MapCode, type MapGeometry, type MapOperation, type MapType } from './map.ts';
+import { ERRNO, UPDATE, type Found, type MapCode, type MapGeometry, type MapKey, type MapOperation, type MapType } from './map.ts';
 import { copyValue, hasSpinLock, spinLockOffset, zeroSpecialFields } from './special-fields.ts';
-import { copyBytes, equalsWords, hashWords, loadWords, storeWords, zeroBytes } from './words.ts';
+import { copyBytes, equalsWords, hashWords, keyAt, loadWords, storeWords, wordsOf, zeroBytes } from './words.ts';
 
 /** Of entries: fewer are near enough, in a cache of the second level or about. */
 const CACHED_BYTES = 1 << 20;
@@ -62,24 +62,27 @@ class HashCode {
   }
 
   lookup(f: F): void {
-    f.return(this.found(f, f.param(0, 'i32')));
+    const { isThere, address } = this.found(f, keyAt(f.param(0, 'i32')));
+    f.return(select(isThere, address, i32.const(0)));
   }
 
   /** What a lookup answers. */
-  found(f: FunctionBuilder, key: Local<'i32'>): I32 {
+  found(f: FunctionBuilder, key: MapKey): Found {
     return consistently(f, this.#code, HEADER.lock, () => this.#lookUp(f, key));
   }
 
-  #lookUp(f: FunctionBuilder, key: Local<'i32'>): I32 {
-    const node = this.#find(f, loadWords(f, key, 0, this.#keyBytes));
+  #lookUp(f: FunctionBuilder, key: MapKey): Found {
+    const node = this.#find(f, wordsOf(f, key, this.#keyBytes));
     if (this.#kind.lru) f.if(node, () => this.#touch(f, node));
+    if (!this.#kind.answersContent) return { isThere: node, address: i32.add(node, i32.const(this.#valueOffset)) };
     // At address 0, and behind it, nothing lies; but it can be read.
-    return select(node, this.#kind.answersContent ? i32.load(node, this.#valueOffset) : i32.add(node, i32.const(this.#valueOffset)), i32.const(0));
+    const content = f.let(select(node, i32.load(node, this.#valueOffset), i32.const(0)), 'content');
+    return { isThere: content, address: content };
   }
 
   /** The address of the first link of the key's chain. */
-  bucketFor(f: FunctionBuilder, key: Local<'i32'>): I32 {
-    return this.#bucketOf(hashWords(f, loadWords(f, key, 0, this.#keyBytes)));
+  bucketFor(f: FunctionBuilder, key: MapKey): I32 {
+    return this.#bucketOf(hashWords(f, wordsOf(f, key, this.#keyBytes)));
   }
 
   lookupPerCpu(f: F): void {

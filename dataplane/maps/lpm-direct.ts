@@ -14,7 +14,7 @@
 import { call, i32, select, type Callee, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
 import { DIRECT, ENTRY, HEADER, lpmLayout, type LpmLayout } from './lpm-layout.ts';
-import type { MapCode } from './map.ts';
+import type { Found, MapCode, MapKey } from './map.ts';
 
 type F = FunctionBuilder<'i32'>;
 
@@ -50,16 +50,17 @@ export class LpmDirect {
   }
 
   /** What a lookup answers. */
-  found(f: FunctionBuilder, key: Local<'i32'>): I32 {
-    const value = f.local('i32', 'value');
+  found(f: FunctionBuilder, key: MapKey): Found {
+    const cell = f.local('i32', 'cell');
     f.block((end) => {
       const ask = (): void => {
-        f.set(value, call(this.#ask(), key));
+        const value = f.let(call(this.#ask(), key.address()), 'value');
+        f.set(cell, select(value, i32.sub(value, i32.const(this.#layout.entryValue)), i32.const(0)));
         f.br(end);
       };
-      f.if(i32.ne(i32.load(key), i32.const(this.#layout.maxBits)), ask);
-      const address = f.let(i32.load(key, 4), 'address');
-      const cell = f.let(i32.load(i32.shl(i32.and(address, i32.const(0xffff)), i32.const(2)), this.#first), 'cell');
+      f.if(i32.ne(i32.wrap(key.read(0, 4)), i32.const(this.#layout.maxBits)), ask);
+      const address = f.let(i32.wrap(key.read(4, 4)), 'address');
+      f.set(cell, i32.load(i32.shl(i32.and(address, i32.const(0xffff)), i32.const(2)), this.#first));
       const deeper = (index: I32): void => {
         f.if(i32.eq(cell, i32.const(SLOW)), ask);
         f.set(cell, i32.load(this.#cellAt(cell, index)));
@@ -68,9 +69,8 @@ export class LpmDirect {
         deeper(byteOf(address, 2));
         f.if(i32.and(cell, i32.const(IS_TABLE)), () => deeper(byteOf(address, 3)));
       });
-      f.set(value, select(cell, i32.add(cell, i32.const(this.#layout.entryValue)), i32.const(0)));
     });
-    return value;
+    return { isThere: cell, address: i32.add(cell, i32.const(this.#layout.entryValue)) };
   }
 
   /** An entry whose prefix is new, and not yet in the trie. */

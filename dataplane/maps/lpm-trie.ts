@@ -13,8 +13,8 @@ import { LpmDirect } from './lpm-direct.ts';
 import { ENTRY, HEADER, IPV4_BYTES, LEAF, PREFIX_BYTES, SLOT, SLOTS, STRIDE, TABLE, allocateLpm, lpmSize } from './lpm-layout.ts';
 import { LpmTables, nibble } from './lpm-tables.ts';
 import { MAP_FLAG, checkAccessFlags, checkMaxEntries, refuse } from './map-check.ts';
-import { ERRNO, UPDATE, type MapCode, type MapType } from './map.ts';
-import { copyBytes, loadWords, wordsAt } from './words.ts';
+import { ERRNO, UPDATE, type Found, type MapCode, type MapKey, type MapType } from './map.ts';
+import { copyBytes, keyAt, loadWords, wordsAt } from './words.ts';
 
 const NAME = 'lpm_trie';
 const FLAGS = MAP_FLAG.NO_PREALLOC | MAP_FLAG.NUMA_NODE | MAP_FLAG.ACCESS;
@@ -40,12 +40,17 @@ class LpmCode {
 
   /** Looking for a whole address is the rule; a shorter prefix takes the slower way. */
   lookup(f: F): void {
-    f.return(this.found(f, f.param(0, 'i32')));
+    const { isThere, address } = this.found(f, keyAt(f.param(0, 'i32')));
+    f.return(select(isThere, address, i32.const(0)));
   }
 
   /** What a lookup answers, where it stands: a few instructions for IPv4, for all else a call. */
-  found(f: FunctionBuilder, key: Local<'i32'>): I32 {
-    return consistently(f, this.#code, HEADER.lock, () => (this.#direct ? this.#direct.found(f, key) : call(this.#lookupWhole, key)));
+  found(f: FunctionBuilder, key: MapKey): Found {
+    return consistently(f, this.#code, HEADER.lock, () => {
+      if (this.#direct) return this.#direct.found(f, key);
+      const value = f.let(call(this.#lookupWhole, key.address()), 'value');
+      return { isThere: value, address: value };
+    });
   }
 
   get #lookupWhole(): Callee<'i32'> {

@@ -23,8 +23,8 @@
 import type { MapTypeName } from '../bpf/map-type.ts';
 import type { MapSpec } from '../bpf/spec.ts';
 import type { Machine } from '../machine/machine.ts';
-import type { Callee, I32, ValueType } from '../wasm/expression.ts';
-import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
+import type { Callee, I32, I64, ValueType } from '../wasm/expression.ts';
+import type { FunctionBuilder } from '../wasm/function-builder.ts';
 import type { ModuleBuilder } from '../wasm/module-builder.ts';
 
 export const MAP_DESCRIPTOR = { operations: 0, id: 4, type: 8, keyBytes: 12, valueBytes: 16, maxEntries: 20, storage: 24, flags: 28, size: 32 } as const;
@@ -82,6 +82,20 @@ export interface MapCode {
   part<R extends ValueType | undefined>(name: string, define: () => FunctionBuilder<R>): Callee<R>;
 }
 
+/** A key where compiled code has it, in memory or in variables. */
+export interface MapKey {
+  /** Bytes of it as a number, zero-extended. May be asked again as long as nothing is written. */
+  read(offset: number, bytes: 1 | 2 | 4 | 8): I64;
+  /** Its address: what puts it there is emitted where this is called. */
+  address(): I32;
+}
+
+/** What a lookup in place has found. Both may be used repeatedly; `address` says nothing where `isThere` is 0. */
+export interface Found {
+  readonly isThere: I32;
+  readonly address: I32;
+}
+
 /** User space writes and reads references as ids (of programs and maps) or ifindexes; a slot keeps what programs need. */
 export interface References {
   /** Bytes of the slot for a value, or the negative errno with which Linux refuses it. */
@@ -126,8 +140,8 @@ export interface MapType {
    * compilers can look it up in place.
    */
   readonly addressOf?: (geometry: MapGeometry, index: I32) => I32;
-  /** For compilers: a lookup where it stands, instead of a call of the operation. `key` is the key's address. */
-  readonly lookupInPlace?: (f: FunctionBuilder, code: MapCode, key: Local<'i32'>) => I32;
+  /** For compilers: a lookup where it stands, instead of a call of the operation. */
+  readonly lookupInPlace?: (f: FunctionBuilder, code: MapCode, key: MapKey) => Found;
   /** A lookup leaves a trace: it keeps an entry from being evicted. */
   readonly lookupTouches?: true;
   /** For types whose entries are found through a bucket: what a lookup in a large table waits for. */
@@ -136,8 +150,8 @@ export interface MapType {
     isLarge(geometry: MapGeometry): boolean;
     /** Whether it has so many entries now that they do not stay in caches. */
     hasGrown(geometry: MapGeometry): I32;
-    /** The address of a word that leads to the entry, if there is one: to its address, 0 if not. `key` is the key's address. */
-    bucketOf(f: FunctionBuilder, code: MapCode, key: Local<'i32'>): I32;
+    /** The address of a word that leads to the entry, if there is one: to its address, 0 if not. */
+    bucketOf(f: FunctionBuilder, code: MapCode, key: MapKey): I32;
   };
   /** Errno where Linux answers another one for an operation that a type does not have. */
   readonly missing?: { readonly [Operation in MapOperation]?: number };

@@ -11,6 +11,7 @@
  */
 import { i32, i64, memory, type I32, type I64 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
+import type { MapKey } from './map.ts';
 
 const WORD_BYTES = 8;
 /** Above this, the engine's own copy and fill win over unrolled loads and stores. */
@@ -40,9 +41,13 @@ const shiftOf = ({ offset }: Piece): number => 8 * (offset % WORD_BYTES);
 
 /** The words of `lengthBytes` bytes at `address + offset`, as expressions. */
 export function wordsAt(address: I32, offset: number, lengthBytes: number): readonly I64[] {
+  return assembleWords(lengthBytes, (piece) => LOAD[piece.bytes](address, offset + piece.offset));
+}
+
+function assembleWords(lengthBytes: number, read: (piece: Piece) => I64): readonly I64[] {
   const words: I64[] = [];
   for (const piece of pieces(lengthBytes)) {
-    const loaded = LOAD[piece.bytes](address, offset + piece.offset);
+    const loaded = read(piece);
     const shift = shiftOf(piece);
     if (shift === 0) words.push(loaded);
     else words.push(i64.or(words.pop()!, i64.shl(loaded, i64.const(shift))));
@@ -53,6 +58,16 @@ export function wordsAt(address: I32, offset: number, lengthBytes: number): read
 /** The same, read once into variables. */
 export function loadWords(f: FunctionBuilder, address: I32, offset: number, lengthBytes: number): readonly Local<'i64'>[] {
   return wordsAt(address, offset, lengthBytes).map((word, index) => f.let(word, `word${index}`));
+}
+
+/** The words of a key, read once into variables. */
+export function wordsOf(f: FunctionBuilder, key: MapKey, lengthBytes: number): readonly Local<'i64'>[] {
+  return assembleWords(lengthBytes, ({ offset, bytes }) => key.read(offset, bytes)).map((word, index) => f.let(word, `word${index}`));
+}
+
+/** A key in memory. */
+export function keyAt(address: I32): MapKey {
+  return { read: (offset, bytes) => LOAD[bytes](address, offset), address: () => address };
 }
 
 /** Writes words that `loadWords` read. */

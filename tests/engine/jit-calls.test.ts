@@ -216,6 +216,62 @@ describe('maps', () => {
     expect(await bench.wat(program)).not.toContain('call_indirect');
   });
 
+  describe.each([
+    ['an array', ARRAY],
+    ['a hash', HASH],
+  ])('whether %s has a key', (_, type) => {
+    /** Behind the lookup; the key is the context, there are values for 0 to 3. */
+    const answers = (behind: string): (bigint | undefined)[] => {
+      const bench = new Bench();
+      const table = map(bench.machine, 'table', type);
+      for (let key = 0; key < 4; key++) table.update(u32(key), u64(BigInt(key * 11)));
+      const program = bench.load(`*(u32 *)(r10 -4) = r1\nr7 = 7\nr1 = map[table]\nr2 = r10\nr2 += -4\ncall bpf_map_lookup_elem\n${behind}`, { maps: [table] });
+      return [3, 4].map((key) => bench.run(program, key).r0);
+    };
+
+    test.each([
+      ['nobody reads the answer where there is none', 'if r0 == 0 goto none\nr0 = *(u64 *)(r0 +0)\nexit\nnone: r0 = -1\nexit', [33n, 0xffff_ffff_ffff_ffffn]],
+      ['it is asked the other way round', 'if r0 != 0 goto some\nr0 = -1\nexit\nsome: r0 = *(u64 *)(r0 +0)\nexit', [33n, 0xffff_ffff_ffff_ffffn]],
+      ['its low half is asked', 'if w0 == 0 goto none\nr0 = *(u64 *)(r0 +0)\nexit\nnone: r0 = 1\nexit', [33n, 1n]],
+      ['the answer is returned where there is none', 'if r0 != 0 goto some\nexit\nsome: r0 = *(u64 *)(r0 +0)\nexit', [33n, 0n]],
+      ['it is read later, on both ways', 'if r0 == 0 goto both\nr0 = *(u64 *)(r0 +0)\nboth: r0 += r7\nexit', [40n, 7n]],
+      ['it is read in a loop behind', 'if r0 == 0 goto loop\nr0 = *(u64 *)(r0 +0)\nloop: r7 += -1\nif r7 != 0 goto loop\nexit', [33n, 0n]],
+      ['another register has it too', 'r6 = r0\nif r0 == 0 goto none\nr0 = *(u64 *)(r6 +0)\nexit\nnone: r0 = r6\nexit', [33n, 0n]],
+      ['something comes between', 'r7 += 1\nif r0 == 0 goto none\nr0 = *(u64 *)(r0 +0)\nexit\nnone: r0 = r7\nexit', [33n, 8n]],
+      ['it is compared with something else', 'if r0 == 5 goto none\nif r0 == 0 goto none\nr0 = *(u64 *)(r0 +0)\nexit\nnone: r0 = 1\nexit', [33n, 1n]],
+    ])('%s', (_case, behind, expected) => {
+      expect(answers(behind)).toEqual(expected);
+    });
+  });
+
+  test.each([
+    ['stored in pieces', '*(u32 *)(r10 -16) = r1\n*(u32 *)(r10 -12) = 0x50005\n*(u64 *)(r10 -8) = r6', true],
+    ['stored as a whole, and then a piece', '*(u64 *)(r10 -16) = 0\n*(u32 *)(r10 -12) = 0x50005\n*(u64 *)(r10 -8) = r6\n*(u16 *)(r10 -16) = r1', true],
+    ['a piece, and then stored as a whole', '*(u16 *)(r10 -10) = 99\nr8 = 0x5000500000000 ll\nr8 |= r1\n*(u64 *)(r10 -16) = r8\n*(u64 *)(r10 -8) = r6', true],
+    ['a piece on one way only', 'r8 = 0x5000500000000 ll\nr8 |= r1\n*(u64 *)(r10 -16) = r8\n*(u64 *)(r10 -8) = r6\nif r1 != 1 goto past\n*(u16 *)(r10 -16) = 3\npast:', [3, 3, 5]],
+    ['over an address that only the packet knows', '*(u64 *)(r10 -16) = 0\n*(u32 *)(r10 -12) = 0x50005\n*(u64 *)(r10 -8) = r6\nr8 = r10\nr8 += -16\nr9 = r1\nr9 &= 0\nr9 += r8\n*(u16 *)(r9 +0) = r1', true],
+  ])('a key of 16 bytes is found: %s', (_, store, found) => {
+    const bench = new Bench();
+    const table = map(bench.machine, 'table', HASH, 8, { keyBytes: 16, maxEntries: 8 });
+    const key = (first: number): Uint8Array => Uint8Array.from([...u64(0x5_0005_0000_0000n | BigInt(first)), ...u64(9n)]);
+    for (const first of [1, 3, 5]) table.update(key(first), u64(BigInt(first)));
+    const program = bench.load(
+      `     r6 = 9
+            ${store}
+            r1 = map[table]
+            r2 = r10
+            r2 += -16
+            call bpf_map_lookup_elem
+            if r0 == 0 goto none
+            r0 = *(u64 *)(r0 +0)
+            exit
+      none: r0 = -1
+            exit`,
+      { maps: [table] },
+    );
+    expect([1, 3, 5].map((context) => Number(bench.run(program, context).r0))).toEqual(found === true ? [1, 3, 5] : found);
+  });
+
   test('a map whose address went over the stack is still known', async () => {
     const { bench, program } = lookup(`r3 = map[counters]
             *(u64 *)(r10 -16) = r3

@@ -76,7 +76,7 @@ export function emitHelperCall(helper: Callable, site: CallSite, registers: Regi
     case 'map': {
       const at = helper.args.indexOf('map');
       const operands = args.filter((_, index) => index !== at);
-      setNarrowResult(helper, site, callMap(site, implementation.operation, args[at]!, knownMap(program, registers[at + 1]!), operands));
+      setNarrowResult(helper, site, callMap(program, implementation.operation, args[at]!, knownMap(program, registers[at + 1]!), operands));
       return;
     }
     case 'engine':
@@ -99,9 +99,7 @@ function setNarrowResult(helper: Callable, site: CallSite, result: I32): void {
   site.setResult(helper.returns === 'int' ? i64.extendS(result) : i64.extendU(result));
 }
 
-function callMap(site: CallSite, operation: MapOperation, descriptor: I32, map: BpfMap | undefined, operands: readonly I32[]): I32 {
-  const { f, program } = site;
-  if (operation === 'lookup' && map?.type.lookupInPlace && program.takesInPlace()) return map.type.lookupInPlace(f, map.codeIn(program.module), f.let(operands[0]!, 'key'));
+function callMap(program: ProgramModule, operation: MapOperation, descriptor: I32, map: BpfMap | undefined, operands: readonly I32[]): I32 {
   if (map) return call(program.mapOperation(map, operation), ...operands);
   const type = program.module.type(operationParams(operation), 'i32');
   const index = i32.add(i32.load(descriptor, MAP_DESCRIPTOR.operations), i32.const(OPERATION_NAMES.indexOf(operation)));

@@ -11,6 +11,7 @@
  */
 import { MAY_GOTO_LIMIT, type Instruction, type Operand, type Register } from '../../bpf/isa.ts';
 import { CPU_BLOCK, FAULT, FRAME_BYTES, type Fault } from '../../machine/cpu.ts';
+import type { Found } from '../../maps/map.ts';
 import { call, i32, i64, memory, select, type I32, type I64 } from '../../wasm/expression.ts';
 import type { FunctionBuilder, Label, Local } from '../../wasm/function-builder.ts';
 import { branchCondition, constantValue, emitAlu, extendSign, negate, reverseBytes, truncate, type Value } from './arithmetic.ts';
@@ -23,7 +24,8 @@ import { emitLookAhead, isLeftOut, planScout, type ScoutPlan, type Stop } from '
 import { exchangeAtomically, load, loadAcquire, MODIFY, modifyAtomically, store, storeRelease, type Address } from './memory-access.ts';
 import { packetLoad } from './packet-load.ts';
 import type { ProgramModule } from './program-module.ts';
-import { indexedMap, stackArguments } from './stack-arguments.ts';
+import { keyOf, nullEdge } from './lookup.ts';
+import { lookedUpMap, stackArguments } from './stack-arguments.ts';
 import { StackWords } from './stack-words.ts';
 import { emitStructured, type BlockEmitter } from './structure.ts';
 import { copyRegisters, copyState, transfer, WORD_BYTES, type Registers, type StackRange, type State } from './value-flow.ts';
@@ -75,6 +77,10 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   /** Where the function goes when its budget is spent: its end, out of the way of what runs. */
   #spent: Label | undefined;
   #index: Local<'i32'> | undefined;
+  /** That which is compiled. */
+  #block: Block | undefined;
+  /** Instead of the branch that comes next, which compares what a lookup found with 0. */
+  #isThere: I32 | undefined;
   /** How often the function's may_gotos go on from now; below 0 they jump. */
   #goesOn: Local<'i32'> | undefined;
 
@@ -148,6 +154,8 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     const after = this.#after;
     copyState(this.#plan.flow.at(block), after);
     const end = stop?.slot ?? block.end;
+    this.#block = block;
+    this.#stack.startBlock();
     for (let slot = block.start; slot < end; slot++) {
       const instruction = this.#instructions[slot]!;
       copyRegisters(after, registers);
@@ -165,13 +173,17 @@ class FunctionCompiler implements BlockEmitter, CallSite {
       this.f.return(i64.const(0));
       return;
     }
-    for (const range of stackArguments(this.#instructions[slot] as Of<'call'>, this.#registers, this.program) ?? []) this.#stack.flush(range);
-    const key = this.f.let(this.value(2).narrow, 'key');
+    const key = keyOf(this.#instructions[slot] as Of<'call'>, this.value(2).narrow, this.#registers, this, this.#stack);
     this.f.return(i64.extendU(map.type.ahead!.bucketOf(this.f, map.codeIn(this.program.module), key)));
   }
 
   condition(block: Block, whenTaken: boolean): I32 {
     const branch = this.#instructions[block.end - 1] as Of<'branch' | 'may_goto'>;
+    if (this.#isThere !== undefined) {
+      const isThere = this.#isThere;
+      this.#isThere = undefined;
+      return whenTaken === (branch.kind === 'branch' && branch.op === 'jne') ? isThere : i32.eqz(isThere);
+    }
     if (branch.kind === 'may_goto') return whenTaken ? i32.ltS(this.#goesOn!, i32.const(0)) : i32.geS(this.#goesOn!, i32.const(0));
     return branchCondition(branch.op, branch.width, this.value(branch.dst), this.#operand(branch.source), whenTaken);
   }
@@ -380,23 +392,36 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   }
 
   #emitCall(instruction: Of<'call'>, slot: number): void {
-    if (this.#lookUpInPlace(instruction.target)) return;
+    if (this.#lookUp(instruction, slot)) return;
     const stack = stackArguments(instruction, this.#registers, this.program) ?? [];
     for (const range of stack) this.#stack.flush(range);
     this.#call(instruction.target, slot);
     for (const range of stack) if (range.written) this.#stack.reload(range);
   }
 
-  /** bpf_map_lookup_elem of an array that is known: its key is an index, wherever that is. */
-  #lookUpInPlace(target: Of<'call'>['target']): boolean {
-    const helper = this.program.callee(target);
-    const map = helper && indexedMap(helper, this.#registers, this.program);
-    if (map === undefined) return false;
-    const index = (this.#index ??= this.f.local('i32', 'index'));
-    this.f.set(index, i32.wrap(this.#load({ bytes: 4, signed: false, src: 2, offset: 0 })));
-    const address = map.type.addressOf!(map.geometry, index);
-    this.setResult(i64.extendU(select(i32.ltU(index, i32.const(map.spec.maxEntries)), address, i32.const(0))));
+  /** bpf_map_lookup_elem of a map that is known, and of a type that has code for it. */
+  #lookUp(instruction: Of<'call'>, slot: number): boolean {
+    const { f, program } = this;
+    const map = lookedUpMap(instruction, this.#registers, program);
+    if (map?.type.addressOf !== undefined) {
+      // The key is an index, wherever that is.
+      const index = (this.#index ??= f.local('i32', 'index'));
+      f.set(index, i32.wrap(this.#load({ bytes: 4, signed: false, src: 2, offset: 0 })));
+      this.#answer({ isThere: i32.ltU(index, i32.const(map.spec.maxEntries)), address: map.type.addressOf(map.geometry, index) }, slot);
+      return true;
+    }
+    if (map?.type.lookupInPlace === undefined || !program.takesInPlace()) return false;
+    const key = keyOf(instruction, this.value(2).narrow, this.#registers, this, this.#stack);
+    this.#answer(map.type.lookupInPlace(f, map.codeIn(program.module), key), slot);
     return true;
+  }
+
+  /** Sets r0 to what was found, or 0. Where that is only compared with 0 next, the comparison asks the lookup itself. */
+  #answer({ isThere, address }: Found, slot: number): void {
+    const missing = nullEdge(this.#block!, this.#instructions, slot + 1);
+    const isAsked = missing !== undefined && !this.program.parameters.isRead(0, missing.target);
+    this.setResult(i64.extendU(isAsked ? address : select(isThere, address, i32.const(0))));
+    if (isAsked) this.#isThere = isThere;
   }
 
   #call(target: Of<'call'>['target'], slot: number): void {

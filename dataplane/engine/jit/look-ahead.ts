@@ -18,12 +18,12 @@ import { XDP_MD } from '../../packet/frame.ts';
 import { DESCRIPTOR } from '../../packet/packet-batch.ts';
 import type { BpfMap } from '../../maps/bpf-map.ts';
 import { call, i32, type Callee } from '../../wasm/expression.ts';
-import { knownMap } from './calls.ts';
 import { exitEdges, reversePostOrder, type Block } from './control-flow.ts';
 import { dominatorTree } from './dominators.ts';
 import { planFunction, type FunctionPlan } from './function-plan.ts';
 import { bits, isOfStack } from './known-value.ts';
 import type { ProgramModule } from './program-module.ts';
+import { lookedUpMap } from './stack-arguments.ts';
 import { copyState, transfer, type Registers, type State } from './value-flow.ts';
 
 /** Packets at a time: what they bring into the first cache is still there when they run. */
@@ -57,7 +57,7 @@ export function planScout(program: ProgramModule): ScoutPlan | undefined {
     copyState(plan.flow.at(block), state);
     for (let slot = block.start; slot < block.end; slot++) {
       const instruction = instructions[slot]!;
-      const map = lookedUp(instruction, state, program);
+      const map = lookedUpMap(instruction, state, program);
       if (map !== undefined && isLarge(map)) {
         stops.set(block, { slot, map });
         break;
@@ -88,13 +88,6 @@ export function planScout(program: ProgramModule): ScoutPlan | undefined {
 
 function isLarge({ type, geometry }: BpfMap): boolean {
   return type.ahead?.isLarge(geometry) ?? false;
-}
-
-/** The map of a call of bpf_map_lookup_elem, if it is known. */
-function lookedUp(instruction: Instruction, state: State, program: ProgramModule): BpfMap | undefined {
-  const helper = instruction.kind === 'call' ? program.callee(instruction.target) : undefined;
-  if (helper === undefined || helper.implementation.kind !== 'map' || helper.implementation.operation !== 'lookup') return undefined;
-  return knownMap(program, state[helper.args.indexOf('map') + 1]!);
 }
 
 /** A write to a map or a packet, whose result nobody waits for. Not to a stack, where a pointer may be read again. */

@@ -67,6 +67,22 @@ export class Parameters {
     return ([1, 2, 3, 4, 5] as const).filter((register) => (read & bit(register)) !== 0);
   }
 
+  /** Whether what a register holds where `block` begins may be read. */
+  isRead(register: Register, block: Block): boolean {
+    const visited = new Set([block]);
+    // Grows while it is walked.
+    for (const each of visited) {
+      let written = false;
+      for (let slot = each.start; slot < each.end && !written; slot++) {
+        const { reads, writes } = effect(this.#instructions[slot]!, this.#calls);
+        if ((reads & bit(register)) !== 0) return true;
+        written = (writes & bit(register)) !== 0;
+      }
+      if (!written) for (const { target } of exitEdges(each.exit)) visited.add(target);
+    }
+    return false;
+  }
+
   #read(slot: number): RegisterSet {
     const known = this.#known.get(slot);
     if (known !== undefined) return known;

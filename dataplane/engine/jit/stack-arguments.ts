@@ -144,7 +144,7 @@ function helperArguments(helper: Callable, state: State, program: ProgramModule)
     }
     const bytes = reach(helper, index, state, program);
     const exact = known.kind === 'frame' && bytes !== undefined && known.offset >= -FRAME_BYTES && known.offset + bytes <= 0;
-    const inPlace = exact && indexedMap(helper, state, program) !== undefined;
+    const inPlace = exact && mapOfLookup(helper, state, program)?.type.addressOf !== undefined;
     const argument: StackArgument = { ...reachOf(known, 0, bytes ?? FRAME_BYTES), written: use === 'write', exact, inPlace };
     found.push(exact && use === 'read' ? { ...argument, pieces: piecesRead(bytes, kind === 'map_key' ? keyHead(helper, state, program) : 0) } : argument);
   }
@@ -155,12 +155,16 @@ function keyHead(helper: Callable, state: State, program: ProgramModule): 0 | 4 
   return knownMap(program, state[helper.args.indexOf('map') + 1]!)?.type.keyHeadBytes ?? 0;
 }
 
-/** The array that a call looks an index up in, if it is known. */
-export function indexedMap(helper: Callable, registers: Registers, program: ProgramModule): BpfMap | undefined {
+/** The map that an instruction looks a key up in, if it is known: a call of bpf_map_lookup_elem. */
+export function lookedUpMap(instruction: Instruction, registers: Registers, program: ProgramModule): BpfMap | undefined {
+  const helper = instruction.kind === 'call' ? program.callee(instruction.target) : undefined;
+  return helper && mapOfLookup(helper, registers, program);
+}
+
+function mapOfLookup(helper: Callable, registers: Registers, program: ProgramModule): BpfMap | undefined {
   const { implementation } = helper;
   if (implementation.kind !== 'map' || implementation.operation !== 'lookup') return undefined;
-  const map = knownMap(program, registers[helper.args.indexOf('map') + 1]!);
-  return map?.type.addressOf && map;
+  return knownMap(program, registers[helper.args.indexOf('map') + 1]!);
 }
 
 function callbackKeeps(helper: Callable, state: State, program: ProgramModule): boolean {

@@ -39,6 +39,9 @@ export class StackWords {
   readonly #frame: I32;
   readonly #words = new Map<number, readonly Cell[]>();
   readonly #shared = new Set<number>();
+  /** Of words in several cells: what was stored as a whole, and in which of them it still is since the block began. */
+  readonly #wholes = new Map<number, Local<'i64'>>();
+  readonly #isWhole = new Set<number>();
 
   constructor(f: FunctionBuilder, frame: I32, { words }: StackUse) {
     this.#f = f;
@@ -60,6 +63,19 @@ export class StackWords {
     return cells;
   }
 
+  /** What was known of the block before does not hold. */
+  startBlock(): void {
+    this.#isWhole.clear();
+  }
+
+  #keepWhole(word: number, value: I64): void {
+    if (this.#words.get(word)!.length === 1) return;
+    let whole = this.#wholes.get(word);
+    if (whole === undefined) this.#wholes.set(word, (whole = this.#f.local('i64', `fp-${FRAME_BYTES - word * WORD_BYTES}`)));
+    this.#f.set(whole, value);
+    this.#isWhole.add(word);
+  }
+
   /** Whether a word in variables is in memory too: a store has to go to both. */
   isShared(from: number): boolean {
     return this.#shared.has(Math.floor(from / WORD_BYTES));
@@ -72,6 +88,8 @@ export class StackWords {
 
   load(from: number, bytes: AccessBytes, signed: boolean): I64 {
     const start = (from % WORD_BYTES) * 8;
+    const whole = bytes === WORD_BYTES ? this.#whole(from / WORD_BYTES) : undefined;
+    if (whole !== undefined) return whole;
     const [first, ...rest] = this.#cellsOf(from, bytes);
     const value = rest.reduce<I64>((all, { shift, local }) => i64.or(all, i64.shl(local, i64.const(shift - start))), first!.local);
     if (!signed) return value;
@@ -81,6 +99,8 @@ export class StackWords {
   store(from: number, bytes: AccessBytes, value: Value): void {
     const start = (from % WORD_BYTES) * 8;
     const { known } = value;
+    if (bytes === WORD_BYTES) this.#keepWhole(from / WORD_BYTES, value.wide);
+    else this.#isWhole.delete(Math.floor(from / WORD_BYTES));
     for (const { shift, bits, local } of this.#cellsOf(from, bytes)) {
       const below = shift - start;
       if (known.kind === 'constant') {
@@ -110,9 +130,26 @@ export class StackWords {
     }
   }
 
+  #whole(word: number): Local<'i64'> | undefined {
+    return this.#isWhole.has(word) ? this.#wholes.get(word) : undefined;
+  }
+
+  /** Whether all of an argument is in variables. */
+  hasAll({ from, to }: StackRange): boolean {
+    for (let word = Math.floor(from / WORD_BYTES); word * WORD_BYTES < to; word++) if (!this.#words.has(word)) return false;
+    return true;
+  }
+
+  /** Bytes of one or two words, zero-extended, wherever accesses begin and end. */
+  read(from: number, bytes: AccessBytes): I64 {
+    return lowBits(this.#bytesAt(from, bytes), bytes * 8);
+  }
+
   /** Bytes of one or two words; above them there may be others. */
   #bytesAt(from: number, bytes: number): I64 {
     const parts: I64[] = [];
+    const whole = bytes === WORD_BYTES && from % WORD_BYTES === 0 ? this.#whole(from / WORD_BYTES) : undefined;
+    if (whole !== undefined) return whole;
     for (let word = Math.floor(from / WORD_BYTES); word * WORD_BYTES < from + bytes; word++) {
       for (const { shift, bits, local } of this.#words.get(word)!) {
         const above = (word * WORD_BYTES - from) * 8 + shift;
@@ -132,6 +169,7 @@ export class StackWords {
         continue;
       }
       const [first, ...rest] = cells;
+      this.#isWhole.delete(word);
       this.#f.set(first!.local, whole);
       for (const { shift, bits, local } of rest) {
         const part = i64.shrU(first!.local, i64.const(shift));
