@@ -90,6 +90,13 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
     await box.fill('nonsense');
     await box.press('Enter');
     await page.getByText('nonsense: expected drop').waitFor();
+    // What tcpdump would say, where there is a libpcap to ask.
+    await box.fill('pcap: less 1');
+    await box.press('Enter');
+    await expect.poll(async () => (await rows()).length, { timeout: PATIENCE_MS }).toBe(0);
+    await box.fill('pcap: prot tcp');
+    await box.press('Enter');
+    await expect.poll(() => page.locator('.problem').textContent(), { timeout: PATIENCE_MS }).toMatch(/prot tcp|libpcap/);
     await box.fill('');
     await expect.poll(async () => (await rows()).some((row) => row.includes('PASS')), { timeout: PATIENCE_MS }).toBe(true);
   }, PATIENCE_MS);

@@ -2,6 +2,9 @@
  * What stands in the filter box: words, each of one kind, that all have to fit; of a kind that comes twice, one.
  *
  *   drop tcp port:443 10.0.0.0/8 program:xdp_lb hook:xdp reason:XDP_DROP
+ *   drop pcap: tcp[tcpflags] & tcp-syn != 0 and net 10.0.0.0/8
+ *
+ * What is behind `pcap:` is tcpdump's, up to the end.
  */
 import type { Filter } from './stream.ts';
 
@@ -9,7 +12,7 @@ const NAMED = ['hook', 'verdict', 'device', 'program', 'fate', 'reason', 'prefix
 type Named = (typeof NAMED)[number];
 
 /** For who asks what can stand there. */
-export const FILTER_HELP = `Words that all have to fit: drop pass tx redirect aborted, tcp udp icmp icmpv6 sctp gre, xdp tc-ingress tc-egress, 10.0.0.0/8, port:443, ${NAMED.map((kind) => `${kind}:`).join(' ')}`;
+export const FILTER_HELP = `Words that all have to fit: drop pass tx redirect aborted, tcp udp icmp icmpv6 sctp gre, xdp tc-ingress tc-egress, 10.0.0.0/8, port:443, ${NAMED.map((kind) => `${kind}:`).join(' ')}; and at the end pcap: with an expression of tcpdump's`;
 
 const PROTOCOLS: ReadonlySet<string> = new Set(['tcp', 'udp', 'icmp', 'icmpv6', 'sctp', 'gre']);
 const HOOKS: ReadonlySet<string> = new Set(['xdp', 'tc-ingress', 'tc-egress']);
@@ -27,10 +30,12 @@ const VERDICTS: Readonly<Record<string, readonly string[]>> = {
 export type Parsed = { readonly filter: Filter } | { readonly problem: string };
 
 export function parseFilter(text: string): Parsed {
+  const [, words = '', expression] = /^(.*?)(?:(?:^|\s)pcap:(.*))?$/s.exec(text.trim()) ?? [];
+  if (expression?.trim() === '') return { problem: "pcap: expected an expression of tcpdump's behind the colon, such as tcp port 443" };
   const lists: Partial<Record<Named, string[]>> = {};
   const ports: number[] = [];
   const add = (kind: Named, ...values: readonly string[]): void => void (lists[kind] ??= []).push(...values);
-  for (const word of text.trim().split(/\s+/).filter((one) => one !== '')) {
+  for (const word of words.trim().split(/\s+/).filter((one) => one !== '')) {
     const [kind, value] = split(word);
     if (kind === 'port') {
       const port = Number(value);
@@ -44,9 +49,9 @@ export function parseFilter(text: string): Parsed {
     else if (HOOKS.has(word.toLowerCase())) add('hook', word.toLowerCase());
     else if (/^(XDP|TC|TCX)_/.test(word)) add('verdict', word);
     else if (PREFIX.test(word)) add('prefix', word);
-    else return { problem: `${word}: expected drop, pass, tx, redirect, a verdict, a protocol, a prefix, or one of ${['port', ...NAMED].join(':, ')}:` };
+    else return { problem: `${word}: expected drop, pass, tx, redirect, a verdict, a protocol, a prefix, or one of ${['port', ...NAMED].join(':, ')}:, or an expression of tcpdump's behind pcap:` };
   }
-  return { filter: { ...lists, ...(ports.length === 0 ? {} : { port: ports }) } };
+  return { filter: { ...lists, ...(ports.length === 0 ? {} : { port: ports }), ...(expression === undefined ? {} : { pcap: expression.trim() }) } };
 }
 
 /** `10.0.0.1` and `::1` have colons, or none, that are no kind. */

@@ -147,9 +147,9 @@ function keepPacket(packet: StreamPacket, timestampNs: bigint): void {
   if (packets.size > MOST_PACKETS) packets.delete(packets.keys().next().value!);
 }
 
-/** Names come before the verdicts that they are for: on the same socket. */
+/** Names come before the verdicts that they are for, on the same socket; and what the server does not understand of a filter. */
 function hearNames(message: Message): void {
-  if (message.type === 'error') notice.value = { text: message.detail, bad: true };
+  if (message.type === 'error') filterProblem.value = message.detail;
   if (message.type !== 'welcome' && message.type !== 'lab') return;
   const isNew = names.value !== undefined && names.value.epoch !== message.epoch;
   names.value = message;

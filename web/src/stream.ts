@@ -16,6 +16,7 @@ export interface Filter {
   readonly prefix?: readonly string[];
   readonly port?: readonly number[];
   readonly protocol?: readonly string[];
+  readonly pcap?: string;
 }
 
 /** Names by the numbers that records have. */

@@ -94,7 +94,7 @@ function FilterBox(): JSX.Element {
       event.preventDefault();
       applyFilter(new FormData(event.currentTarget).get('filter') as string);
     }}>
-      <input id="filter" name="filter" type="search" autocomplete="off" spellcheck={false} aria-label="Filter" title={FILTER_HELP} aria-describedby="filter-help" placeholder="filter:  drop  tcp  port:443  10.0.0.0/8  program:xdp_lb  hook:xdp   ( / )" defaultValue={filterText.value}
+      <input id="filter" name="filter" type="search" autocomplete="off" spellcheck={false} aria-label="Filter" title={FILTER_HELP} aria-describedby="filter-help" placeholder="filter ( / ):  drop  tcp  port:443  10.0.0.0/8  pcap: vlan and udp" defaultValue={filterText.value}
         onInput={({ currentTarget }) => currentTarget.value === '' && filterText.value !== '' && applyFilter('')} />
       <button type="submit">filter</button>
       <span id="filter-help" role="alert" class="problem">{filterProblem.value ?? ''}</span>
