@@ -224,6 +224,12 @@ export class Pipeline {
     return { packets: sum('packets'), bytes: sum('bytes'), faults: each.reduce((total, { faults }) => total + faults, 0) };
   }
 
+  /** Packets and bytes of one attachment, by the CPU that ran it. */
+  cpuCounters({ index }: Attachment): readonly { readonly packets: number; readonly bytes: number }[] {
+    const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);
+    return this.#tables.map((tables) => tables.attachmentCounters(index)).map(({ packets, bytes }) => ({ packets: sum(packets), bytes: sum(bytes) }));
+  }
+
   deviceCounters(device: NetworkDevice): DeviceCounters {
     const each = this.#tables.map((tables) => tables.deviceCounters(device));
     const sum = (of: keyof DeviceCounters): number => each.reduce((total, counters) => total + counters[of], 0);

@@ -37,6 +37,14 @@ export interface HookStatistics {
   readonly packets: number;
   readonly bytes: number;
   readonly verdicts: readonly VerdictCount[];
+  /** What each CPU had of them. */
+  readonly cpus: readonly CpuStatistics[];
+}
+
+export interface CpuStatistics {
+  readonly cpu: number;
+  readonly packets: number;
+  readonly bytes: number;
 }
 
 export interface DeviceStatistics {
@@ -80,7 +88,7 @@ export function readStatistics(pipeline: Pipeline): Statistics {
     hooks: pipeline.devices.flatMap(({ name: device }) =>
       HOOK_NAMES.flatMap((hook) => {
         const here = chains.filter(([program]) => program!.device === device && program!.hook === hook);
-        return [...new Set([undefined, ...here.map(([program]) => program!.slots)])].flatMap((slots) => hookStatistics(here.filter(([program]) => program!.slots === slots)));
+        return [...new Set([undefined, ...here.map(([program]) => program!.slots)])].flatMap((slots) => hookStatistics(pipeline, here.filter(([program]) => program!.slots === slots)));
       }),
     ),
     programs: mergedByProgram(pipeline, chains.flat()),
@@ -132,13 +140,19 @@ function mergedByProgram({ attachments }: Pipeline, rows: readonly ProgramStatis
 }
 
 /** A program's `next` counts for the hook only where no further program was asked. */
-function hookStatistics(chains: readonly (readonly ProgramStatistics[])[]): HookStatistics[] {
+function hookStatistics(pipeline: Pipeline, chains: readonly (readonly ProgramStatistics[])[]): HookStatistics[] {
   const first = chains[0]?.[0];
   if (first === undefined) return [];
   const { device, hook, slots } = first;
   const entered = chains.map(([program]) => program!);
   const decided = chains.flatMap((chain) => chain.flatMap(({ verdicts }, position) => verdicts.filter(({ outcome }) => (outcome !== 'next' && outcome !== 'leave') || position === chain.length - 1)));
-  return [{ device, hook, ...(slots === undefined ? {} : { slots }), packets: sum(entered, 'packets'), bytes: sum(entered, 'bytes'), verdicts: addVerdicts(decided) }];
+  return [{ device, hook, ...(slots === undefined ? {} : { slots }), packets: sum(entered, 'packets'), bytes: sum(entered, 'bytes'), verdicts: addVerdicts(decided), cpus: cpuStatistics(pipeline, entered) }];
+}
+
+/** Of the first programs of chains: each packet meets one of them. */
+function cpuStatistics(pipeline: Pipeline, entered: readonly ProgramStatistics[]): CpuStatistics[] {
+  const byCpu = entered.flatMap(({ attachments }) => attachments).map((index) => pipeline.cpuCounters(pipeline.attachments[index]!));
+  return byCpu[0]!.map((_, cpu) => ({ cpu, packets: byCpu.reduce((total, counts) => total + counts[cpu]!.packets, 0), bytes: byCpu.reduce((total, counts) => total + counts[cpu]!.bytes, 0) }));
 }
 
 function addVerdicts(counts: readonly VerdictCount[]): VerdictCount[] {
