@@ -1,9 +1,6 @@
 /** The options of `xdplab live`, and what its modes have in common. */
 import type { BackendName } from '../devices/device.ts';
 import type { XdpMode } from '../engine/kernel/kernel-attachments.ts';
-import type { HookName } from '../hooks/hook.ts';
-import type { NetworkDevice } from '../machine/network.ts';
-import type { Lab } from '../pipeline/lab.ts';
 import type { LabFlags } from './lab-options.ts';
 import type { OutputFlags } from './replay-outputs.ts';
 
@@ -23,7 +20,3 @@ export interface LiveFlags extends LabFlags, OutputFlags {
 }
 
 export const INTERRUPTED_STATUS = 130;
-
-export function hasPrograms(lab: Lab, hook: HookName, device: NetworkDevice): boolean {
-  return lab.pipeline.attachments.some((each) => each.hook === hook && each.device === device);
-}

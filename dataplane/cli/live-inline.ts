@@ -6,7 +6,8 @@ import { XdplabError } from '../errors.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import { Inline, type InlineCounts, type Port } from '../pipeline/inline.ts';
 import type { Lab } from '../pipeline/lab.ts';
-import { hasPrograms, type LiveFlags } from './live-flags.ts';
+import { hasPrograms } from '../pipeline/live.ts';
+import type { LiveFlags } from './live-flags.ts';
 import { bytes, count, safe } from './terminal.ts';
 
 export function checkInline(name: string, filter: readonly string[], { to, snaplen, backend, redirect }: LiveFlags): void {

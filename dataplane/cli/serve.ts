@@ -16,6 +16,7 @@ interface ServeFlags extends LabFlags {
   readonly paused?: true;
   readonly live?: string;
   readonly promiscuous?: true;
+  readonly allowInline?: string;
   readonly port: number;
   readonly listen: string;
   readonly hostName: readonly string[];
@@ -38,6 +39,7 @@ export function addServe(program: Command): void {
     .option('--paused', 'begin with a pause')
     .addOption(new Option('--live <interface>', 'look at the packets of this interface instead; nothing is sent, and nothing is changed on the wire').conflicts(['capture']))
     .option('--promiscuous', 'with --live: packets for other hosts too')
+    .option('--allow-inline <interface>', 'with --live: who is let in may have packets leave by this interface, and from there by the other, as xdplab live --to does; until somebody asks, nothing is sent')
     .option('--port <n>', 'port to listen on; 0 for any that is free', wholeNumber(0, 65_535), DEFAULT_PORT)
     .option('--listen <address>', 'address to listen on: other machines can reach the lab then, and read what is sent', LOOPBACK)
     .option('--host-name <name>', 'a further name that the server is known by; repeatable', (name: string, before: readonly string[]) => [...before, name], [])
@@ -62,10 +64,13 @@ async function serve(flags: ServeFlags): Promise<void> {
   // Only who serves waits for what a server is made of.
   const { startServer } = await import('../server/server.ts');
   const { proofs: _proofs, ...sources } = labSources(flags);
-  const device = flags.live === undefined ? undefined : usableInterface(liveInterface(flags.live));
+  const { allowInline } = flags;
+  if (allowInline !== undefined && (flags.live === undefined || allowInline === flags.live)) throw new XdplabError('ERR_USAGE', `--allow-inline ${allowInline}: is the other side of --live <interface>; give two different ones`);
+  const interfaces = [flags.live, allowInline].filter((name) => name !== undefined).map((name) => usableInterface(liveInterface(name)));
   const server = await startServer({
-    sources: device === undefined ? sources : { ...sources, devices: [{ name: device.name, ifindex: device.ifindex, mac: device.mac, mtuBytes: device.mtuBytes }] },
-    ...(device === undefined ? {} : { live: { interface: device.name, promiscuous: flags.promiscuous === true } }),
+    // Inline, what has the interface's own address as its source comes from the wire all the same.
+    sources: interfaces.length === 0 ? sources : { ...sources, devices: interfaces.map(({ name, ifindex, mac, mtuBytes }) => ({ name, ifindex, mtuBytes, ...(allowInline === undefined ? { mac } : {}) })) },
+    ...(flags.live === undefined ? {} : { live: { interface: flags.live, promiscuous: flags.promiscuous === true, ...(allowInline === undefined ? {} : { allowInline }) } }),
     proofsPath: proofsPath(),
     ...(flags.capture === undefined ? {} : { capture: { path: flags.capture, run: { speed: flags.speed, loops: flags.loop ?? null, paused: flags.paused === true } } }),
     address: flags.listen,

@@ -9,6 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PacketSource } from '../devices/device.ts';
 import { XdplabError } from '../errors.ts';
+import type { HookName } from '../hooks/hook.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import { DESCRIPTOR, PacketBatch } from '../packet/packet-batch.ts';
 import { Account, type Accounting } from './accounting.ts';
@@ -38,6 +39,8 @@ export interface LiveSnapshot {
   /** Of the packets as they came in. */
   readonly bytes: number;
   readonly elapsedNs: number;
+  /** Time spent in the packet loop, and with whoever looks at what it did. */
+  readonly busyNs: number;
   readonly accounting: Accounting;
 }
 
@@ -68,6 +71,11 @@ export function devicesFor(lab: Lab, interfaces: readonly string[]): (NetworkDev
   return interfaces.map((name) => lab.devices.find((device) => device.name === name) ?? free.shift());
 }
 
+/** Whether packets meet a program there. */
+export function hasPrograms(lab: Lab, hook: HookName, device: NetworkDevice): boolean {
+  return lab.pipeline.attached.some((each) => each.hook === hook && each.device === device);
+}
+
 class LiveRun {
   failure: XdplabError | undefined;
   readonly #lab: Lab;
@@ -79,6 +87,7 @@ class LiveRun {
   readonly #startedMs: number;
   #packets = 0;
   #bytes = 0;
+  #busyMs = 0;
   #breatheAtMs = 0;
   #snapshotAtMs: number;
   #failureAtMs: number;
@@ -110,7 +119,7 @@ class LiveRun {
   }
 
   snapshot(): LiveSnapshot {
-    return { packets: this.#packets, bytes: this.#bytes, elapsedNs: (performance.now() - this.#startedMs) * 1e6, accounting: this.#account.read() };
+    return { packets: this.#packets, bytes: this.#bytes, elapsedNs: (performance.now() - this.#startedMs) * 1e6, busyNs: this.#busyMs * 1e6, accounting: this.#account.read() };
   }
 
   /** Until the count is reached, the time is over, the signal aborts or an interface fails. */
@@ -152,7 +161,9 @@ class LiveRun {
       if (got === 0) continue;
       batch.count = got;
       this.#number(batch);
+      const begunMs = performance.now();
       this.#lab.pipeline.run(batch, observer);
+      this.#busyMs += performance.now() - begunMs;
       ran += got;
     }
     return ran;

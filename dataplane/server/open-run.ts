@@ -1,5 +1,6 @@
 /** A run of the lab in its thread: of a capture (lab-run.ts) or of a live interface (live-run.ts). */
 import type { Accounting } from '../pipeline/accounting.ts';
+import type { InlineCounts } from '../pipeline/inline.ts';
 
 export type RunState = 'running' | 'paused' | 'finished' | 'stopped' | 'failed';
 
@@ -8,6 +9,8 @@ export interface RunDescription {
   /** Empty where it is of an interface. */
   readonly capture: string;
   readonly interface?: string;
+  /** Inline, the other side. */
+  readonly to?: string;
   readonly state: RunState;
   readonly speed: string;
   readonly loops: number | null;
@@ -23,6 +26,9 @@ export interface RunDescription {
   readonly error?: string;
   /** Of an interface: where every packet is. */
   readonly accounting?: Accounting;
+  /** Inline, by interface; and what was redirected to devices that stand for none. */
+  readonly sent?: InlineCounts['sent'];
+  readonly nowhere?: number;
 }
 
 export interface OpenRun {

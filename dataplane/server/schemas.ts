@@ -207,12 +207,16 @@ export const Run = Type.Object({
   damage: Type.Optional(Type.String()),
   error: Type.Optional(Type.String()),
   interface: Type.Optional(Type.String()),
+  to: Type.Optional(Type.String({ description: 'inline: the other side' })),
+  sent: Type.Optional(Type.Array(Type.Object({ interface: Type.String(), packets: Type.Integer(), bytes: Type.Integer(), tooLong: Type.Integer(), refused: Type.Integer() }), { description: 'inline' })),
+  nowhere: Type.Optional(Type.Integer({ description: 'inline: redirected to devices that stand for no interface' })),
   accounting: Type.Optional(Type.Object({ received: Type.Integer(), ringDrops: Type.Integer(), rejected: Type.Integer(), inFlight: Type.Integer(), verdicts: Type.Record(Type.String(), Type.Integer()) })),
 });
 
 const Speed = Type.String({ maxLength: 40, description: 'top, original, <n>x or <n>pps' });
 const Count = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
-const LiveBody = Type.Object({ interface: Type.String({ pattern: '^[A-Za-z0-9_.:-]{1,15}$' }) }, closed);
+const InterfaceName = Type.String({ pattern: '^[A-Za-z0-9_.:-]{1,15}$' });
+const LiveBody = Type.Object({ interface: InterfaceName, to: Type.Optional(InterfaceName), attach: Type.Optional(oneOf(['native', 'generic', 'tcx'])) }, closed);
 const ReplayBody = Type.Object({ capture: Id, speed: Type.Optional(Speed), loops: Type.Optional(Type.Union([Count, Type.Null()])), limit: Type.Optional(Count), paused: Type.Optional(Type.Boolean()) }, closed);
 export const RunBody = Type.Union([ReplayBody, LiveBody]);
 export const SeekBody = Type.Object({ packet: Count }, closed);

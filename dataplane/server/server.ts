@@ -94,7 +94,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const { port: bound } = app.server.address() as AddressInfo;
     access.listensAt(bound, [...LOOPBACK_NAMES, ...(address.includes(':') ? [`[${address}]`] : [address]), ...hostNames].map((name) => name.toLowerCase()));
     if (capture !== undefined) await runs.start(capture, options.capture!.run);
-    if (options.live !== undefined) await runs.startLive(options.live);
+    if (options.live !== undefined) await runs.startLive({ interface: options.live.interface, promiscuous: options.live.promiscuous });
     const shown = hostNames[0] ?? (address.includes(':') ? `[${address}]` : address === '0.0.0.0' ? 'localhost' : address);
     const origin = `http://${shown}:${bound}`;
     return { url: `${origin}/#token=${access.token}`, origin, token: access.token, failed, close };

@@ -8,7 +8,10 @@ import type { ObjectStore } from '../object-store.ts';
 import type { Runs } from '../runs.ts';
 import type { Stream } from '../stream.ts';
 
-export type LiveOptions = Omit<LiveRequest, 'id'>;
+export interface LiveOptions extends Pick<LiveRequest, 'interface' | 'promiscuous'> {
+  /** The interface that packets may leave by, where a client asks for that. */
+  readonly allowInline?: string;
+}
 
 export interface Context {
   readonly version: string;
@@ -20,7 +23,7 @@ export interface Context {
   readonly runs: Runs;
   readonly stream: Stream;
   readonly mostUploadBytes: number;
-  /** The interface that the user of this machine has named; a client may start it again, and no other. */
+  /** The interface that the user of this machine has named; a client may start it again, and no other; and send by none but the one that is allowed. */
   readonly live: LiveOptions | undefined;
   /** Of a lab that a client describes: engine, seed and so on are the user's who has started the server. */
   readonly sources: LabSetting['sources'];

@@ -5,7 +5,8 @@ import { parsePace } from '../../pipeline/pace.ts';
 import type { App } from '../app.ts';
 import { HttpProblem } from '../problem.ts';
 import { answers, Id, Run, RunBody, SeekBody, SpeedBody, Statistics } from '../schemas.ts';
-import type { Context } from './context.ts';
+import type { LiveRequest } from '../live-run.ts';
+import type { Context, LiveOptions } from './context.ts';
 
 export function addRunRoutes(app: App, { captures, host, live, runs }: Context): void {
   const tags = ['runs'];
@@ -17,11 +18,8 @@ export function addRunRoutes(app: App, { captures, host, live, runs }: Context):
     return { runs: runs.all };
   });
 
-  app.post('/api/runs', { schema: { summary: 'replay a capture through the lab', description: 'Or, with interface, look at the one that the server was started with.', tags, body: RunBody, response: answers(201, Run) } }, async ({ body }, reply) => {
-    if ('interface' in body) {
-      if (live?.interface !== body.interface) throw new HttpProblem(422, 'ERR_REFUSED', `interface ${body.interface}: the server was not started with it; start it with --live ${body.interface}`);
-      return reply.status(201).send(await runs.startLive(live));
-    }
+  app.post('/api/runs', { schema: { summary: 'replay a capture through the lab', description: 'Or, with interface, look at the one that the server was started with; with to, inline, where it was started so.', tags, body: RunBody, response: answers(201, Run) } }, async ({ body }, reply) => {
+    if ('interface' in body) return reply.status(201).send(await runs.startLive(allowedRun(live, body)));
     const { capture, speed = 'top', loops = 1, limit, paused = false } = body;
     expectPace(speed);
     return reply.status(201).send(await runs.start(captures.get(capture), { speed, loops, paused, ...(limit === undefined ? {} : { limit }) }));
@@ -57,4 +55,15 @@ function expectPace(speed: string): void {
   } catch (error) {
     throw new XdplabError('ERR_VALUE', (error as Error).message.replace('--speed', 'speed'));
   }
+}
+
+/** What the user of this machine has named, and nothing else. */
+function allowedRun(live: LiveOptions | undefined, { interface: name, to, attach }: { readonly interface: string; readonly to?: string; readonly attach?: string }): Omit<LiveRequest, 'id'> {
+  const refuse = (what: string, remedy: string): never => {
+    throw new HttpProblem(422, 'ERR_REFUSED', `interface ${name}: ${what}; ${remedy}`);
+  };
+  if (live?.interface !== name) return refuse('the server was not started with it', `start it with --live ${name}`);
+  if (attach !== undefined) return refuse('a server attaches nothing to interfaces', `use xdplab live ${name} --attach ${attach}`);
+  if (to !== undefined && live.allowInline !== to) return refuse(`the server was not started to send by ${to}`, `start it with --live ${name} --allow-inline ${to}`);
+  return { interface: name, promiscuous: live.promiscuous, ...(to === undefined ? {} : { to }) };
 }
