@@ -19,7 +19,7 @@ export async function wasmText(bytes: Uint8Array, marks: readonly number[], { in
 
 async function textOf(bytes: Uint8Array): Promise<string> {
   const { default: wabt } = await import('wabt');
-  const module = (await wabt()).readWasm(bytes, { readDebugNames: true, tail_call: true, bulk_memory: true, sign_extension: true });
+  const module = (await wabt()).readWasm(bytes, { readDebugNames: true, threads: true, tail_call: true, bulk_memory: true, sign_extension: true });
   try {
     module.generateNames();
     module.applyNames();

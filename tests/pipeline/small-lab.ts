@@ -30,9 +30,9 @@ export function mapSpec(fields: Partial<MapSpec>): MapSpec {
 export function smallLab(
   engine: EngineName,
   programs: readonly SmallProgram[],
-  options: { readonly devices?: readonly DeviceOptions[]; readonly maps?: readonly MapSpec[]; readonly more?: readonly ProgramSpec[]; readonly instructionBudget?: number; readonly verify?: boolean } = {},
+  options: { readonly devices?: readonly DeviceOptions[]; readonly maps?: readonly MapSpec[]; readonly more?: readonly ProgramSpec[]; readonly instructionBudget?: number; readonly verify?: boolean; readonly cpus?: number } = {},
 ): Lab {
-  const lab = new Lab({ engine, verify: options.verify ?? false, instructionBudget: options.instructionBudget ?? 1 << 20 });
+  const lab = new Lab({ engine, verify: options.verify ?? false, instructionBudget: options.instructionBudget ?? 1 << 20, cpus: options.cpus ?? 1 });
   for (const device of options.devices ?? [{ name: 'eth0' }]) lab.addDevice(device);
   const specs = [...programs.map(({ hook, source, section }, index) => programSpec(`program_${index}`, hook, source, section)), ...(options.more ?? [])];
   const collection = lab.load(
