@@ -11,8 +11,9 @@ import { machineFacts } from '../dataplane/measure/machine-facts.ts';
 import { controlBenchmark, NoiseMeter } from '../dataplane/measure/noise.ts';
 import { measure, type Benchmark } from '../dataplane/measure/rounds.ts';
 import { nativeCompiler, nativeYardstick } from './native/native.ts';
+import { CPU_CASES, cpuBenchmark, type CpuCase } from './cpus.ts';
 import { measureMapMemory, measureUpdates } from './maps.ts';
-import { availableEngines, DEMO_LAB, GROWTH, PROGRAM_BENCHES, runProgramBench, type SuiteTime } from './programs.ts';
+import { availableEngines, DEMO_LAB, GROWTH, PROGRAM_BENCHES, runProgramBench, type ProgramBench, type SuiteTime } from './programs.ts';
 import { nativeReading, pcapParserReading } from './reading.ts';
 import { commandReplay, warmReplay } from './replaying.ts';
 import { formatSuite, resultRow, type GrowthRow, type Promised, type ResultRow, type SuiteResults } from './report.ts';
@@ -20,7 +21,7 @@ import { writeWorkload, type Workload } from './workloads.ts';
 
 const USAGE = `usage: npm run bench [-- options]
 
-  --only <words>     only what has all of these words: programs, growth, maps, reading, replay, or of a name
+  --only <words>     only what has all of these words: programs, growth, cpus, maps, reading, replay, or of a name
   --rounds <n>       turns of each benchmark (15)
   --duration <s>     measured time of each program on each engine (1)
   --packets <n>      of the capture (1000000)
@@ -73,9 +74,12 @@ async function runSuite(options: Options, scratch: string): Promise<SuiteResults
   const files = plan(options, scratch).filter(({ label }) => chosen(label));
   const programBenches = PROGRAM_BENCHES.filter(({ label }) => chosen(`programs ${label}`));
   const growing = GROWTH.filter(({ label }) => chosen(`growth ${label}`));
-  if (files.length + programBenches.length + growing.length === 0 && !chosen('maps')) throw new XdplabError('ERR_USAGE', `--only ${options.only}: nothing of the suite has these words: programs, growth, maps, reading, replay`);
+  if (files.length + programBenches.length + growing.length === 0 && !chosen('maps') && !PROGRAM_BENCHES.some(({ label }) => chosen(`cpus ${label}`))) throw new XdplabError('ERR_USAGE', `--only ${options.only}: nothing of the suite has these words: programs, growth, cpus, maps, reading, replay`);
   const programs: Record<string, BenchReport> = {};
   for (const bench of programBenches) programs[bench.label] = await runProgramBench(bench, scratch, time, engines, yardstick, progress);
+  const cpuBenches = PROGRAM_BENCHES.filter(({ label }) => chosen(`cpus ${label}`));
+  progress('CPUs');
+  const onCpus = await cpuRows(cpuBenches, scratch, time);
   const growth: GrowthRow[] = [];
   for (const bench of growing) {
     const report = await runProgramBench(bench, scratch, time, engines.filter((engine) => engine !== 'interpreter'), undefined, (text) => progress(`${bench.label}: ${text}`));
@@ -95,11 +99,25 @@ async function runSuite(options: Options, scratch: string): Promise<SuiteResults
     capture,
     programs,
     growth,
+    cpus: onCpus,
     maps,
     rows,
-    promises: promises(programs, growth, maps, rows),
+    promises: promises(programs, growth, onCpus, maps, rows),
     noise: control === undefined ? undefined : meter.read(control.nsPerPacket, rows.map(({ name, nsPerPacket }) => [name, nsPerPacket] as const)),
   };
+}
+
+/** The bench whose programs write nothing but what is a CPU's own. */
+const PER_CPU_STATE = 'firewall, 1,000 prefixes';
+
+const cpuRowName = (label: string, [cpus, busy]: CpuCase): string => `${label}: ${busy === cpus ? 'all' : busy} of ${cpus}`;
+
+/** Each in every case, in turns. */
+async function cpuRows(benches: readonly ProgramBench[], scratch: string, { runs, durationSeconds }: SuiteTime): Promise<readonly ResultRow[]> {
+  const benchmarks: Benchmark[] = [];
+  for (const bench of benches) for (const each of CPU_CASES) benchmarks.push(await cpuBenchmark(cpuRowName(bench.label, each), bench, scratch, each));
+  const turnNs = (durationSeconds * 1e9) / runs;
+  return (await measure(benchmarks, { warmup: { rounds: WARMUP_ROUNDS, turnNs }, counted: { rounds: runs, turnNs } })).map(resultRow);
 }
 
 /** Making one costs something (a capture, a lab), so it is made when chosen. */
@@ -134,7 +152,7 @@ function once<T>(make: () => T): () => T {
 }
 
 /** What has been promised, as far as this run measured it. */
-function promises(programs: Readonly<Record<string, BenchReport>>, growth: readonly GrowthRow[], maps: SuiteResults['maps'], rows: readonly ResultRow[]): Promised[] {
+function promises(programs: Readonly<Record<string, BenchReport>>, growth: readonly GrowthRow[], cpus: readonly ResultRow[], maps: SuiteResults['maps'], rows: readonly ResultRow[]): Promised[] {
   const found: Promised[] = [];
   const speedup = (label: string): number | undefined => programs[label]?.programs[0]?.speedupVsKernelNet;
   const promised: readonly (readonly [label: string, atLeast: number])[] = [['load balancer', 3], ['firewall, 1,000 prefixes', 8], ['counter', 3]];
@@ -147,6 +165,8 @@ function promises(programs: Readonly<Record<string, BenchReport>>, growth: reado
     const value = growth.find(({ label }) => label === `load balancer, ${flows} flows`)?.speedupVsKernelNet;
     if (value !== undefined) found.push({ what: `load balancer, ${flows} flows: kernel net / wasm`, atLeast: 3, found: value });
   }
+  const [one, two] = ([[2, 1], [2, 2]] as const).map((each) => cpus.find(({ name }) => name === cpuRowName(PER_CPU_STATE, each)));
+  if (one !== undefined && two !== undefined) found.push({ what: 'two CPUs against one, per-CPU state', atLeast: 1.9, found: one.nsPerPacket.median / two.nsPerPacket.median });
   if (maps?.memory.kernelBytes !== undefined) found.push({ what: 'memory of a million-entry hash map, times the kernel’s', atMost: 1.3, found: maps.memory.bytes / maps.memory.kernelBytes });
   if (maps !== undefined) found.push({ what: '500,000 map updates a second: packets slowed, %', atMost: 10, found: 100 * maps.updates.slowdown });
   const row = (name: string): ResultRow | undefined => rows.find((each) => each.name === name);

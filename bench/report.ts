@@ -11,6 +11,7 @@ import type { SuiteTime } from './programs.ts';
 import type { Workload } from './workloads.ts';
 
 const COLUMN = 11;
+const ROW_HEADING = ['ns/packet', '± quartiles', 'min', 'max', 'M packets/s'].map((text) => text.padStart(COLUMN));
 
 export interface ResultRow {
   readonly name: string;
@@ -34,6 +35,7 @@ export interface SuiteResults {
   /** By label. */
   readonly programs: Readonly<Record<string, BenchReport>>;
   readonly growth: readonly GrowthRow[];
+  readonly cpus: readonly ResultRow[];
   readonly maps: { readonly memory: MapMemory; readonly updates: UpdateRate } | undefined;
   readonly rows: readonly ResultRow[];
   readonly promises: readonly Promised[];
@@ -53,13 +55,14 @@ export function resultRow({ benchmark: { name }, turns, note }: Measurement): Re
   return { name, nsPerPacket, packetsPerSecond: Math.round(1e9 / nsPerPacket.median), note };
 }
 
-export function formatSuite({ machine, programs, growth, maps, rows, promises, noise }: SuiteResults): string {
+export function formatSuite({ machine, programs, growth, cpus, maps, rows, promises, noise }: SuiteResults): string {
   const sections = Object.entries(programs).map(([label, report]) => [`== ${label}`, reportText(report)]);
   if (growth.length > 0) {
     const heading = ['wasm', 'kernel net', 'kernel net / wasm'].map((text) => text.padStart(COLUMN));
     const body = growth.map(({ label, wasm, kernelNet, speedupVsKernelNet }) => [label, ...[wasm, kernelNet, speedupVsKernelNet].map((value) => (value === undefined ? '' : fixed(value)).padStart(COLUMN))]);
     sections.push(['== growth, ns per packet', ...table([['', ...heading], ...body])]);
   }
+  if (cpus.length > 0) sections.push(['== two CPUs against one', ...table([['', ...ROW_HEADING], ...cpus.map(cells)])]);
   if (maps !== undefined) {
     const { memory, updates } = maps;
     sections.push([
@@ -69,8 +72,7 @@ export function formatSuite({ machine, programs, growth, maps, rows, promises, n
     ]);
   }
   if (rows.length > 0) {
-    const heading = ['ns/packet', '± quartiles', 'min', 'max', 'M packets/s'].map((text) => text.padStart(COLUMN));
-    sections.push(['== reading and replaying a capture', `${machine.system} · Node ${machine.node} · load ${machine.load}`, ...table([['', ...heading], ...rows.map(cells)]), ...(noise?.warnings ?? [])]);
+    sections.push(['== reading and replaying a capture', `${machine.system} · Node ${machine.node} · load ${machine.load}`, ...table([['', ...ROW_HEADING], ...rows.map(cells)]), ...(noise?.warnings ?? [])]);
   }
   if (promises.length > 0) sections.push(promisedLines(promises));
   return `${sections.map((lines) => lines.join('\n')).join('\n\n')}\n`;

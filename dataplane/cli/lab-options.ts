@@ -36,7 +36,7 @@ export function addLabOptions(command: Command, engine: Option = new Option('--e
     .addOption(new Option('--type <type>', 'program type where the section does not say it').choices(PROGRAM_TYPES))
     .option('--btf <file>', "BTF that CO-RE relocations are resolved against (the running kernel's, else a bundled one)")
     .option('--seed <n>', 'seed of bpf_get_prandom_u32', wholeNumber(0, 0xffff_ffff))
-    .option('--cpus <n>', 'possible CPUs, for the layout of per-CPU maps', wholeNumber(1, MOST_CPUS))
+    .option('--cpus <n>', 'CPUs, each a thread: packets are spread over them by receive-side scaling', wholeNumber(1, MOST_CPUS))
     .option('--no-verify', 'run the programs without asking whether Linux would load them');
 }
 

@@ -2,7 +2,8 @@
  * BPF_MAP_TYPE_ARRAY and BPF_MAP_TYPE_PERCPU_ARRAY (Linux Documentation/bpf/map_array.rst): values by index, all of
  * them there from the start, zero.
  *
- *   storage + cpu * block + index * stride     block = maxEntries * stride; one block where values are not per CPU
+ *   storage + cpu * block + index * stride     block = maxEntries * stride, up to a cache line; one block where values are
+ *                                              not per CPU
  *
  * A CPU's values lie together, so that two CPUs do not write to one cache line.
  */
@@ -13,15 +14,16 @@ import { i32, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
 import { underSpinLock } from './exclusion.ts';
 import { MAP_FLAG, checkAccessFlags, checkMaxEntries, checkPerCpuValue, refuse } from './map-check.ts';
-import { ERRNO, UPDATE, valueStride, type MapCode, type MapGeometry, type MapType } from './map.ts';
+import { ERRNO, UPDATE, roundUp, valueStride, type MapCode, type MapGeometry, type MapType } from './map.ts';
 import { copyValue, spinLockOffset } from './special-fields.ts';
 
 const FLAGS = MAP_FLAG.NUMA_NODE | MAP_FLAG.ACCESS | MAP_FLAG.MMAPABLE | MAP_FLAG.INNER_MAP;
 const INDEX_BYTES = 4;
+const CACHE_LINE_BYTES = 64;
 const MAX_VALUE_BYTES = 0x7fff_ffff;
 
 function blockBytes(spec: MapSpec): number {
-  return spec.maxEntries * valueStride(spec);
+  return roundUp(spec.maxEntries * valueStride(spec), CACHE_LINE_BYTES);
 }
 
 /** Walks the words of the values: a real object declares 33 million, and few are ever written. */

@@ -236,6 +236,11 @@ export class Pipeline {
     return { rxPackets: sum('rxPackets'), rxBytes: sum('rxBytes'), txPackets: sum('txPackets'), txBytes: sum('txBytes') };
   }
 
+  /** Time that several CPUs ran packets, all at once. What a NIC does is not in it: which queue a packet comes to. */
+  get turnsNs(): number {
+    return this.#cpus?.turnsNs ?? 0;
+  }
+
   /** Ends the threads of CPUs. Nothing can run afterwards. */
   close(): void {
     this.#cpus?.close();

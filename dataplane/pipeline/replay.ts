@@ -62,6 +62,9 @@ export interface ReplayResult {
 
 const BATCH_PACKETS = 256;
 const WINDOW_BYTES = 1 << 20;
+/** Where several CPUs run: they take turns with what reads, and to take turns has its price. */
+const PARALLEL_BATCH_PACKETS = 32_768;
+const PARALLEL_WINDOW_BYTES = 8 << 20;
 /** Signals and timers are seen only where the replay lets go of the thread: this often. */
 const BREATHE_EVERY_MS = 20;
 /** Where the capture begins anew, or is gone back in: a typical gap between two packets. */
@@ -117,8 +120,9 @@ interface Buffers {
 const BUFFERS = new WeakMap<Lab, Buffers>();
 
 function buffersOf(lab: Lab): Buffers {
-  const { memory } = lab.machine;
-  const buffers = BUFFERS.get(lab) ?? { batch: new PacketBatch(memory, BATCH_PACKETS), window: memory.region(WINDOW_BYTES, 4096, 'capture window') };
+  const { memory, parallel } = lab.machine;
+  const [packets, bytes] = parallel ? [PARALLEL_BATCH_PACKETS, PARALLEL_WINDOW_BYTES] : [BATCH_PACKETS, WINDOW_BYTES];
+  const buffers = BUFFERS.get(lab) ?? { batch: new PacketBatch(memory, packets), window: memory.region(bytes, 4096, 'capture window') };
   BUFFERS.set(lab, buffers);
   return buffers;
 }

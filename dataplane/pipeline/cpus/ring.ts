@@ -42,8 +42,8 @@ export const TURN_FLAG = {
 
 export const SPREAD = { ring: 0, count: 4, room: 8, records: 12, recordsEnd: 16, gathered: 20, size: 64 } as const;
 
-/** Most packets that a CPU runs in a turn. */
-export const RING_PACKETS = 4096;
+/** Most packets that a CPU runs in a turn. To wake threads and to wait for them takes as long as a few thousand packets. */
+export const RING_PACKETS = 65_536;
 
 /** What the thread of a CPU begins with. */
 export interface CpuStart {
