@@ -176,16 +176,14 @@ function movePointer(walk: Walk, instruction: Extract<Instruction, { kind: 'alu'
   return moved;
 }
 
-/** Far from where an offset could wrap around (check_reg_sane_offset). */
-function checkSane(register: RegisterState, type: string): void {
-  const { scalar } = register;
+/** Far from where an offset could wrap around (check_reg_sane_offset); so has to be a number's distance from another. */
+function checkSane({ scalar, offset }: RegisterState, type: string): void {
   const limit = MAX_VARIABLE_OFFSET;
   if (isConstant(scalar)) {
     const value = BigInt.asIntN(64, scalar.value);
     if (value >= limit || value <= -limit) refuse('EINVAL', `math between ${type} pointer and ${value} is not allowed`);
   }
-  const fixed = isPointer(register) ? register.offset : 0;
-  if (BigInt(fixed) >= limit || BigInt(fixed) <= -limit) refuse('EINVAL', `${type} pointer offset ${fixed} is not allowed`);
+  if (BigInt(offset) >= limit || BigInt(offset) <= -limit) refuse('EINVAL', `${type} pointer offset ${offset} is not allowed`);
   if (scalar.smin === S64_MIN) refuse('EINVAL', `math between ${type} pointer and register with unbounded min value is not allowed`);
   if (scalar.smin >= limit || scalar.smin <= -limit) refuse('EINVAL', `value ${scalar.smin} makes ${type} pointer be out of bounds`);
 }
