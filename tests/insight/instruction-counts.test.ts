@@ -4,6 +4,9 @@ import { InstructionCounts } from '../../dataplane/insight/instruction-counts.ts
 import { WatchedPrograms } from '../../dataplane/insight/watched-programs.ts';
 import type { LineInfo, ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import { Lab } from '../../dataplane/pipeline/lab.ts';
+import { openLab } from '../../dataplane/pipeline/open-lab.ts';
+import { replay } from '../../dataplane/pipeline/replay.ts';
+import { object, trace } from '../cli/run-cli.ts';
 import { frame, mapSpec, programSpec, smallLab } from '../pipeline/small-lab.ts';
 
 /** Packets of type 0x0800 go one way, others the other. */
@@ -79,4 +82,20 @@ test('a line of C is counted as its most frequent instruction, wherever the comp
     { file: 'a.c', line: 5, times: 1, instructions: 1 },
   ]);
   counts.stop();
+});
+
+test('where several CPUs run packets, the first runs those that are counted, and then all of them again', async () => {
+  const { lab } = await openLab({ file: object('demo.yaml'), verify: false, cpus: 2 });
+  const counts = new InstructionCounts(new WatchedPrograms(lab));
+  const firewall = lab.programs.find(({ spec }) => spec.name === 'xdp_firewall');
+  counts.of(firewall);
+  await replay(lab, trace('demo.pcapng'));
+  const { runs, instructions } = counts.of(firewall);
+  counts.stop();
+  expect(runs).toBeGreaterThan(0);
+  expect(instructions[0]).toEqual({ slot: 0, times: runs });
+  const { packets, hooks } = lab.statistics();
+  expect(packets).toBe(4765);
+  expect(hooks[0]!.cpus[1]!.packets).toBeGreaterThan(0);
+  lab.close();
 });

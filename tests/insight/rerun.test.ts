@@ -9,8 +9,8 @@ import { replay } from '../../dataplane/pipeline/replay.ts';
 import { object, trace } from '../cli/run-cli.ts';
 import { frame, programSpec, smallLab } from '../pipeline/small-lab.ts';
 
-test('maps, counters, clock and random numbers are as if it had not run', async () => {
-  const { lab } = await openLab({ file: object('demo.yaml'), verify: false });
+test.each([1, 2])('with %i CPUs, maps, counters, clock and random numbers are as if it had not run', async (cpus) => {
+  const { lab } = await openLab({ file: object('demo.yaml'), verify: false, cpus });
   await replay(lab, trace('demo.pcapng'), { limit: 1000 });
   const { memory } = lab.machine;
   const rerunner = new Rerunner(lab, new WatchedPrograms(lab));
@@ -21,6 +21,9 @@ test('maps, counters, clock and random numbers are as if it had not run', async 
   expect(lab.statistics()).toEqual(statistics);
   expect(memory.usedBytes).toBe(used);
   expect(Buffer.compare(memory.u8.subarray(0, used), before)).toBe(0);
+  await replay(lab, trace('demo.pcapng'), { limit: 100 });
+  expect(lab.statistics().packets).toBe(1100);
+  lab.close();
 });
 
 test('records and lines that programs send are heard by nobody', () => {
