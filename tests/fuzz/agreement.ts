@@ -10,7 +10,7 @@ import type { Executions } from './executions.ts';
 import { deliberateDifference, endangersLinux, type DeliberateDifference } from './deliberate.ts';
 import { withZeroedStack } from './edit.ts';
 import { FIXED_MAPS } from './fixed-maps.ts';
-import { KernelStuck, type KernelVerdicts } from './kernel-verdicts.ts';
+import { KernelStuck, type KernelVerdicts, type UserOf } from './kernel-verdicts.ts';
 import { minimise } from './minimise.ts';
 import type { OurVerdict, Verify } from './our-verdict.ts';
 import { Random } from './random.ts';
@@ -32,6 +32,8 @@ export interface AgreementOptions {
   readonly words?: boolean;
   /** Run one of so many programs that are accepted; 1 unless said. */
   readonly runEvery?: number;
+  /** Who loads programs of a type; `privileged` unless said. */
+  readonly userOf?: UserOf;
 }
 
 /** Those that generated programs call where answers are compared; others may know the time, or what is random, or hand out memory as it is. */
@@ -102,6 +104,8 @@ export class Agreement {
       const meant = this.#meant(cell, reason, spec);
       if (!meant) this.#report(cell, reason, spec, (candidate) => this.#accepts(candidate) && !this.#kernel.verdict(candidate).accepted && classOf(this.#kernel.reason(candidate)) === reason);
     }
+    // Whoever may do less may run nothing either.
+    if (this.#options.userOf !== undefined) return kernel.accepted;
     if (ours.accepted && this.#accepted++ % (this.#options.runEvery ?? 1) === 0) this.#runChecked(spec, random);
     if (cell === 'both accept' && this.cells.get(cell)! % (this.#options.runEvery ?? 1) === 0) {
       if (steady) this.#run(spec, kernel.program!, random);
@@ -127,7 +131,7 @@ export class Agreement {
   /** Without rights, a program may not show addresses: its answers can be compared. */
   #isSteady(spec: ProgramSpec): boolean {
     try {
-      return spec.instructions.every(isSteadyInstruction) && this.#verify(spec, { maps: this.#maps, cpus: openLinux().possibleCpus, unprivileged: true }).accepted;
+      return spec.instructions.every(isSteadyInstruction) && this.#verify(spec, { maps: this.#maps, cpus: openLinux().possibleCpus, user: 'without_perfmon' }).accepted;
     } catch {
       return false;
     }
@@ -222,7 +226,7 @@ export class Agreement {
 
   #ours(spec: ProgramSpec): OurVerdict | Error {
     try {
-      return this.#verify(spec, { maps: this.#maps, cpus: openLinux().possibleCpus });
+      return this.#verify(spec, { maps: this.#maps, cpus: openLinux().possibleCpus, user: this.#options.userOf?.(spec.type!) ?? 'privileged' });
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
     }

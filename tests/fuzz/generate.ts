@@ -21,13 +21,16 @@ export interface GeneratedProgram {
 
 const CONTEXT: Held = { kind: 'context' };
 const DEEPEST = 3;
+const ANYBODYS_TYPES = ['socket_filter', 'cgroup_skb'] as const;
 
-export function generateProgram(seed: number, index: number): GeneratedProgram {
+/** `unprivileged`: also of types that anybody may load, which have no functions and no loops. */
+export function generateProgram(seed: number, index: number, unprivileged = false): GeneratedProgram {
   const random = new Random(seed, index);
-  const type: ProgramType = random.chance(0.55) ? 'xdp' : 'sched_cls';
+  const privileged: ProgramType = random.chance(0.55) ? 'xdp' : 'sched_cls';
+  const type = unprivileged && random.chance(0.6) ? random.pick(ANYBODYS_TYPES) : privileged;
   const code = new Code();
   const careless = random.chance(0.55) ? 0 : random.pick([0.01, 0.02, 0.05]);
-  const planned = random.chance(0.35) ? random.between(1, 3) : 0;
+  const planned = type === privileged && random.chance(0.35) ? random.between(1, 3) : 0;
   const subprograms: Subprogram[] = Array.from({ length: planned }, () => ({ label: code.label(), parameters: parameters(random) }));
   const functions: FunctionSpec[] = [];
   let steady = true;
@@ -80,7 +83,7 @@ function callAll(code: Code, subprograms: readonly Subprogram[], functions: Func
 }
 
 export function programSpecOf(instructions: readonly Instruction[], type: ProgramType, functions: readonly FunctionSpec[], name = 'fuzz'): ProgramSpec {
-  return { name, section: type === 'xdp' ? 'xdp' : 'tc', type, frags: false, instructions, functions, lines: [], license: 'GPL' };
+  return { name, section: type === 'sched_cls' ? 'tc' : type, type, frags: false, instructions, functions, lines: [], license: 'GPL' };
 }
 
 function parameters(random: Random): Held[] {
@@ -154,7 +157,8 @@ const branches: Unit = (writer, depth) => eitherWay(writer, () => several(writer
 
 /** A few turns; what the loop relies on it does not change. */
 const loop: Unit = (writer, depth) => {
-  const { frame, code, random } = writer;
+  const { frame, code, random, type } = writer;
+  if (type === 'socket_filter' || type === 'cgroup_skb') return;
   const counters = frame.writable().filter((register) => register >= 6);
   if (depth > 1 || counters.length === 0) return;
   const counter = random.pick(counters);

@@ -5,12 +5,17 @@
  */
 import { encodeInstructions } from '../../dataplane/bpf/encode.ts';
 import type { Instruction } from '../../dataplane/bpf/isa.ts';
-import type { FunctionSpec, MapSpec, ProgramSpec } from '../../dataplane/bpf/spec.ts';
+import { PROGRAM_TYPES, type FunctionSpec, type MapSpec, type ProgramSpec, type ProgramType } from '../../dataplane/bpf/spec.ts';
 import { BtfImage } from '../../dataplane/engine/kernel/btf-image.ts';
 import { createKernelMap, type KernelMap } from '../../dataplane/engine/kernel/kernel-map.ts';
 import { LOG_LEVEL, loadKernelProgram, KernelProgram } from '../../dataplane/engine/kernel/kernel-program.ts';
 import { KernelRefusal, openLinux } from '../../dataplane/engine/kernel/linux.ts';
+import { withRights } from '../../dataplane/engine/kernel/rights.ts';
+import { USERS, type User } from '../../dataplane/verifier/user.ts';
 import { errnoText, PAGE_BYTES, type PinnedMemory } from '../../dataplane/system/native.ts';
+
+/** Who loads programs of a type. */
+export type UserOf = (type: ProgramType) => User;
 
 export interface KernelVerdict {
   readonly accepted: boolean;
@@ -25,7 +30,7 @@ export class KernelStuck extends Error {}
 
 const SLOT_BYTES = 8;
 const PROGRAM_BYTES = 4096 * SLOT_BYTES;
-const TYPES: Readonly<Record<string, number>> = { sched_cls: 3, xdp: 6 };
+const TYPES: Readonly<Record<string, number>> = { socket_filter: 1, sched_cls: 3, xdp: 6, cgroup_skb: 8 };
 /** struct bpf_func_info, behind the license. */
 const FUNCTIONS_AT = 64;
 const FUNCTION_BYTES = 8;
@@ -40,7 +45,9 @@ const SMALLEST = Uint8Array.of(0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0
 export class KernelVerdicts {
   readonly #linux = openLinux();
   readonly #memory: PinnedMemory = this.#linux.allocate(PAGE_BYTES + PROGRAM_BYTES);
-  readonly #maps = new Map<string, KernelMap>();
+  /** Each of the users makes maps of their own, those that they may. */
+  readonly #maps = new Map<User, Map<string, KernelMap>>();
+  readonly #userOf: UserOf;
   /** Every function is `int function(void)`, and static. */
   readonly #image = new BtfImage(undefined, []);
   readonly #btf: number;
@@ -49,27 +56,40 @@ export class KernelVerdicts {
   loaded = 0;
   accepted = 0;
 
-  constructor(maps: Iterable<MapSpec>) {
+  constructor(maps: Iterable<MapSpec>, userOf: UserOf = () => 'privileged') {
+    this.#userOf = userOf;
     const types = this.#image.bytes();
     this.#memory.bytes.set(types, PAGE_BYTES);
     this.#btf = this.#linux.open('btf_load', { btf: this.#memory.address + PAGE_BYTES, btf_size: types.length });
     if (this.#btf < 0) throw new KernelRefusal('ERR_BTF', this.#btf, 'the types of random programs are refused');
     this.#memory.bytes.set(new TextEncoder().encode('GPL\0'));
-    for (const spec of maps) {
-      const map = createKernelMap(this.#linux, spec);
-      if (spec.contents !== undefined) map.update(ONLY_KEY, spec.contents);
-      if (spec.frozen) map.freeze();
-      this.#maps.set(spec.name, map);
+    const specs = [...maps];
+    for (const user of new Set(PROGRAM_TYPES.map(userOf))) this.#maps.set(user, withRights(this.#linux, USERS[user], () => this.#makeMaps(specs, user)));
+  }
+
+  #makeMaps(specs: readonly MapSpec[], user: User): Map<string, KernelMap> {
+    const made = new Map<string, KernelMap>();
+    for (const spec of specs) {
+      try {
+        const map = createKernelMap(this.#linux, spec);
+        if (spec.contents !== undefined) map.update(ONLY_KEY, spec.contents);
+        if (spec.frozen) map.freeze();
+        made.set(spec.name, map);
+      } catch (error) {
+        if (USERS[user].bpf || !(error instanceof KernelRefusal)) throw error;
+      }
     }
+    return made;
   }
 
   get maps(): ReadonlyMap<string, KernelMap> {
-    return this.#maps;
+    return this.#maps.get(this.#userOf('xdp'))!;
   }
 
   verdict(spec: ProgramSpec): KernelVerdict {
     const started = performance.now();
-    const fd = this.#load(encodeInstructions(spec.instructions, (name) => this.#fd(name)), TYPES[spec.type!]!, functionStarts(spec.instructions));
+    const user = this.#userOf(spec.type!);
+    const fd = withRights(this.#linux, USERS[user], () => this.#load(encodeInstructions(spec.instructions, (name) => this.#fd(name, user)), TYPES[spec.type!]!, USERS[user].bpf ? functionStarts(spec.instructions) : []));
     if (performance.now() - started > PATIENCE_MS) this.#probe();
     this.loaded++;
     if (fd < 0) return { accepted: false, errno: errnoText(fd) };
@@ -92,8 +112,9 @@ export class KernelVerdicts {
   log(spec: ProgramSpec): string {
     try {
       const functions = functionStarts(spec.instructions).map((slot): FunctionSpec => ({ name: `f${slot}`, slot, typeId: 0, linkage: 'static' }));
-      const options = { type: spec.type!, map: (name: string) => this.#fd(name), logLevel: LOG_LEVEL.path, btf: { image: this.#image, fd: this.#btf } };
-      const program = loadKernelProgram(this.#linux, { ...spec, functions, lines: [] }, options);
+      const user = this.#userOf(spec.type!);
+      const options = { type: spec.type!, map: (name: string) => this.#fd(name, user), logLevel: LOG_LEVEL.path, ...(USERS[user].bpf ? { btf: { image: this.#image, fd: this.#btf } } : {}) };
+      const program = withRights(this.#linux, USERS[user], () => loadKernelProgram(this.#linux, { ...spec, functions, lines: [] }, options));
       this.#open.push(program);
       return program.log;
     } catch (error) {
@@ -104,13 +125,13 @@ export class KernelVerdicts {
 
   close(): void {
     this.#closeAll();
-    for (const map of this.#maps.values()) map.close();
+    for (const maps of this.#maps.values()) for (const map of maps.values()) map.close();
     this.#linux.close(this.#btf);
     this.#linux.unmap(this.#memory);
   }
 
-  #fd(name: string): number {
-    return this.#maps.get(name)?.fd ?? -1;
+  #fd(name: string, user: User): number {
+    return this.#maps.get(user)!.get(name)?.fd ?? -1;
   }
 
   #load(code: Uint8Array, type: number, starts: readonly number[]): number {
@@ -123,7 +144,7 @@ export class KernelVerdicts {
     }
     return this.#linux.open('prog_load', {
       prog_type: type, insn_cnt: code.length / SLOT_BYTES, insns: address + PAGE_BYTES, license: address,
-      prog_btf_fd: this.#btf, func_info: address + FUNCTIONS_AT, func_info_rec_size: FUNCTION_BYTES, func_info_cnt: starts.length,
+      prog_btf_fd: starts.length === 0 ? 0 : this.#btf, func_info: address + FUNCTIONS_AT, func_info_rec_size: FUNCTION_BYTES, func_info_cnt: starts.length,
     });
   }
 

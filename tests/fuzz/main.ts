@@ -8,6 +8,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { MapSpec, ProgramSpec } from '../../dataplane/bpf/spec.ts';
+import { whyNobodysPrograms } from '../../dataplane/engine/kernel/rights.ts';
+import { leastPrivileged } from '../../dataplane/verifier/user.ts';
 import { Agreement, CELLS, type Mismatch } from './agreement.ts';
 import { caseText } from './case-text.ts';
 import { Executions } from './executions.ts';
@@ -26,6 +28,7 @@ const USAGE = `usage: npm run fuzz -- [options]
   --seed <n>       what the programs are made of (the time)
   --only <kind>    structured, mutated or objects
   --run-every <n>  run one of n programs that are accepted (1): for many programs, since running takes most of the time
+  --unprivileged   as loaded by the least user whom Linux lets load them (kernel.unprivileged_bpf_disabled has to be 0); nothing is run
   --words          compare what refusals say, too; slower
   --out <folder>   where programs go on which answers differ, as cases of tests/verifier
 `;
@@ -39,7 +42,7 @@ const PROGRESS_MS = 5000;
 
 function main(): number {
   const { values } = parseArgs({
-    options: { minutes: { type: 'string' }, programs: { type: 'string' }, seed: { type: 'string' }, only: { type: 'string' }, out: { type: 'string' }, 'run-every': { type: 'string' }, words: { type: 'boolean' }, help: { type: 'boolean' } },
+    options: { minutes: { type: 'string' }, programs: { type: 'string' }, seed: { type: 'string' }, only: { type: 'string' }, out: { type: 'string' }, 'run-every': { type: 'string' }, words: { type: 'boolean' }, unprivileged: { type: 'boolean' }, help: { type: 'boolean' } },
   });
   if (values.help === true) {
     process.stdout.write(USAGE);
@@ -55,14 +58,17 @@ function main(): number {
 
   const objects = readObjectPrograms(process.cwd());
   const maps = new Map<string, MapSpec>([...FIXED_MAPS, ...objects.maps.map((map) => [map.name, map] as const)]);
-  const kernel = new KernelVerdicts(maps.values());
+  const whyNot = values.unprivileged === true ? whyNobodysPrograms() : undefined;
+  if (whyNot !== undefined) throw new Error(`--unprivileged: ${whyNot}`);
+  const userOf = values.unprivileged === true ? leastPrivileged : undefined;
+  const kernel = new KernelVerdicts(maps.values(), userOf);
   process.stderr.write(`seed ${seed}\n`);
   let written = 0;
   const told = (mismatch: Mismatch): void => {
     process.stderr.write(`${mismatch.kind}: ${mismatch.group}\n`);
     if (out !== undefined) writeFileSync(join(out, `${seed}-${++written}.cases`), caseText(mismatch, seed));
   };
-  const agreement = new Agreement(kernel, ourVerifier, maps, new Executions(kernel.maps), told, { words: values.words === true, runEvery: Number(values['run-every'] ?? 1) });
+  const agreement = new Agreement(kernel, ourVerifier, maps, new Executions(kernel.maps), told, { words: values.words === true, runEvery: Number(values['run-every'] ?? 1), ...(userOf === undefined ? {} : { userOf }) });
 
   const parents: ProgramSpec[] = [];
   const random = new Random(seed, -1);
@@ -76,7 +82,7 @@ function main(): number {
       // New parents now and then.
       if (index % 10 === 0) parents.splice(random.below(parents.length), 1);
     } else {
-      const { spec, steady } = generateProgram(seed, index);
+      const { spec, steady } = generateProgram(seed, index, userOf !== undefined);
       if (agreement.check(spec, random, steady) && parents.length < PARENTS) parents.push(spec);
     }
     if (Date.now() - toldMs < PROGRESS_MS) continue;

@@ -1,5 +1,6 @@
 /** A verifier as the fuzzer asks it: ours is one, and a test may bring another. */
 import type { MapSpec, ProgramSpec } from '../../dataplane/bpf/spec.ts';
+import type { User } from '../../dataplane/verifier/user.ts';
 import { verifyProgram } from '../../dataplane/verifier/verify.ts';
 
 export interface OurVerdict {
@@ -10,6 +11,6 @@ export interface OurVerdict {
   readonly refusal?: { readonly slot: number; readonly errno: string; readonly message: string };
 }
 
-export type Verify = (spec: ProgramSpec, options: { readonly maps: ReadonlyMap<string, MapSpec>; readonly cpus?: number; readonly unprivileged?: boolean }) => OurVerdict;
+export type Verify = (spec: ProgramSpec, options: { readonly maps: ReadonlyMap<string, MapSpec>; readonly cpus?: number; readonly user?: User }) => OurVerdict;
 
 export const ourVerifier: Verify = verifyProgram;
