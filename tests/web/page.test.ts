@@ -112,6 +112,10 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
 
   test('a map is written, and holds what was written', async () => {
     await page.getByRole('tab', { name: 'Maps' }).click();
+    // The verdict that was chosen brings its packet back.
+    await page.locator('.row.selected').dispatchEvent('pointerdown');
+    await page.getByRole('heading', { name: /^Packet [\d,]+$/ }).waitFor();
+    await page.getByRole('tab', { name: 'Maps' }).click();
     await page.getByRole('button', { name: /^deny_v4/ }).click();
     await page.getByPlaceholder(/^key:/).fill('203.0.113.0/24');
     await page.getByPlaceholder(/^value:/).fill('1');

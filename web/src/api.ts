@@ -140,6 +140,8 @@ export interface HookStatistics {
   readonly packets: number;
   readonly bytes: number;
   readonly verdicts: readonly VerdictCount[];
+  /** What each CPU had of them. */
+  readonly cpus?: readonly { readonly cpu: number; readonly packets: number }[];
 }
 
 export interface Highlight {

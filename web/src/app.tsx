@@ -1,10 +1,9 @@
 /** One screen: the run above, the path below it, verdicts beside what explains them. */
-import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { DropZone } from './drop-zone.tsx';
 import { MapsView } from './maps-view.tsx';
-import { connected, entrance, lab, notice, printed, selected } from './model.ts';
+import { connected, entrance, lab, notice, printed, selected, tab, type Tab } from './model.ts';
 import { PacketDetail } from './packet-detail.tsx';
 import { PathView } from './path-view.tsx';
 import { ProgramsView } from './programs-view.tsx';
@@ -19,23 +18,14 @@ const TABS = {
   maps: { title: 'Maps', view: MapsView },
   programs: { title: 'Programs', view: ProgramsView },
   printed: { title: 'Printed', view: Printed },
-} as const;
-type Tab = keyof typeof TABS;
+} as const satisfies Record<Tab, { readonly title: string; readonly view: () => JSX.Element | null }>;
 const TAB_NAMES = Object.keys(TABS) as readonly Tab[];
-
-const tab = signal<Tab>('throughput');
 
 export function App(): JSX.Element {
   useEffect(() => {
     window.addEventListener('keydown', onKey);
     return () => window.removeEventListener('keydown', onKey);
   }, []);
-  useEffect(() => {
-    if (selected.value === undefined) return;
-    tab.value = 'packet';
-    // Where one thing stands below the other, the packet is out of sight.
-    if (window.matchMedia('(max-width: 820px)').matches) document.querySelector('.side')?.scrollIntoView({ behavior: 'smooth' });
-  }, [selected.value]);
   if (entrance.value === 'locked') return <Locked />;
   const View = TABS[tab.value].view;
   return (

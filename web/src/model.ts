@@ -44,6 +44,8 @@ export const account = signal(NOTHING_YET);
 export const filterText = signal('');
 export const filterProblem = signal<string | undefined>(undefined);
 export const selected = signal<number | undefined>(undefined);
+export type Tab = 'packet' | 'throughput' | 'maps' | 'programs' | 'printed';
+export const tab = signal<Tab>('throughput');
 /** Bytes of a sample of packets, by number and time: another run, and one that was put back, counts from the beginning. */
 export const packets = new Map<string, KeptPacket>();
 export const packetKey = (number: number, timestampNs: bigint): string => `${number} ${timestampNs}`;
@@ -198,6 +200,14 @@ function subscribe(): void {
   touched = true;
   verdicts?.want({ filter });
   bytes?.want({ filter, packets: { snap: SNAP_BYTES, perSecond: PACKETS_PER_SECOND } });
+}
+
+/** Shows the packet of a verdict, also of the one that was chosen before. */
+export function choose(index: number): void {
+  selected.value = index;
+  tab.value = 'packet';
+  // Where one thing stands below the other, the packet is out of sight.
+  if (window.matchMedia('(max-width: 820px)').matches) document.querySelector('.side')?.scrollIntoView({ behavior: 'smooth' });
 }
 
 export async function refreshLab(): Promise<void> {

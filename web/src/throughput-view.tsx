@@ -54,6 +54,13 @@ function hookLines(count: (of: { readonly packets: number; readonly bytes: numbe
   };
 }
 
+/** Of a lab with several. */
+const cpuLines: Subject['lines'] = ({ hooks }) => {
+  const cpus = [...new Set(hooks.flatMap(({ cpus: own = [] }) => own.map(({ cpu }) => cpu)))].toSorted((a, b) => a - b);
+  const packetsOn = (wanted: number): Counter => (statistics) => statistics.hooks.reduce((sum, { cpus: own = [] }) => sum + (own.find(({ cpu }) => cpu === wanted)?.packets ?? 0), 0);
+  return cpus.length < 2 ? [] : coloured(cpus.map((cpu) => ({ label: `CPU ${cpu}`, value: perSecond(packetsOn(cpu)) })));
+};
+
 const verdictsOf = (wanted: readonly Outcome[]): Counter => ({ hooks }) => hooks.reduce((sum, { verdicts }) => sum + verdicts.reduce((inner, { outcome, packets }) => inner + (wanted.includes(outcome) ? packets : 0), 0), 0);
 
 const OUTCOMES: readonly { readonly outcomes: readonly Outcome[]; readonly colour: string }[] = [
@@ -84,6 +91,7 @@ const backendLines: Subject['lines'] = (now) => {
 const SUBJECTS: readonly Subject[] = [
   { title: 'packets/s', show: short, lines: hookLines(({ packets }) => packets) },
   { title: 'bits/s', show: short, lines: hookLines(({ bytes }) => 8 * bytes) },
+  { title: 'packets/s on each CPU, at all hooks', show: short, lines: cpuLines },
   { title: 'verdicts/s', show: short, lines: outcomeLines },
   {
     title: 'ns a packet, in the packet loop', show: short,

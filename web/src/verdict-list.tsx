@@ -6,7 +6,7 @@ import { computed, signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { outcomeOf, LOOKS } from './outcome.ts';
-import { account, applyFilter, filterProblem, filterText, names, packetKey, packets, records, recordsVersion, selected } from './model.ts';
+import { account, applyFilter, choose, filterProblem, filterText, names, packetKey, packets, records, recordsVersion, selected } from './model.ts';
 import { fateText } from './fate.ts';
 import { FILTER_HELP } from './filter.ts';
 import { exportCsv, exportPcapng } from './export.ts';
@@ -128,7 +128,7 @@ function Rows({ rows, total, offset }: { readonly rows: readonly Row[]; readonly
   };
   const select = (index: number): void => {
     if (index < records.first || index >= records.end) return;
-    selected.value = index;
+    choose(index);
     if (index < top.value) moveTo(index);
     else if (index >= top.value + rowsInSight.value) moveTo(index - rowsInSight.value + 1);
     else following.value = false;
