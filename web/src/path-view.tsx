@@ -27,8 +27,8 @@ interface Edge {
   readonly label?: { readonly text: string; readonly at: Point; readonly anchor: 'start' | 'middle' };
 }
 
-const WIDTH = 752;
-const BOX = { width: 122, height: 58 } as const;
+const WIDTH = 756;
+const BOX = { width: 114, height: 58 } as const;
 const ROW = 122;
 const WAY_HEIGHT = 17;
 const TOP = 6;
@@ -38,7 +38,7 @@ const BACKEND_HEIGHT = 16;
 const MOST_BACKENDS = 8;
 /** Of a list beside the picture. */
 const MOST_ROWS = 4;
-const COLUMNS = { in: 4, xdp: 159, 'tc-ingress': 314, host: 469, out: 624 } as const;
+const COLUMNS = { in: 4, xdp: 162, 'tc-ingress': 320, host: 478, out: 636 } as const;
 const HOOK_TITLES: Readonly<Record<HookName, string>> = { xdp: 'XDP', 'tc-ingress': 'TC ingress', 'tc-egress': 'TC egress' };
 const GOES_ON: readonly Outcome[] = ['next', 'leave', 'pass'];
 /** Dots on an edge take so long from end to end, slower where less goes. */
@@ -199,7 +199,7 @@ function BoxView({ box: { x, y, title, lines, faint, height = BOX.height } }: { 
   );
 }
 
-const cut = (text: string, most = 17): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+const cut = (text: string, most = 16): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 /** A backend: its share as a length and as a number. */
 function ShareView({ share: { y, label, part } }: { readonly share: Share }): JSX.Element {
