@@ -6,16 +6,20 @@
 import { Command, CommanderError } from 'commander';
 import { readFileSync } from 'node:fs';
 import { XdplabError } from '../errors.ts';
-import { addBench } from './bench.ts';
-import { addDump } from './dump.ts';
-import { addLive } from './live.ts';
-import { addMap } from './map.ts';
-import { addReplay } from './replay.ts';
-import { addServe } from './serve.ts';
-import { addShow } from './show.ts';
-import { addSupported } from './supported.ts';
-import { addVerify } from './verify.ts';
 import { paint, print, safe } from './terminal.ts';
+
+/** In the order that help has them. */
+const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  replay: async () => (await import('./replay.ts')).addReplay,
+  live: async () => (await import('./live.ts')).addLive,
+  serve: async () => (await import('./serve.ts')).addServe,
+  bench: async () => (await import('./bench.ts')).addBench,
+  verify: async () => (await import('./verify.ts')).addVerify,
+  show: async () => (await import('./show.ts')).addShow,
+  dump: async () => (await import('./dump.ts')).addDump,
+  map: async () => (await import('./map.ts')).addMap,
+  supported: async () => (await import('./supported.ts')).addSupported,
+};
 
 const USAGE_STATUS = 2;
 const FAILURE_STATUS = 1;
@@ -53,7 +57,9 @@ const program = new Command('xdplab')
   .version(version())
   .exitOverride()
   .configureOutput({ outputError: (text) => complain(usageLine(text)) });
-for (const add of [addReplay, addLive, addServe, addBench, addVerify, addShow, addDump, addMap, addSupported]) add(program);
+// Who names a command pays for that one: to load all of them takes as long as to start Node.
+const [, , named = ''] = process.argv;
+for (const load of Object.hasOwn(COMMANDS, named) ? [COMMANDS[named]!] : Object.values(COMMANDS)) (await load())(program);
 
 try {
   await program.parseAsync();

@@ -11,6 +11,7 @@ import { mapKeyCodec, mapValueCodec, type BtfValue, type ValueCodec } from '../b
 import { XdplabError } from '../errors.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
 import { valueStride } from '../maps/map.ts';
+import { u32Bytes } from '../maps/slot-array.ts';
 import { maglevRing } from './maglev.ts';
 import { readSlot, writeSlot, type NameScope } from './named-slot.ts';
 
@@ -159,13 +160,14 @@ export class TypedMap {
   #fillRing(ring: unknown, path: string): void {
     if (typeof ring !== 'object' || ring === null) throw new XdplabError('ERR_VALUE', `${path}: expected { from, slots, backends }`);
     const { from = 0, slots, backends } = ring as Record<string, unknown>;
-    if (typeof from !== 'number' || typeof slots !== 'number' || typeof backends !== 'object' || backends === null) {
+    if (typeof from !== 'number' || !Number.isInteger(from) || typeof slots !== 'number' || typeof backends !== 'object' || backends === null) {
       throw new XdplabError('ERR_VALUE', `${path}: expected { from: <index>, slots: <prime>, backends: { <number>: <weight> } }`);
     }
     const members = Object.entries(backends).map(([id, weight]) => ({ id: Number(id), name: id, weight: Number(weight) }));
     // Rings are long and name few backends: each is encoded once.
     const values = new Map([0, ...members.map(({ id }) => id)].map((id) => [id, this.#valueBytes(id, path)]));
-    maglevRing(members, slots).forEach((backend, slot) => this.map.update(this.#keyBytes(from + slot, path), values.get(backend)!));
+    const keyBytes = (index: number): Uint8Array => (this.map.type.keys === 'indexes' ? u32Bytes(index) : this.#keyBytes(index, path));
+    maglevRing(members, slots).forEach((backend, slot) => this.map.update(keyBytes(from + slot), values.get(backend)!));
   }
 }
 
