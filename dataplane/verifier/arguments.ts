@@ -90,7 +90,8 @@ const RULES: Readonly<Record<Exclude<ArgumentKind, 'size' | 'size_or_zero'>, Rul
     types: ['scalar'],
     check: (walk, number, register, facts) => {
       if (!isConstant(register.scalar)) refuse('EACCES', `R${number} is not a known constant'`);
-      facts.allocatedBytes = Number(register.scalar.value);
+      // Linux keeps 32 bits of it; of so much there is none.
+      facts.allocatedBytes = Number(BigInt.asUintN(32, register.scalar.value));
       walk.precision.markRegister(walk.state, number);
     },
   },
