@@ -27,6 +27,8 @@
  *   30 u8  hook         index in HOOK_NAMES
  *   31 u8  fault        FAULT_*: why the program was stopped, 0 if it was not
  */
+import { XDP_MD } from '../packet/frame.ts';
+
 export const DEVICE = {
   ifindex: 0,
   mtu: 4,
@@ -66,6 +68,8 @@ export const LOOP = {
   /** Attachment that runs now, for the case that it faults. */
   attachment: 12,
   hops: 20,
+  /** Where the next packet goes that is handed to another CPU. */
+  handedOver: 24,
   /** Counters, u64 each, by drop reason: packets dropped or rejected for it. */
   reasons: 64,
   /** Counters, u64 each, by fate: packets and bytes. */
@@ -73,6 +77,21 @@ export const LOOP = {
   fateBytes: 64 + 8 * 48,
   truncated: 64 + 8 * 64,
   size: 1024,
+} as const;
+
+/** A packet that a CPUMAP hands to another CPU, as the first leaves it. */
+export const HANDOVER = {
+  cpu: 0,
+  /** In the slot, 0 for none. */
+  program: 4,
+  /** Of its device: offset in the table of devices, of which each CPU has its own. */
+  device: 8,
+  descriptor: 12,
+  /** What time it is for the packet, u64. */
+  now: 16,
+  /** struct xdp_md, and what is behind it. */
+  context: 24,
+  size: 24 + XDP_MD.size,
 } as const;
 
 /** Hops between devices that one packet may make: Linux's XMIT_RECURSION_LIMIT. */

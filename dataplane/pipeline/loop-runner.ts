@@ -90,6 +90,18 @@ export class LoopRunner {
     }
   }
 
+  /** Goes on with packets that were left for this CPU. */
+  resume(loop: PacketLoop, handovers: Uint32Array): void {
+    for (const handover of handovers) {
+      try {
+        loop.resume!(handover);
+      } catch (error) {
+        this.#stop(loop, error);
+        this.#machine.tellOfRecords();
+      }
+    }
+  }
+
   /** Brings what the next packets will look up into the caches, where that is worth it; how many to run then. */
   #lookAhead(first: number, count: number): number {
     const some = Math.min(count, LOOK_AHEAD_PACKETS);

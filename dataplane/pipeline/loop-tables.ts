@@ -7,7 +7,7 @@ import type { Machine } from '../machine/machine.ts';
 import type { MachineMemory, Region } from '../machine/memory.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import { SK_BUFF, XDP_MD } from '../packet/frame.ts';
-import { ATTACHMENT, DEVICE, DEVICE_FLAG, FROM_HOST, LOOP, RECORD, VERDICT_SLOTS } from './layout.ts';
+import { ATTACHMENT, DEVICE, DEVICE_FLAG, FROM_HOST, HANDOVER, LOOP, RECORD, VERDICT_SLOTS } from './layout.ts';
 import type { Chain } from './loop/chain.ts';
 import type { LoopConstants } from './loop/loop-code.ts';
 import type { Attachment } from './pipeline.ts';
@@ -19,6 +19,8 @@ export interface LoopTablesOptions {
   readonly recordsBytes: number;
   /** The most that one packet leaves. */
   readonly recordBytesPerPacket: number;
+  /** Packets that may be left for other CPUs. */
+  readonly mostHandedOver: number;
   /** By device: what its queues are chosen by. */
   readonly rss: readonly number[];
 }
@@ -32,15 +34,17 @@ export interface DeviceCounters {
 
 export class LoopTables {
   /** What the loop's code needs to know. */
-  readonly at: Omit<LoopConstants, 'keeps' | 'chains' | 'spread'>;
+  readonly at: Omit<LoopConstants, 'keeps' | 'chains' | 'spread' | 'handsOver'>;
   readonly records: Region;
+  /** Where packets are left for other CPUs. */
+  readonly handovers: number;
   readonly #memory: MachineMemory;
   readonly #devices: readonly NetworkDevice[];
   /** By index of the attachment: its record. */
   readonly #attachments: number[] = [];
 
   /** For the machine's CPU of the moment. */
-  constructor(machine: Machine, devices: readonly NetworkDevice[], { arenaBytes, recordsBytes, recordBytesPerPacket, rss }: LoopTablesOptions) {
+  constructor(machine: Machine, devices: readonly NetworkDevice[], { arenaBytes, recordsBytes, recordBytesPerPacket, mostHandedOver, rss }: LoopTablesOptions) {
     const { memory } = machine;
     this.#memory = memory;
     this.#devices = devices;
@@ -49,6 +53,7 @@ export class LoopTables {
     const interfaces = memory.allocate(MAX_INTERFACES * 4, 64, 'capture interfaces');
     const arena = memory.allocate(arenaBytes, 4096, 'frames');
     this.records = memory.region(recordsBytes, 64, 'verdict records');
+    this.handovers = memory.allocate(mostHandedOver * HANDOVER.size, 64, 'packets for other CPUs');
     this.at = {
       cpuBlock: machine.cpuBlock,
       sharedMemory: machine.parallel,
@@ -163,6 +168,13 @@ export class LoopTables {
     const { u32 } = this.#memory;
     u32[(this.at.cells + LOOP.recordCursor) >>> 2] = this.at.records;
     u32[(this.at.cells + LOOP.arenaCursor) >>> 2] = this.at.arena;
+    u32[(this.at.cells + LOOP.handedOver) >>> 2] = this.handovers;
+  }
+
+  /** Addresses of the HANDOVERs that the loop left. */
+  get handedOver(): readonly number[] {
+    const end = this.#memory.u32[(this.at.cells + LOOP.handedOver) >>> 2]!;
+    return Array.from({ length: (end - this.handovers) / HANDOVER.size }, (_, index) => this.handovers + index * HANDOVER.size);
   }
 
   /** Bytes of records that the loop left; undefined where a program has overwritten where they end. */

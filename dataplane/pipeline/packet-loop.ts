@@ -11,12 +11,13 @@ import { FRAME, SK_BUFF, XDP_MD } from '../packet/frame.ts';
 import { DESCRIPTOR, NO_VERDICT } from '../packet/packet-batch.ts';
 import { call, i32, i64, pair, select, type Callee, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Label, Local } from '../wasm/function-builder.ts';
-import { ATTACHMENT, DEVICE, DEVICE_FLAG, FROM_HOST, LOOP } from './layout.ts';
+import { ATTACHMENT, DEVICE, DEVICE_FLAG, FROM_HOST, HANDOVER, LOOP } from './layout.ts';
 import { judge, judgedAt, outcomeNumber, refuseXdp, runChain, tellVerdict, type Chain } from './loop/chain.ts';
 import { LoopCode, type LoopConstants } from './loop/loop-code.ts';
 import { receive } from './loop/receive.ts';
 import { defineSkb, type SkbCode } from './loop/skb.ts';
 import { defineTc, type TcCode } from './loop/tc.ts';
+import { defineInSlot, IN_SLOT_MODE } from './loop/in-slot.ts';
 import { defineXdpRedirect } from './loop/xdp-redirect.ts';
 import { DROP_REASON, FATE, type DropReason } from './outcome.ts';
 import { defineQueueChoice } from './receive-side-scaling.ts';
@@ -25,6 +26,8 @@ import { defineQueueChoice } from './receive-side-scaling.ts';
 export interface PacketLoop {
   /** Runs `count` descriptors from `first`; returns how many were finished: fewer when room for frames or records ran out, or other programs are attached. */
   run(first: number, count: number): number;
+  /** Goes on with a packet that was left behind: a HANDOVER. Only loops that hand packets over have this. */
+  resume?(handover: number): void;
   /** Ends the packet whose program faulted, with its hook's verdict for that. */
   stop(fault: number, verdict: number, reason: number): void;
 }
@@ -33,6 +36,7 @@ interface Parts {
   readonly loop: LoopCode;
   readonly skb: SkbCode;
   readonly tc: TcCode;
+  readonly inSlot: Callee<'i32'>;
   readonly xdpRedirect: Callee<'i32'>;
   readonly chooseQueue: Callee<'i32'>;
 }
@@ -40,15 +44,18 @@ interface Parts {
 export function emitPacketLoop(at: LoopConstants): Uint8Array<ArrayBuffer> {
   const loop = new LoopCode(at);
   const skb = defineSkb(loop);
-  const parts = { loop, skb, tc: defineTc(loop, skb), xdpRedirect: defineXdpRedirect(loop), chooseQueue: defineQueueChoice(loop.module) };
+  const inSlot = defineInSlot(loop);
+  const parts = { loop, skb, tc: defineTc(loop, skb), inSlot, xdpRedirect: defineXdpRedirect(loop, inSlot), chooseQueue: defineQueueChoice(loop.module) };
   loop.module.export('run', defineRun(parts));
   loop.module.export('stop', defineStop(parts));
+  if (at.handsOver) loop.module.export('resume', defineResume(parts));
   return loop.module.assemble();
 }
 
 /** One packet, from its descriptor to its end. */
-function processPacket({ loop, skb, tc, xdpRedirect, chooseQueue }: Parts, f: FunctionBuilder, d: Local<'i32'>, finished: Label): void {
-  const { at, imports, finish, setCpuCell, setCell, count, finishXdp } = loop;
+function processPacket(parts: Parts, f: FunctionBuilder, d: Local<'i32'>, finished: Label): void {
+  const { loop, skb, tc, xdpRedirect, chooseQueue } = parts;
+  const { at, imports, finish, setCpuCell, setCell, count } = loop;
   setCpuCell(f, CPU_BLOCK.descriptor, d);
   const timestamp = f.let(i64.load(d, DESCRIPTOR.timestampNs), 'timestamp');
   f.if(i64.leU(i64.load(i32.const(at.cpuBlock), CPU_BLOCK.nextTimer), timestamp), () => f.do(call(imports.timers)));
@@ -84,14 +91,47 @@ function processPacket({ loop, skb, tc, xdpRedirect, chooseQueue }: Parts, f: Fu
   count(f, device, DEVICE.rxPackets, i32.const(1));
   count(f, device, DEVICE.rxBytes, captured);
   loop.atDeviceOf(f, 'xdp', device, (chain) => runXdp(loop, xdpRedirect, f, chain, finished));
+  enterStack(parts, f, device, finished);
+}
+
+/** What XDP passed, from TC ingress on. */
+function enterStack({ loop, skb, tc }: Parts, f: FunctionBuilder, device: Local<'i32'>, finished: Label): void {
   loop.atDeviceOf(f, 'tc-ingress', device, () => {
-    setCell(f, LOOP.hops, i32.const(0));
+    loop.setCell(f, LOOP.hops, i32.const(0));
     f.do(call(skb.build, device, i32.const(1)));
     f.do(call(tc.ingress, device));
     f.br(finished);
   });
   // Without a TC program nobody sees the skb, and the packet reaches the host as XDP left it.
-  finishXdp(f, 'stack', 'NONE');
+  loop.finishXdp(f, 'stack', 'NONE');
+}
+
+/** `resume(handover)`: a packet that another CPU, or this one, has left for this one. */
+function defineResume(parts: Parts): Callee<undefined> {
+  const { loop, inSlot, xdpRedirect } = parts;
+  const { at, module, imports, begin, setCpuCell, cpuCell, setXdp } = loop;
+  const f = module.function('resume', ['i32'], undefined);
+  const left = f.param(0, 'i32');
+  begin(f);
+  setCpuCell(f, CPU_BLOCK.descriptor, i32.load(left, HANDOVER.descriptor));
+  f.do(i64.store(i32.const(at.cpuBlock), CPU_BLOCK.now, i64.load(left, HANDOVER.now)));
+  for (let offset = 0; offset < XDP_MD.size; offset += 8) f.do(i64.store(i32.const(at.xdpContext), offset, i64.load(left, HANDOVER.context + offset)));
+  const device = f.let(i32.add(i32.load(left, HANDOVER.device), i32.const(at.devices)), 'device');
+  const program = f.let(i32.load(left, HANDOVER.program), 'program');
+  setCpuCell(f, CPU_BLOCK.device, device);
+  f.block((finished) => {
+    f.if(program, () => {
+      const outcome = f.let(call(inSlot, program, device, i32.const(IN_SLOT_MODE.cpumap)), 'outcome');
+      f.if(i32.eq(outcome, outcomeNumber('redirect')), () => f.do(call(xdpRedirect, device, i32.const(1))));
+      f.brIf(finished, i32.ne(outcome, outcomeNumber('pass')));
+    });
+    // An skb that is built there has no receive queue.
+    setXdp(f, XDP_MD.rx_queue_index, i32.const(-1));
+    enterStack(parts, f, device, finished);
+  });
+  f.if(cpuCell(CPU_BLOCK.records), () => f.do(call(imports.records)));
+  f.return();
+  return f;
 }
 
 /** Whether the packet has the device's own address as its source. Not from the frame, whose bytes are still on their way. */

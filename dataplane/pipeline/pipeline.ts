@@ -104,7 +104,7 @@ export class Pipeline {
     const rss = writeReceiveSideScaling(machine.memory, devices, cpus);
     // Of several CPUs each has to have room for what one may leave.
     const sizes = cpus === 1 ? { arenaBytes: ARENA_BYTES, recordsBytes } : { arenaBytes: cpus > MANY_CPUS ? ARENA_BYTES / 4 : ARENA_BYTES, recordsBytes: cpus > MANY_CPUS ? ARENA_BYTES / 4 : ARENA_BYTES };
-    this.#tables = Array.from({ length: cpus }, (_, cpu) => machine.onCpu(cpu, () => new LoopTables(machine, devices, { ...sizes, recordBytesPerPacket, rss })));
+    this.#tables = Array.from({ length: cpus }, (_, cpu) => machine.onCpu(cpu, () => new LoopTables(machine, devices, { ...sizes, recordBytesPerPacket, mostHandedOver: cpus === 1 ? 0 : Math.floor(sizes.recordsBytes / recordBytesPerPacket), rss })));
     this.#cpus = cpus > 1 && engine.parallel !== undefined ? new CpuSet(machine, this.#tables, engine.parallel) : undefined;
     this.#runner = new LoopRunner(machine, this.#tables[0]!.at, {
       copy: (ifindex, bytes) => this.#sendCopy(ifindex, bytes),
@@ -184,7 +184,7 @@ export class Pipeline {
     if (module === undefined) {
       const [tables] = this.#tables as readonly [LoopTables];
       const chains = this.#attached.map((chain) => tables.chain(chain));
-      this.#modules.set(keeps, (module = compileModule(emitPacketLoop({ ...tables.at, keeps, chains, spread: false }))));
+      this.#modules.set(keeps, (module = compileModule(emitPacketLoop({ ...tables.at, keeps, chains, spread: false, handsOver: false }))));
     }
     return module;
   }

@@ -76,7 +76,8 @@ export function readStatistics(pipeline: Pipeline): Statistics {
     packets: pipeline.counter(LOOP.fatePackets, index),
     bytes: pipeline.counter(LOOP.fateBytes, index),
   })).filter(({ packets }) => packets > 0);
-  const chains = pipeline.chains.map((chain) => chain.map((attachment) => programStatistics(pipeline, attachment)));
+  // Where several CPUs run, what may be in slots is attached before it is known whether it ever runs.
+  const chains = pipeline.chains.map((chain) => chain.map((attachment) => programStatistics(pipeline, attachment))).filter(([first]) => first!.slots === undefined || first!.packets > 0);
   return {
     packets: sum(fates, 'packets'),
     bytes: sum(fates, 'bytes'),

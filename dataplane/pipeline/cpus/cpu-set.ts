@@ -15,7 +15,7 @@ import { mapsOf } from '../../maps/map-registry.ts';
 import { DESCRIPTOR, type PacketBatch } from '../../packet/packet-batch.ts';
 import { workerFile } from '../../system/worker-file.ts';
 import { compileModule } from '../../wasm/compile.ts';
-import { RECORD } from '../layout.ts';
+import { HANDOVER, RECORD } from '../layout.ts';
 import type { LoopTables } from '../loop-tables.ts';
 import { emitPacketLoop } from '../packet-loop.ts';
 import type { Kept } from '../loop/loop-code.ts';
@@ -46,6 +46,7 @@ interface Cpu {
   readonly turn: number;
   readonly row: number;
   readonly ring: number;
+  readonly list: number;
   turns: number;
   /** Messages that its thread has to read. */
   hasNews: boolean;
@@ -63,6 +64,8 @@ export class CpuSet {
   /** Time that CPUs were at their turns, all at once: without the spreading, which a NIC does, and without the gathering. */
   turnsNs = 0;
   readonly #records: Region;
+  /** Whether the lab has a CPUMAP. */
+  #handsOver = false;
   /** Packets that surely have room for their records. */
   readonly #mostObserved: number;
 
@@ -70,6 +73,9 @@ export class CpuSet {
     this.#machine = machine;
     this.#parallel = parallel;
     const { memory } = machine;
+    const [first] = tables;
+    const { recordBytesPerPacket, interfaces, interfaceCount } = first!.at;
+    this.#mostObserved = Math.min(RING_PACKETS, Math.floor(first!.records.lengthBytes / recordBytesPerPacket));
     const rows = memory.allocate(tables.length * SPREAD.size, 64, 'CPUs');
     this.#cpus = tables.map((each, cpu) => ({
       cpu,
@@ -77,14 +83,13 @@ export class CpuSet {
       turn: memory.allocate(TURN.size, 64, 'CPUs'),
       row: rows + cpu * SPREAD.size,
       ring: memory.allocate(RING_PACKETS * DESCRIPTOR.size, 64, 'ring of a CPU'),
+      // All that all CPUs may leave.
+      list: memory.allocate(4 * tables.length * this.#mostObserved, 4, 'packets for a CPU'),
       turns: 0,
       hasNews: false,
       thread: undefined,
       knows: { maps: 0, programs: 0, network: -1, loops: new Map() },
     }));
-    const [first] = tables;
-    const { recordBytesPerPacket, interfaces, interfaceCount } = first!.at;
-    this.#mostObserved = Math.min(RING_PACKETS, Math.floor(first!.records.lengthBytes / recordBytesPerPacket));
     this.#records = memory.region(first!.records.lengthBytes * tables.length, 64, 'verdict records');
     this.#now = memory.allocate(8, 8, 'time');
     const module = new WebAssembly.Module(emitSpread({ cpus: tables.length, rows, now: this.#now, interfaces, interfaceCount }));
@@ -92,22 +97,36 @@ export class CpuSet {
   }
 
   /** Starts all threads, and compiles for them. */
-  prepare(keeps: Kept, attached: Attached): void {
+  prepare(wanted: Kept, attached: Attached): void {
+    const keeps = this.#keptAtLeast(wanted);
     this.#tell(this.#cpus, keeps, attached);
   }
 
-  run(batch: PacketBatch, first: number, keeps: Kept, attached: Attached, listeners: CpuSetListeners): void {
+  run(batch: PacketBatch, first: number, wanted: Kept, attached: Attached, listeners: CpuSetListeners): void {
+    const keeps = this.#keptAtLeast(wanted);
     const { observer, onCopy, wantsRecords } = listeners;
     for (let done = first; done < batch.count; ) {
       const taken = this.#spread(batch, done, keeps);
       const active = this.#cpus.filter(({ row }) => this.#word(row + SPREAD.count) > 0);
       this.#tell(active, keeps, attached);
-      this.#take(active, keeps, (wantsRecords ? TURN_FLAG.records : 0) | (onCopy === undefined ? 0 : TURN_FLAG.copies));
+      const flags = (wantsRecords ? TURN_FLAG.records : 0) | (onCopy === undefined ? 0 : TURN_FLAG.copies);
+      this.#take(active, keeps, flags);
+      const resumed = this.#handsOver ? this.#handOver() : [];
+      this.#tell(resumed, keeps, attached);
+      this.#take(resumed, keeps, flags | TURN_FLAG.resume);
       this.#machine.nowNs = this.#machine.memory.view.getBigUint64(this.#now, true);
-      this.#deliver(active, batch, done, listeners);
+      this.#deliver([...new Set([...active, ...resumed])], batch, done, listeners);
       if (observer) this.#show(batch, done, taken, observer);
       done += taken;
     }
+  }
+
+  /** Where a CPUMAP may hand packets to other CPUs, they have frames of their own. */
+  #keptAtLeast(wanted: Kept): Kept {
+    const handsOver = [...mapsOf(this.#machine)].some(({ type }) => type.holds === 'cpus');
+    if (handsOver !== this.#handsOver) for (const { knows } of this.#cpus) knows.loops.clear();
+    this.#handsOver = handsOver;
+    return handsOver ? 'packets' : wanted;
   }
 
   close(): void {
@@ -118,16 +137,34 @@ export class CpuSet {
     }
   }
 
+  /** Lists for each CPU what others have left for it, in the order of the capture; answers which have something to do. */
+  #handOver(): readonly Cpu[] {
+    const { view, u32 } = this.#machine.memory;
+    const left = this.#cpus.flatMap(({ tables }) => tables.handedOver).map((handover) => ({ handover, cpu: this.#word(handover + HANDOVER.cpu), number: view.getBigUint64(this.#word(handover + HANDOVER.descriptor) + DESCRIPTOR.number, true) }));
+    left.sort((a, b) => (a.number < b.number ? -1 : 1));
+    return this.#cpus.filter(({ cpu, row, list, tables }) => {
+      const mine = left.filter((each) => each.cpu === cpu);
+      u32.set(mine.map(({ handover }) => handover), list >>> 2);
+      view.setUint32(row + SPREAD.later, tables.at.records + (tables.recordedBytes ?? 0), true);
+      view.setUint32(row + SPREAD.count, mine.length, true);
+      return mine.length > 0;
+    });
+  }
+
   #spread(batch: PacketBatch, first: number, keeps: Kept): number {
     const { view } = this.#machine.memory;
     for (const { row, ring, tables } of this.#cpus) {
+      tables.drain();
+      view.setUint32(row + SPREAD.later, 0, true);
       view.setUint32(row + SPREAD.ring, ring, true);
       view.setUint32(row + SPREAD.count, 0, true);
       view.setUint32(row + SPREAD.room, keeps === 'packets' ? tables.at.arenaEnd - tables.at.arena : NO_FRAMES_NEEDED, true);
       view.setUint32(row + SPREAD.gathered, 0, true);
     }
     view.setBigUint64(this.#now, this.#machine.nowNs, true);
-    return this.#code.spread(batch.descriptor(first), batch.count - first, keeps === 'counters' ? RING_PACKETS : this.#mostObserved);
+    // What others leave for a CPU has to have room for its records too.
+    const mostRecorded = this.#handsOver ? Math.max(1, Math.floor(this.#mostObserved / this.#cpus.length)) : this.#mostObserved;
+    return this.#code.spread(batch.descriptor(first), batch.count - first, keeps === 'counters' ? RING_PACKETS : mostRecorded);
   }
 
   /** Starts threads that are not there, and sends all what is new. */
@@ -151,7 +188,7 @@ export class CpuSet {
     const network = machine.network.revision === knows.network ? undefined : machine.network.image;
     const knowsLoop = knows.loops.get(keeps) === attached;
     if (maps.length === 0 && programs.length === 0 && network === undefined && knowsLoop) return undefined;
-    const constants = { ...tables.at, keeps, chains: attached.map((chain) => tables.chain(chain)), spread: true };
+    const constants = { ...tables.at, keeps, chains: attached.map((chain) => tables.chain(chain)), spread: true, handsOver: this.#handsOver };
     knows.maps += maps.length;
     knows.programs += programs.length;
     knows.network = machine.network.revision;
@@ -166,19 +203,20 @@ export class CpuSet {
   }
 
   #start(each: Cpu): void {
-    const { cpu, tables, turn, ring } = each;
+    const { cpu, tables, turn, ring, list } = each;
     const { memory, cpus, instructionBudget } = this.#machine;
     const file = workerFile(THREAD);
     if (!existsSync(fileURLToPath(file))) throw new XdplabError('ERR_FILE', `${fileURLToPath(file)}: the code of a CPU's thread is not there; build it with npm run build:code`);
     const heap = memory.allocate(CPU_HEAP_BYTES, 64, 'heap of a CPU');
     memory.i32[(turn + TURN.done) >>> 2] = -1;
     const { port1, port2 } = new MessageChannel();
-    const { cells, xdpContext, records, arena, devices, devicesEnd, cpuBlock } = tables.at;
+    const { cells, xdpContext, devices, devicesEnd, cpuBlock } = tables.at;
     const start: CpuStart = {
       image: { cpu, cpus, memory: { wasm: memory.wasm, address: heap, lengthBytes: CPU_HEAP_BYTES }, block: cpuBlock, instructionBudget },
-      at: { cells, xdpContext, records, arena, devices, devicesEnd },
+      at: { cells, xdpContext, devices, devicesEnd },
       turn,
       ring,
+      list,
       port: port2,
     };
     const worker = new Worker(file, { workerData: start, transferList: [port2], execArgv: [] });
@@ -246,12 +284,16 @@ export class CpuSet {
   #show(batch: PacketBatch, first: number, count: number, observer: BatchObserver): void {
     const { view } = this.#machine.memory;
     for (const { row, tables } of this.#cpus) {
-      const recorded = this.#word(row + SPREAD.count) === 0 ? 0 : tables.recordedBytes;
+      const recorded = tables.recordedBytes;
       if (recorded === undefined) throw new XdplabError('ERR_PROGRAM', 'a program overwrote tables of the simulated machine, so the run cannot go on; check the bounds of its stores');
-      view.setUint32(row + SPREAD.recordsEnd, tables.at.records + recorded, true);
+      const end = tables.at.records + recorded;
+      const later = this.#word(row + SPREAD.later) || end;
+      view.setUint32(row + SPREAD.recordsEnd, later, true);
+      view.setUint32(row + SPREAD.later, later, true);
+      view.setUint32(row + SPREAD.laterEnd, end, true);
       view.setUint32(row + SPREAD.records, tables.at.records, true);
     }
-    const end = this.#code.gather(batch.descriptor(first), count, this.#records.address);
+    const end = this.#code.gather(batch.descriptor(first), count, this.#records.address, Number(this.#handsOver));
     const length = end - this.#records.address;
     const { bytes } = this.#records;
     observer.finished(batch, first, count, new DataView(bytes.buffer, bytes.byteOffset, length), length / RECORD.size);

@@ -8,7 +8,7 @@ import { instantiateMap } from '../../maps/map-image.ts';
 import { mapsOf } from '../../maps/map-registry.ts';
 import { takeRecords } from '../../maps/ringbuf.ts';
 import { DESCRIPTOR } from '../../packet/packet-batch.ts';
-import { DEVICE, LOOP } from '../layout.ts';
+import { DEVICE } from '../layout.ts';
 import { LoopRunner } from '../loop-runner.ts';
 import type { Kept } from '../loop/loop-code.ts';
 import type { PacketLoop } from '../packet-loop.ts';
@@ -66,10 +66,12 @@ class CpuThread {
     this.#flags = memory.view.getUint32(turn + TURN.flags, true);
     if ((this.#flags & TURN_FLAG.news) !== 0) this.#read();
     const count = memory.view.getUint32(turn + TURN.count, true);
-    const { cells, records, arena } = this.#start.at;
-    memory.view.setUint32(cells + LOOP.recordCursor, records, true);
-    memory.view.setUint32(cells + LOOP.arenaCursor, arena, true);
     const loop = this.#loops.get(KEPT[memory.view.getUint32(turn + TURN.keeps, true)]!)!;
+    if ((this.#flags & TURN_FLAG.resume) !== 0) {
+      this.#runner.resume(loop, memory.u32.slice(this.#start.list >>> 2, (this.#start.list >>> 2) + count));
+      this.#tell();
+      return;
+    }
     let ended = 0;
     while (ended < count) {
       const ran = this.#runner.run(loop, this.#start.ring + ended * DESCRIPTOR.size, count - ended);
@@ -77,6 +79,10 @@ class CpuThread {
       ended += ran;
     }
     memory.view.setUint32(turn + TURN.ended, ended, true);
+    this.#tell();
+  }
+
+  #tell(): void {
     if (this.#events.length > 0 || this.#copies.length > 0) this.#report();
   }
 

@@ -5,7 +5,7 @@
  *
  *   turn      0 i32 turn       counts up when there is something to do
  *             4 i32 done       the last turn that was finished; -1 before the CPU is there
- *             8 u32 count      descriptors in the ring
+ *             8 u32 count      descriptors in the ring; or of packets that others left, whose addresses are in the list
  *            12 u32 flags      TURN_FLAG
  *            16 u32 ended      how many packets have
  *            20 u32 reports    not 0 where the CPU has sent a message about them
@@ -18,6 +18,8 @@
  *            12 u32 records    the next record that was not gathered
  *            16 u32 recordsEnd
  *            20 u32 gathered   descriptors that were
+ *            24 u32 later      the next record of packets that others left for the CPU, in its own order
+ *            28 u32 laterEnd
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { ErrorCode } from '../../errors.ts';
@@ -38,9 +40,11 @@ export const TURN_FLAG = {
   records: 2,
   /** Somebody wants the copies of packets. */
   copies: 4,
+  /** Packets go on that CPUs have left for each other. */
+  resume: 8,
 } as const;
 
-export const SPREAD = { ring: 0, count: 4, room: 8, records: 12, recordsEnd: 16, gathered: 20, size: 64 } as const;
+export const SPREAD = { ring: 0, count: 4, room: 8, records: 12, recordsEnd: 16, gathered: 20, later: 24, laterEnd: 28, size: 64 } as const;
 
 /** Most packets that a CPU runs in a turn. To wake threads and to wait for them takes as long as a few thousand packets. */
 export const RING_PACKETS = 65_536;
@@ -48,10 +52,12 @@ export const RING_PACKETS = 65_536;
 /** What the thread of a CPU begins with. */
 export interface CpuStart {
   readonly image: CpuImage;
-  readonly at: Pick<LoopConstants, 'cells' | 'xdpContext' | 'records' | 'arena' | 'devices' | 'devicesEnd'>;
+  readonly at: Pick<LoopConstants, 'cells' | 'xdpContext' | 'devices' | 'devicesEnd'>;
   /** Addresses of its TURN and its ring. */
   readonly turn: number;
   readonly ring: number;
+  /** Of u32 addresses. */
+  readonly list: number;
   readonly port: MessagePort;
 }
 

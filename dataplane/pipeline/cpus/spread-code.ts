@@ -26,8 +26,8 @@ export interface SpreadAddresses {
 export interface SpreadCode {
   /** Fills the rings with at most `limit` packets from descriptor `first`; answers how many it were, fewer where room for frames or records runs out. */
   spread(first: number, limit: number, mostInRing: number): number;
-  /** Brings back what became of the packets, and their records to `out`; answers where these end. */
-  gather(first: number, count: number, out: number): number;
+  /** Brings back what became of the packets, and their records to `out`; answers where these end. `handed`: not 0 where CPUs have left packets for each other. */
+  gather(first: number, count: number, out: number, handed: number): number;
 }
 
 /** What the reader writes of a descriptor, and what the loop does. */
@@ -100,8 +100,8 @@ function defineSpread(module: ModuleBuilder, at: SpreadAddresses): Callee<'i32'>
 }
 
 function defineGather(module: ModuleBuilder, at: SpreadAddresses): Callee<'i32'> {
-  const f = module.function('gather', ['i32', 'i32', 'i32'], 'i32');
-  const [d, count, out] = [f.param(0, 'i32'), f.param(1, 'i32'), f.param(2, 'i32')];
+  const f = module.function('gather', ['i32', 'i32', 'i32', 'i32'], 'i32');
+  const [d, count, out, handed] = [f.param(0, 'i32'), f.param(1, 'i32'), f.param(2, 'i32'), f.param(3, 'i32')];
   const record = f.local('i32', 'record');
   f.while(
     () => count,
@@ -110,7 +110,17 @@ function defineGather(module: ModuleBuilder, at: SpreadAddresses): Callee<'i32'>
       const gathered = f.let(i32.load(row, SPREAD.gathered), 'gathered');
       f.do(i32.store(row, SPREAD.gathered, i32.add(gathered, i32.const(1))));
       copy(f, d, HALF, i32.add(i32.load(row, SPREAD.ring), i32.mul(gathered, i32.const(DESCRIPTOR.size))), HALF, HALF);
-      gatherRecords(f, d, row, record, out);
+      gatherRecords(f, d, row, record, out, SPREAD.records, SPREAD.recordsEnd);
+      f.if(handed, () => {
+        f.set(row, i32.const(at.rows));
+        f.while(
+          () => i32.ltU(row, i32.const(at.rows + at.cpus * SPREAD.size)),
+          () => {
+            gatherRecords(f, d, row, record, out, SPREAD.later, SPREAD.laterEnd);
+            f.set(row, i32.add(row, i32.const(SPREAD.size)));
+          },
+        );
+      });
       f.set(d, i32.add(d, i32.const(DESCRIPTOR.size)));
       f.set(count, i32.sub(count, i32.const(1)));
     },
@@ -119,10 +129,10 @@ function defineGather(module: ModuleBuilder, at: SpreadAddresses): Callee<'i32'>
   return f;
 }
 
-/** A packet's records are one behind the other, and those of its CPU in the order of its ring. */
-function gatherRecords(f: FunctionBuilder, d: Local<'i32'>, row: Local<'i32'>, record: Local<'i32'>, out: Local<'i32'>): void {
-  f.set(record, i32.load(row, SPREAD.records));
-  const end = f.let(i32.load(row, SPREAD.recordsEnd), 'end');
+/** A packet's records are one behind the other, and those of a CPU in the order of the capture. `next` and `last` are members of the row. */
+function gatherRecords(f: FunctionBuilder, d: Local<'i32'>, row: Local<'i32'>, record: Local<'i32'>, out: Local<'i32'>, next: number, last: number): void {
+  f.set(record, i32.load(row, next));
+  const end = f.let(i32.load(row, last), 'end');
   f.while(
     () => i32.ltU(record, end),
     (_again, other) => {
@@ -132,5 +142,5 @@ function gatherRecords(f: FunctionBuilder, d: Local<'i32'>, row: Local<'i32'>, r
       f.set(out, i32.add(out, i32.const(RECORD.size)));
     },
   );
-  f.do(i32.store(row, SPREAD.records, record));
+  f.do(i32.store(row, next, record));
 }

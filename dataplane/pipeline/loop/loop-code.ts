@@ -32,6 +32,8 @@ export interface LoopConstants {
   readonly sharedMemory: boolean;
   /** Packets were spread over CPUs: their descriptors say at which queue and what time they come. */
   readonly spread: boolean;
+  /** A CPUMAP hands packets to other CPUs: they are left behind as HANDOVER. Each has to have a frame of its own then. */
+  readonly handsOver: boolean;
   readonly cells: number;
   readonly xdpContext: number;
   readonly skbContext: number;

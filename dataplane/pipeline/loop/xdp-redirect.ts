@@ -3,20 +3,23 @@ import { BPF_MAP_TYPE } from '../../bpf/map-type.ts';
 import { CPU_BLOCK, REDIRECT } from '../../machine/cpu.ts';
 import { MAP_DESCRIPTOR } from '../../maps/map.ts';
 import { FRAME, XDP_MD } from '../../packet/frame.ts';
-import { call, i32, select, type Callee } from '../../wasm/expression.ts';
-import { DEVICE, DEVICE_FLAG } from '../layout.ts';
+import { call, i32, i64, select, type Callee, type I32 } from '../../wasm/expression.ts';
+import type { FunctionBuilder } from '../../wasm/function-builder.ts';
+import { DEVICE, DEVICE_FLAG, HANDOVER, LOOP } from '../layout.ts';
 import type { DropReason } from '../outcome.ts';
 import { outcomeNumber } from './chain.ts';
-import { IN_SLOT_MODE, defineInSlot } from './in-slot.ts';
+import { IN_SLOT_MODE } from './in-slot.ts';
 import { VLAN_TAG_BYTES, type LoopCode } from './loop-code.ts';
+
+/** Slots of a CPUMAP are 8 bytes. */
+const CPUMAP_SLOT_SHIFT = 3;
 
 /**
  * `xdp_redirect(device, onCpu)`: to a device, to every device of a map, or to another CPU, where the packet goes on as
  * after XDP_PASS and 1 is the answer. `onCpu`: it is on another CPU already.
  */
-export function defineXdpRedirect(loop: LoopCode): Callee<'i32'> {
+export function defineXdpRedirect(loop: LoopCode, inSlot: Callee<'i32'>): Callee<'i32'> {
   const { module, imports, findDevice, cpuCell, setXdp, xdpLength, finishXdp, countSent } = loop;
-  const inSlot = defineInSlot(loop);
   const f = module.function('xdp_redirect', ['i32', 'i32'], 'i32');
   const [from, onCpu] = [f.param(0, 'i32'), f.param(1, 'i32')];
   const kind = f.let(cpuCell(CPU_BLOCK.redirect));
@@ -43,6 +46,11 @@ export function defineXdpRedirect(loop: LoopCode): Callee<'i32'> {
     f.set(program, i32.load(target, 4));
     f.if(i32.eq(i32.load(cpuCell(CPU_BLOCK.redirectMap), MAP_DESCRIPTOR.type), i32.const(BPF_MAP_TYPE.cpumap)), () => {
       f.if(onCpu, () => failed('XDP_REDIRECT_FAILED'));
+      if (loop.at.handsOver) {
+        handOver(loop, f, from, target, program);
+        f.return(i32.const(0));
+        return;
+      }
       f.if(program, () => {
         const outcome = f.let(call(inSlot, program, from, i32.const(IN_SLOT_MODE.cpumap)));
         f.if(i32.eq(outcome, outcomeNumber('redirect')), () => f.return(call(f, from, i32.const(1))));
@@ -68,4 +76,17 @@ export function defineXdpRedirect(loop: LoopCode): Callee<'i32'> {
   finishXdp(f, 'redirected', 'NONE');
   f.return(i32.const(0));
   return f;
+}
+
+/** Leaves the packet for the CPU of the slot, also where that is this one: as in Linux, it goes on when the batch has been received. */
+function handOver({ at, cell, setCell, cpuCell, descriptor }: LoopCode, f: FunctionBuilder, from: I32, slot: I32, program: I32): void {
+  const left = f.let(cell(LOOP.handedOver), 'left');
+  const index = i32.shrU(i32.sub(slot, i32.load(cpuCell(CPU_BLOCK.redirectMap), MAP_DESCRIPTOR.storage)), i32.const(CPUMAP_SLOT_SHIFT));
+  f.do(i32.store(left, HANDOVER.cpu, index));
+  f.do(i32.store(left, HANDOVER.program, program));
+  f.do(i32.store(left, HANDOVER.device, i32.sub(from, i32.const(at.devices))));
+  f.do(i32.store(left, HANDOVER.descriptor, descriptor()));
+  f.do(i64.store(left, HANDOVER.now, i64.load(i32.const(at.cpuBlock), CPU_BLOCK.now)));
+  for (let offset = 0; offset < XDP_MD.size; offset += 8) f.do(i64.store(left, HANDOVER.context + offset, i64.load(i32.const(at.xdpContext), offset)));
+  setCell(f, LOOP.handedOver, i32.add(left, i32.const(HANDOVER.size)));
 }

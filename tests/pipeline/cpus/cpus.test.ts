@@ -7,7 +7,7 @@ import type { Lab } from '../../../dataplane/pipeline/lab.ts';
 import { openLab } from '../../../dataplane/pipeline/open-lab.ts';
 import { replay } from '../../../dataplane/pipeline/replay.ts';
 import { VerdictLog } from '../../../dataplane/pipeline/verdict-log.ts';
-import { mapSpec, smallLab } from '../small-lab.ts';
+import { mapSpec, programSpec, smallLab } from '../small-lab.ts';
 import { runFlows, udp } from './flows.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
@@ -30,7 +30,8 @@ async function outcome(cpus: number, capture: string, programs: readonly string[
     onInterface: (index, device) => void (names[index] = device?.name ?? ''),
   });
   const flows = lab.maps.flatMap((map) => (map.type.perCpu ? [] : lab.typed(map).dump().entries)).map((entry) => JSON.stringify(entry, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value)));
-  return { verdicts: lines.join(''), statistics: lab.statistics(), flows: flows.toSorted() };
+  const { hooks, ...statistics } = lab.statistics();
+  return { verdicts: lines.join(''), statistics, hooks: hooks.map(({ cpus: _, ...hook }) => hook), flows: flows.toSorted() };
 }
 
 test.each([
@@ -123,6 +124,45 @@ test('what programs send arrives in the order of packets, with their times', () 
   new EventLog(lab, new Map(), (line) => times.push((JSON.parse(line) as { readonly time: string }).time));
   runFlows(lab, 2000, 100);
   expect(times).toEqual(Array.from({ length: 2000 }, (_, index) => `0.${String(index).padStart(9, '0')}`));
+});
+
+describe('a cpumap', () => {
+  const TO_SLOT = 'r1 = map[cpus]\nr2 = 1\nr3 = 0\ncall bpf_redirect_map\nexit';
+  const CPUS = mapSpec({ name: 'cpus', type: 16, valueBytes: 8, maxEntries: 2 });
+  const slot = (program: number): Uint8Array => Uint8Array.of(64, 0, 0, 0, program, 0, 0, 0);
+
+  test('hands packets to its CPU, where they meet TC, in the order of the capture', () => {
+    const lab = kept(smallLab('wasm', [{ hook: 'xdp', source: TO_SLOT }, { hook: 'tc-ingress', source: COUNT_ON_CPU.replace('r0 = 2', 'r0 = 0') }], { cpus: 2, maps: [CPUS, COUNTS] }));
+    lab.map('cpus').map.update(Uint8Array.of(1, 0, 0, 0), slot(0));
+    const seen: [bigint, number][] = [];
+    const fates: number[] = [];
+    runFlows(lab, 1500, 100, {
+      finished: (batch, first, count, records, recordCount) => {
+        for (let index = 0; index < recordCount; index++) seen.push([records.getBigUint64(index * 32, true), records.getUint8(index * 32 + 30)]);
+        for (let index = first; index < first + count; index++) fates.push(batch.memory.view.getUint16(batch.descriptor(index) + 56, true));
+      },
+    });
+    // Of each packet the record of XDP, then that of TC.
+    expect(seen).toEqual(Array.from({ length: 3000 }, (_, index) => [BigInt((index >> 1) + 1), index & 1]));
+    expect(new Set(fates).size).toBe(1);
+    expect(counts(lab)).toEqual([[0, 0], [1500, 1]]);
+    expect(lab.statistics().fates.map(({ fate, packets }) => [fate, packets])).toEqual([['stack', 1500]]);
+  });
+
+  test('runs the program of its slot there, and what traps there ends there', () => {
+    const trap = 'r2 = -16 ll\nr0 = *(u64 *)(r2 +0)\nexit';
+    const inSlot = (source: string) => ({ ...programSpec('in_slot', 'xdp', source, 'xdp/cpumap'), attach: 'xdp_cpumap' });
+    const run = (source: string): Lab => {
+      const lab = kept(smallLab('wasm', [{ hook: 'xdp', source: TO_SLOT }], { cpus: 2, maps: [CPUS, COUNTS], more: [inSlot(source)] }));
+      lab.map('cpus').map.update(Uint8Array.of(1, 0, 0, 0), slot(lab.collections[0]!.program('in_slot').id));
+      runFlows(lab, 500, 100);
+      return lab;
+    };
+    const dropping = run(COUNT_ON_CPU.replace('r0 = 2', 'r0 = 1'));
+    expect(counts(dropping)).toEqual([[0, 0], [500, 1]]);
+    expect(dropping.statistics().programs.map(({ program, packets }) => [program, packets])).toEqual([['program_0', 500], ['in_slot', 500]]);
+    expect(run(trap).statistics().reasons).toMatchObject([{ reason: 'PROGRAM_TRAP', packets: 500 }]);
+  });
 });
 
 test('a program that traps on a CPU ends its packet there, and no lock stays behind', () => {
