@@ -1,6 +1,6 @@
 /**
  * Whose bytes somebody wants: told to the writer of the ring, which copies those packets and no others. Who wants so
- * many a second of a verdict gets as many each time that clients are looked at, so that the next second finds some.
+ * many a second of a verdict gets as many a hundred times a second, so that the next second finds some.
  */
 import type { LabNames } from './lab-names.ts';
 import { ALWAYS_WANTED, type VerdictRing } from './verdict-ring.ts';
@@ -14,8 +14,11 @@ export interface PacketWish {
   table(names: LabNames): Uint8Array;
 }
 
+const REFILL_MS = 10;
+
 export class PacketDemand {
   readonly #ring: VerdictRing;
+  #refillAtMs = 0;
   #wanted = new Uint32Array(0);
 
   constructor(ring: VerdictRing) {
@@ -31,11 +34,18 @@ export class PacketDemand {
       for (let index = Math.min(table.length, wanted.length) - 1; index >= 0; index--) if (table[index] === 1) wanted[index] = Math.max(wanted[index]!, most);
     }
     this.#wanted = wanted;
-    this.refill();
+    this.#refill();
     this.#ring.snap = Math.max(0, ...wishes.map(({ snapBytes }) => snapBytes));
   }
 
-  refill(): void {
+  /** To be called often. */
+  refill(nowMs: number): void {
+    if (nowMs < this.#refillAtMs) return;
+    this.#refillAtMs = nowMs + REFILL_MS;
+    this.#refill();
+  }
+
+  #refill(): void {
     const { wanted } = this.#ring;
     this.#wanted.forEach((count, index) => {
       if (wanted[index] !== count) Atomics.store(wanted, index, count);

@@ -9,7 +9,7 @@ import { jsonText } from '../pipeline/json-text.ts';
 import type { Access } from './access.ts';
 import type { LabHost } from './lab-host.ts';
 import type { LabStatistics } from './lab-service.ts';
-import { PacketDemand } from './packet-demand.ts';
+import { PacketDemand, type PacketWish } from './packet-demand.ts';
 import { HttpProblem, problemOf, PROBLEM_TYPE } from './problem.ts';
 import { StreamClient } from './stream-client.ts';
 import type { Encoding } from './verdict-subscription.ts';
@@ -34,6 +34,8 @@ export class Stream {
   readonly #statistics: () => Promise<LabStatistics>;
   readonly #sockets: WebSocketServer;
   readonly #demand: PacketDemand;
+  /** Of clients that want packets. */
+  readonly #wishes = new Map<WebSocket, PacketWish>();
   readonly #clients = new Map<WebSocket, StreamClient>();
   #timer: NodeJS.Timeout | undefined;
   readonly #life: NodeJS.Timeout;
@@ -109,13 +111,13 @@ export class Stream {
     this.#clients.set(socket, client);
     socket.on('close', () => {
       this.#clients.delete(socket);
-      this.#setDemand();
+      this.#noteWish(socket, undefined);
     });
   }
 
   #changed(socket: WebSocket): void {
-    this.#setDemand();
     const client = this.#clients.get(socket);
+    this.#noteWish(socket, client?.packetWish);
     const hasMore = client !== undefined && this.#pump(client, performance.now());
     if (hasMore) clearTimeout(this.#timer);
     if (hasMore || this.#timer === undefined) this.#timer = setTimeout(() => this.#look(), hasMore ? 0 : LOOK_EVERY_MS);
@@ -133,14 +135,22 @@ export class Stream {
   }
 
   #setDemand(): void {
-    const wishes = [...this.#clients.values()].flatMap(({ packetWish }) => (packetWish === undefined || packetWish.snapBytes === 0 ? [] : [packetWish]));
-    this.#demand.set(wishes, this.#host.names);
+    this.#demand.set([...this.#wishes.values()], this.#host.names);
+  }
+
+  /** Pongs come by the thousand, and most change nothing. */
+  #noteWish(socket: WebSocket, wish: PacketWish | undefined): void {
+    const wanted = wish === undefined || wish.snapBytes === 0 ? undefined : wish;
+    if (wanted === this.#wishes.get(socket)) return;
+    if (wanted === undefined) this.#wishes.delete(socket);
+    else this.#wishes.set(socket, wanted);
+    this.#setDemand();
   }
 
   #look(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#demand.refill();
+    this.#demand.refill(performance.now());
     const clients = [...this.#clients.values()].filter((client) => client.isSubscribed);
     const hasMore = this.#pumpInTurn(clients);
     void this.#tellStatistics(clients);

@@ -30,11 +30,11 @@ test('of verdicts that a filter is for, and of their packet with all that ran on
   expect(tc.kept(1, 2, 3)).toEqual([true, true, false]);
 });
 
-test('as many of a verdict as a rate allows, and then again when clients were looked at', () => {
+test('as many of a verdict as a rate allows, and then again a little later', () => {
   const { run, kept, demand, clients, names } = demanding({ packet: { snap: 64 }, sample: { perSecond: 2 } });
   run([lost, lost, lost]);
   expect(kept(1, 2, 3)).toEqual([true, true, false]);
-  demand.refill();
+  demand.refill(1000);
   run([lost]);
   expect(kept(4)).toEqual([true]);
   const [frames] = takeAll(clients[0]!, names).map((message) => decodeVerdicts(message as Buffer));
