@@ -177,6 +177,25 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
     await page.getByRole('heading', { name: /^Packet [\d,]+$/ }).waitFor();
   }, PATIENCE_MS);
 
+  test('what is seen leaves as CSV, and as a capture that runs again where it is dropped', async () => {
+    const saved = async (button: string): Promise<Buffer> => {
+      const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: button, exact: true }).click()]);
+      return readFileSync(await download.path());
+    };
+    const [head, ...lines] = (await saved('CSV')).toString().split('\n');
+    expect(head).toBe('packet,seconds,device,hook,program,verdict,length,fault');
+    expect(lines[0]).toMatch(/^1,\d+\.\d{9},eth0,xdp,xdp_firewall,XDP_/);
+    const capture = await saved('pcapng');
+    const dropped = await page.evaluateHandle(`(() => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([Uint8Array.from(atob('${capture.toString('base64')}'), (byte) => byte.charCodeAt(0))], 'seen.pcapng'));
+      return transfer;
+    })()`);
+    await page.locator('main').dispatchEvent('drop', { dataTransfer: dropped });
+    await expect.poll(() => page.getByLabel('Packets from').locator('option:checked').textContent(), { timeout: PATIENCE_MS }).toBe('seen.pcapng');
+    await page.getByRole('button', { name: 'pause' }).waitFor();
+  }, PATIENCE_MS);
+
   test('an object that is opened asks what to do with it, whatever its name is', async () => {
     await page.locator('.open-file input').setInputFiles({ name: '<img src=x onerror=alert(1)>.bpf.o', mimeType: 'application/octet-stream', buffer: readFileSync(path('programs/flow_counter.bpf.o')) });
     await page.getByRole('heading', { name: '<img src=x onerror=alert(1)>.bpf.o' }).waitFor();

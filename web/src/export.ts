@@ -1,5 +1,5 @@
 /** What is seen, as files: verdicts as CSV, those of their packets whose bytes are here as pcapng (draft-ietf-opsawg-pcapng). */
-import { names, packetKey, packets, records, type KeptPacket } from './model.ts';
+import { names, packetOf, records, type KeptPacket } from './model.ts';
 import { seconds } from './text.ts';
 import { rowAt } from './verdict-list.tsx';
 
@@ -59,18 +59,17 @@ function block(type: number, words: readonly number[], bytes: Uint8Array = new U
 }
 
 export function exportPcapng(): void {
-  const found = new Map<string, KeptPacket>();
+  const found = new Set<KeptPacket>();
   for (let index = records.first; index < records.end; index++) {
-    const key = packetKey(records.packet(index), records.timestampNs(index));
-    const packet = packets.get(key);
-    if (packet !== undefined) found.set(key, packet);
+    const packet = packetOf(index);
+    if (packet !== undefined) found.add(packet);
   }
   const parts: ArrayBuffer[] = [
     block(SECTION, [0x1a2b_3c4d, 1, 0xffff_ffff, 0xffff_ffff]),
     // if_tsresol (option 9, one byte), then the end of options.
     block(INTERFACE, [ETHERNET, 0, 9 | (1 << 16), NANOSECONDS, 0]),
   ];
-  for (const { timestampNs, after, left, before, captured } of found.values()) {
+  for (const { timestampNs, after, left, before, captured } of found) {
     const bytes = after.length > 0 ? after : before;
     parts.push(block(PACKET, [0, Number(timestampNs >> 32n), Number(timestampNs & 0xffff_ffffn), bytes.length, Math.max(bytes.length, after.length > 0 ? left : captured)], bytes));
   }

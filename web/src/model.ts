@@ -13,10 +13,8 @@ export interface Sample {
   readonly statistics: Statistics;
 }
 
-export interface KeptPacket extends Omit<StreamPacket, 'before' | 'after'> {
+export interface KeptPacket extends StreamPacket {
   readonly timestampNs: bigint;
-  readonly before: Uint8Array<ArrayBuffer>;
-  readonly after: Uint8Array<ArrayBuffer>;
 }
 
 const STATISTICS_MS = 500;
@@ -46,9 +44,14 @@ export const filterProblem = signal<string | undefined>(undefined);
 export const selected = signal<number | undefined>(undefined);
 export type Tab = 'packet' | 'throughput' | 'maps' | 'programs' | 'printed';
 export const tab = signal<Tab>('throughput');
-/** Bytes of a sample of packets, by number and time: another run, and one that was put back, counts from the beginning. */
-export const packets = new Map<string, KeptPacket>();
-export const packetKey = (number: number, timestampNs: bigint): string => `${number} ${timestampNs}`;
+/** Bytes of a sample of packets, by their numbers. */
+export const packets = new Map<number, KeptPacket>();
+
+/** That of a record. Another run counts from the beginning: its packets have other times. */
+export function packetOf(index: number): KeptPacket | undefined {
+  const kept = packets.get(records.packet(index));
+  return kept?.timestampNs === records.timestampNs(index) ? kept : undefined;
+}
 export const printed = signal<readonly { readonly time: string; readonly source: string; readonly text: string }[]>([]);
 
 /** That packets ran: the server's clock, which a busy network does not shake. */
@@ -143,8 +146,10 @@ async function expectEntrance(): Promise<void> {
   }
 }
 
+/** Its bytes stay where they are, in the frame, which has little else. The oldest go first. */
 function keepPacket(packet: StreamPacket, timestampNs: bigint): void {
-  packets.set(packetKey(packet.number, timestampNs), { ...packet, timestampNs, before: packet.before.slice(), after: packet.after.slice() });
+  packets.delete(packet.number);
+  packets.set(packet.number, { ...packet, timestampNs });
   touched = true;
   if (packets.size > MOST_PACKETS) packets.delete(packets.keys().next().value!);
 }

@@ -5,7 +5,7 @@ import { useEffect, useMemo } from 'preact/hooks';
 import { api, type Rerun } from './api.ts';
 import { fateText } from './fate.ts';
 import { layersOf, type Field } from './layers.ts';
-import { filterText, names, packetKey, packets, records, recordsVersion, selected, type KeptPacket } from './model.ts';
+import { filterText, names, packetOf, records, recordsVersion, selected, type KeptPacket } from './model.ts';
 import { LOOKS, outcomeOf } from './outcome.ts';
 import { count, fileName, seconds } from './text.ts';
 import { rowAt, type Row } from './verdict-list.tsx';
@@ -22,7 +22,7 @@ export function PacketDetail(): JSX.Element {
   void recordsVersion.value;
   const known = names.value;
   const index = selected.value !== undefined && selected.value >= records.first && selected.value < records.end ? selected.value : undefined;
-  const kept = index === undefined ? undefined : packets.get(packetKey(records.packet(index), records.timestampNs(index)));
+  const kept = index === undefined ? undefined : packetOf(index);
   // Verdicts come sixty times a second: what does not change with them is not made anew.
   const taken = useMemo(() => kept && <Bytes kept={kept} />, [kept]);
   if (index === undefined || known === undefined) return <p class="muted">Choose a verdict in the list: its packet is taken apart here.</p>;
@@ -37,7 +37,7 @@ export function PacketDetail(): JSX.Element {
         {kept === undefined ? null : <li>{fateText(kept, known)}</li>}
       </ol>
       {filterText.value === '' ? null : <p class="muted">Of its verdicts, those that fit the filter.</p>}
-      {kept === undefined ? null : <RunsAgain key={packetKey(number, timestampNs)} kept={kept} device={rows[0]?.hook === 'tc-egress' ? undefined : rows[0]?.device} />}
+      {kept === undefined ? null : <RunsAgain key={`${number} ${timestampNs}`} kept={kept} device={rows[0]?.hook === 'tc-egress' ? undefined : rows[0]?.device} />}
       {taken ?? <p class="muted">Its bytes are not here: of packets that run faster than a thousand a second, a sample is kept. Slow the run down, or filter.</p>}
     </article>
   );

@@ -6,7 +6,7 @@ import { computed, signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { outcomeOf, LOOKS } from './outcome.ts';
-import { account, applyFilter, choose, filterProblem, filterText, names, packetKey, packets, records, recordsVersion, selected } from './model.ts';
+import { account, applyFilter, choose, filterProblem, filterText, names, packetOf, packets, records, recordsVersion, selected } from './model.ts';
 import { fateText } from './fate.ts';
 import { FILTER_HELP } from './filter.ts';
 import { exportCsv, exportPcapng } from './export.ts';
@@ -180,7 +180,7 @@ function Rows({ rows, total, offset }: { readonly rows: readonly Row[]; readonly
 
 function VerdictRow({ row, select }: { readonly row: Row; readonly select: (index: number) => void }): JSX.Element {
   const outcome = row.fault === undefined ? outcomeOf(row.verdict) : 'aborted';
-  const kept = packets.get(packetKey(row.packet, row.timestampNs));
+  const kept = packetOf(row.index);
   const fate = kept === undefined || names.value === undefined ? undefined : fateText(kept, names.value);
   return (
     <div
