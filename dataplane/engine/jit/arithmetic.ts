@@ -134,6 +134,9 @@ export function reverseBytes(f: FunctionBuilder, bits: 16 | 32 | 64, a: Value, s
     case 32:
       return i64.extendU(i32.or(i32.and(i32.rotl(a.narrow, i32.const(8)), i32.const(0x00ff_00ff)), i32.and(i32.rotr(a.narrow, i32.const(8)), i32.const(0xff00_ff00 | 0))));
     case 64: {
+      // Clang widens what it swaps; what is above is zero, and moves to the lower end.
+      const known = bitsOf(a.known);
+      if (known <= 32) return i64.shl(reverseBytes(f, known <= 16 ? 16 : 32, a, scratch), i64.const(known <= 16 ? 48 : 32));
       const t = scratch();
       const swapPairs = (mask: bigint, shift: number): void =>
         f.set(t, i64.or(i64.and(i64.shrU(t, i64.const(shift)), i64.const(mask)), i64.shl(i64.and(t, i64.const(mask)), i64.const(shift))));

@@ -66,6 +66,11 @@ const PACKET_CASES: readonly Case[] = [
   single('data_end less data is the length', 'r0 = *(u32 *)(r1 +4)\nr2 = *(u32 *)(r1 +0)\nr0 -= r2\nexit', 64n),
   single('an address reached with a register', packet('r4 = *(u8 *)(r9 +7)\nr9 += r4\nr3 = r9\nr3 += 3\nif r3 > r2 goto short\nr0 = *(u8 *)(r9 +2)'), 9n),
   single('a byte-swapped field', packet('r0 = *(u16 *)(r9 +12)\nr0 = be16 r0'), 0x0c0dn),
+  single('a field of 8 bits, swapped as 64', packet('r0 = *(u8 *)(r9 +12)\nr0 = be64 r0'), 0x0c00_0000_0000_0000n),
+  single('a field of 16 bits, swapped as 64', packet('r0 = *(u16 *)(r9 +12)\nr0 = be64 r0'), 0x0c0d_0000_0000_0000n),
+  single('a field of 32 bits, swapped as 64', packet('r0 = *(u32 *)(r9 +12)\nr0 = bswap64 r0'), 0x0c0d_0e0f_0000_0000n),
+  single('a field of 64 bits, swapped', packet('r0 = *(u64 *)(r9 +8)\nr0 = be64 r0'), 0x0809_0a0b_0c0d_0e0fn),
+  single('a number of 33 bits, swapped as 64', packet('r0 = *(u32 *)(r9 +12)\nr0 += r0\nr0 = be64 r0'), 0x181a_1c1e_0000_0000n),
 ];
 
 const atomicName = { 32: 'u32', 64: 'u64' } as const;
