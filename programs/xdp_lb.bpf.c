@@ -261,9 +261,21 @@ static __always_inline struct backend *choose_backend(const struct vip *vip, str
 	return backend;
 }
 
-static __always_inline bool is_zero_mac(const __u8 *mac)
+/* An Ethernet address as a number, 0 if it is all zero. */
+static __always_inline __u64 read_mac(const __u8 *mac)
 {
-	return !(mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]);
+	const __u16 *words = (const __u16 *)mac;
+
+	return words[0] | (__u64)words[1] << 16 | (__u64)words[2] << 32;
+}
+
+static __always_inline void write_mac(__u8 *to, __u64 mac)
+{
+	__u16 *words = (__u16 *)to;
+
+	words[0] = mac;
+	words[1] = mac >> 16;
+	words[2] = mac >> 32;
 }
 
 static __always_inline void write_outer_v4(struct ipv4_header *outer, const struct lb_config *config,
@@ -275,8 +287,8 @@ static __always_inline void write_outer_v4(struct ipv4_header *outer, const stru
 	outer->total_length = bpf_htons(sizeof(*outer) + inner_length);
 	outer->id = 0; /* never fragmented, so it needs no identity (RFC 6864) */
 	outer->fragment = bpf_htons(IP_DF);
-	outer->ttl = OUTER_TTL;
-	outer->protocol = protocol;
+	/* Both at once: the checksum reads them as a word. */
+	*(__be16 *)&outer->ttl = bpf_htons(OUTER_TTL << 8 | protocol);
 	outer->checksum = 0;
 	outer->source = config->source_v4;
 	if (config->spread_source)
@@ -317,13 +329,18 @@ static __always_inline int encapsulate(struct xdp_md *ctx, const struct lb_confi
 	__u8 traffic_class = network->version == 4 ? network->v4->tos :
 						     bpf_ntohl(network->v6->version_class_flow) >> 20;
 	const struct vlan_tag *old_tags = (void *)link->ethernet + 2 * ETH_ADDRESS_LENGTH;
-	struct ethernet_header old = *link->ethernet;
+	__u64 to = read_mac(config->gateway_mac), from = read_mac(config->source_mac);
 	struct vlan_tag tags[MAX_VLAN_TAGS] = {};
 	__u32 tag_count = link->tags;
 	struct ethernet_header *ethernet;
 	__be16 *type;
 	void *data_end, *outer;
 
+	/* Where there are none, those of the packet, which are still there. */
+	if (!to)
+		to = read_mac(link->ethernet->source);
+	if (!from)
+		from = read_mac(link->ethernet->destination);
 	if (inner_length + outer_length > (config->mtu ? config->mtu : 65535))
 		return end(LB_TOO_BIG, XDP_DROP);
 	if (tag_count > 0)
@@ -340,14 +357,8 @@ static __always_inline int encapsulate(struct xdp_md *ctx, const struct lb_confi
 	type = &ethernet->type;
 	if ((void *)(ethernet + 1) + sizeof(tags) > data_end)
 		return end(LB_BAD_PACKET, XDP_DROP);
-	if (is_zero_mac(config->gateway_mac))
-		__builtin_memcpy(ethernet->destination, old.source, ETH_ADDRESS_LENGTH);
-	else
-		__builtin_memcpy(ethernet->destination, config->gateway_mac, ETH_ADDRESS_LENGTH);
-	if (is_zero_mac(config->source_mac))
-		__builtin_memcpy(ethernet->source, old.destination, ETH_ADDRESS_LENGTH);
-	else
-		__builtin_memcpy(ethernet->source, config->source_mac, ETH_ADDRESS_LENGTH);
+	write_mac(ethernet->destination, to);
+	write_mac(ethernet->source, from);
 	if (tag_count > 0) {
 		*(struct vlan_tag *)type = tags[0];
 		type += sizeof(struct vlan_tag) / sizeof(*type);
