@@ -141,7 +141,7 @@ export interface HookStatistics {
   readonly bytes: number;
   readonly verdicts: readonly VerdictCount[];
   /** What each CPU had of them. */
-  readonly cpus?: readonly { readonly cpu: number; readonly packets: number }[];
+  readonly cpus: readonly { readonly cpu: number; readonly packets: number; readonly bytes: number }[];
 }
 
 export interface Highlight {

@@ -27,7 +27,7 @@ interface Edge {
   readonly label?: { readonly text: string; readonly at: Point; readonly anchor: 'start' | 'middle' };
 }
 
-const WIDTH = 756;
+const WIDTH = 770;
 const BOX = { width: 114, height: 58 } as const;
 const ROW = 122;
 const WAY_HEIGHT = 17;

@@ -40,7 +40,11 @@ const perSecond = (counter: Counter) => (before: Statistics, now: Statistics): n
 /** In the colours that there are, the first of them where there are more. */
 const coloured = (lines: readonly Omit<Line, 'colour'>[]): Line[] => lines.slice(0, MOST_LINES).map((line, index) => ({ ...line, colour: COLOURS[index]! }));
 
-function hookLines(count: (of: { readonly packets: number; readonly bytes: number }) => number): Subject['lines'] {
+type Count = (of: { readonly packets: number; readonly bytes: number }) => number;
+const packetsOf: Count = ({ packets }) => packets;
+const bitsOf: Count = ({ bytes }) => 8 * bytes;
+
+function hookLines(count: Count): Subject['lines'] {
   return ({ hooks }) => {
     if (hooks.length === 0) return coloured([{ label: 'in all', value: perSecond(count) }]);
     const same = (a: HookStatistics) => (b: HookStatistics): boolean => a.device === b.device && a.hook === b.hook && a.slots === b.slots;
@@ -54,12 +58,14 @@ function hookLines(count: (of: { readonly packets: number; readonly bytes: numbe
   };
 }
 
-/** Of a lab with several. */
-const cpuLines: Subject['lines'] = ({ hooks }) => {
-  const cpus = [...new Set(hooks.flatMap(({ cpus: own = [] }) => own.map(({ cpu }) => cpu)))].toSorted((a, b) => a - b);
-  const packetsOn = (wanted: number): Counter => (statistics) => statistics.hooks.reduce((sum, { cpus: own = [] }) => sum + (own.find(({ cpu }) => cpu === wanted)?.packets ?? 0), 0);
-  return cpus.length < 2 ? [] : coloured(cpus.map((cpu) => ({ label: `CPU ${cpu}`, value: perSecond(packetsOn(cpu)) })));
-};
+/** Of a lab with several, at all hooks together. */
+function cpuLines(count: Count): Subject['lines'] {
+  return ({ hooks }) => {
+    const cpus = [...new Set(hooks.flatMap((one) => one.cpus.map(({ cpu }) => cpu)))].toSorted((a, b) => a - b);
+    if (cpus.length < 2) return [];
+    return coloured(cpus.map((cpu) => ({ label: `CPU ${cpu}`, value: perSecond((statistics) => statistics.hooks.flatMap((one) => one.cpus).reduce((sum, one) => sum + (one.cpu === cpu ? count(one) : 0), 0)) })));
+  };
+}
 
 const verdictsOf = (wanted: readonly Outcome[]): Counter => ({ hooks }) => hooks.reduce((sum, { verdicts }) => sum + verdicts.reduce((inner, { outcome, packets }) => inner + (wanted.includes(outcome) ? packets : 0), 0), 0);
 
@@ -89,9 +95,10 @@ const backendLines: Subject['lines'] = (now) => {
 };
 
 const SUBJECTS: readonly Subject[] = [
-  { title: 'packets/s', show: short, lines: hookLines(({ packets }) => packets) },
-  { title: 'bits/s', show: short, lines: hookLines(({ bytes }) => 8 * bytes) },
-  { title: 'packets/s on each CPU, at all hooks', show: short, lines: cpuLines },
+  { title: 'packets/s', show: short, lines: hookLines(packetsOf) },
+  { title: 'bits/s', show: short, lines: hookLines(bitsOf) },
+  { title: 'packets/s on each CPU', show: short, lines: cpuLines(packetsOf) },
+  { title: 'bits/s on each CPU', show: short, lines: cpuLines(bitsOf) },
   { title: 'verdicts/s', show: short, lines: outcomeLines },
   {
     title: 'ns a packet, in the packet loop', show: short,
