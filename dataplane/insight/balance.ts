@@ -81,7 +81,7 @@ interface Ring {
 
 /** Undefined where packets go to fewer than two backends and no ring is known: no load balancer. */
 export async function measureBalance({ sources, trace, weights }: BalanceOptions): Promise<Balance | undefined> {
-  const { lab, contents } = await openLab({ ...sources, engine: 'wasm' });
+  const { lab, contents } = await openLab({ ...sources, engine: 'wasm', parallel: false });
   const watch = new Watch(lab, trace);
   const base = watch.fresh();
   const rings = ringsOf(contents);

@@ -175,7 +175,7 @@ export async function benchmarkLab(options: BenchmarkOptions): Promise<BenchRepo
 }
 
 async function openFor(sources: LabSources): Promise<Lab> {
-  return (await openLab({ engine: 'wasm', ...sources })).lab;
+  return (await openLab({ engine: 'wasm', parallel: false, ...sources })).lab;
 }
 
 /** Every attached program, and the whole where there are several. Of a name that is attached twice, the first. */

@@ -263,7 +263,7 @@ export class CpuSet {
     if (reports.length === 0) return;
     const firstNumber = this.#word(batch.descriptor(first) + DESCRIPTOR.number);
     const place = ({ packet }: { readonly packet: number }): number => (packet - firstNumber) >>> 0;
-    const inOrder = <T extends { readonly packet: number }>(all: T[]): T[] => all.sort((a, b) => place(a) - place(b));
+    const inOrder = <T extends { readonly packet: number }>(all: T[]): T[] => all.toSorted((a, b) => place(a) - place(b));
     for (const each of inOrder(reports.flatMap(({ events }) => events))) this.#machine.onEvent(this.#timed(each.event, batch, first + place(each)));
     for (const { ifindex, bytes } of inOrder(reports.flatMap(({ copies }) => copies))) onCopy?.(ifindex, bytes);
   }

@@ -31,7 +31,7 @@ async function outcome(cpus: number, capture: string, programs: readonly string[
   });
   const flows = lab.maps.flatMap((map) => (map.type.perCpu ? [] : lab.typed(map).dump().entries)).map((entry) => JSON.stringify(entry, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value)));
   const { hooks, ...statistics } = lab.statistics();
-  return { verdicts: lines.join(''), statistics, hooks: hooks.map(({ cpus: _, ...hook }) => hook), flows: flows.toSorted() };
+  return { verdicts: lines.join(''), statistics, hooks: hooks.map(({ packets, bytes, verdicts }) => ({ packets, bytes, verdicts })), flows: flows.toSorted() };
 }
 
 test.each([
