@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { parseAddress } from '../../dataplane/address.ts';
 import { MachineMemory } from '../../dataplane/machine/memory.ts';
-import { DEFAULT_KEY, defineHash, TOEPLITZ_TABLE_BYTES, toeplitzTable } from '../../dataplane/pipeline/receive-side-scaling.ts';
+import { DEFAULT_KEY, defineHash, parseRssKey, SYMMETRIC_KEY, TOEPLITZ_TABLE_BYTES, toeplitzTable } from '../../dataplane/pipeline/receive-side-scaling.ts';
 import { ModuleBuilder } from '../../dataplane/wasm/module-builder.ts';
 
 const ADDRESSES = Array.from({ length: 12 }, () => 2);
@@ -49,4 +49,23 @@ test('VLAN tags are looked through, and fragments hash without ports', () => {
 test('what is not IP, or is cut short, hashes to 0', () => {
   expect(hashOf([...ADDRESSES, 0x08, 0x06, 1, 2, 3, 4])).toBe(0);
   expect(hashOf(packet('66.9.149.187', 2794, '161.142.100.80', 1766).slice(0, 30))).toBe(0);
+});
+
+test('with the symmetric key both directions of a flow hash alike', () => {
+  const symmetric = memory.allocate(TOEPLITZ_TABLE_BYTES, 64, 'table');
+  memory.u32.set(toeplitzTable(SYMMETRIC_KEY), symmetric >>> 2);
+  for (const [one, other] of [['66.9.149.187', '161.142.100.80'], ['3ffe:2501:200:1fff::7', '3ffe:2501:200:3::1']] as const) {
+    const there = packet(one, 2794, other, 1766);
+    const back = packet(other, 1766, one, 2794);
+    expect(hashOf(there, symmetric)).toBe(hashOf(back, symmetric));
+    expect(hashOf(there)).not.toBe(hashOf(back));
+  }
+});
+
+test('a key has a name, or its 40 bytes', () => {
+  const printed = Array.from(DEFAULT_KEY, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+  expect(parseRssKey(printed)).toEqual(DEFAULT_KEY);
+  expect(parseRssKey('symmetric')).toEqual(SYMMETRIC_KEY);
+  expect(parseRssKey(printed.slice(3))).toBeUndefined();
+  expect(parseRssKey('constructor')).toBeUndefined();
 });
