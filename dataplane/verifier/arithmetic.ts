@@ -36,7 +36,8 @@ export function alu(walk: Walk, instruction: Extract<Instruction, { kind: 'alu' 
   }
   if (isPointer(operand)) {
     walk.precision.markRegister(walk.state, dst);
-    walk.set(dst, movePointer(walk, instruction, operand, left, false));
+    // A number that becomes a pointer holds nothing that is to be released, says Linux.
+    walk.set(dst, movePointer(walk, instruction, withFacts(operand, { reference: 0 }), left, false));
     return;
   }
   if (source.kind === 'register') walk.precision.markRegister(walk.state, source.register);
