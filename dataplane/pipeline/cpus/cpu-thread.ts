@@ -78,7 +78,6 @@ class CpuThread {
       if (ran === 0) throw new RangeError(`CPU ${this.#machine.cpu}: no room for packet ${ended} of ${count}`);
       ended += ran;
     }
-    memory.view.setUint32(turn + TURN.ended, ended, true);
     this.#tell();
   }
 

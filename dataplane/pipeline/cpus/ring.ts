@@ -7,9 +7,8 @@
  *             4 i32 done       the last turn that was finished; -1 before the CPU is there
  *             8 u32 count      descriptors in the ring; or of packets that others left, whose addresses are in the list
  *            12 u32 flags      TURN_FLAG
- *            16 u32 ended      how many packets have
- *            20 u32 reports    not 0 where the CPU has sent a message about them
- *            24 u32 keeps      what is kept of the packets: index in KEPT
+ *            16 u32 reports    not 0 where the CPU has sent a message about what happened
+ *            20 u32 keeps      what is kept of the packets: index in KEPT
  *
  *   spread   one for each CPU, for the code that fills the rings (spread-code.ts):
  *             0 u32 ring       address of the descriptors
@@ -29,7 +28,7 @@ import type { MapImage } from '../../maps/map-image.ts';
 import type { ProgramImage } from '../../engine/program-image.ts';
 import type { Kept, LoopConstants } from '../loop/loop-code.ts';
 
-export const TURN = { turn: 0, done: 4, count: 8, flags: 12, ended: 16, reports: 20, keeps: 24, size: 64 } as const;
+export const TURN = { turn: 0, done: 4, count: 8, flags: 12, reports: 16, keeps: 20, size: 64 } as const;
 
 export const KEPT = ['counters', 'records', 'packets'] as const satisfies readonly Kept[];
 
