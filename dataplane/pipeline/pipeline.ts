@@ -63,6 +63,9 @@ const MOST_RECORDS_PACKETS = 4;
 const ROOM_IN_CHAIN = 16;
 /** Records have 16 bits for the index. */
 const MOST_ATTACHMENTS = 1 << 16;
+/** Packets in a stretch while somebody watches every instruction; batches are far longer where several CPUs run them. */
+const MOST_WATCHED = 256;
+
 export class Pipeline {
   readonly machine: Machine;
   readonly #engine: Engine;
@@ -192,16 +195,18 @@ export class Pipeline {
   /** Runs the packets of the batch from `first` on. Without an observer frames and records are re-used at once, which is faster. */
   run(batch: PacketBatch, observer?: BatchObserver, first = 0): void {
     const keeps = keptFor(observer);
-    if (this.#runsParallel) {
-      this.#attachInSlots();
-      this.#cpus!.run(batch, first, keeps, this.#attached, { observer, onCopy: this.onCopy, wantsRecords: this.machine.onRecords !== undefined });
-      return;
-    }
     const [tables] = this.#tables as readonly [LoopTables];
     let done = first;
     while (done < batch.count) {
+      // Asked for each stretch: whoever watches may have seen enough.
+      if (this.#runsParallel) {
+        this.#attachInSlots();
+        this.#cpus!.run(batch, done, keeps, this.#attached, { observer, onCopy: this.onCopy, wantsRecords: this.machine.onRecords !== undefined });
+        return;
+      }
       const begun = done;
-      done += this.#runner.run(this.#loop(keeps), batch.descriptor(done), batch.count - done);
+      const most = this.entries === 'watched' ? MOST_WATCHED : Infinity;
+      done += this.#runner.run(this.#loop(keeps), batch.descriptor(done), Math.min(batch.count - done, most));
       if (observer) {
         const { bytes } = tables.records;
         const length = tables.recordedBytes;
