@@ -51,6 +51,8 @@ export interface LiveResult extends LiveSnapshot {
 }
 
 const BATCH_PACKETS = 256;
+/** Where several CPUs run: to wake them has its price, so they get all that a source has at once. */
+const PARALLEL_BATCH_PACKETS = 4096;
 /** Timers and signals are seen only where the run lets go of the thread: this often. */
 const BREATHE_EVERY_MS = 20;
 /** How often an idle interface is asked whether it is still there. */
@@ -59,6 +61,8 @@ const FAILURE_EVERY_MS = 500;
 const PATIENCE_MS = 1000;
 
 export async function live(lab: Lab, sources: readonly PacketSource[], options: LiveOptions = {}): Promise<LiveResult> {
+  // Threads of CPUs start here, before packets wait for them.
+  lab.pipeline.prepare(options.observer);
   const run = new LiveRun(lab, sources, options);
   await run.untilEnd();
   if (!run.hasCounted) await run.drain();
@@ -96,7 +100,7 @@ class LiveRun {
     this.#lab = lab;
     this.#sources = sources;
     this.#options = options;
-    this.#batch = new PacketBatch(lab.machine.memory, BATCH_PACKETS);
+    this.#batch = new PacketBatch(lab.machine.memory, lab.machine.parallel ? PARALLEL_BATCH_PACKETS : BATCH_PACKETS);
     this.#account = new Account(lab.pipeline, sources);
     this.#waitMs = Math.min(...sources.map(({ waitMs }) => waitMs));
     const devices = devicesFor(lab, sources.map((source) => source.interface.name));

@@ -41,6 +41,18 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'
     expect(holds(accounting)).toBe(true);
   });
 
+  test('is spread over two CPUs by flows, every packet accounted for, and judged as a replay on one is', async () => {
+    const { accounting, statistics } = await observe(trace('imix.pcap'), ['--xdp', FIREWALL, '--cpus', '2']);
+    const replayed = await replaySummary([trace('imix.pcap'), '--xdp', FIREWALL]);
+    expect(statistics.programs.map(({ program, verdicts }) => ({ program, verdicts }))).toEqual(replayed.statistics.programs.map(({ program, verdicts }) => ({ program, verdicts })));
+    expect(accounting).toMatchObject({ received: replayed.statistics.packets, ringDrops: 0, rejected: 0, inFlight: 0 });
+    expect(holds(accounting)).toBe(true);
+    const onCpus = statistics.hooks[0]!.cpus.map(({ packets }) => packets);
+    expect(onCpus.length).toBe(2);
+    expect(onCpus.every((packets) => packets > 0)).toBe(true);
+    expect(onCpus[0]! + onCpus[1]!).toBe(accounting.received);
+  });
+
   test('is kept whole, with times of its own, and with VLAN tags where they were', async () => {
     const tagged = (id: number): Uint8Array => ethernet({ source: '02:00:00:00:00:0a', destination: '02:00:00:00:00:0b' }, vlan({ id, priority: 5 }, ipv4({ source: '10.0.0.1', destination: '10.0.0.2' }, udp({ sourcePort: 1, destinationPort: 2 }, new Uint8Array(30)))));
     const packets = [udpTo(1), tagged(7), udpTo(2, 1400), tagged(4094)];

@@ -132,6 +132,7 @@ export interface LiveSummary {
   readonly statistics: {
     readonly truncated: number;
     readonly fates: readonly { readonly fate: string; readonly packets: number }[];
+    readonly hooks: readonly { readonly cpus: readonly { readonly cpu: number; readonly packets: number }[] }[];
     readonly programs: readonly { readonly program: string; readonly packets: number; readonly verdicts: readonly { readonly verdict: string; readonly packets: number }[] }[];
   };
 }
