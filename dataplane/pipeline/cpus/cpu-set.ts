@@ -20,10 +20,10 @@ import type { LoopTables } from '../loop-tables.ts';
 import { emitPacketLoop } from '../packet-loop.ts';
 import type { Kept } from '../loop/loop-code.ts';
 import type { Attachment, BatchObserver } from '../pipeline.ts';
-import { KEPT, RING_PACKETS, SPREAD, TURN, TURN_FLAG, type CpuNews, type CpuReport, type CpuStart } from './ring.ts';
+import { DONE, KEPT, RING_PACKETS, SPREAD, TURN, TURN_FLAG, type CpuEnd, type CpuNews, type CpuReport, type CpuStart } from './ring.ts';
 import { emitSpread, type SpreadCode } from './spread-code.ts';
 
-const THREAD = 'pipeline/cpus/cpu-thread';
+const STARTER = 'pipeline/cpus/cpu-starter';
 /** For what JavaScript of a CPU allocates: buffers of helpers. */
 const CPU_HEAP_BYTES = 1 << 20;
 const START_MS = 60_000;
@@ -50,7 +50,8 @@ interface Cpu {
   turns: number;
   /** Messages that its thread has to read. */
   hasNews: boolean;
-  thread: { readonly worker: Worker; readonly port: MessagePort } | undefined;
+  /** To its thread, once that was started. */
+  port: MessagePort | undefined;
   /** What its thread knows. */
   readonly knows: { maps: number; programs: number; network: number; readonly loops: Map<Kept, unknown> };
 }
@@ -59,6 +60,8 @@ export class CpuSet {
   readonly #machine: Machine;
   readonly #parallel: NonNullable<Engine['parallel']>;
   readonly #cpus: readonly Cpu[];
+  /** The thread that has started theirs, and what it says of those that have ended. */
+  #starter: { readonly worker: Worker; readonly ends: MessagePort } | undefined;
   readonly #code: SpreadCode;
   readonly #now: number;
   /** Time that CPUs were at their turns, all at once: without the spreading, which a NIC does, and without the gathering. */
@@ -87,7 +90,7 @@ export class CpuSet {
       list: memory.allocate(4 * tables.length * this.#mostObserved, 4, 'packets for a CPU'),
       turns: 0,
       hasNews: false,
-      thread: undefined,
+      port: undefined,
       knows: { maps: 0, programs: 0, network: -1, loops: new Map() },
     }));
     this.#records = memory.region(first!.records.lengthBytes * tables.length, 64, 'verdict records');
@@ -130,10 +133,13 @@ export class CpuSet {
   }
 
   close(): void {
+    // Those of CPUs end with it.
+    void this.#starter?.worker.terminate();
+    this.#starter?.ends.close();
+    this.#starter = undefined;
     for (const each of this.#cpus) {
-      void each.thread?.worker.terminate();
-      each.thread?.port.close();
-      each.thread = undefined;
+      each.port?.close();
+      each.port = undefined;
     }
   }
 
@@ -169,13 +175,13 @@ export class CpuSet {
 
   /** Starts threads that are not there, and sends all what is new. */
   #tell(cpus: readonly Cpu[], keeps: Kept, attached: Attached): void {
-    const fresh = cpus.filter(({ thread }) => thread === undefined);
+    const fresh = cpus.filter(({ port }) => port === undefined);
     for (const each of fresh) this.#start(each);
     for (const each of fresh) this.#await(each, 0, START_MS);
     for (const each of cpus) {
       const news = this.#newsFor(each, keeps, attached);
       if (news === undefined) continue;
-      each.thread!.port.postMessage(news);
+      each.port!.postMessage(news);
       each.hasNews = true;
     }
   }
@@ -205,10 +211,8 @@ export class CpuSet {
   #start(each: Cpu): void {
     const { cpu, tables, turn, ring, list } = each;
     const { memory, cpus, instructionBudget } = this.#machine;
-    const file = workerFile(THREAD);
-    if (!existsSync(fileURLToPath(file))) throw new XdplabError('ERR_FILE', `${fileURLToPath(file)}: the code of a CPU's thread is not there; build it with npm run build:code`);
     const heap = memory.allocate(CPU_HEAP_BYTES, 64, 'heap of a CPU');
-    memory.i32[(turn + TURN.done) >>> 2] = -1;
+    memory.i32[(turn + TURN.done) >>> 2] = DONE.notThere;
     const { port1, port2 } = new MessageChannel();
     const { cells, xdpContext, devices, devicesEnd, cpuBlock } = tables.at;
     const start: CpuStart = {
@@ -219,10 +223,10 @@ export class CpuSet {
       list,
       port: port2,
     };
-    const worker = new Worker(file, { workerData: start, transferList: [port2], execArgv: [] });
-    worker.unref();
+    this.#starter ??= startStarter();
+    this.#starter.worker.postMessage(start, [port2]);
     port1.unref();
-    each.thread = { worker, port: port1 };
+    each.port = port1;
   }
 
   /** A turn of those CPUs, at once. */
@@ -248,7 +252,16 @@ export class CpuSet {
     const { i32: words } = this.#machine.memory;
     const index = (turn + TURN.done) >>> 2;
     for (let seen = Atomics.load(words, index); seen !== wanted; seen = Atomics.load(words, index)) {
+      if (seen === DONE.ended) throw new XdplabError('ERR_MEMORY', `CPU ${cpu}: its thread has ended (${this.#whyEnded(cpu)}), so the run cannot go on; give fewer CPUs, or more memory`);
       if (Atomics.wait(words, index, seen, mostMs) === 'timed-out') throw new XdplabError('ERR_MEMORY', `CPU ${cpu}: its thread did not start; give fewer CPUs`);
+    }
+  }
+
+  #whyEnded(cpu: number): string {
+    for (;;) {
+      const received = receiveMessageOnPort(this.#starter!.ends) as { readonly message: CpuEnd } | undefined;
+      if (received === undefined) return 'as was said';
+      if (received.message.cpu === cpu) return received.message.why;
     }
   }
 
@@ -268,10 +281,10 @@ export class CpuSet {
     for (const { ifindex, bytes } of inOrder(reports.flatMap(({ copies }) => copies))) onCopy?.(ifindex, bytes);
   }
 
-  #reportsOf({ turn, thread }: Cpu): CpuReport[] {
+  #reportsOf({ turn, port }: Cpu): CpuReport[] {
     if (this.#word(turn + TURN.reports) === 0) return [];
     const reports: CpuReport[] = [];
-    for (let received = receiveMessageOnPort(thread!.port); received !== undefined; received = receiveMessageOnPort(thread!.port)) reports.push((received as { readonly message: CpuReport }).message);
+    for (let received = receiveMessageOnPort(port!); received !== undefined; received = receiveMessageOnPort(port!)) reports.push((received as { readonly message: CpuReport }).message);
     return reports;
   }
 
@@ -302,4 +315,14 @@ export class CpuSet {
   #word(address: number): number {
     return this.#machine.memory.u32[address >>> 2]!;
   }
+}
+
+function startStarter(): { readonly worker: Worker; readonly ends: MessagePort } {
+  const file = workerFile(STARTER);
+  if (!existsSync(fileURLToPath(file))) throw new XdplabError('ERR_FILE', `${fileURLToPath(file)}: the code of the threads of CPUs is not there; build it with npm run build:code`);
+  const { port1: ends, port2 } = new MessageChannel();
+  const worker = new Worker(file, { workerData: port2, transferList: [port2], execArgv: [] });
+  worker.unref();
+  ends.unref();
+  return { worker, ends };
 }

@@ -4,7 +4,7 @@
  * CPU runs its ring, nobody else touches it or what is attached, and while it waits, it touches nothing.
  *
  *   turn      0 i32 turn       counts up when there is something to do
- *             4 i32 done       the last turn that was finished; -1 before the CPU is there
+ *             4 i32 done       the last turn that was finished; -1 before the CPU is there, -2 once its thread has ended
  *             8 u32 count      descriptors in the ring; or of packets that others left, whose addresses are in the list
  *            12 u32 flags      TURN_FLAG
  *            16 u32 reports    not 0 where the CPU has sent a message about what happened
@@ -29,6 +29,9 @@ import type { ProgramImage } from '../../engine/program-image.ts';
 import type { Kept, LoopConstants } from '../loop/loop-code.ts';
 
 export const TURN = { turn: 0, done: 4, count: 8, flags: 12, reports: 16, keeps: 20, size: 64 } as const;
+
+/** In `done`. */
+export const DONE = { notThere: -1, ended: -2 } as const;
 
 export const KEPT = ['counters', 'records', 'packets'] as const satisfies readonly Kept[];
 
@@ -77,4 +80,10 @@ export interface CpuReport {
   readonly copies: readonly { readonly packet: number; readonly ifindex: number; readonly bytes: Uint8Array }[];
   /** Why the CPU cannot go on. */
   readonly failure?: { readonly code?: ErrorCode; readonly message: string };
+}
+
+/** A thread has ended, which it never does by itself. */
+export interface CpuEnd {
+  readonly cpu: number;
+  readonly why: string;
 }
