@@ -99,10 +99,16 @@ export class CpuSet {
     this.#code = new WebAssembly.Instance(module, { machine: { memory: memory.wasm } }).exports as unknown as SpreadCode;
   }
 
-  /** Starts all threads, and compiles for them. */
+  /** Starts all threads, and waits until they have what packets run through. */
   prepare(wanted: Kept, attached: Attached): void {
     const keeps = this.#keptAtLeast(wanted);
     this.#tell(this.#cpus, keeps, attached);
+    // A turn without packets, in which they make what they were sent.
+    for (const { row } of this.#cpus) this.#machine.memory.view.setUint32(row + SPREAD.count, 0, true);
+    const { turnsNs } = this;
+    this.#take(this.#cpus, keeps, 0);
+    this.turnsNs = turnsNs;
+    this.#expectNoFailure(this.#cpus.flatMap((each) => this.#reportsOf(each)));
   }
 
   run(batch: PacketBatch, first: number, wanted: Kept, attached: Attached, listeners: CpuSetListeners): void {
@@ -268,17 +274,20 @@ export class CpuSet {
   /** What programs sent, in the order of their packets. */
   #deliver(active: readonly Cpu[], batch: PacketBatch, first: number, { onCopy }: CpuSetListeners): void {
     const reports = active.flatMap((each) => this.#reportsOf(each));
-    const failure = reports.find((report) => report.failure !== undefined)?.failure;
-    if (failure !== undefined) {
-      if (failure.code === undefined) throw new Error(failure.message);
-      throw new XdplabError(failure.code, failure.message);
-    }
+    this.#expectNoFailure(reports);
     if (reports.length === 0) return;
     const firstNumber = this.#word(batch.descriptor(first) + DESCRIPTOR.number);
     const place = ({ packet }: { readonly packet: number }): number => (packet - firstNumber) >>> 0;
     const inOrder = <T extends { readonly packet: number }>(all: T[]): T[] => all.toSorted((a, b) => place(a) - place(b));
     for (const each of inOrder(reports.flatMap(({ events }) => events))) this.#machine.onEvent(this.#timed(each.event, batch, first + place(each)));
     for (const { ifindex, bytes } of inOrder(reports.flatMap(({ copies }) => copies))) onCopy?.(ifindex, bytes);
+  }
+
+  #expectNoFailure(reports: readonly CpuReport[]): void {
+    const failure = reports.find((report) => report.failure !== undefined)?.failure;
+    if (failure === undefined) return;
+    if (failure.code === undefined) throw new Error(failure.message);
+    throw new XdplabError(failure.code, failure.message);
   }
 
   #reportsOf({ turn, port }: Cpu): CpuReport[] {
