@@ -40,13 +40,13 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('inline'), { timeo
   });
   afterEach(() => here.remove());
 
-  test('what passes leaves on the other side, what is redirected by its interface, and what is sent back where it came from, byte for byte as a replay leaves it', async () => {
+  test.each(['1', '2'])('what passes leaves on the other side, what is redirected by its interface, and what is sent back where it came from, byte for byte as a replay leaves it (CPUs: %s)', async (cpus) => {
     for (const name of ['server', 'right']) here.ip('link', 'set', name, 'mtu', '9000');
     const lab = loadBalancerLab(3);
     const capture = await demoCapture();
     const replayed = await replaySummary([capture, '--lab', lab, '--out', scratch.at('replayed.pcapng'), '--verdicts', scratch.at('replayed.ndjson')]);
     const ends = await Promise.all(['client', 'server'].map((name) => here.live(name, '--json', '--out', scratch.at(`${name}.pcap`))));
-    const inline = await here.live('left', '--to', 'right', '--lab', lab, '--json');
+    const inline = await here.live('left', '--to', 'right', '--lab', lab, '--json', '--cpus', cpus);
     await here.send('client', capture);
     const { stdout, status } = await inline.interrupt();
     for (const end of ends) await end.interrupt();
