@@ -3,19 +3,12 @@
  * byte: every result of members is a member, and where Linux follows bits exactly, so is what is said of them.
  */
 import { describe, expect, test } from 'vitest';
-import { ALU_OPS, BRANCH_OPS, type BranchOp } from '../../dataplane/bpf/isa.ts';
-import { ALU32, ALU64, BRANCH32, BRANCH64, swapBytes } from '../../dataplane/engine/interpreter-arithmetic.ts';
+import { ALU_OPS, BRANCH_OPS } from '../../dataplane/bpf/isa.ts';
+import { swapBytes } from '../../dataplane/engine/interpreter-arithmetic.ts';
 import { joinScalars } from '../../dataplane/verifier/join.ts';
-import { coerceToBytes, constant, contains, of, s64, sync, u64, UNKNOWN, zeroExtend32, type Scalar } from '../../dataplane/verifier/scalar.ts';
+import { coerceToBytes, constant, contains, of, sync, u64, UNKNOWN, zeroExtend32 } from '../../dataplane/verifier/scalar.ts';
 import { alu, apart, byteSwap, negate, signExtend } from '../../dataplane/verifier/scalar-arithmetic.ts';
-import { branchTaken, refine } from '../../dataplane/verifier/scalar-branch.ts';
-
-const WIDTHS = [32, 64] as const;
-
-interface Known {
-  readonly scalar: Scalar;
-  readonly members: readonly bigint[];
-}
+import { allAround, calculate, expectResults, expectWays, hasAll, WIDTHS, type Known } from './scalar-members.ts';
 
 /** All numbers of which so many bits from `at` on are 0, 1 or unknown, and the others 0. */
 function ofBits(bits: number, at: bigint): Known[] {
@@ -34,58 +27,16 @@ function ofBits(bits: number, at: bigint): Known[] {
   return found;
 }
 
-/** All intervals within `reach` of a place, as numbers that wrap around. */
-function around(place: bigint, reach: bigint): Known[] {
-  const found: Known[] = [];
-  for (let least = place - reach; least < place + reach; least++) {
-    for (let most = least; most < place + reach; most++) {
-      const members = Array.from({ length: Number(most - least) + 1 }, (_, index) => u64(least + BigInt(index)));
-      const [first, last] = [u64(least), u64(most)];
-      found.push({ members, scalar: sync({ ...UNKNOWN, ...(first <= last ? { umin: first, umax: last } : { smin: s64(least), smax: s64(most) }) }) });
-    }
-  }
-  return found;
-}
-
 const text = ({ members }: Known): string => members.join(' ');
-
-function hasAll(result: Scalar, numbers: readonly bigint[], what: () => string): void {
-  for (const value of numbers) if (!contains(result, value)) expect.fail(`${what()}: ${value} is missing`);
-}
-
-const low = (value: bigint): number => Number(value & 0xffff_ffffn);
-const goes = (op: BranchOp, width: 32 | 64, x: bigint, y: bigint): boolean => (width === 64 ? BRANCH64[op](x, y) : BRANCH32[op](low(x), low(y)));
 
 describe.each([['the lowest', 0n], ['the sign of 32', 30n], ['the highest', 61n]] as const)('three bits, %s', (_, at) => {
   const all = ofBits(3, at);
   const others = at === 0n ? all : [...all, ...ofBits(3, 0n)];
 
   describe.each(WIDTHS)('%s bits', (width) => {
-    test.each(ALU_OPS)('%s of members is a member', (op) => {
-      for (const a of all) {
-        for (const b of others) {
-          const results = a.members.flatMap((x) => b.members.map((y) => (width === 64 ? u64(ALU64[op](x, y)) : BigInt(ALU32[op](low(x), low(y)) >>> 0))));
-          hasAll(alu(op, width, a.scalar, b.scalar), results, () => `${text(a)} ${op} ${text(b)}`);
-        }
-      }
-    });
+    test.each(ALU_OPS)('%s of members is a member', (op) => expectResults(op, width, all, others, text));
 
-    test.each(BRANCH_OPS)('%s is decided where all members agree, and leaves those that go that way', (op) => {
-      for (const a of all) {
-        for (const b of others) {
-          const taken = branchTaken(op, width, a.scalar, b.scalar);
-          for (const way of [true, false]) {
-            const [left, right] = refine(op, width, way, a.scalar, b.scalar);
-            for (const x of a.members) {
-              for (const y of b.members) {
-                if (goes(op, width, x, y) !== way) continue;
-                if ((taken ?? way) !== way || !contains(left, x) || !contains(right, y)) expect.fail(`${text(a)} ${op} ${text(b)}, ${way ? 'taken' : 'not taken'}: ${x} and ${y} are missing`);
-              }
-            }
-          }
-        }
-      }
-    });
+    test.each(BRANCH_OPS)('%s is decided where all members agree, and leaves those that go that way', (op) => expectWays(op, width, all, others, text));
   });
 
   test('either of two numbers is a member of their union', () => {
@@ -103,7 +54,7 @@ test('a union says nothing new where one number covers the other', () => {
 const SIGNS = [0n, 0x80n, 0x100n, 0x8000n, 0x1_0000n, 1n << 31n, 1n << 32n, (1n << 32n) + 0x80n, 1n << 63n];
 
 describe.each(SIGNS)('intervals around %i', (place) => {
-  const all = around(place, 6n);
+  const all = allAround(place, 6n);
 
   test.each(WIDTHS)('are extended by their sign to %i bits', (width) => {
     for (const bits of [8, 16, 32] as const) {
@@ -133,10 +84,10 @@ describe.each(SIGNS)('intervals around %i', (place) => {
   });
 
   test.each(WIDTHS)('are shifted by every count of %i bits', (width) => {
-    for (const a of around(place, 2n)) {
+    for (const a of allAround(place, 2n)) {
       for (let count = 0; count < width; count++) {
         for (const op of ['lsh', 'rsh', 'arsh'] as const) {
-          const results = a.members.map((x) => (width === 64 ? u64(ALU64[op](x, BigInt(count))) : BigInt(ALU32[op](low(x), count) >>> 0)));
+          const results = a.members.map((x) => calculate(op, width, x, BigInt(count)));
           hasAll(alu(op, width, a.scalar, constant(BigInt(count))), results, () => `${text(a)} ${op} ${count}`);
         }
       }

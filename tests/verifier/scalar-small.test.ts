@@ -3,71 +3,23 @@
  * exact as intervals allow, so are ours. Small intervals are looked at where numbers change their sign or their width.
  */
 import { describe, expect, test } from 'vitest';
-import { ALU_OPS, BRANCH_OPS, type BranchOp } from '../../dataplane/bpf/isa.ts';
-import { ALU32, ALU64, BRANCH32, BRANCH64 } from '../../dataplane/engine/interpreter-arithmetic.ts';
-import { contains, s64, sync, u64, UNKNOWN, type Scalar } from '../../dataplane/verifier/scalar.ts';
+import { ALU_OPS, BRANCH_OPS } from '../../dataplane/bpf/isa.ts';
 import { alu } from '../../dataplane/verifier/scalar-arithmetic.ts';
-import { branchTaken, refine } from '../../dataplane/verifier/scalar-branch.ts';
+import { branchTaken } from '../../dataplane/verifier/scalar-branch.ts';
+import { allAround, expectResults, expectWays, goes, interval, WIDTHS, type Known } from './scalar-members.ts';
 
-const WIDTHS = [32, 64] as const;
 const PLACES = [['zero', 0n], ['the sign of 32 bits', 1n << 31n], ['the end of 32 bits', 1n << 32n], ['the sign of 64 bits', 1n << 63n]] as const;
 
-interface Interval {
-  readonly scalar: Scalar;
-  readonly members: readonly bigint[];
-}
-
-/** From `least` to `most`, as unsigned bounds where they do not wrap around, else as signed ones. */
-function interval(least: bigint, most: bigint): Interval {
-  const members = Array.from({ length: Number(most - least) + 1 }, (_, index) => u64(least + BigInt(index)));
-  const [first, last] = [u64(least), u64(most)];
-  const bounds = first <= last ? { umin: first, umax: last } : { smin: s64(least), smax: s64(most) };
-  return { scalar: sync({ ...UNKNOWN, ...bounds }), members };
-}
-
-function allAround(place: bigint, reach: bigint): Interval[] {
-  const found: Interval[] = [];
-  for (let least = -reach; least < reach; least++) for (let most = least; most < reach; most++) found.push(interval(place + least, place + most));
-  return found;
-}
-
-const text = ({ members }: Interval): string => `${members[0]}..${members.at(-1)}`;
+const text = ({ members }: Known): string => `${members[0]}..${members.at(-1)}`;
 
 describe.each(PLACES)('around %s', (_, place) => {
   const intervals = allAround(place, 3n);
   const others = [...new Set([...intervals, ...allAround(0n, 3n)])];
 
   describe.each(WIDTHS)('%s bits', (width) => {
-    test.each(ALU_OPS)('%s of members is a member', (op) => {
-      for (const a of intervals) {
-        for (const b of others) {
-          const result = alu(op, width, a.scalar, b.scalar);
-          for (const x of a.members) {
-            for (const y of b.members) {
-              const value = width === 64 ? u64(ALU64[op](x, y)) : BigInt(ALU32[op](Number(x & 0xffff_ffffn), Number(y & 0xffff_ffffn)) >>> 0);
-              if (!contains(result, value)) expect.fail(`${text(a)} ${op} ${text(b)}: ${value} is missing`);
-            }
-          }
-        }
-      }
-    });
+    test.each(ALU_OPS)('%s of members is a member', (op) => expectResults(op, width, intervals, others, text));
 
-    test.each(BRANCH_OPS)('%s is decided where all members agree, and leaves those that go that way', (op) => {
-      for (const a of intervals) {
-        for (const b of others) {
-          const taken = branchTaken(op, width, a.scalar, b.scalar);
-          for (const way of [true, false]) {
-            const [left, right] = refine(op, width, way, a.scalar, b.scalar);
-            for (const x of a.members) {
-              for (const y of b.members) {
-                if (goes(op, width, x, y) !== way) continue;
-                if ((taken ?? way) !== way || !contains(left, x) || !contains(right, y)) expect.fail(`${text(a)} ${op} ${text(b)}, ${way ? 'taken' : 'not taken'}: ${x} and ${y} are missing`);
-              }
-            }
-          }
-        }
-      }
-    });
+    test.each(BRANCH_OPS)('%s is decided where all members agree, and leaves those that go that way', (op) => expectWays(op, width, intervals, others, text));
   });
 
   test.each(['jeq', 'jne', ...(place === 0n ? (['jsgt', 'jsge', 'jslt', 'jsle'] as const) : (['jgt', 'jge', 'jlt', 'jle'] as const))] as const)('%s of 64 bits is decided wherever all members agree', (op) => {
@@ -79,10 +31,6 @@ describe.each(PLACES)('around %s', (_, place) => {
     }
   });
 });
-
-function goes(op: BranchOp, width: 32 | 64, x: bigint, y: bigint): boolean {
-  return width === 64 ? BRANCH64[op](x, y) : BRANCH32[op](Number(x & 0xffff_ffffn), Number(y & 0xffff_ffffn));
-}
 
 describe('of eight bits', () => {
   test.each(['add', 'sub'] as const)('%s of any interval and a constant is exactly the interval moved', (op) => {
