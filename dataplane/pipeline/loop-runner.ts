@@ -1,6 +1,6 @@
 /** A CPU's packet loop at work: what the loop asks of JavaScript, and the end of packets whose programs are stopped. */
 import { LOOK_AHEAD_PACKETS } from '../engine/jit/look-ahead.ts';
-import { XdplabError } from '../errors.ts';
+import type { XdplabError } from '../errors.ts';
 import { timersOf } from '../helpers/timer.ts';
 import { hookByName } from '../hooks/index.ts';
 import { HOOK_NAMES } from '../hooks/hook.ts';
@@ -11,6 +11,7 @@ import { XDP_MD } from '../packet/frame.ts';
 import { DESCRIPTOR } from '../packet/packet-batch.ts';
 import { broadcastTargets } from './broadcast.ts';
 import { ATTACHMENT, LOOP } from './layout.ts';
+import { tablesOverwritten } from './loop-tables.ts';
 import { PROGRAMS, type LoopConstants, type LoopImports } from './loop/loop-code.ts';
 import { writeLinkAddresses } from './neighbour.ts';
 import { DROP_REASON, type DropReason } from './outcome.ts';
@@ -38,7 +39,7 @@ export class LoopRunner {
   readonly #surroundings: LoopSurroundings;
   readonly #imports: WebAssembly.Imports;
   /** Of the programs that packets meet. */
-  aheads: readonly LookAhead[] = [];
+  #aheads: readonly LookAhead[] = [];
 
   constructor(machine: Machine, { cells, xdpContext }: Pick<LoopConstants, 'cells' | 'xdpContext'>, surroundings: LoopSurroundings) {
     this.#machine = machine;
@@ -71,6 +72,11 @@ export class LoopRunner {
     const wanted = WebAssembly.Module.imports(module).filter(({ module: from }) => from === PROGRAMS);
     const programs = Object.fromEntries(wanted.map(({ name }) => [name, programTable.get(Number(name)) as WebAssembly.ExportValue]));
     return new WebAssembly.Instance(module, { ...this.#imports, [PROGRAMS]: programs }).exports as unknown as PacketLoop;
+  }
+
+  /** Packets meet these programs from now on, by id. */
+  lookAheadOf(programs: Iterable<number>): void {
+    this.#aheads = [...new Set(programs)].flatMap((id) => this.#machine.lookAheads.get(id) ?? []);
   }
 
   /** Runs at most `count` packets, whose descriptors begin at `first`; answers how many have ended. */
@@ -107,11 +113,11 @@ export class LoopRunner {
     const some = Math.min(count, LOOK_AHEAD_PACKETS);
     let worthIt = 0;
     try {
-      for (const ahead of this.aheads) worthIt |= ahead(first, some);
+      for (const ahead of this.#aheads) worthIt |= ahead(first, some);
     } catch (error) {
       rethrowBugs(error);
       // The verifier was wrong, and the program itself will tell.
-      this.aheads = [];
+      this.#aheads = [];
     }
     return worthIt === 0 ? count : some;
   }
@@ -134,10 +140,10 @@ export class LoopRunner {
     }
   }
 
-  /** What only a program can do that Linux's verifier would refuse. */
+  /** By the program that ran last. */
   overwritten(): XdplabError {
     const id = this.#machine.cell(CPU_BLOCK.programId);
-    return new XdplabError('ERR_PROGRAM', `program '${this.#surroundings.programName(id) ?? id}': overwrote tables of the simulated machine, so the run cannot go on; check the bounds of its stores`);
+    return tablesOverwritten(`program '${this.#surroundings.programName(id) ?? id}':`);
   }
 
   /** The packet whose program was stopped, from the first. A program may have overwritten even that. */

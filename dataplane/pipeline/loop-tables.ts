@@ -2,6 +2,7 @@
  * The tables of layout.ts in machine memory, as one CPU's packet loop has them: what is attached where, counters, frames,
  * contexts and records. Every CPU that runs has its own, so that no two write to one cache line.
  */
+import { XdplabError } from '../errors.ts';
 import { HOOK_NAMES } from '../hooks/hook.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { MachineMemory, Region } from '../machine/memory.ts';
@@ -129,12 +130,7 @@ export class LoopTables {
 
   /** Counts a copy that leaves beside its packet: broadcasts and clones. */
   countSent(ifindex: number, lengthBytes: number): void {
-    const device = this.#devices.find((each) => each.ifindex === ifindex);
-    if (device === undefined) return;
-    const record = this.#recordOf(device);
-    const { u64 } = this.#memory;
-    u64[(record + DEVICE.txPackets) >>> 3]! += 1n;
-    u64[(record + DEVICE.txBytes) >>> 3]! += BigInt(lengthBytes);
+    countSent(this.#memory, this.at, ifindex, lengthBytes);
   }
 
   /** A u64 counter of the packet loop: `LOOP.reasons` and so on, by index. */
@@ -203,6 +199,21 @@ export class LoopTables {
   #counterAt(address: number): number {
     return Number(this.#memory.u64[address >>> 3]!);
   }
+}
+
+/** In the records of a CPU's devices. */
+export function countSent({ view, u64 }: MachineMemory, { devices, devicesEnd }: Pick<LoopConstants, 'devices' | 'devicesEnd'>, ifindex: number, lengthBytes: number): void {
+  for (let device = devices; device < devicesEnd; device += DEVICE.size) {
+    if (view.getUint32(device + DEVICE.ifindex, true) !== ifindex) continue;
+    u64[(device + DEVICE.txPackets) >>> 3]! += 1n;
+    u64[(device + DEVICE.txBytes) >>> 3]! += BigInt(lengthBytes);
+    return;
+  }
+}
+
+/** What only a program can do that Linux's verifier would refuse. */
+export function tablesOverwritten(who: string): XdplabError {
+  return new XdplabError('ERR_PROGRAM', `${who} overwrote tables of the simulated machine, so the run cannot go on; check the bounds of its stores`);
 }
 
 /** All zeros stand for an address that the lab does not say. */

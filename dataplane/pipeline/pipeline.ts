@@ -106,7 +106,8 @@ export class Pipeline {
     const cpus = machine.parallel ? machine.cpus : 1;
     const rss = writeReceiveSideScaling(machine.memory, devices, cpus);
     // Of several CPUs each has to have room for what one may leave.
-    const sizes = cpus === 1 ? { arenaBytes: ARENA_BYTES, recordsBytes } : { arenaBytes: cpus > MANY_CPUS ? ARENA_BYTES / 4 : ARENA_BYTES, recordsBytes: cpus > MANY_CPUS ? ARENA_BYTES / 4 : ARENA_BYTES };
+    const arenaBytes = cpus > MANY_CPUS ? ARENA_BYTES / 4 : ARENA_BYTES;
+    const sizes = { arenaBytes, recordsBytes: cpus === 1 ? recordsBytes : arenaBytes };
     this.#tables = Array.from({ length: cpus }, (_, cpu) => machine.onCpu(cpu, () => new LoopTables(machine, devices, { ...sizes, recordBytesPerPacket, mostHandedOver: cpus === 1 ? 0 : Math.floor(sizes.recordsBytes / recordBytesPerPacket), rss })));
     this.#cpus = cpus > 1 && engine.parallel !== undefined ? new CpuSet(machine, this.#tables, engine.parallel) : undefined;
     this.#runner = new LoopRunner(machine, this.#tables[0]!.at, {
@@ -156,8 +157,7 @@ export class Pipeline {
     });
     this.#modules.clear();
     this.#loops.clear();
-    const ids = new Set(this.attached.filter(({ hook }) => hook === 'xdp').map(({ program }) => program.id));
-    this.#runner.aheads = [...ids].flatMap((id) => this.machine.lookAheads.get(id) ?? []);
+    this.#runner.lookAheadOf(this.attached.map(({ program }) => program.id));
   }
 
   /** Packets of capture interface `index` arrive at `device`; undefined: they cannot be run, and are counted as such. `fromHost`: the host sends them there, whatever address they carry. */
@@ -271,9 +271,7 @@ export class Pipeline {
       const mode = IN_SLOTS[program.spec.attach ?? ''];
       if (mode === undefined) continue;
       for (const device of this.devices) {
-        const attachment = this.#register({ device, hook: IN_SLOT_HOOK, mode, program });
-        this.#chains.push([attachment]);
-        for (const tables of this.#tables) tables.addInSlot(attachment, this.#outcomesOf(attachment));
+        this.#addInSlot({ device, hook: IN_SLOT_HOOK, mode, program });
       }
     }
   }
@@ -291,10 +289,14 @@ export class Pipeline {
     const mode = Object.keys(hookByName(IN_SLOT_HOOK).modes)[modeNumber];
     const program = this.#programById(programId);
     if (device === undefined || mode === undefined || program === undefined) return 0;
-    const attachment = this.#register({ device, hook: IN_SLOT_HOOK, mode, program });
+    return tables.attachmentRecord(this.#addInSlot({ device, hook: IN_SLOT_HOOK, mode, program }).index);
+  }
+
+  #addInSlot(wanted: WantedAttachment): Attachment {
+    const attachment = this.#register(wanted);
     this.#chains.push([attachment]);
-    for (const each of this.#tables) each.addInSlot(attachment, this.#outcomesOf(attachment));
-    return tables.attachmentRecord(attachment.index);
+    for (const tables of this.#tables) tables.addInSlot(attachment, this.#outcomesOf(attachment));
+    return attachment;
   }
 
   /** Address of the outcome table of the attachment's mode. */

@@ -16,11 +16,11 @@ import { DESCRIPTOR, type PacketBatch } from '../../packet/packet-batch.ts';
 import { workerFile } from '../../system/worker-file.ts';
 import { compileModule } from '../../wasm/compile.ts';
 import { HANDOVER, RECORD } from '../layout.ts';
-import type { LoopTables } from '../loop-tables.ts';
+import { tablesOverwritten, type LoopTables } from '../loop-tables.ts';
 import { emitPacketLoop } from '../packet-loop.ts';
-import type { Kept } from '../loop/loop-code.ts';
+import { KEPT, type Kept } from '../loop/loop-code.ts';
 import type { Attachment, BatchObserver } from '../pipeline.ts';
-import { DONE, KEPT, RING_PACKETS, SPREAD, TURN, TURN_FLAG, type CpuEnd, type CpuNews, type CpuReport, type CpuStart } from './ring.ts';
+import { DONE, RING_PACKETS, SPREAD, TURN, TURN_FLAG, type CpuEnd, type CpuNews, type CpuReport, type CpuStart } from './ring.ts';
 import { emitSpread, type SpreadCode } from './spread-code.ts';
 
 const STARTER = 'pipeline/cpus/cpu-starter';
@@ -209,7 +209,7 @@ export class CpuSet {
       maps: maps.map((map) => mapImage(machine, map, cpu)),
       programs: programs.map((program) => image(program, cpu)),
       ...(network === undefined ? {} : { network }),
-      ...(knowsLoop ? {} : { loop: { keeps, module: compileModule(emitPacketLoop(constants)), programs: [...new Set(attached.flat().map(({ program }) => program.id))] } }),
+      ...(knowsLoop ? {} : { loop: { keeps, module: compileModule(emitPacketLoop(constants)), programs: attached.flat().map(({ program }) => program.id) } }),
       names: programs.map(({ id, spec }) => [id, spec.name] as const),
     };
   }
@@ -307,7 +307,7 @@ export class CpuSet {
     const { view } = this.#machine.memory;
     for (const { row, tables } of this.#cpus) {
       const recorded = tables.recordedBytes;
-      if (recorded === undefined) throw new XdplabError('ERR_PROGRAM', 'a program overwrote tables of the simulated machine, so the run cannot go on; check the bounds of its stores');
+      if (recorded === undefined) throw tablesOverwritten('a program');
       const end = tables.at.records + recorded;
       const later = this.#word(row + SPREAD.later) || end;
       view.setUint32(row + SPREAD.recordsEnd, later, true);

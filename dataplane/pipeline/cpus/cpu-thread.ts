@@ -8,11 +8,11 @@ import { instantiateMap } from '../../maps/map-image.ts';
 import { mapsOf } from '../../maps/map-registry.ts';
 import { takeRecords } from '../../maps/ringbuf.ts';
 import { DESCRIPTOR } from '../../packet/packet-batch.ts';
-import { DEVICE } from '../layout.ts';
 import { LoopRunner } from '../loop-runner.ts';
-import type { Kept } from '../loop/loop-code.ts';
+import { countSent } from '../loop-tables.ts';
+import { KEPT, type Kept } from '../loop/loop-code.ts';
 import type { PacketLoop } from '../packet-loop.ts';
-import { KEPT, TURN, TURN_FLAG, type CpuNews, type CpuReport, type CpuStart } from './ring.ts';
+import { TURN, TURN_FLAG, type CpuNews, type CpuReport, type CpuStart } from './ring.ts';
 
 class CpuThread {
   readonly #machine: Machine;
@@ -39,7 +39,7 @@ class CpuThread {
     });
     machine.onEvent = (event) => void this.#events.push({ packet: this.#packet, event });
     machine.onRecords = () => this.#takeRecords();
-    machine.network.onClone = ({ ifindex, toIngress, bytes }) => (toIngress ? this.#countSent(ifindex, bytes.length) : this.#copy(ifindex, bytes));
+    machine.network.onClone = ({ ifindex, toIngress, bytes }) => (toIngress ? countSent(machine.memory, start.at, ifindex, bytes.length) : this.#copy(ifindex, bytes));
   }
 
   /** Never returns: the thread ends when it is terminated. */
@@ -99,7 +99,7 @@ class CpuThread {
       }
       if (loop === undefined) continue;
       this.#loops.set(loop.keeps, this.#runner.instantiate(loop.module));
-      this.#runner.aheads = loop.programs.flatMap((id) => this.#machine.lookAheads.get(id) ?? []);
+      this.#runner.lookAheadOf(loop.programs);
     }
   }
 
@@ -133,18 +133,8 @@ class CpuThread {
   }
 
   #copy(ifindex: number, bytes: Uint8Array): void {
-    this.#countSent(ifindex, bytes.length);
+    countSent(this.#machine.memory, this.#start.at, ifindex, bytes.length);
     if ((this.#flags & TURN_FLAG.copies) !== 0) this.#copies.push({ packet: this.#packet, ifindex, bytes: bytes.slice() });
-  }
-
-  #countSent(ifindex: number, lengthBytes: number): void {
-    const { view, u64 } = this.#machine.memory;
-    const { devices, devicesEnd } = this.#start.at;
-    for (let device = devices; device < devicesEnd; device += DEVICE.size) {
-      if (view.getUint32(device + DEVICE.ifindex, true) !== ifindex) continue;
-      u64[(device + DEVICE.txPackets) >>> 3]! += 1n;
-      u64[(device + DEVICE.txBytes) >>> 3]! += BigInt(lengthBytes);
-    }
   }
 }
 

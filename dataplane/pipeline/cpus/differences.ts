@@ -3,9 +3,8 @@
  * those of one CPU. Here is what programs do that may make a difference, and what makes all packets run on one.
  */
 import type { Engine } from '../../engine/engine.ts';
-import { HELPER_NAMES } from '../../helpers/index.ts';
 import type { NetworkDevice } from '../../machine/network.ts';
-import type { VerifiedProgram } from '../../program/program.ts';
+import { helpersCalled } from '../loop/program-needs.ts';
 import { SYMMETRIC_KEY } from '../receive-side-scaling.ts';
 
 /** Timers belong to the lab, and not to a CPU. */
@@ -17,14 +16,10 @@ const OF_CPU: Readonly<Record<string, string>> = {
   get_smp_processor_id: 'it asks which CPU it runs on',
 };
 
-function helpersOf({ spec }: VerifiedProgram): ReadonlySet<string> {
-  return new Set(spec.instructions.flatMap((instruction) => (instruction.kind === 'call' && instruction.target.kind === 'helper' ? [HELPER_NAMES[instruction.target.id] ?? ''] : [])));
-}
-
 /** Why all packets run on the first CPU, though there are others. */
 export function whyOneCpu({ parallel, name }: Engine): string | undefined {
   if (parallel === undefined) return `the engine ${name} runs one`;
-  const timed = parallel.loaded.find((program) => [...helpersOf(program)].some((helper) => TIMER_HELPERS.test(helper)));
+  const timed = parallel.loaded.find((program) => [...helpersCalled(program)].some((helper) => TIMER_HELPERS.test(helper)));
   return timed && `${timed.spec.name} uses bpf_timer, and timers run on one`;
 }
 
@@ -39,7 +34,7 @@ const BY_ORDER: Readonly<Record<string, string>> = {
 /** What may make verdicts differ from those of one CPU, each in a line. */
 export function differences({ loaded }: NonNullable<Engine['parallel']>, devices: readonly NetworkDevice[], cpus: number): readonly string[] {
   const maps = [...new Set(loaded.flatMap((program) => [...program.maps.values()]))];
-  const lines = loaded.flatMap((program) => [...helpersOf(program)].filter((helper) => helper in OF_CPU).map((helper) => `${program.spec.name} calls bpf_${helper}: ${OF_CPU[helper]}.`));
+  const lines = loaded.flatMap((program) => [...helpersCalled(program)].filter((helper) => helper in OF_CPU).map((helper) => `${program.spec.name} calls bpf_${helper}: ${OF_CPU[helper]}.`));
   lines.push(...maps.filter(({ type }) => type.name in BY_ORDER).map(({ name, type }) => `Map ${name} (${type.name}): ${BY_ORDER[type.name]}.`));
   const isShared = maps.some(({ type, frozen }) => !frozen && !type.perCpu && type.holds === 'bytes');
   const splits = devices.some(({ queues = cpus, rssKey }) => queues > 1 && (rssKey === undefined || !Buffer.from(rssKey).equals(SYMMETRIC_KEY)));

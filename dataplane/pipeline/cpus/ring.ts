@@ -8,7 +8,7 @@
  *             8 u32 count      descriptors in the ring; or of packets that others left, whose addresses are in the list
  *            12 u32 flags      TURN_FLAG
  *            16 u32 reports    not 0 where the CPU has sent a message about what happened
- *            20 u32 keeps      what is kept of the packets: index in KEPT
+ *            20 u32 keeps      what is kept of the packets: index in KEPT of the loop's code
  *
  *   spread   one for each CPU, for the code that fills the rings (spread-code.ts):
  *             0 u32 ring       address of the descriptors
@@ -32,8 +32,6 @@ export const TURN = { turn: 0, done: 4, count: 8, flags: 12, reports: 16, keeps:
 
 /** In `done`. */
 export const DONE = { notThere: -1, ended: -2 } as const;
-
-export const KEPT = ['counters', 'records', 'packets'] as const satisfies readonly Kept[];
 
 export const TURN_FLAG = {
   /** There are messages for the CPU. */

@@ -24,7 +24,8 @@ export const PROGRAMS = 'program';
  * What the loop leaves behind of a packet. `counters` is fastest: every packet has the same frame, and nothing else is
  * written. `records`: descriptors and verdict records too. `packets`: each packet in a frame of its own.
  */
-export type Kept = 'counters' | 'records' | 'packets';
+export const KEPT = ['counters', 'records', 'packets'] as const;
+export type Kept = (typeof KEPT)[number];
 
 /** What is constant in the loop's code: addresses, and what is attached. */
 export interface LoopConstants {
