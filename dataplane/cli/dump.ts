@@ -15,6 +15,7 @@ import { Collection } from '../program/collection.ts';
 import { unverified } from '../program/program.ts';
 import { verifyWithFacts } from '../verifier/facts.ts';
 import { XdplabError } from '../errors.ts';
+import { chosenPrograms } from './chosen-programs.ts';
 import { paint, print, printJson, safe } from './terminal.ts';
 
 interface DumpFlags {
@@ -46,7 +47,7 @@ export function addDump(program: Command): void {
       const { object, program: name } = splitProgram(choice);
       const spec = await readObject(object, flags);
       if (flags.wat) return print(await wat(spec, basename(object), name));
-      const chosen = programs(spec, basename(object), name);
+      const chosen = chosenPrograms(spec, basename(object), name);
       const listings = chosen.map((each) => ({ program: each, facts: flags.facts ? factsOf(each, spec, flags.type) : undefined }));
       if (flags.json) printJson({ object: basename(object), programs: listings.map(asJson) });
       else print(listings.map((each) => listing(each, flags.linum === true)).join('\n\n'));
@@ -58,14 +59,6 @@ async function wat(spec: CollectionSpec, object: string, name: string | undefine
   const engine = createWasmEngine(machine);
   const collection = new Collection(machine, spec, { name: object, pinned: new Map(), admit: unverified, load: (program) => engine.load(program) });
   return (await engine.wat(collection.program(name))).trimEnd();
-}
-
-/** Every program of the object unless one is named. */
-function programs(spec: CollectionSpec, object: string, name: string | undefined): readonly ProgramSpec[] {
-  const all = [...spec.programs.values()];
-  const chosen = name === undefined ? all : all.filter((program) => program.name === name || program.section === name);
-  if (chosen.length === 0) throw new XdplabError('ERR_USAGE', `${object}: found no program '${name}', expected one of ${all.map((program) => program.name).join(', ')}`);
-  return chosen;
 }
 
 /** By slot; `undefined` where no run comes. */

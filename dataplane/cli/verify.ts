@@ -14,6 +14,7 @@ import { readObject } from '../pipeline/open-lab.ts';
 import { verifyWithLog, type LogLevel } from '../verifier/verification-log.ts';
 import { leastPrivileged, USERS } from '../verifier/user.ts';
 import { verifyProgram, type VerifyOptions } from '../verifier/verify.ts';
+import { chosenPrograms } from './chosen-programs.ts';
 import { collectSize } from './lab-options.ts';
 import { paint, print, printJson, safe } from './terminal.ts';
 import { deadInstructions, verifiedText, type Verified } from './verify-text.ts';
@@ -51,7 +52,7 @@ export function addVerify(program: Command): void {
       if (flags.kernel) openLinux();
       const { object, program: name } = splitProgram(choice);
       const spec = applySettings(await readObject(object, flags), { maxEntries: flags.maxEntries });
-      const programs = chosen(spec, basename(object), name);
+      const programs = chosenPrograms(spec, basename(object), name);
       const passed = programs.flatMap((program): readonly Passed[] => {
         const why = whyNot(program, spec);
         return why === undefined ? [] : [{ program, why }];
@@ -68,13 +69,6 @@ export function addVerify(program: Command): void {
 function logLevel(level: string): LogLevel {
   if (level === '1' || level === '2') return Number(level) as LogLevel;
   throw new InvalidArgumentError('Expected 1 or 2.');
-}
-
-function chosen(spec: CollectionSpec, object: string, name: string | undefined): readonly ProgramSpec[] {
-  const all = [...spec.programs.values()];
-  const found = name === undefined ? all : all.filter((program) => program.name === name || program.section === name);
-  if (found.length === 0) throw new XdplabError('ERR_USAGE', `${object}: found no program${name === undefined ? 's' : ` '${name}', expected one of ${all.map((program) => program.name).join(', ')}`}`);
-  return found;
 }
 
 /** Maps that Linux makes without a size, or libbpf gives one. */

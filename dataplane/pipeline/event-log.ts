@@ -1,7 +1,7 @@
 /**
  * What programs sent to user space: ring buffer records, perf events, trace_printk lines. Counted always, written as
- * JSON lines if someone wants them. What a packet's programs sent is read before the next packet runs, so that ring
- * buffers never fill up and the time of a record is its packet's, however the capture was read.
+ * JSON lines if someone wants them. What a packet's programs sent is read before the next packet of its CPU runs, so that
+ * the time of a record is its packet's, however the capture was read, and, where one CPU runs, no ring buffer fills up.
  */
 import { valueCodec, type ValueCodec } from '../bpf/btf-value.ts';
 import { XdplabError } from '../errors.ts';
