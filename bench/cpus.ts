@@ -24,7 +24,7 @@ export const CPU_CASES: readonly CpuCase[] = [[1, 1], [2, 1], [2, 2]];
 
 export async function cpuBenchmark(name: string, { program, sources }: ProgramBench, scratch: string, [cpus, busy]: CpuCase): Promise<Benchmark> {
   const { lab } = await openLab({ ...sources(scratch), only: program, cpus });
-  // No lab file says this.
+  // Before the first packet, when queues are laid out. The lab file is everybody's, and does not say this.
   Object.assign(lab.devices[0]!, { indirection: [...Array(busy).keys()] });
   const { pipeline, machine } = lab;
   const trace = makeTrace({ ...SERVICE, name: '1k', flows: FLOWS });

@@ -74,10 +74,10 @@ async function runSuite(options: Options, scratch: string): Promise<SuiteResults
   const files = plan(options, scratch).filter(({ label }) => chosen(label));
   const programBenches = PROGRAM_BENCHES.filter(({ label }) => chosen(`programs ${label}`));
   const growing = GROWTH.filter(({ label }) => chosen(`growth ${label}`));
-  if (files.length + programBenches.length + growing.length === 0 && !chosen('maps') && !PROGRAM_BENCHES.some(({ label }) => chosen(`cpus ${label}`))) throw new XdplabError('ERR_USAGE', `--only ${options.only}: nothing of the suite has these words: programs, growth, cpus, maps, reading, replay`);
+  const cpuBenches = PROGRAM_BENCHES.filter(({ label }) => chosen(`cpus ${label}`));
+  if (files.length + programBenches.length + growing.length + cpuBenches.length === 0 && !chosen('maps')) throw new XdplabError('ERR_USAGE', `--only ${options.only}: nothing of the suite has these words: programs, growth, cpus, maps, reading, replay`);
   const programs: Record<string, BenchReport> = {};
   for (const bench of programBenches) programs[bench.label] = await runProgramBench(bench, scratch, time, engines, yardstick, progress);
-  const cpuBenches = PROGRAM_BENCHES.filter(({ label }) => chosen(`cpus ${label}`));
   progress('CPUs');
   const onCpus = await cpuRows(cpuBenches, scratch, time);
   const growth: GrowthRow[] = [];
