@@ -189,7 +189,8 @@ function sharedIds({ frames }: State, live: (frame: number) => number): SharedId
 /** What a run may have in the register that is not what the earlier state says. */
 function strayRegister(before: Frame, now: Frame, number: number, exactness: Exactness, live: number, shared: SharedIds): Scalar | undefined {
   const [was, is] = [before.registers[number]!, now.registers[number]!];
-  if ((live & (1 << number)) === 0) return was === is ? undefined : ANYTHING;
+  // Nobody reads it, and of an earlier state it was forgotten.
+  if ((live & (1 << number)) === 0) return ANYTHING;
   if (was.type === '?') return is.type === '?' ? undefined : ANYTHING;
   if (was.type !== 'scalar' || exactness !== 'used') return undefined;
   return isKept(was, is, (before.preciseRegisters & (1 << number)) !== 0, shared) ? undefined : is.scalar;

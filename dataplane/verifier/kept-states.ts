@@ -10,6 +10,7 @@ import { goesOn, iteratorsWentOn } from './iterator.ts';
 import { LoopVisits } from './loop-visits.ts';
 import type { Precision } from './precision.ts';
 import { refuse } from './refusal.ts';
+import { NOT_INITIALISED } from './register.ts';
 import { scalarsEqual } from './scalar.ts';
 import { NO_SLOTS } from './slot-set.ts';
 import { EMPTY_SLOT, type State } from './state.ts';
@@ -94,7 +95,7 @@ export class KeptStates {
         if (!covered && !force && jumps - this.#jumpsAtLast < 20 && processed - this.#processedAtLast < 100) add = false;
       } else if (this.#options.pruning !== false) {
         loop = this.#loops.isOpen(old);
-        if (!loop && !old.cleaned) this.#clean(walk, old);
+        if (!loop && !old.cleaned) this.#clean(walk, old, live);
         covered = coveredBy(old, state, loop ? 'range' : 'used', live, walk);
       }
       if (covered) {
@@ -116,9 +117,16 @@ export class KeptStates {
     return false;
   }
 
-  /** All paths from here are known, so slots that none of them read say nothing. */
-  #clean(walk: Walk, old: State): void {
+  /** All paths from here are known, so registers and slots that none of them read say nothing: neither what they hold, nor whether it matters. */
+  #clean(walk: Walk, old: State, live: (frame: number) => number): void {
     old.cleaned = true;
+    old.frames.forEach((frame, index) => {
+      const read = live(index);
+      frame.preciseRegisters &= read;
+      for (let register = 0; register < 10; register++) {
+        if ((read & (1 << register)) === 0) frame.registers[register] = NOT_INITIALISED;
+      }
+    });
     walk.liveness.forEachDead(old, old.at, (frame, slot) => void (old.frames[frame]!.stack[slot] = EMPTY_SLOT));
   }
 
