@@ -270,9 +270,9 @@ export function checkHelperMemory(walk: Walk, number: Register, bytes: number, a
   refuse('EACCES', `R${number} type=${typeText(register)} expected=fp`);
 }
 
-/** The key, where it is a number that the stack holds (get_constant_map_key). The slot then matters. */
+/** The key, where it is a number that the stack holds, and numbers are followed there (get_constant_map_key). The slot then matters. */
 function constantKey(walk: Walk, register: RegisterState, keyBytes: number): bigint | undefined {
-  if (register.type !== 'fp' || !isConstant(register.scalar)) return undefined;
+  if (!walk.rights.bpf || register.type !== 'fp' || !isConstant(register.scalar)) return undefined;
   const offset = register.offset + Number(BigInt.asIntN(64, register.scalar.value));
   const slot = (-offset - 1) >> 3;
   const found = frameOf(walk, register).stack[slot];

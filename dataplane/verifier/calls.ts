@@ -120,7 +120,7 @@ function releaseArgument(walk: Walk, { args, releases }: HelperPrototype, id: nu
   if (isKnownZero(released)) return;
   const { reference } = released;
   if (!release(walk.state, reference)) refuse('EINVAL', `func ${helperName(id)} reference has not been acquired before`);
-  changeRegisters(walk.state, (register) => (register.reference === reference ? UNKNOWN_SCALAR : register));
+  changeRegisters(walk.state, (register) => (register.reference === reference ? walk.invalid() : register));
 }
 
 /** What must not be held where the program ends or is left. */

@@ -231,19 +231,23 @@ function readSomewhere(walk: Walk, frame: Frame, number: number, pointer: Regist
 /** Bytes `least` to `end` that a helper, or a read at a variable place, may read or write: `size` of them. */
 export function checkStackBytes(walk: Walk, frame: Frame, number: number, pointer: RegisterState, least: number, end: number, size: number, writes: boolean): void {
   if (end <= least) return;
+  const { perfmon } = walk.rights;
   growTo(walk, frame, least);
   if (!writes) walk.liveness.read(pointer.frame, slotOf(end - 1), slotOf(least));
   for (let at = least; at < end; at++) {
     const slot = slotOf(at);
     const found = frame.stack[slot]!;
     const kind = kindAt(found, byteOf(at));
-    const hidden = !walk.rights.perfmon && (kind === BYTE.invalid || (kind === BYTE.spill && found.spilled.type !== 'scalar'));
-    if (writes && kind <= BYTE.zero && !hidden) {
-      if (kind === BYTE.misc && !isSpilled(found)) continue;
-      setSlot(frame, slot, { kinds: withKind(isSpilled(found) ? scrub(found) : found.kinds, byteOf(at), BYTE.misc), spilled: NOT_INITIALISED });
+    if (kind === BYTE.misc) continue;
+    if (kind === BYTE.zero || (kind === BYTE.invalid && perfmon)) {
+      if (writes) setSlot(frame, slot, { kinds: withKind(found.kinds, byteOf(at), BYTE.misc), spilled: found.spilled });
       continue;
     }
-    if (kind <= BYTE.zero && !hidden) continue;
+    // Of what stands beside a number that was spilled nothing is asked, as in Linux.
+    if (isSpilled(found) && (perfmon || found.spilled.type === 'scalar')) {
+      if (writes) setSlot(frame, slot, { kinds: scrub(found), spilled: NOT_INITIALISED });
+      continue;
+    }
     const where = isConstant(pointer.scalar) ? `off ${least}+${at - least}` : `var_off ${tnumText(pointer.scalar)}+${at - least}`;
     refuse('EACCES', `invalid read from stack R${number} ${where} size ${size}`);
   }

@@ -223,7 +223,7 @@ class Verifier {
 
   #checkStructure(): readonly FunctionRange[] {
     try {
-      return checkProgram(this.#spec, { isHelper: () => true, isKfunc: (name) => kfuncNamed(name) !== undefined, packetLoads: PACKET_LOADS.has(this.#type), verified: true, loops: this.#rights.bpf, helperName: (id) => HELPER_NAMES[id] });
+      return checkProgram(this.#spec, { isHelper: () => true, isKfunc: (name) => kfuncNamed(name) !== undefined, packetLoads: true, verified: true, loops: this.#rights.bpf, helperName: (id) => HELPER_NAMES[id] });
     } catch (error) {
       if (error instanceof StructureError) {
         this.#structureAt = error.slot;
@@ -490,6 +490,7 @@ class Verifier {
   /** A packet that is too short ends the function, with 0. */
   #packetLoad(walk: Walk, { index }: Extract<Instruction, { kind: 'load_packet' }>): number {
     const { frame, state } = walk;
+    if (!PACKET_LOADS.has(walk.type)) refuse('EINVAL', 'BPF_LD_[ABS|IND] instructions not allowed for this program type');
     const skb = walk.read(6);
     checkResources(walk, 'BPF_LD_[ABS|IND]');
     if (skb.type !== 'ctx') refuse('EINVAL', 'at the time of BPF_LD_ABS|IND R6 != pointer to skb');

@@ -277,7 +277,7 @@ export function tailCall(writer: Writer): void {
   if (frame.get(6).kind !== 'context' || frame.reserved.has(0) || writer.owes > 0) return;
   clearArguments(writer);
   pass(writer, 1, { from: 6 });
-  pass(writer, 2, { map: writer.type === 'xdp' ? PROGRAM_MAPS.xdp : PROGRAM_MAPS.sched_cls });
+  pass(writer, 2, { map: PROGRAM_MAPS.get(writer.type)! });
   pass(writer, 3, random.below(6));
   call(writer, 'tail_call', NOTHING);
 }

@@ -3,7 +3,7 @@
  * Nobody is asked, so what a program does may depend on the time, on chance and on addresses.
  */
 import { assemble } from '../../dataplane/bpf/assemble.ts';
-import type { MapSpec, ProgramSpec, ProgramType } from '../../dataplane/bpf/spec.ts';
+import type { MapSpec, ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import { TestBench } from '../../dataplane/engine/test-run.ts';
 import { XdplabError } from '../../dataplane/errors.ts';
 import { Machine } from '../../dataplane/machine/machine.ts';
@@ -30,9 +30,9 @@ class CheckedBench {
   constructor(options: CheckingOptions) {
     this.#engine = createCheckingInterpreter(this.#machine, options);
     // So that some tail calls succeed.
-    for (const [type, { name }] of Object.entries(PROGRAM_MAPS)) {
+    for (const [type, { name }] of PROGRAM_MAPS) {
       const { instructions } = assemble(SUCCESSOR);
-      const spec: ProgramSpec = { name: 'successor', section: type, type: type as ProgramType, frags: false, instructions, functions: [], lines: [], license: 'GPL' };
+      const spec: ProgramSpec = { name: 'successor', section: type, type, frags: false, instructions, functions: [], lines: [], license: 'GPL' };
       this.#maps.get(name)!.setProgram(1, this.#load(spec));
     }
   }

@@ -1,5 +1,5 @@
 /** The maps that generated programs name: made once, for thousands of programs. */
-import type { MapSpec } from '../../dataplane/bpf/spec.ts';
+import type { MapSpec, ProgramType } from '../../dataplane/bpf/spec.ts';
 import { MAP_TYPES } from '../../dataplane/maps/index.ts';
 
 const map = (name: string, type: string, keyBytes: number, valueBytes: number, maxEntries: number): MapSpec => ({
@@ -21,6 +21,6 @@ export const DIRECT_MAP = map('one', 'array', 4, 128, 1);
 export const QUEUE_MAP = map('queue', 'queue', 0, 16, 16);
 export const RINGBUF_MAP = map('ringbuf', 'ringbuf', 0, 0, 4096);
 /** Empty, and one for each type: Linux remembers whose programs a map is for. */
-export const PROGRAM_MAPS = { xdp: map('programs_xdp', 'prog_array', 4, 4, 4), sched_cls: map('programs_tc', 'prog_array', 4, 4, 4) } as const;
+export const PROGRAM_MAPS: ReadonlyMap<ProgramType, MapSpec> = new Map((['xdp', 'sched_cls', 'socket_filter', 'cgroup_skb'] as const).map((type) => [type, map(`programs_${type}`, 'prog_array', 4, 4, 4)]));
 
-export const FIXED_MAPS: ReadonlyMap<string, MapSpec> = new Map([...VALUE_MAPS, DIRECT_MAP, QUEUE_MAP, RINGBUF_MAP, ...Object.values(PROGRAM_MAPS)].map((spec) => [spec.name, spec]));
+export const FIXED_MAPS: ReadonlyMap<string, MapSpec> = new Map([...VALUE_MAPS, DIRECT_MAP, QUEUE_MAP, RINGBUF_MAP, ...PROGRAM_MAPS.values()].map((spec) => [spec.name, spec]));
