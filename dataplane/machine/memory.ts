@@ -123,21 +123,21 @@ export class MachineMemory {
 
 /** A stretch of machine memory. `bytes` is made anew after the memory has grown. */
 export class Region {
+  readonly memory: MachineMemory;
   readonly address: number;
   readonly lengthBytes: number;
-  readonly #memory: MachineMemory;
   #bytes: Uint8Array | undefined;
 
   constructor(memory: MachineMemory, address: number, lengthBytes: number) {
-    this.#memory = memory;
+    this.memory = memory;
     this.address = address;
     this.lengthBytes = lengthBytes;
   }
 
   /** Borrowed: valid until the memory grows. */
   get bytes(): Uint8Array {
-    if (this.#bytes?.buffer !== this.#memory.wasm.buffer) {
-      this.#bytes = this.#memory.bytes(this.address, this.lengthBytes);
+    if (this.#bytes?.buffer !== this.memory.wasm.buffer) {
+      this.#bytes = this.memory.bytes(this.address, this.lengthBytes);
     }
     return this.#bytes!;
   }

@@ -1,8 +1,8 @@
 /**
  * The stretch of machine memory a capture is read through.
  *
- *     region   0          start              end         lengthBytes
- *              | delivered | not yet walked   | free       |
+ *     region   0          start              end         capacity   lengthBytes
+ *              | delivered | not yet walked   | free       | the walk's |
  *
  * Invariant: bytes of one record always lie together. A record that straddles the end is moved to the front
  * before more is read, so `start` moves back only inside `fill`, which ends the life of every address handed out.
@@ -11,13 +11,17 @@ import { XdplabError } from '../errors.ts';
 import type { Region } from '../machine/memory.ts';
 import type { ByteSource } from './byte-source.ts';
 import { WAIT } from './byte-source.ts';
+import { WALK } from './record-walk.ts';
 
-/** A window holds at least one record of the largest size. */
-export const MIN_WINDOW_BYTES = 524_288;
+/** Of a record that is looked into: a window holds at least one of them, whatever its size. */
+export const MAX_RECORD_BYTES = 524_288;
+export const MIN_WINDOW_BYTES: number = MAX_RECORD_BYTES + WALK.size;
 
 export class CaptureWindow {
   readonly source: ByteSource;
   readonly region: Region;
+  /** Bytes of the region that hold bytes of the capture. */
+  readonly capacity: number;
   /** For messages. */
   readonly name: string;
   start = 0;
@@ -36,6 +40,7 @@ export class CaptureWindow {
     }
     this.source = source;
     this.region = region;
+    this.capacity = (region.lengthBytes - WALK.size) & ~7;
     this.name = name;
   }
 
@@ -46,6 +51,11 @@ export class CaptureWindow {
       this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     }
     return this.#view!;
+  }
+
+  /** Address of the WALK. */
+  get walkState(): number {
+    return this.region.address + this.capacity;
   }
 
   get unread(): number {
@@ -78,7 +88,7 @@ export class CaptureWindow {
       this.end -= this.start;
       this.start = 0;
     }
-    const got = this.source.read(this.end === 0 ? bytes : bytes.subarray(this.end));
+    const got = this.source.read(bytes.subarray(this.end, this.capacity));
     if (got === WAIT || got === 0) return got;
     this.end += got;
     if (this.#discard > 0) {

@@ -6,17 +6,16 @@
  * record  0 u32 seconds   4 u32 fraction   8 u32 captured   12 u32 wire   16 bytes
  *         modified: 16 u32 ifindex   20 u16 protocol   22 u8 packet type   23 u8 pad   24 bytes
  *
- * The walk allocates nothing per packet: lengths come through one DataView of the window, descriptors go out
- * through the memory's Uint32Array.
+ * Packets become descriptors in WebAssembly (record-walk.ts); nothing is allocated for them.
  */
 import { XdplabError } from '../errors.ts';
+import { i32, i64, select } from '../wasm/expression.ts';
 import type { CaptureInterface } from './capture-reader.ts';
 import { captureDamage, MAX_CAPTURED_BYTES } from './capture-reader.ts';
 import type { CaptureWalk } from './capture-walk.ts';
 import type { CaptureWindow } from './capture-window.ts';
-import { DESCRIPTOR } from './packet-batch.ts';
 import type { PacketBatch } from './packet-batch.ts';
-import { storeSeconds } from './timestamp.ts';
+import { loadPackets, recordWalk, storePackets, type RecordCode, type RecordWalk } from './record-walk.ts';
 
 export const PCAP = { headerLength: 24, recordLength: 16, modifiedRecordLength: 24 } as const;
 
@@ -26,6 +25,15 @@ export const PCAP_MAGIC = {
   nanoseconds: 0xa1b2_3c4d,
   modified: 0xa1b2_cd34,
 } as const;
+
+/** What is constant in a file. */
+interface PcapKind {
+  readonly littleEndian: boolean;
+  readonly recordLength: number;
+  readonly nanosecondsPerUnit: number;
+  readonly fcsBytes: number;
+  readonly lengthsMayBeSwapped: boolean;
+}
 
 const KINDS: ReadonlyMap<number, { recordLength: number; nanosecondsPerUnit: number }> = new Map([
   [PCAP_MAGIC.microseconds, { recordLength: PCAP.recordLength, nanosecondsPerUnit: 1000 }],
@@ -43,12 +51,11 @@ export class PcapWalk implements CaptureWalk {
   readonly interfaces: CaptureInterface[] = [];
   damage: XdplabError | undefined;
   readonly #window: CaptureWindow;
-  readonly #littleEndian: boolean;
+  readonly #code: RecordCode;
   readonly #recordLength: number;
-  readonly #nanosecondsPerUnit: number;
-  readonly #fcsBytes: number;
   /** Formats 2.0 to 2.3 may have the two lengths of a record the other way round. */
   readonly #lengthsMayBeSwapped: boolean;
+  readonly #walk: RecordWalk;
   #packets = 0;
 
   /** The window starts at the file header. Throws ERR_CAPTURE for a header that makes no sense. */
@@ -73,69 +80,29 @@ export class PcapWalk implements CaptureWalk {
     const linkField = view.getUint32(start + 20, littleEndian);
     const hasFcs = (linkField & 0x0400_0000) !== 0;
     this.#window = window;
-    this.#littleEndian = littleEndian;
+    const fcsBytes = hasFcs ? (linkField >>> 28) * 2 : 0;
     this.#recordLength = kind.recordLength;
-    this.#nanosecondsPerUnit = kind.nanosecondsPerUnit;
-    this.#fcsBytes = hasFcs ? (linkField >>> 28) * 2 : 0;
     this.#lengthsMayBeSwapped = minor < 4;
+    this.#code = pcapRecords({ ...kind, littleEndian, fcsBytes, lengthsMayBeSwapped: this.#lengthsMayBeSwapped });
+    this.#walk = recordWalk(window.region.memory, this.#code);
     this.interfaces.push({
       linkType: linkField & 0x03ff_ffff,
       snapLength: view.getUint32(start + 16, littleEndian),
       resolution: kind.nanosecondsPerUnit === 1 ? '10^-9' : '10^-6',
-      fcsBytes: this.#fcsBytes,
+      fcsBytes,
     });
     window.start = start + PCAP.headerLength;
   }
 
   walk(batch: PacketBatch): number {
     const window = this.#window;
-    const { view, end } = window;
-    const { u32 } = batch.memory;
-    const { capacity } = batch;
-    const base = window.region.address;
-    const recordLength = this.#recordLength;
-    const littleEndian = this.#littleEndian;
-    const nanosecondsPerUnit = this.#nanosecondsPerUnit;
-    const fcsBytes = this.#fcsBytes;
-    let packets = this.#packets;
-    let at = window.start;
-    let word = batch.region.address >>> 2;
-    let count = 0;
-    for (; count < capacity; count++, word += DESCRIPTOR.size >>> 2) {
-      const body = at + recordLength;
-      if (body > end) break;
-      let captured = view.getUint32(at + 8, littleEndian);
-      let wire = view.getUint32(at + 12, littleEndian);
-      if (captured > wire && this.#lengthsMayBeSwapped) [captured, wire] = [wire, captured];
-      if (captured > MAX_CAPTURED_BYTES) {
-        if (count === 0) this.#refuseLength(at, captured);
-        break;
-      }
-      const next = body + captured;
-      if (next > end) break;
-      // Some writers leave the wire length below the captured one; what is there has been on the wire.
-      if (wire < captured) wire = captured;
-      if (fcsBytes > 0) {
-        wire = Math.max(wire - fcsBytes, 0);
-        captured = Math.min(captured, wire);
-      }
-      packets++;
-      u32[word + (DESCRIPTOR.address >>> 2)] = base + body;
-      u32[word + (DESCRIPTOR.captured >>> 2)] = captured;
-      u32[word + (DESCRIPTOR.wire >>> 2)] = wire;
-      u32[word + (DESCRIPTOR.interface >>> 2)] = 0;
-      storeSeconds(
-        u32,
-        word + (DESCRIPTOR.timestampNs >>> 2),
-        view.getUint32(at, littleEndian),
-        view.getUint32(at + 4, littleEndian) * nanosecondsPerUnit,
-      );
-      u32[word + (DESCRIPTOR.number >>> 2)] = packets;
-      u32[word + (DESCRIPTOR.number >>> 2) + 1] = packets / 4_294_967_296;
-      at = next;
-    }
-    window.start = at;
+    const { memory, address } = window.region;
+    storePackets(memory, window.walkState, this.#packets);
+    window.start = this.#walk(address + window.start, address + window.end, batch.region.address, batch.capacity, window.walkState) - address;
+    const packets = loadPackets(memory, window.walkState);
+    const count = packets - this.#packets;
     this.#packets = packets;
+    if (count === 0) this.#checkLength();
     return count;
   }
 
@@ -145,16 +112,53 @@ export class PcapWalk implements CaptureWalk {
     if (window.unread < this.#recordLength) {
       return `found ${window.unread} bytes of the header of ${record}, expected ${this.#recordLength}`;
     }
-    const captured = window.view.getUint32(window.start + 8, this.#littleEndian);
+    const captured = window.view.getUint32(window.start + 8, this.#code.littleEndian);
     return `found ${window.unread - this.#recordLength} bytes of ${record}, expected ${captured}`;
   }
 
-  #refuseLength(at: number, captured: number): void {
+  /** The record that comes next, where it may be the reason why the walk ended. */
+  #checkLength(): void {
     const window = this.#window;
+    if (window.unread < this.#recordLength) return;
+    const [captured, wire] = [8, 12].map((offset) => window.view.getUint32(window.start + offset, this.#code.littleEndian)) as [number, number];
+    const least = this.#lengthsMayBeSwapped ? Math.min(captured, wire) : captured;
+    if (least <= MAX_CAPTURED_BYTES) return;
     this.damage = captureDamage(
       window.name,
-      window.offset(at),
-      `record ${this.#packets + 1} says ${captured} bytes were captured, expected at most ${MAX_CAPTURED_BYTES}`,
+      window.offset(window.start),
+      `record ${this.#packets + 1} says ${least} bytes were captured, expected at most ${MAX_CAPTURED_BYTES}`,
     );
   }
+}
+
+/** The code of `record` in the drawing above. */
+function pcapRecords({ littleEndian, recordLength, nanosecondsPerUnit, fcsBytes, lengthsMayBeSwapped }: PcapKind): RecordCode {
+  return {
+    kind: `pcap ${littleEndian} ${recordLength} ${nanosecondsPerUnit} ${fcsBytes} ${lengthsMayBeSwapped}`,
+    littleEndian,
+    emit: (walk) => {
+      const { f, at, end } = walk;
+      walk.leaveUnless(i32.geU(i32.sub(end, at), i32.const(recordLength)));
+      const captured = f.let(walk.u32(8), 'captured');
+      const wire = f.let(walk.u32(12), 'wire');
+      if (lengthsMayBeSwapped) {
+        const larger = f.let(select(i32.gtU(captured, wire), captured, wire), 'larger');
+        f.set(captured, select(i32.gtU(captured, wire), wire, captured));
+        f.set(wire, larger);
+      }
+      walk.leaveUnless(i32.leU(captured, i32.const(MAX_CAPTURED_BYTES)));
+      const body = f.let(i32.add(at, i32.const(recordLength)), 'body');
+      walk.leaveUnless(i32.leU(captured, i32.sub(end, body)));
+      const fraction = i64.mul(i64.extendU(walk.u32(4)), i64.const(nanosecondsPerUnit));
+      walk.describe({
+        bytes: body,
+        captured,
+        wire,
+        fcsBytes,
+        interface: i32.const(0),
+        timestampNs: i64.add(i64.mul(i64.extendU(walk.u32(0)), i64.const(1_000_000_000)), fraction),
+        next: i32.add(body, captured),
+      });
+    },
+  };
 }

@@ -12,15 +12,17 @@
  * length is compared with the block it stands in before it is used, and a block with both of its ends' totals.
  */
 import type { XdplabError } from '../errors.ts';
+import { i32, i64, pair } from '../wasm/expression.ts';
 import type { CaptureInterface } from './capture-reader.ts';
 import { captureDamage, MAX_CAPTURED_BYTES, printable } from './capture-reader.ts';
 import type { CaptureWalk } from './capture-walk.ts';
 import type { CaptureWindow } from './capture-window.ts';
-import { MIN_WINDOW_BYTES } from './capture-window.ts';
+import { MAX_RECORD_BYTES } from './capture-window.ts';
 import { DESCRIPTOR } from './packet-batch.ts';
 import type { PacketBatch } from './packet-batch.ts';
+import { loadPackets, recordWalk, storePackets, WALK, WALK_INTERFACE, type RecordCode } from './record-walk.ts';
 import type { TimestampScale } from './timestamp.ts';
-import { storeUnits, timestampScale } from './timestamp.ts';
+import { LARGEST_NS, storeUnits, timestampScale } from './timestamp.ts';
 
 export const BLOCK = {
   section: 0x0a0d_0d0a,
@@ -107,7 +109,12 @@ export class PcapngWalk implements CaptureWalk {
     let at = window.start;
     let word = batch.region.address >>> 2;
     let count = 0;
-    while (count < capacity && end - at >= BLOCK_MIN_BYTES) {
+    for (;;) {
+      const before = this.#packets;
+      at = this.#walkPackets(batch, at, count);
+      count += this.#packets - before;
+      word += (this.#packets - before) * (DESCRIPTOR.size >>> 2);
+      if (count === capacity || end - at < BLOCK_MIN_BYTES) break;
       const type = view.getUint32(at, this.#littleEndian);
       if (type === BLOCK.section && !this.#readByteOrder(at)) break;
       const littleEndian = this.#littleEndian;
@@ -116,7 +123,7 @@ export class PcapngWalk implements CaptureWalk {
       const next = at + total;
       if (next > end) {
         // A block that nobody looks into may be longer than the window: let it pass by.
-        if (total > MIN_WINDOW_BYTES) {
+        if (total > MAX_RECORD_BYTES) {
           window.start = at;
           window.discard(total);
           at = window.start;
@@ -149,6 +156,34 @@ export class PcapngWalk implements CaptureWalk {
     return count;
   }
 
+  /** Describes enhanced packets behind the first `count` descriptors, up to a block that is none, or an unusual one; answers where it begins. */
+  #walkPackets(batch: PacketBatch, at: number, count: number): number {
+    if (this.#section.length === 0) return at;
+    const { region, walkState, end } = this.#window;
+    const { memory, address } = region;
+    const walk = recordWalk(memory, this.#littleEndian ? PACKETS.littleEndian : PACKETS.bigEndian);
+    storePackets(memory, walkState, this.#packets);
+    const next = walk(address + at, address + end, batch.descriptor(count), batch.capacity - count, walkState) - address;
+    this.#packets = loadPackets(memory, walkState);
+    return next;
+  }
+
+  /** What the code has to know of the section's interfaces: the first ones; packets of others are looked at one by one. */
+  #tellWalk(): void {
+    const { region, walkState } = this.#window;
+    const { u32, u64 } = region.memory;
+    const known = this.#section.slice(0, WALK_INTERFACE.most);
+    u32[(walkState + WALK.interfaces) >>> 2] = known.length;
+    u32[(walkState + WALK.base) >>> 2] = this.#sectionBase;
+    for (const [index, { scale, fcsBytes }] of known.entries()) {
+      const entry = walkState + WALK.table + index * WALK_INTERFACE.size;
+      const nanoseconds = BigInt(scale.multiplier);
+      u64[(entry + WALK_INTERFACE.nanoseconds) >>> 3] = nanoseconds;
+      u64[(entry + WALK_INTERFACE.unitsEnd) >>> 3] = nanoseconds === 0n ? 0n : LARGEST_NS / nanoseconds;
+      u32[(entry + WALK_INTERFACE.fcsBytes) >>> 2] = fcsBytes;
+    }
+  }
+
   cut(): string {
     const { view, start, unread } = this.#window;
     if (unread < BLOCK_MIN_BYTES) return `found ${unread} bytes of a block, expected at least ${BLOCK_MIN_BYTES}`;
@@ -166,7 +201,7 @@ export class PcapngWalk implements CaptureWalk {
     if (
       type === BLOCK.enhancedPacket &&
       total >= PACKET_BLOCK.minLength &&
-      total <= MIN_WINDOW_BYTES &&
+      total <= MAX_RECORD_BYTES &&
       (total & 3) === 0
     )
       return true;
@@ -177,10 +212,10 @@ export class PcapngWalk implements CaptureWalk {
         `a block of type ${type} says it has ${total} bytes, expected a multiple of 4 from ${least ?? BLOCK_MIN_BYTES}`,
       );
     }
-    if (least !== undefined && total > MIN_WINDOW_BYTES) {
+    if (least !== undefined && total > MAX_RECORD_BYTES) {
       return this.#refuse(
         at,
-        `a block of type ${type} says it has ${total} bytes, expected at most ${MIN_WINDOW_BYTES}`,
+        `a block of type ${type} says it has ${total} bytes, expected at most ${MAX_RECORD_BYTES}`,
       );
     }
     return true;
@@ -317,6 +352,7 @@ export class PcapngWalk implements CaptureWalk {
     }
     const snapLength = view.getUint32(at + INTERFACE_BLOCK.snapLength, littleEndian);
     this.#section.push({ scale: timestampScale(resolution, offsetSeconds), fcsBytes, snapLength });
+    this.#tellWalk();
     this.interfaces.push({
       linkType: view.getUint16(at + INTERFACE_BLOCK.linkType, littleEndian),
       ...(name !== undefined && { name }),
@@ -326,6 +362,43 @@ export class PcapngWalk implements CaptureWalk {
     });
     return true;
   }
+}
+
+const PACKETS = { littleEndian: enhancedPackets(true), bigEndian: enhancedPackets(false) } as const;
+
+/** The code of `enhanced` in the drawing above. */
+function enhancedPackets(littleEndian: boolean): RecordCode {
+  return {
+    kind: `pcapng ${littleEndian}`,
+    littleEndian,
+    emit: (walk) => {
+      const { f, at, end, state } = walk;
+      const left = f.let(i32.sub(end, at), 'left');
+      walk.leaveUnless(i32.geU(left, i32.const(PACKET_BLOCK.minLength)));
+      walk.leaveUnless(i32.eq(walk.u32(0), i32.const(BLOCK.enhancedPacket)));
+      const total = f.let(walk.u32(4), 'total');
+      const fits = i32.and(i32.leU(total, left), i32.leU(total, i32.const(MAX_RECORD_BYTES)));
+      walk.leaveUnless(i32.and(fits, i32.and(i32.geU(total, i32.const(PACKET_BLOCK.minLength)), i32.eqz(i32.and(total, i32.const(3))))));
+      walk.leaveUnless(i32.eq(walk.u32(0, i32.add(at, i32.sub(total, i32.const(4)))), total));
+      const index = f.let(walk.u32(PACKET_BLOCK.interface), 'interface');
+      walk.leaveUnless(i32.ltU(index, i32.load(state, WALK.interfaces)));
+      const captured = f.let(walk.u32(PACKET_BLOCK.captured), 'captured');
+      const wire = f.let(walk.u32(PACKET_BLOCK.wire), 'wire');
+      walk.leaveUnless(i32.and(i32.leU(captured, i32.sub(total, i32.const(PACKET_BLOCK.minLength))), i32.leU(captured, i32.const(MAX_CAPTURED_BYTES))));
+      const from = f.let(i32.add(state, i32.mul(index, i32.const(WALK_INTERFACE.size))), 'from');
+      const units = f.let(pair(walk.u32(PACKET_BLOCK.timestampLow), walk.u32(PACKET_BLOCK.timestampHigh)), 'units');
+      walk.leaveUnless(i64.ltU(units, i64.load(from, WALK.table + WALK_INTERFACE.unitsEnd)));
+      walk.describe({
+        bytes: i32.add(at, i32.const(PACKET_BLOCK.bytes)),
+        captured,
+        wire,
+        fcsBytes: f.let(i32.load(from, WALK.table + WALK_INTERFACE.fcsBytes), 'fcs'),
+        interface: i32.add(index, i32.load(state, WALK.base)),
+        timestampNs: i64.mul(units, i64.load(from, WALK.table + WALK_INTERFACE.nanoseconds)),
+        next: i32.add(at, total),
+      });
+    },
+  };
 }
 
 const OPTION_LENGTH: ReadonlyMap<number, number> = new Map([

@@ -6,7 +6,7 @@
  */
 const TWO_32 = 4_294_967_296;
 const BILLION = 1_000_000_000;
-const LARGEST = (1n << 64n) - 1n;
+export const LARGEST_NS: bigint = (1n << 64n) - 1n;
 
 /** Stores `seconds` (u32) and `nanoseconds` (below 2^43, so 2^32 microseconds fit) at `u32[word]`. */
 export function storeSeconds(u32: Uint32Array, word: number, seconds: number, nanoseconds: number): void {
@@ -63,7 +63,7 @@ export function storeUnits(u32: Uint32Array, word: number, high: number, low: nu
   }
   const units = (BigInt(high) << 32n) | BigInt(low);
   const exact = (units * scale.numerator) / scale.denominator + scale.offsetNs;
-  const held = exact < 0n ? 0n : exact > LARGEST ? LARGEST : exact;
+  const held = exact < 0n ? 0n : exact > LARGEST_NS ? LARGEST_NS : exact;
   u32[word] = Number(held & 0xffff_ffffn);
   u32[word + 1] = Number(held >> 32n);
 }

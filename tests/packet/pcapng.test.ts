@@ -86,6 +86,16 @@ describe('pcapng', () => {
     ]);
   });
 
+  test('packets of forty interfaces keep apart whose they are, and each its own time', async () => {
+    const interfaces = Array.from({ length: 40 }, (_, index) => interfaceOf(little, index % 10, little.option(13, Uint8Array.of(index % 3))));
+    const order = Array.from({ length: 200 }, (_, index) => (index * 7) % 40);
+    const { packets, damage } = await read(little.section(), ...interfaces, ...order.map((from) => little.packet(pattern(60, from), { interface: from, units: 5n })));
+    expect(damage).toBeUndefined();
+    expect(packets.map((packet) => packet.interface)).toEqual(order);
+    expect(packets.map((packet) => packet.timestampNs)).toEqual(order.map((from) => 5n * 10n ** BigInt(9 - (from % 10))));
+    expect(packets.map((packet) => packet.bytes.length)).toEqual(order.map((from) => 60 - (from % 3)));
+  });
+
   test('blocks and options that nobody knows are passed over', async () => {
     const { packets, damage } = await read(
       little.section(),
