@@ -613,6 +613,7 @@ extern int bpf_xdp_metadata_rx_timestamp(const struct xdp_md *ctx, __u64 *timest
 extern int bpf_xdp_metadata_rx_hash(const struct xdp_md *ctx, __u32 *hash, __u32 *rss_type) KFUNC;
 extern int bpf_xdp_metadata_rx_vlan_tag(const struct xdp_md *ctx, __be16 *vlan_proto, __u16 *vlan_tci) KFUNC;
 extern void bpf_task_release(struct task_struct *p) KFUNC;
+extern void bpf_throw(__u64 cookie) KFUNC;
 
 /* A function is in the BTF when something refers to it. */
 void keep_functions(void **kept)
@@ -651,4 +652,5 @@ void keep_functions(void **kept)
 	*kept++ = bpf_xdp_metadata_rx_hash;
 	*kept++ = bpf_xdp_metadata_rx_vlan_tag;
 	*kept++ = bpf_task_release;
+	*kept++ = bpf_throw;
 }

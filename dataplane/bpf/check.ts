@@ -39,7 +39,7 @@ const MAX_SLOTS = 1_000_000;
 const FRAME_POINTER: Register = 10;
 
 /** What is checked of a ProgramSpec. Unresolved references may stand in code that never runs. */
-export type CheckedProgram = Pick<ProgramSpec, 'name' | 'instructions' | 'unresolved'>;
+export type CheckedProgram = Pick<ProgramSpec, 'name' | 'instructions' | 'unresolved' | 'exceptionCallback'>;
 
 /** What is wrong with a program's structure. */
 export class StructureError extends XdplabError {
@@ -62,6 +62,8 @@ export function checkProgram(program: CheckedProgram, options: CheckOptions): re
 class Check {
   readonly #program: string;
   readonly #instructions: readonly Instruction[];
+  /** Where what nothing calls begins: the entry function, and the exception callback. */
+  readonly #roots: readonly number[];
   readonly #options: CheckOptions;
   readonly #names: Names;
   readonly #unresolved: ReadonlySet<number>;
@@ -70,6 +72,7 @@ class Check {
   constructor(program: CheckedProgram, options: CheckOptions) {
     this.#program = program.name;
     this.#instructions = program.instructions;
+    this.#roots = program.exceptionCallback === undefined ? [0] : [0, program.exceptionCallback];
     this.#options = options;
     this.#names = options.helperName ? { helper: options.helperName } : {};
     this.#unresolved = new Set(program.unresolved?.map(({ slot }) => slot));
@@ -147,9 +150,9 @@ class Check {
     }
   }
 
-  /** Functions begin at slot 0 and wherever a call or a callback's address points. */
+  /** Functions begin at slot 0, at the exception callback, and wherever a call or a callback's address points. */
   #findFunctions(): readonly FunctionRange[] {
-    const starts = new Set([0]);
+    const starts = new Set(this.#roots);
     for (const [slot, instruction] of this.#instructions.entries()) {
       const target = referencedFunction(instruction);
       if (target !== undefined) {
@@ -250,13 +253,13 @@ class Check {
       depths.set(start, deepest + 1);
       return deepest + 1;
     };
-    depthOf(0);
+    for (const root of this.#roots) depthOf(root);
   }
 
   /** Functions that only functions like them call are unreachable code. */
   #checkUsed(): void {
     const byStart = new Map(this.#functions.map((range) => [range.start, range]));
-    const used = new Set([0]);
+    const used = new Set(this.#roots);
     // A set is walked with what is added on the way.
     for (const start of used) {
       for (let slot = start; slot < byStart.get(start)!.end; slot++) {

@@ -9,6 +9,7 @@ import { bundledBtf } from './bundled-btf.ts';
 import { indexFunctions, readFunctions, resolveReferences, type CodeFunction, type ReferenceScope } from './code-function.ts';
 import { CoreRelocator } from './core-relocate.ts';
 import { dataKind, dataSectionMap } from './data-section.ts';
+import { exceptionCallbacks } from './exception-callback.ts';
 import { readExterns } from './extern.ts';
 import { readLegacyMaps, tailCallPlace } from './legacy-map.ts';
 import { linkProgram } from './link-program.ts';
@@ -89,9 +90,9 @@ function isEntry(code: CodeFunction, count: number): boolean {
   return code.linkage !== 'static' && (code.section.name !== '.text' || count === 1);
 }
 
-function toProgram(file: ObjectFile, entry: CodeFunction, options: LoadOptions): ProgramSpec {
+function toProgram(file: ObjectFile, entry: CodeFunction, exceptionCallback: CodeFunction | undefined, options: LoadOptions): ProgramSpec {
   const meaning = sectionMeaning(entry.section.name);
-  const { instructions, functions, lines, unresolved } = linkProgram(entry);
+  const { unresolved, ...code } = linkProgram(entry, exceptionCallback);
   return {
     name: entry.name,
     section: entry.section.name,
@@ -99,9 +100,7 @@ function toProgram(file: ObjectFile, entry: CodeFunction, options: LoadOptions):
     frags: meaning.frags,
     ...(meaning.attach === undefined ? {} : { attach: meaning.attach }),
     ...(meaning.autoload ? {} : { autoload: false }),
-    instructions,
-    functions,
-    lines,
+    ...code,
     ...(unresolved.length === 0 ? {} : { unresolved }),
     license: file.license,
   };
@@ -152,11 +151,14 @@ export function loadObject(bytes: Uint8Array, options: LoadOptions): CollectionS
   relocateFunctions(file, functions, kernelBtf);
 
   const programs = new Map<string, ProgramSpec>();
+  const callbacks = exceptionCallbacks(file.btf);
+  const byName = new Map(functions.map((code) => [code.name, code]));
   let linked = 0;
   for (const code of functions) {
     if (!isEntry(code, functions.length)) continue;
     if (programs.has(code.name)) failObject(file, `two programs are named ${code.name}`);
-    const program = toProgram(file, code, options);
+    const named = callbacks.get(code.typeId) ?? [];
+    const program = toProgram(file, code, named.length === 1 ? byName.get(named[0]!) : undefined, options);
     linked += program.instructions.length + program.lines.length;
     if (linked > MAX_LINKED) failObject(file, `more than ${MAX_LINKED} instructions and lines once subprograms are put into programs`);
     programs.set(code.name, program);

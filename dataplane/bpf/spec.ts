@@ -72,6 +72,8 @@ export interface ProgramSpec {
   readonly autoload?: boolean;
   readonly instructions: readonly Instruction[];
   readonly functions: readonly FunctionSpec[];
+  /** Where the function begins that runs when the program throws. */
+  readonly exceptionCallback?: number;
   readonly lines: readonly LineInfo[];
   /** In slot order. A call of a helper that does not exist stands at each: poison.ts. */
   readonly unresolved?: readonly UnresolvedReference[];

@@ -8,6 +8,7 @@
  *   - registers and stack of a function are zero where nothing has been written
  */
 import { MAY_GOTO_LIMIT, type CallTarget, type Immediate64 } from '../bpf/isa.ts';
+import { THROW } from '../helpers/exception.ts';
 import { bindHelper, calleeOf, kfuncNamed } from '../helpers/index.ts';
 import type { Callable, HelperFunction } from '../helpers/helper.ts';
 import { ARGUMENT_WORDS } from '../helpers/helper.ts';
@@ -19,14 +20,15 @@ import type { Program } from '../program/program.ts';
 import type { Engine, EngineFactory } from './engine.ts';
 import { JavaScriptEntry } from './javascript-entry.ts';
 import { InterpreterState, ProgramFault } from './interpreter-state.ts';
-import { EXIT, compileStep, type Control, type Step } from './interpreter-steps.ts';
+import { compileStep, type Control, type Step } from './interpreter-steps.ts';
 import type { StepObserver } from './step-observer.ts';
 
 /** Of a PROG_ARRAY: a u32 program id, 0 where there is none. */
 const PROGRAM_SLOT_BYTES = 4;
 
-/** In place of a slot: the program that `#successor` names takes over. */
+/** In place of a slot: the program that `#successor` names takes over; the program unwinds, with what was thrown in r0. */
 const TAIL_CALL = -2;
+const THROWN = -3;
 
 interface Loaded {
   readonly program: Program;
@@ -41,6 +43,8 @@ export class Interpreter implements Engine {
   readonly #entry: JavaScriptEntry;
   readonly #observer: StepObserver | undefined;
   #successor: Loaded | undefined;
+  /** The function that was called last did not return: its caller unwinds too. */
+  #isThrown = false;
 
   constructor(machine: Machine, observer?: StepObserver) {
     this.#machine = machine;
@@ -93,17 +97,37 @@ export class Interpreter implements Engine {
     }
   }
 
-  /** Runs steps until the function exits. After a tail call these are another program's. */
+  /** Runs steps until the function exits, or unwinds. After a tail call these are another program's. */
   #runFunction(loaded: Loaded, start: number): void {
-    let { steps } = loaded;
+    let running = loaded;
+    let isEntry = start === 0;
     let slot = start;
     for (;;) {
-      slot = steps[slot]!();
+      slot = running.steps[slot]!();
       if (slot >= 0) continue;
-      if (slot === EXIT) return;
-      steps = this.#successor!.steps;
+      this.#isThrown = slot === THROWN;
+      if (slot !== TAIL_CALL) break;
+      running = this.#successor!;
+      isEntry = true;
       slot = 0;
     }
+    if (this.#isThrown && isEntry) this.#catch(running);
+  }
+
+  /** What was thrown has come to the program's entry function. Its callback says what the program ends with, or else that is it. */
+  #catch(loaded: Loaded): void {
+    const { u64 } = this.#state;
+    const { exceptionCallback } = loaded.program.spec;
+    this.#isThrown = false;
+    if (exceptionCallback === undefined) return;
+    this.#state.spend(1);
+    u64[0] = this.#callFunction(loaded, exceptionCallback, ([cookie]) => (u64[1] = cookie!));
+    this.#mayNotThrow();
+  }
+
+  /** Linux refuses programs whose callbacks throw: there nothing can unwind. */
+  #mayNotThrow(): void {
+    if (this.#isThrown) throw new ProgramFault(FAULT.unsupported);
   }
 
   /** Registers and stack of a function that begins. */
@@ -140,14 +164,15 @@ export class Interpreter implements Engine {
         return () => {
           this.#state.spend(1);
           u64[0] = this.#callFunction(loaded, target.slot, passArguments);
-          return next;
+          return this.#isThrown ? THROWN : next;
         };
       }
       case 'helper':
       case 'kfunc': {
         const callee = calleeOf(target, loaded.program.type);
         if (callee === undefined) return unsupported;
-        return callee.implementation.kind === 'engine' ? this.#tailCall(next) : this.#callHelper(callee, next);
+        if (callee.implementation.kind !== 'engine') return this.#callHelper(callee, next);
+        return callee.name === THROW ? this.#throw : this.#tailCall(next);
       }
       default:
         return target satisfies never;
@@ -183,6 +208,12 @@ export class Interpreter implements Engine {
         return (result) => this.#state.setLow(0, Number(result));
     }
   }
+
+  readonly #throw: Step = () => {
+    const { u64 } = this.#state;
+    u64[0] = u64[1]!;
+    return THROWN;
+  };
 
   /** bpf_tail_call(ctx, map, index). Only a populated slot counts against the limit; without one the program goes on. */
   #tailCall(next: number): Step {
@@ -235,7 +266,9 @@ export class Interpreter implements Engine {
     const { u64 } = this.#state;
     return (...args) => {
       this.#state.spend(1);
-      return this.#callFunction(loaded, slot, () => args.forEach((arg, index) => (u64[index + 1] = arg)));
+      const result = this.#callFunction(loaded, slot, () => args.forEach((arg, index) => (u64[index + 1] = arg)));
+      this.#mayNotThrow();
+      return result;
     };
   }
 }

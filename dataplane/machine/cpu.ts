@@ -20,6 +20,7 @@
  *  64 u64 nextTimer      when the next bpf_timer expires, all ones while none runs
  *  72 u32 spinLock       address of the bpf_spin_lock that the running program holds, 0 for none; kept where CPUs run at once
  *  76 u32 mapLock        address of the lock of the map that is being changed, 0 for none; likewise
+ *  80 u32 thrown         not 0 while a program unwinds: what its functions return is what was thrown
  * 256 ..                 the stack, 8 frames of 512 bytes: r10 of the entry function is its end
  */
 export const CPU_BLOCK = {
@@ -40,6 +41,7 @@ export const CPU_BLOCK = {
   nextTimer: 64,
   spinLock: 72,
   mapLock: 76,
+  thrown: 80,
   stack: 256,
 } as const;
 

@@ -3,6 +3,7 @@ import type { CallTarget, Register } from '../bpf/isa.ts';
 import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import type { ProgramType } from '../bpf/spec.ts';
 import { capabilityFor, helperName, kfuncOf, prototypeOf, type HelperPrototype } from '../helpers/index.ts';
+import { THROW } from '../helpers/exception.ts';
 import { mapAllows } from '../helpers/map-compatibility.ts';
 import { hasSpinLock } from '../maps/special-fields.ts';
 import { checkArguments, noFacts, release, spinLock, type CallFacts } from './arguments.ts';
@@ -56,8 +57,8 @@ export function calleeFacts(target: CallTarget, type: ProgramType, rights: Right
   }
 }
 
-/** Answers the next slot. */
-export function call(walk: Walk, target: CallTarget): number {
+/** Answers the next slot, or undefined where the program ends. */
+export function call(walk: Walk, target: CallTarget): number | undefined {
   if (walk.state.lock !== undefined && !(target.kind === 'helper' && target.id === HELPER.spin_unlock)) {
     if (target.kind === 'helper' || (target.kind === 'kfunc' && !mayCallUnderLock(target))) refuse('EINVAL', 'function calls are not allowed while holding a lock');
   }
@@ -69,7 +70,9 @@ export function call(walk: Walk, target: CallTarget): number {
       return callSubprogram(walk, walk.subprogramAt.get(target.slot)!);
     case 'kfunc':
       callKfunc(walk, target);
-      return walk.at + 1;
+      if (target.name !== THROW) return walk.at + 1;
+      checkResources(walk, THROW, true);
+      return undefined;
     default:
       return target satisfies never;
   }
@@ -123,12 +126,12 @@ function releaseArgument(walk: Walk, { args, releases }: HelperPrototype, id: nu
   changeRegisters(walk.state, (register) => (register.reference === reference ? walk.invalid() : register));
 }
 
-/** What must not be held where the program ends or is left. */
-export function checkResources(walk: Walk, what: string): void {
+/** What must not be held where the program ends or is left; where it throws, nor what its callers hold. */
+export function checkResources(walk: Walk, what: string, throws = false): void {
   const { references, lock, frames, rcu, preemptOff } = walk.state;
   const [first] = references;
   // A function's caller still holds what it holds when that has come back to it.
-  if (first !== undefined && (frames.length === 1 || walk.frame.callback !== undefined)) refuse('EINVAL', `${what} would lead to reference leak`);
+  if (first !== undefined && (throws || frames.length === 1 || walk.frame.callback !== undefined)) refuse('EINVAL', `${what} would lead to reference leak`);
   if (lock !== undefined) refuse('EINVAL', `${what} cannot be used inside bpf_spin_lock-ed region`);
   if (rcu) refuse('EINVAL', `${what} cannot be used inside bpf_rcu_read_lock-ed region`);
   if (preemptOff > 0) refuse('EINVAL', `${what} cannot be used inside bpf_preempt_disable-ed region`);
@@ -237,6 +240,7 @@ function callbackArguments(id: number, caller: readonly RegisterState[], facts: 
 function enterCallback(walk: Walk, id: number, facts: CallFacts): void {
   const callback = facts.callback!;
   const caller = walk.frame;
+  walk.callbacks.add(callback.index);
   const given = callbackArguments(id, caller.registers, facts);
   if (!SYNCHRONOUS_CALLBACKS.has(id)) {
     const state = walk.pushAsynchronous(callback, { helper: 'timer', returns: [0, 0], asynchronous: true });

@@ -149,6 +149,13 @@ export class KeptStates {
     walk.begin();
   }
 
+  /** The path ends in the middle of a function. Linux takes it for a mistake of its own where that is in a loop of which it has kept no state. */
+  threw(state: State): undefined {
+    const loop = this.#loops.unknownTo(state);
+    if (loop !== undefined && !state.speculative) refuse('EFAULT', `verifier bug: scc exit: no visit info for call chain (${loop})`);
+    return undefined;
+  }
+
   /** One path less begins at each checkpoint behind it. */
   finished(state: State): void {
     for (let parent = state.parent; parent !== undefined; parent = parent.parent) {

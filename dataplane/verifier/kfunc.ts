@@ -5,9 +5,11 @@
 import type { CallTarget, Register } from '../bpf/isa.ts';
 import type { ProgramSpec } from '../bpf/spec.ts';
 import type { KfuncArgumentKind } from '../helpers/helper.ts';
+import { THROW } from '../helpers/exception.ts';
 import { kfuncNamed, kfuncOf, type Kfunc } from '../helpers/index.ts';
 import { checkHelperMemory, checkSize, release } from './arguments.ts';
 import { makeDynptr, readDynptr, sliceOf, type DynptrFacts } from './dynptr.ts';
+import { checkResult } from './exit.ts';
 import { beginIterator, destroyIterator, followIterator, readIterator, referenceOf } from './iterator.ts';
 import { kernelObject, structOf } from './kernel-object.ts';
 import { isGplCompatible } from './license.ts';
@@ -103,6 +105,8 @@ export function callKfunc(walk: Walk, target: KfuncTarget): void {
   }
   const call: KfuncCall = { kfunc, iterator: undefined, dynptr: undefined, reference: 0, releases: 0, bytes: 0 };
   for (const [index, kind] of kfunc.args.entries()) checkArgument(walk, (index + 1) as Register, kind, call);
+  // Without a callback what is thrown is the verdict.
+  if (kfunc.name === THROW && walk.exceptionCallback === undefined) checkResult(walk, 1);
   if (kfunc.section !== undefined) section(walk, kfunc.name, kfunc.section);
   if (call.releases !== 0) {
     release(walk.state, call.releases);

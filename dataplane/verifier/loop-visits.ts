@@ -76,6 +76,12 @@ export class LoopVisits {
     visit.ways = [];
   }
 
+  /** A path ends here: the loop that it ends in, if no state was kept there. */
+  unknownTo(state: State): string | undefined {
+    const key = this.#visitOf(state);
+    return key === undefined || this.#visits.has(key) ? undefined : key;
+  }
+
   /** The outermost loop that the state is in, and the calls on the way there. */
   #visitOf({ frames, at }: State): string | undefined {
     if (!this.#hasLoops) return undefined;

@@ -1,5 +1,5 @@
 /** A program was refused: caught in verify.ts, never seen outside. */
-export type RefusalErrno = 'EACCES' | 'EINVAL' | 'EPERM' | 'E2BIG' | 'EFAULT' | 'ENOTSUPP' | 'ENOMEM' | 'EOPNOTSUPP';
+export type RefusalErrno = 'EACCES' | 'EINVAL' | 'EPERM' | 'E2BIG' | 'EFAULT' | 'ENOTSUPP' | 'ENOENT' | 'EEXIST' | 'ENOMEM' | 'EOPNOTSUPP';
 
 export class Refused extends Error {
   readonly errno: RefusalErrno;

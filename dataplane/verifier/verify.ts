@@ -7,6 +7,7 @@
  */
 import { checkProgram, StructureError, type FunctionRange } from '../bpf/check.ts';
 import type { Btf } from '../bpf/btf.ts';
+import { exceptionCallbacks } from '../bpf/exception-callback.ts';
 import type { Instruction } from '../bpf/isa.ts';
 import { defaultKernelBtf } from '../bpf/kernel-btf.ts';
 import { jumpTarget } from '../bpf/isa.ts';
@@ -146,12 +147,14 @@ class Verifier {
     try {
       checkUser(this.#spec, this.#type, this.#rights, this.#options.maps, (slot) => void (this.#structureAt = slot));
       checkKfuncs(this.#spec, this.#options.deviceBound === true);
+      this.#checkExceptionCallback();
       const ranges = this.#checkStructure();
       this.#checkMaps();
       const walk = this.#begin(ranges);
       this.#walk = walk;
       const verified = new Set<number>();
       this.#verifyFunction(walk, walk.subprograms[0]!);
+      if (walk.exceptionCallback !== undefined) walk.calledGlobals.add(walk.exceptionCallback);
       for (let more = true; more; ) {
         more = false;
         for (const subprogram of walk.subprograms) {
@@ -221,6 +224,20 @@ class Verifier {
     }
   }
 
+  /** The function that tags of the entry function name: one, global, and part of the program. */
+  #checkExceptionCallback(): void {
+    const { functions, exceptionCallback } = this.#spec;
+    const { btf } = this.#options;
+    const [name, ...others] = exceptionCallbacks(btf).get(functions[0]?.typeId ?? 0) ?? [];
+    if (name === undefined) return;
+    if (others.length > 0) refuse('EEXIST', 'multiple exception callback tags for main subprog');
+    if (btf!.idsByName(name, 'func').length === 0) refuse('ENOENT', `exception callback '${name}' could not be found in BTF`);
+    const found = functions.find((one) => one.name === name);
+    if (found?.linkage === 'static') refuse('EINVAL', `exception callback '${name}' must have global linkage`);
+    if (found?.slot === 0) refuse('EINVAL', 'invalid exception callback insn_off in func_info: 0');
+    if (exceptionCallback === undefined) refuse('EINVAL', 'exception callback type id not found in func_info');
+  }
+
   #checkStructure(): readonly FunctionRange[] {
     try {
       return checkProgram(this.#spec, { isHelper: () => true, isKfunc: (name) => kfuncNamed(name) !== undefined, packetLoads: true, verified: true, loops: this.#rights.bpf, helperName: (id) => HELPER_NAMES[id] });
@@ -241,7 +258,7 @@ class Verifier {
       const global = index > 0 && declared?.linkage === 'global';
       return { index, start, end, name: declared?.name ?? `func#${index}`, global, parameters: global ? parametersOf(this.#options.btf, declared.typeId) : undefined };
     });
-    for (const { start, end } of ranges.slice(1)) if (!returnsNumber(this.#options.btf, named.get(start)?.typeId ?? 0)) this.#checkReturnsByItself(start, end);
+    for (const { start, end } of ranges.slice(1)) if (!returnsNumber(this.#options.btf, this.#typeIdAt(start))) this.#checkReturnsByItself(start, end);
     this.#flow = analyseControlFlow(instructions, ranges, (target) => calleeFacts(target, this.#type, this.#rights));
     const walk = new Walk(this.#spec, this.#type, this.#options.maps, subprograms, this.#rights, this.#options.cpus);
     walk.changesPacket = this.#flow.changesPacket;
@@ -270,6 +287,11 @@ class Verifier {
       return this.#push(walk, state, callback.start);
     };
     return walk;
+  }
+
+  /** Of a function, 0 where nobody says. */
+  #typeIdAt(start: number): number {
+    return this.#spec.functions.find(({ slot }) => slot === start)?.typeId ?? 0;
   }
 
   /** What may end a function in the middle has it return a number, which it has to return anyway. */
@@ -305,8 +327,12 @@ class Verifier {
     state.frames.push(frame);
     frame.registers[10] = pointer('fp');
     if (subprogram.index === 0) frame.registers[1] = pointer('ctx');
+    else if (!returnsNumber(this.#options.btf, this.#typeIdAt(subprogram.start))) refuse('EINVAL', `Global function ${subprogram.name}() doesn't return scalar. Only those are supported.`);
     else if (subprogram.parameters === undefined) refuse('EINVAL', `Global function ${subprogram.name}() has arguments that its BTF does not describe`);
-    else enterGlobal(walk, frame, subprogram.parameters);
+    else {
+      if (subprogram.index === walk.exceptionCallback && (subprogram.parameters.length !== 1 || subprogram.parameters[0]!.kind !== 'scalar')) refuse('EINVAL', 'exception cb only supports single integer argument');
+      enterGlobal(walk, frame, subprogram.parameters);
+    }
     state.first = subprogram.start;
     walk.state = state;
     walk.at = subprogram.start;
@@ -416,7 +442,7 @@ class Verifier {
         return mayGoto(walk, instruction.offset);
       case 'call':
         this.#progress.jumps++;
-        return call(walk, instruction.target);
+        return call(walk, instruction.target) ?? this.#kept!.threw(walk.state);
       case 'exit':
         this.#progress.jumps++;
         return this.#exit(walk);
@@ -514,7 +540,8 @@ class Verifier {
 
   #checkStackDepth(walk: Walk): void {
     const { instructions } = this.#spec;
-    const error = checkStackDepth({ instructions, functions: walk.subprograms, stackBytes: walk.stackBytes, asynchronous: walk.asynchronous }).error;
-    if (error !== undefined) refuse(error.startsWith('the call stack') ? 'E2BIG' : 'EACCES', error);
+    const { subprograms: functions, stackBytes, callbacks, asynchronous, exceptionCallback } = walk;
+    const { refused } = checkStackDepth({ instructions, functions, stackBytes, callbacks, asynchronous, ...(exceptionCallback === undefined ? {} : { exceptionCallback }) });
+    if (refused !== undefined) refuse(refused.errno, refused.message);
   }
 }

@@ -48,8 +48,11 @@ export class Walk {
   /** Starts of functions that may move packets; functions verified by themselves that were called. */
   changesPacket: ReadonlySet<number> = new Set();
   readonly calledGlobals = new Set<number>();
-  /** Callbacks that run later. */
+  /** Callbacks, and those of them that run later. */
+  readonly callbacks = new Set<number>();
   readonly asynchronous = new Set<number>();
+  /** The function that runs when the program throws. */
+  readonly exceptionCallback: number | undefined;
   /** Slot of the instruction being verified, and of the one before on this path. */
   at = 0;
   previous = 0;
@@ -67,6 +70,7 @@ export class Walk {
     this.maps = maps;
     this.subprograms = subprograms;
     this.subprogramAt = new Map(subprograms.map((one) => [one.start, one]));
+    this.exceptionCallback = spec.exceptionCallback === undefined ? undefined : this.subprogramAt.get(spec.exceptionCallback)!.index;
     this.stackBytes = subprograms.map(() => 0);
     this.rights = rights;
     this.speculation = rights.perfmon ? undefined : new Speculation(spec.instructions.length);

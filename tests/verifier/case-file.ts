@@ -8,6 +8,7 @@
  *   -- license Proprietary                       GPL, where it is not said
  *   -- without CAP_PERFMON                       loaded by whom it may not tell secrets; `capabilities`: by anybody
  *   -- global check ctx scalar mem16             the function at label `check` is global, and these are its parameters
+ *   -- exception_callback check                  a tag of the program names that function; it may have several, or name what is not there
  *   -- asm
  *   *(u64 *)(r10 -520) = 0                       as assemble.ts reads it
  *   [3] r0 += 1                                  three times the same
@@ -28,7 +29,7 @@ import type { Instruction } from '../../dataplane/bpf/isa.ts';
 import { PROGRAM_TYPES, type FunctionSpec, type ProgramSpec, type ProgramType } from '../../dataplane/bpf/spec.ts';
 import { HELPER_NAMES, kfuncNamed } from '../../dataplane/helpers/index.ts';
 import type { User } from '../../dataplane/verifier/user.ts';
-import { typesOf, type GlobalFunction } from './case-types.ts';
+import { MAIN, typesOf, type GlobalFunction } from './case-types.ts';
 
 export interface VerifierCase {
   readonly sentence: string;
@@ -38,6 +39,8 @@ export interface VerifierCase {
   /** Who loads it. */
   readonly user: User;
   readonly globals: readonly GlobalFunction[];
+  /** Labels that tags name. */
+  readonly exceptionCallbacks: readonly string[];
   readonly asm: string;
   /** Undefined until it is recorded. */
   readonly answer: string | undefined;
@@ -82,7 +85,7 @@ function parseCase(paragraph: readonly string[], line: number, file: string): Ve
   if (asmAt < 0) fail('no "-- asm" in this case');
   const sentence = paragraph.slice(0, head).filter((each) => !each.startsWith('#')).join(' ');
   if (sentence === '') fail('a case begins with a sentence');
-  const lines = paragraph.slice(head, asmAt).map((each) => /^-- (type|attach|license|without|global|static) (.+)$/.exec(each)?.slice(1) as [string, string] | undefined ?? fail(`cannot read "${each}"`));
+  const lines = paragraph.slice(head, asmAt).map((each) => /^-- (type|attach|license|without|global|static|exception_callback) (.+)$/.exec(each)?.slice(1) as [string, string] | undefined ?? fail(`cannot read "${each}"`));
   const settings = new Map(lines);
   const type = (settings.get('type') ?? 'xdp') as ProgramType;
   if (!PROGRAM_TYPES.includes(type)) fail(`type ${type}, expected one of ${PROGRAM_TYPES.join(', ')}`);
@@ -93,6 +96,7 @@ function parseCase(paragraph: readonly string[], line: number, file: string): Ve
     license: settings.get('license') ?? 'GPL',
     user: USER_WITHOUT.get(settings.get('without')) ?? fail(`without ${settings.get('without')}, expected CAP_PERFMON or capabilities`),
     globals: lines.flatMap(([setting, value]) => (setting === 'global' || setting === 'static' ? [{ label: value.split(' ')[0]!, linkage: setting, parameters: value.split(' ').slice(1) }] : [])),
+    exceptionCallbacks: lines.flatMap(([setting, value]) => (setting === 'exception_callback' ? [value] : [])),
     asm: paragraph.slice(asmAt + 1, textEnd).join('\n'),
     answer: answerAt < 0 ? undefined : paragraph.slice(answerAt + 1, elsewhereAt < 0 ? undefined : elsewhereAt).join('\n'),
     elsewhere: elsewhereAt < 0 ? undefined : paragraph.slice(elsewhereAt + 1).join('\n'),
@@ -100,25 +104,27 @@ function parseCase(paragraph: readonly string[], line: number, file: string): Ve
   };
 }
 
-export function programOf({ asm, type, attach, license, globals }: VerifierCase): ProgramSpec {
+export function programOf({ asm, type, attach, license, globals, exceptionCallbacks }: VerifierCase): ProgramSpec {
   const expanded = asm.split('\n').flatMap((line) => {
     const [, count, repeated] = /^\s*\[(\d+)\] (.*)$/.exec(line) ?? [];
     return count === undefined ? [line] : Array.from({ length: Number(count) }, () => repeated!);
   });
   const { instructions, labels } = assemble(expanded.join('\n'), { helper: (name) => (HELPER_NAMES.includes(name) ? HELPER_NAMES.indexOf(name) : undefined), kfunc: (name) => kfuncNamed(name) !== undefined });
-  const types = typesOf({ type, globals });
-  const functions = functionsOf(instructions).map((each): FunctionSpec => {
+  const types = typesOf({ type, globals, exceptionCallbacks });
+  const exceptionCallback = exceptionCallbacks.length === 1 ? labels.get(exceptionCallbacks[0]!) : undefined;
+  const functions = functionsOf(instructions, exceptionCallback).map((each): FunctionSpec => {
+    if (each.slot === 0 && exceptionCallbacks.length > 0) return { ...each, name: MAIN, typeId: types!.idsByName(MAIN, 'func')[0]! };
     const known = globals.find((one) => labels.get(one.label) === each.slot);
     return known === undefined ? each : { ...each, name: known.label, typeId: types!.idsByName(known.label, 'func')[0]!, linkage: known.linkage };
   });
-  return { name: 'case', section: type, type, frags: false, ...(attach === undefined ? {} : { attach }), instructions, functions, lines: [], license };
+  return { name: 'case', section: type, type, frags: false, ...(attach === undefined ? {} : { attach }), instructions, functions, ...(exceptionCallback === undefined ? {} : { exceptionCallback }), lines: [], license };
 }
 
-/** The first, and every one that is called or passed as a callback. */
-function functionsOf(instructions: readonly Instruction[]): FunctionSpec[] {
+/** The first, the exception callback, and every one that is called or passed as a callback. */
+function functionsOf(instructions: readonly Instruction[], exceptionCallback: number | undefined): FunctionSpec[] {
   const slots = instructions.flatMap((each) => {
     if (each.kind === 'call' && each.target.kind === 'subprogram') return [each.target.slot];
     return each.kind === 'load_imm64' && each.value.kind === 'function' ? [each.value.slot] : [];
   });
-  return [...new Set([0, ...slots])].toSorted((a, b) => a - b).map((slot) => ({ name: `function_${slot}`, slot, typeId: 0, linkage: 'static' }));
+  return [...new Set([0, exceptionCallback ?? 0, ...slots])].toSorted((a, b) => a - b).map((slot) => ({ name: `function_${slot}`, slot, typeId: 0, linkage: 'static' }));
 }

@@ -6,15 +6,18 @@ import { buildBtf, int } from '../bpf/btf-builder.ts';
 export interface GlobalFunction {
   readonly label: string;
   readonly linkage: 'global' | 'static';
-  /** `ctx`, `scalar`, `mem16`: a pointer to a struct of 16 bytes, `array`: to 10 numbers, or `pointer`: to a pointer. In front of them, `void` where nothing is returned. */
+  /** `ctx`, `scalar`, `mem16`: a pointer to a struct of 16 bytes, `array`: to 10 numbers, or `pointer`: to a pointer. In front of them, `void` where nothing is returned, `address` where a pointer is. */
   readonly parameters: readonly string[];
 }
+
+/** The entry function, where it has a type. */
+export const MAIN = 'main';
 
 type RawType = Parameters<typeof buildBtf>[0][number];
 
 /** Undefined where there are none. */
-export function typesOf({ type, globals }: { readonly type: ProgramType; readonly globals: readonly GlobalFunction[] }): Btf | undefined {
-  if (globals.length === 0) return undefined;
+export function typesOf({ type, globals, exceptionCallbacks = [] }: { readonly type: ProgramType; readonly globals: readonly GlobalFunction[]; readonly exceptionCallbacks?: readonly string[] }): Btf | undefined {
+  if (globals.length === 0 && exceptionCallbacks.length === 0) return undefined;
   const types: RawType[] = [];
   /** Answers the id. */
   const add = (raw: RawType): number => types.push(raw);
@@ -28,9 +31,13 @@ export function typesOf({ type, globals }: { readonly type: ProgramType; readonl
     return add({ kind: 'ptr', word: add({ kind: 'struct', name: parameter, word: Number(parameter.slice('mem'.length)) }) });
   };
   for (const { label, linkage, parameters } of globals) {
-    const returned = parameters[0] === 'void' ? 0 : number;
-    const words = parameters.filter((parameter) => parameter !== 'void').flatMap((parameter, index) => [`a${index}`, idOf(parameter)]);
+    const returned = parameters[0] === 'void' ? 0 : parameters[0] === 'address' ? add({ kind: 'ptr', word: 0 }) : number;
+    const words = parameters.filter((parameter) => parameter !== 'void' && parameter !== 'address').flatMap((parameter, index) => [`a${index}`, idOf(parameter)]);
     add({ kind: 'func', name: label, word: add({ kind: 'func_proto', word: returned, words }), vlen: linkage === 'global' ? 1 : 0 });
+  }
+  if (exceptionCallbacks.length > 0) {
+    const main = add({ kind: 'func', name: MAIN, word: add({ kind: 'func_proto', word: number, words: ['ctx', context] }), vlen: 1 });
+    for (const name of exceptionCallbacks) add({ kind: 'decl_tag', name: `exception_callback:${name}`, word: main, words: [0xffff_ffff], vlen: 0 });
   }
   return Btf.parse(buildBtf(types), 'case');
 }

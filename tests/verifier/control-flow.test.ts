@@ -20,7 +20,7 @@ import { programOf, readCases } from './case-file.ts';
 import { CASE_MAPS } from './case-maps.ts';
 
 function assembled(asm: string, type: ProgramType = 'xdp'): ProgramSpec {
-  return programOf({ sentence: '', type, line: 0, attach: undefined, license: 'GPL', user: 'privileged', globals: [], asm, answer: undefined, elsewhere: undefined, text: [] });
+  return programOf({ sentence: '', type, line: 0, attach: undefined, license: 'GPL', user: 'privileged', globals: [], exceptionCallbacks: [], asm, answer: undefined, elsewhere: undefined, text: [] });
 }
 
 function flowOf(program: ProgramSpec): ControlFlow {

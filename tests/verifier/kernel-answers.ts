@@ -94,7 +94,7 @@ export class KernelAnswers {
       return program.log;
     };
     try {
-      if (!needsTypes(spec) || !USERS[of.user].bpf) return load();
+      if ((!needsTypes(spec) && of.exceptionCallbacks.length === 0) || !USERS[of.user].bpf) return load();
       const image = new BtfImage(typesOf(of), [spec]);
       return loadBtf(this.#linux, image, 'case', (fd) => load({ image, fd }));
     } finally {

@@ -82,7 +82,7 @@ const ROWS: readonly Row[] = [
 ];
 
 function caseOf({ sentence, asm }: Row): VerifierCase {
-  return { sentence, type: 'xdp', line: 0, attach: undefined, license: 'GPL', user: 'privileged', globals: [], asm, answer: undefined, elsewhere: undefined, text: [] };
+  return { sentence, type: 'xdp', line: 0, attach: undefined, license: 'GPL', user: 'privileged', globals: [], exceptionCallbacks: [], asm, answer: undefined, elsewhere: undefined, text: [] };
 }
 
 function depthOf(row: Pick<Row, 'sentence' | 'asm' | 'stackBytes' | 'asynchronous' | 'expected'>): StackDepth {
@@ -93,8 +93,8 @@ function depthOf(row: Pick<Row, 'sentence' | 'asm' | 'stackBytes' | 'asynchronou
 }
 
 test.each(ROWS)('$sentence', (row) => {
-  const { error, depth } = depthOf(row);
-  expect(error).toBe(row.expected.error);
+  const { refused, depth } = depthOf(row);
+  expect(refused?.message).toBe(row.expected.error);
   if (row.expected.depth !== undefined) expect(depth).toBe(row.expected.depth);
 });
 

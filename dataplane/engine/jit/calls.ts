@@ -5,12 +5,14 @@
 import type { Register } from '../../bpf/isa.ts';
 import { ARGUMENT_WORDS, type Callable } from '../../helpers/helper.ts';
 import { CPU_BLOCK, FRAME_BYTES, MAX_TAIL_CALLS } from '../../machine/cpu.ts';
+import { THROW } from '../../helpers/exception.ts';
 import type { BpfMap } from '../../maps/bpf-map.ts';
 import { MAP_DESCRIPTOR, OPERATION_NAMES, operationParams, type MapOperation } from '../../maps/map.ts';
 import { call, callIndirect, i32, i64, type I32, type I64 } from '../../wasm/expression.ts';
 import type { FunctionBuilder } from '../../wasm/function-builder.ts';
 import type { Value } from './arithmetic.ts';
 import { ANYTHING, bits, immediate, type Known } from './known-value.ts';
+import { setThrown } from './fault.ts';
 import { emitLoop } from './loop.ts';
 import type { ProgramModule } from './program-module.ts';
 import type { Registers } from './value-flow.ts';
@@ -22,6 +24,8 @@ export interface CallSite {
   readonly framePointer: I32;
   value(register: Register): Value;
   setResult(result: I64): void;
+  /** Leaves with r0, which was thrown, or hands it to the exception callback. */
+  unwind(): void;
 }
 
 /** What r0 is known to be after a helper. */
@@ -80,8 +84,9 @@ export function emitHelperCall(helper: Callable, site: CallSite, registers: Regi
       return;
     }
     case 'engine':
-      if (helper.name !== 'tail_call') throw new TypeError(`no control flow is known for helper ${helper.name}`);
-      emitTailCall(site, knownMap(program, registers[2]!));
+      if (helper.name === 'tail_call') emitTailCall(site, knownMap(program, registers[2]!));
+      else if (helper.name === THROW) emitThrow(site);
+      else throw new TypeError(`no control flow is known for helper ${helper.name}`);
       return;
     default: {
       const result = call(program.helperFunction(helper), ...args);
@@ -104,6 +109,12 @@ function callMap(program: ProgramModule, operation: MapOperation, descriptor: I3
   const type = program.module.type(operationParams(operation), 'i32');
   const index = i32.add(i32.load(descriptor, MAP_DESCRIPTOR.operations), i32.const(OPERATION_NAMES.indexOf(operation)));
   return callIndirect(type, program.mapTable, index, ...operands);
+}
+
+function emitThrow({ f, program, value, setResult, unwind }: CallSite): void {
+  setResult(value(1).wide);
+  setThrown(f, program.machine, 1);
+  unwind();
 }
 
 /** Of PROG_ARRAY: slots of u32 program ids, 0 where none is. */

@@ -21,3 +21,20 @@ export function charge(f: FunctionBuilder, machine: Machine, instructions: numbe
 export function emitCharge(f: FunctionBuilder, machine: Machine, instructions: number, left: Local<'i32'>): void {
   f.if(charge(f, machine, instructions, left), () => emitFault(f, machine, FAULT.budget));
 }
+
+/** Whether the function that was just called unwinds. */
+export function isThrown(machine: Machine): I32 {
+  return i32.load(i32.const(machine.cpuBlock), CPU_BLOCK.thrown);
+}
+
+export function setThrown(f: FunctionBuilder, machine: Machine, thrown: 0 | 1): void {
+  f.do(i32.store(i32.const(machine.cpuBlock), CPU_BLOCK.thrown, i32.const(thrown)));
+}
+
+/** Stops a program whose callback throws: Linux refuses it, for there nothing can unwind. */
+export function emitNotThrown(f: FunctionBuilder, machine: Machine): void {
+  f.if(isThrown(machine), () => {
+    setThrown(f, machine, 0);
+    emitFault(f, machine, FAULT.unsupported);
+  });
+}

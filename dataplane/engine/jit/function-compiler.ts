@@ -17,7 +17,7 @@ import type { FunctionBuilder, Label, Local } from '../../wasm/function-builder.
 import { branchCondition, constantValue, emitAlu, extendSign, negate, reverseBytes, truncate, type Value } from './arithmetic.ts';
 import { emitHelperCall, type CallSite } from './calls.ts';
 import { exitEdges, type Block, type Edge } from './control-flow.ts';
-import { charge, emitCharge, emitFault } from './fault.ts';
+import { charge, emitCharge, emitFault, emitNotThrown, isThrown, setThrown } from './fault.ts';
 import { planFunction, type FunctionPlan } from './function-plan.ts';
 import { bits, immediate } from './known-value.ts';
 import { emitLookAhead, isLeftOut, planScout, type ScoutPlan, type Stop } from './look-ahead.ts';
@@ -59,6 +59,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   readonly framePointer: Local<'i32'>;
   readonly #frame: Local<'i32'>;
   readonly #instructions: readonly Instruction[];
+  readonly #isEntry: boolean;
   readonly #unresolved: ReadonlySet<number>;
   readonly #r: readonly Local<'i64'>[];
   /** Their low halves. */
@@ -89,6 +90,7 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     this.program = program;
     this.f = f;
     this.#instructions = program.program.spec.instructions;
+    this.#isEntry = context !== undefined;
     this.#unresolved = new Set(program.program.spec.unresolved?.map(({ slot }) => slot));
     this.#cpu = i32.const(program.machine.cpuBlock);
     const parameters = context ? [] : ([1, 2, 3, 4, 5] as const).map((register) => f.param(register - 1, 'i64', `r${register}`));
@@ -211,6 +213,24 @@ class FunctionCompiler implements BlockEmitter, CallSite {
   setResult = (result: I64): void => {
     this.f.set(this.#r[0]!, result);
   };
+
+  unwind = (): void => {
+    const { f, program } = this;
+    const [thrown] = this.#r;
+    const callback = program.program.spec.exceptionCallback;
+    if (!this.#isEntry) return f.return(thrown!);
+    setThrown(f, program.machine, 0);
+    if (callback === undefined) return f.return(thrown!);
+    emitCharge(f, program.machine, 1, (this.#left ??= f.local('i32', 'left')));
+    const none = i64.const(0);
+    this.setResult(call(program.subprogram(callback), thrown!, none, none, none, none, this.#calleesFrame()));
+    if (program.mayThrow(callback)) emitNotThrown(f, program.machine);
+    return f.return(thrown!);
+  };
+
+  #calleesFrame(): I32 {
+    return i32.sub(this.framePointer, i32.const(FRAME_BYTES));
+  }
 
   #operand(operand: Operand): Value {
     if (operand.kind === 'register') return this.value(operand.register);
@@ -429,7 +449,8 @@ class FunctionCompiler implements BlockEmitter, CallSite {
     if (target.kind === 'subprogram') {
       const args = ([1, 2, 3, 4, 5] as const).map((register) => this.value(register).wide);
       emitCharge(this.f, program.machine, 1, (this.#left ??= this.f.local('i32', 'left')));
-      this.setResult(call(program.subprogram(target.slot), ...args, i32.sub(this.framePointer, i32.const(FRAME_BYTES))));
+      this.setResult(call(program.subprogram(target.slot), ...args, this.#calleesFrame()));
+      if (program.mayThrow(target.slot)) this.f.if(isThrown(program.machine), this.unwind);
       return;
     }
     const helper = program.callee(target);

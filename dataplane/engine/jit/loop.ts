@@ -7,7 +7,7 @@ import { FRAME_BYTES } from '../../machine/cpu.ts';
 import { ERRNO } from '../../maps/map.ts';
 import { call, i32, i64 } from '../../wasm/expression.ts';
 import type { CallSite } from './calls.ts';
-import { emitCharge } from './fault.ts';
+import { emitCharge, emitNotThrown } from './fault.ts';
 
 /** bpf_loop(count, callback, context, flags), where `slot` is the callback's. */
 export function emitLoop({ f, program, framePointer, value, setResult }: CallSite, slot: number): void {
@@ -30,6 +30,7 @@ export function emitLoop({ f, program, framePointer, value, setResult }: CallSit
             (_again, end) => {
               emitCharge(f, program.machine, 1, left);
               f.set(answer, call(body, i64.extendU(index), context, i64.const(0), i64.const(0), i64.const(0), i32.sub(framePointer, i32.const(FRAME_BYTES))));
+              if (program.mayThrow(slot)) emitNotThrown(f, program.machine);
               f.set(index, i32.add(index, i32.const(1)));
               f.brIf(end, i64.ne(answer, i64.const(0)));
             },

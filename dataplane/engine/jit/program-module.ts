@@ -10,6 +10,7 @@ import type { CallTarget, Immediate64, Register } from '../../bpf/isa.ts';
 import { XdplabError } from '../../errors.ts';
 import { bindHelper, calleeOf, kfuncNamed } from '../../helpers/index.ts';
 import { helperParams, helperResult, type Callable, type HelperFunction } from '../../helpers/helper.ts';
+import { THROW } from '../../helpers/exception.ts';
 import { KERNEL_ADDRESS } from '../../helpers/kfunc.ts';
 import { CPU_BLOCK } from '../../machine/cpu.ts';
 import type { Callback, LookAhead, Machine } from '../../machine/machine.ts';
@@ -20,9 +21,23 @@ import type { Program } from '../../program/program.ts';
 import { call, i32, type Callee, type FunctionType, type ValueType } from '../../wasm/expression.ts';
 import type { FunctionBuilder } from '../../wasm/function-builder.ts';
 import { ModuleBuilder } from '../../wasm/module-builder.ts';
-import { emitCharge } from './fault.ts';
+import { emitCharge, emitNotThrown } from './fault.ts';
 import { keepsAddress } from './kept-address.ts';
 import { Parameters } from './parameters.ts';
+
+/** Starts of functions that throw, or call one that does. */
+function throwingFunctions({ instructions, functions }: Program['spec']): ReadonlySet<number> {
+  const starts = functions.map(({ slot }) => slot);
+  const throwing = new Set<number>();
+  for (let before = -1; before < throwing.size; ) {
+    before = throwing.size;
+    starts.forEach((start, index) => {
+      const body = instructions.slice(start, starts[index + 1]);
+      if (body.some((each) => each.kind === 'call' && (each.target.kind === 'subprogram' ? throwing.has(each.target.slot) : each.target.kind === 'kfunc' && each.target.name === THROW))) throwing.add(start);
+    });
+  }
+  return throwing;
+}
 
 const SUBPROGRAM_PARAMS = ['i64', 'i64', 'i64', 'i64', 'i64', 'i32'] as const satisfies readonly ValueType[];
 
@@ -43,6 +58,8 @@ export class ProgramModule {
   /** Whether its code is to be read: then each instruction's has a mark with its slot in front. */
   readonly isMarked: boolean;
   #inPlace = 0;
+  /** Starts of functions that throw, or call one that does. */
+  readonly #throwing: ReadonlySet<number>;
   readonly #frozenMaps: readonly BpfMap[];
   readonly #keeps = new Map<string, boolean>();
   readonly #helpers = new Map<Callable, Callee>();
@@ -54,6 +71,7 @@ export class ProgramModule {
     this.program = program;
     this.isMarked = isMarked;
     this.parameters = new Parameters(program.spec.instructions, (target) => this.callee(target));
+    this.#throwing = throwingFunctions(program.spec);
     this.#frozenMaps = [...program.maps.values()].filter(({ frozen, type }) => frozen && type.name === 'array');
     this.module.importMemory('machine', 'memory', machine.parallel);
     this.entry = this.module.function(program.spec.name, ['i32'], 'i64');
@@ -91,6 +109,7 @@ export class ProgramModule {
     // What runs below may call helpers with callbacks of its own, which move the cell.
     const fp = f.let(i32.load(cell), 'fp');
     const result = f.let(call(subprogram, ...[0, 1, 2, 3, 4].map((index) => f.param(index, 'i64', `r${index + 1}`)), fp), 'r0');
+    if (this.mayThrow(slot)) emitNotThrown(f, this.machine);
     f.do(i32.store(cell, 0, fp));
     f.return(result);
     this.module.export(exported, f);
@@ -122,6 +141,10 @@ export class ProgramModule {
       this.#keeps.set(key, (answer = keepsAddress(this, slot, parameters)));
     }
     return answer;
+  }
+
+  mayThrow(slot: number): boolean {
+    return this.#throwing.has(slot);
   }
 
   /** The helper or kernel function that a call calls. */

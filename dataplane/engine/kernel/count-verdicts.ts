@@ -48,6 +48,7 @@ export function withVerdictCounts(spec: ProgramSpec): ProgramSpec {
   return {
     ...spec,
     instructions: [...entry, ...COUNT, ...spec.instructions.slice(end).map((instruction) => withTarget(instruction, moved))],
+    ...(spec.exceptionCallback === undefined ? {} : { exceptionCallback: moved(spec.exceptionCallback) }),
     functions: spec.functions.map((each) => ({ ...each, slot: moved(each.slot) })),
     lines: spec.lines.map((each) => ({ ...each, slot: moved(each.slot) })),
   };

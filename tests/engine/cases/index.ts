@@ -3,6 +3,7 @@ import { ARITHMETIC_CASES } from './arithmetic.ts';
 import { BRANCH_CASES } from './branches.ts';
 import type { Case } from './case.ts';
 import { CONTROL_FLOW_CASES } from './control-flow.ts';
+import { EXCEPTION_CASES } from './exceptions.ts';
 import { KERNEL_FUNCTION_CASES } from './kernel-functions.ts';
 import { MEMORY_CASES } from './memory.ts';
 import { UNARY_CASES } from './unary.ts';
@@ -14,4 +15,5 @@ export const CASE_TABLE: Readonly<Record<string, readonly Case[]>> = {
   memory: MEMORY_CASES,
   'control flow': CONTROL_FLOW_CASES,
   'kernel functions': KERNEL_FUNCTION_CASES,
+  exceptions: EXCEPTION_CASES,
 };
