@@ -102,7 +102,7 @@ export class ReplayOutputs {
     this.#mapsFolder = flags.mapsOut;
     if (flags.mapsOut !== undefined) makeFolder(flags.mapsOut);
     const observers: BatchObserver[] = [];
-    if (flags.out !== undefined) observers.push((this.#capture = new CaptureOutput(lab.pipeline, flags.out, (index) => this.#devices[index]?.ifindex ?? 0)));
+    if (flags.out !== undefined) observers.push((this.#capture = new CaptureOutput(lab.pipeline, flags.out)));
     if (flags.verdicts !== undefined) observers.push(this.#verdicts(flags.verdicts));
     this.observer = observers.length === 0 ? undefined : inTurn(observers);
   }
@@ -110,7 +110,7 @@ export class ReplayOutputs {
   /** An interface of the input, before its first packet. One that is no device has to be described. */
   addInterface(index: number, device: NetworkDevice | undefined, description?: CaptureInterface): void {
     this.#devices[index] = device;
-    if (device === undefined && description !== undefined) this.#capture?.addForeign(index, description);
+    this.#capture?.addInput(index, device, description);
   }
 
   /** Lets others see what was written so far. */

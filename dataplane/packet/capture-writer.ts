@@ -4,7 +4,9 @@
  *
  * Nothing is allocated per packet: a packet is numbers and a stretch of an array the caller owns.
  */
+import type { LeftInterfaces } from './left-packets.ts';
 import { OutputFile, type OutputFileOptions } from './output-file.ts';
+import type { PacketBatch } from './packet-batch.ts';
 import { PcapWriter } from './pcap-writer.ts';
 import { PcapngWriter } from './pcapng-writer.ts';
 
@@ -51,6 +53,8 @@ export interface CaptureWriter {
     tcVerdict: number,
     notes?: PacketNotes,
   ): void;
+  /** Writes packets `first` to `first + count - 1` of a batch as they left the hooks, with their verdicts. */
+  writeLeft(batch: PacketBatch, first: number, count: number, interfaces: LeftInterfaces): void;
   /** Gives what is buffered to the operating system. */
   flush(): void;
   /** Before `close`: as of OutputFile. */

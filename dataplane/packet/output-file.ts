@@ -67,6 +67,13 @@ export class OutputFile {
     if (this.at + lengthBytes > BUFFER_BYTES) this.#makeRoom();
   }
 
+  /** At most as much as a buffer holds. */
+  write(bytes: Uint8Array): void {
+    this.reserve(bytes.length);
+    this.bytes.set(bytes, this.at);
+    this.at += bytes.length;
+  }
+
   /** UTF-8, of any length. Encoded in place: no bytes of its own for each text. */
   writeText(text: string): void {
     let done = 0;

@@ -2,7 +2,9 @@
 import { XdplabError } from '../errors.ts';
 import { LINK_TYPE_ETHERNET, MAX_CAPTURED_BYTES } from './capture-reader.ts';
 import type { CaptureWriter, OutputInterface } from './capture-writer.ts';
+import { LONGEST_LEFT_BYTES } from './left-packets.ts';
 import type { OutputFile } from './output-file.ts';
+import { DESCRIPTOR, type PacketBatch } from './packet-batch.ts';
 import { PCAP, PCAP_MAGIC } from './pcap.ts';
 import { secondsOf } from './timestamp.ts';
 
@@ -54,6 +56,18 @@ export class PcapWriter implements CaptureWriter {
     output.copy(record + PCAP.recordLength, bytes, at, lengthBytes);
     output.at = record + PCAP.recordLength + lengthBytes;
     this.packets++;
+  }
+
+  writeLeft(batch: PacketBatch, first: number, count: number): void {
+    const { u8, u32 } = batch.memory;
+    for (let index = first; index < first + count; index++) {
+      const at = batch.descriptor(index) >>> 2;
+      const address = u32[at + DESCRIPTOR.leftAddress / 4]!;
+      const claimed = u32[at + DESCRIPTOR.leftLength / 4]!;
+      const length = claimed <= LONGEST_LEFT_BYTES && address + claimed <= u8.length ? claimed : 0;
+      const cutOff = u32[at + DESCRIPTOR.wire / 4]! - u32[at + DESCRIPTOR.captured / 4]!;
+      this.write(0, u32[at + DESCRIPTOR.timestampNs / 4]!, u32[at + DESCRIPTOR.timestampNs / 4 + 1]!, length + cutOff, u8, address, length);
+    }
   }
 
   flush(): void {

@@ -10,11 +10,10 @@
 import { LINK_TYPE_ETHERNET } from './capture-reader.ts';
 import type { CaptureWriter, OutputInterface, PacketNotes } from './capture-writer.ts';
 import type { OutputFile } from './output-file.ts';
-import { NO_VERDICT } from './packet-batch.ts';
-import { BLOCK, BYTE_ORDER_MAGIC, OPTION, PACKET_BLOCK } from './pcapng.ts';
+import { LeftPackets, type LeftInterfaces } from './left-packets.ts';
+import { NO_VERDICT, type PacketBatch } from './packet-batch.ts';
+import { BLOCK, BYTE_ORDER_MAGIC, OPTION, PACKET_BLOCK, VERDICT_OPTION } from './pcapng.ts';
 
-const VERDICT_KIND = { tc: 1, xdp: 2 } as const;
-const VERDICT_OPTION_BYTES = 16;
 const NANOSECONDS = 9;
 const encoder = new TextEncoder();
 
@@ -22,6 +21,7 @@ export class PcapngWriter implements CaptureWriter {
   packets = 0;
   readonly #output: OutputFile;
   #interfaces = 0;
+  #left: LeftPackets | undefined;
 
   constructor(output: OutputFile, application: string) {
     this.#output = output;
@@ -87,8 +87,8 @@ export class PcapngWriter implements CaptureWriter {
     if (next > body) view.setUint32(next - 4, 0); // the padding, where there is any
     output.copy(body, bytes, at, lengthBytes);
     const options = next;
-    if (xdpVerdict !== NO_VERDICT) next = putVerdict(view, next, VERDICT_KIND.xdp, xdpVerdict);
-    if (tcVerdict !== NO_VERDICT) next = putVerdict(view, next, VERDICT_KIND.tc, tcVerdict);
+    if (xdpVerdict !== NO_VERDICT) next = putVerdict(view, next, VERDICT_OPTION.xdp, xdpVerdict);
+    if (tcVerdict !== NO_VERDICT) next = putVerdict(view, next, VERDICT_OPTION.tc, tcVerdict);
     if (notes !== undefined) {
       output.at = next;
       if (notes.direction !== undefined) this.#option(OPTION.epbFlags, Uint8Array.of(notes.direction, 0, 0, 0));
@@ -102,6 +102,16 @@ export class PcapngWriter implements CaptureWriter {
     output.at = next;
     this.#finish(start);
     this.packets++;
+  }
+
+  writeLeft(batch: PacketBatch, first: number, count: number, { ofDevice, ofInput }: LeftInterfaces): void {
+    this.#left ??= new LeftPackets(batch.memory, ofDevice);
+    for (let done = 0; done < count;) {
+      const packets = this.#left.encode(batch, first + done, count - done, ofInput);
+      this.#output.write(this.#left.blocks);
+      this.packets += packets;
+      done += packets;
+    }
   }
 
   flush(): void {
@@ -148,10 +158,10 @@ export class PcapngWriter implements CaptureWriter {
 }
 
 function putVerdict(view: DataView, at: number, kind: number, verdict: number): number {
-  view.setUint32(at, OPTION.epbVerdict | (9 << 16), true);
+  view.setUint32(at, VERDICT_OPTION.head, true);
   // Kind, the return code's eight bytes and the padding, as three words. The code is sign-extended.
   view.setUint32(at + 4, kind | (verdict << 8), true);
   view.setUint32(at + 8, verdict >> 24, true);
   view.setUint32(at + 12, (verdict >> 31) & 0xff, true);
-  return at + VERDICT_OPTION_BYTES;
+  return at + VERDICT_OPTION.size;
 }

@@ -60,6 +60,9 @@ export const OPTION = {
   epbVerdict: 7,
 } as const;
 
+/** epb_verdict: its code and length, then the kind, a return code of eight bytes, and padding. */
+export const VERDICT_OPTION = { head: OPTION.epbVerdict | (9 << 16), size: 16, tc: 1, xdp: 2 } as const;
+
 /** The smallest block, and the bytes needed to tell a section's byte order. */
 const BLOCK_MIN_BYTES = 12;
 const MAX_INTERFACES = 65_536;

@@ -28,7 +28,7 @@ interface Outcome {
 async function run(capture: string, engine: EngineName): Promise<Outcome> {
   const { lab, events: types } = await openLab({ file: join(ROOT, 'programs/demo.yaml'), engine });
   const path = join(folder, `${engine}.pcapng`);
-  const output = new CaptureOutput(lab.pipeline, path, () => 2);
+  const output = new CaptureOutput(lab.pipeline, path);
   let log = '';
   let events = '';
   const verdicts = new VerdictLog(lab.pipeline, () => 'eth0', (lines) => (log += lines));

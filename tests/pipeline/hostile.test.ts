@@ -40,7 +40,7 @@ test.each(ENGINE_NAMES)('with the %s engine, a program that writes anywhere stop
           memory.view.setUint32(at + field, amount, true);
         }
       }
-      const output = new CaptureOutput(lab.pipeline, join(folder, 'out.pcapng'), () => 2);
+      const output = new CaptureOutput(lab.pipeline, join(folder, 'out.pcapng'));
       const log = new VerdictLog(lab.pipeline, () => 'eth0', () => {});
       try {
         lab.pipeline.setInterface(0, lab.devices[0]);
