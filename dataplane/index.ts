@@ -22,8 +22,8 @@ export { openLab, type LabSources, type OpenedLab } from './pipeline/open-lab.ts
 export { BACKENDS } from './devices/index.ts';
 export { liveInterface, liveInterfaces } from './devices/interfaces.ts';
 export type { CaptureBackend, LiveInterface, PacketSource, SourceOptions } from './devices/device.ts';
-export type { Accounting } from './pipeline/accounting.ts';
-export { live, type LiveOptions, type LiveResult, type LiveSnapshot } from './pipeline/live.ts';
+export type { Accounting } from './live/accounting.ts';
+export { live, type LiveOptions, type LiveResult, type LiveSnapshot } from './live/live.ts';
 export type { Pace } from './pipeline/pace.ts';
 export { ReplayControl } from './pipeline/replay-control.ts';
 export { replay, type ReplayOptions, type ReplayProgress, type ReplayResult } from './pipeline/replay.ts';

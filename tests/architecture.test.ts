@@ -22,7 +22,7 @@ const FLOORS = [
   ['verifier', 'engine', 'devices'],
   ['soundness'],
   ['pipeline'],
-  ['insight'],
+  ['insight', 'live'],
   ['measure', 'server'],
   ['index.ts', 'cli'],
 ] as const;

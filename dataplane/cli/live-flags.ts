@@ -1,6 +1,7 @@
 /** The options of `xdplab live`, and what its modes have in common. */
 import type { BackendName } from '../devices/device.ts';
-import type { XdpMode } from '../engine/kernel/kernel-attachments.ts';
+import type { AttachMode } from '../live/attached.ts';
+import type { Redirect } from '../live/open-live.ts';
 import type { LabFlags } from './lab-options.ts';
 import type { OutputFlags } from './replay-outputs.ts';
 
@@ -15,8 +16,8 @@ export interface LiveFlags extends LabFlags, OutputFlags {
   readonly every?: number;
   readonly user?: string;
   readonly to?: string;
-  readonly attach?: XdpMode | 'tcx';
-  readonly redirect: readonly { readonly device: string; readonly to: string }[];
+  readonly attach?: AttachMode;
+  readonly redirect: readonly Redirect[];
 }
 
 export const INTERRUPTED_STATUS = 130;

@@ -1,12 +1,6 @@
 /** `xdplab live --to`: what inline needs and refuses, and what it says in the end. */
-import { liveInterface, usableInterface } from '../devices/interfaces.ts';
-import type { LiveInterface } from '../devices/device.ts';
-import { PacketSender } from '../devices/packet-sender.ts';
 import { XdplabError } from '../errors.ts';
-import type { NetworkDevice } from '../machine/network.ts';
-import { Inline, type InlineCounts, type Port } from '../pipeline/inline.ts';
-import type { Lab } from '../pipeline/lab.ts';
-import { hasPrograms } from '../pipeline/live.ts';
+import type { InlineCounts } from '../live/inline.ts';
 import type { LiveFlags } from './live-flags.ts';
 import { bytes, count, safe } from './terminal.ts';
 
@@ -19,19 +13,6 @@ export function checkInline(name: string, filter: readonly string[], { to, snapl
   if (filter.length > 0) throw new XdplabError('ERR_USAGE', `--to ${to}: inline, what a filter does not match would be lost; leave the filter out`);
   if (snaplen !== undefined) throw new XdplabError('ERR_USAGE', `--to ${to}: inline, packets that --snaplen cuts would be damaged; leave it out`);
   if (backend !== undefined && backend !== 'af_packet') throw new XdplabError('ERR_USAGE', `--to ${to}: inline takes af_packet, not ${backend}; leave --backend out`);
-}
-
-/** Opens what sends; `closing` gets what is to be closed. */
-export function openInline(lab: Lab, interfaces: readonly LiveInterface[], devices: readonly NetworkDevice[], flags: LiveFlags, closing: { close(): void }[]): Inline {
-  if (devices.some((device) => hasPrograms(lab, 'tc-egress', device))) throw new XdplabError('ERR_USAGE', `--to ${flags.to}: TC egress is where the host sends, and inline it sends nothing; attach the program to TC ingress`);
-  const port = (device: NetworkDevice, to: LiveInterface): Port => {
-    const sender = new PacketSender(to, lab.machine.memory);
-    closing.push(sender);
-    return { ifindex: device.ifindex, sender };
-  };
-  const [left, right] = interfaces.map((each, index) => port(devices[index]!, each));
-  const others = flags.redirect.map(({ device, to }) => port(lab.device(device), usableInterface(liveInterface(to))));
-  return new Inline(lab, left!, right!, others);
 }
 
 export function inlineLines({ sent, nowhere }: InlineCounts): string[] {

@@ -1,6 +1,6 @@
 /** One line on stderr that says what a live run is doing; nothing but its beginning when stderr is not a terminal. */
 import type { PacketSource } from '../devices/device.ts';
-import type { LiveSnapshot } from '../pipeline/live.ts';
+import type { LiveSnapshot } from '../live/live.ts';
 import { StatusLine } from './status-line.ts';
 import { bytes, count, print, rate, safe } from './terminal.ts';
 

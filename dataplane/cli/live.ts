@@ -1,22 +1,22 @@
 /** `xdplab live`: packets of a network interface through the programs of a lab, as they come in. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import type { BackendName, CaptureBackend, LiveInterface, PacketSource } from '../devices/device.ts';
+import type { PacketSource } from '../devices/device.ts';
 import { BACKENDS } from '../devices/index.ts';
-import { expectInlineFit } from '../devices/inline-check.ts';
-import { liveInterface, usableInterface } from '../devices/interfaces.ts';
 import { HANDED_OVER } from '../devices/packet-socket.ts';
 import { XdplabError } from '../errors.ts';
 import { checkHighlights, highlightTables } from '../insight/highlights.ts';
-import type { Inline, InlineCounts } from '../pipeline/inline.ts';
+import { ATTACH_MODES } from '../live/attached.ts';
+import type { Inline, InlineCounts } from '../live/inline.ts';
 import { jsonText } from '../pipeline/json-text.ts';
-import type { DeviceOptions, Lab } from '../pipeline/lab.ts';
-import { devicesFor, hasPrograms, live, type LiveOptions, type LiveResult, type LiveSnapshot } from '../pipeline/live.ts';
+import type { Lab } from '../pipeline/lab.ts';
+import { devicesFor, live, type LiveOptions, type LiveResult, type LiveSnapshot } from '../live/live.ts';
+import { deviceOf, openLive, usableInterfaces, type LiveRequest, type OpenLive } from '../live/open-live.ts';
 import { openLab, type OpenedLab } from '../pipeline/open-lab.ts';
 import { inTurn } from '../pipeline/pipeline.ts';
 import { addLabOptions, labSources, wholeNumber } from './lab-options.ts';
 import { runAttached } from './live-attach.ts';
 import { INTERRUPTED_STATUS, type LiveFlags } from './live-flags.ts';
-import { checkInline, inlineLines, openInline } from './live-inline.ts';
+import { checkInline, inlineLines } from './live-inline.ts';
 import { LiveLine } from './live-line.ts';
 import { listLive } from './live-list.ts';
 import { accountingLine, accountingLines, drawPicture, remarkLines } from './picture.ts';
@@ -42,7 +42,7 @@ export function addLive(program: Command): void {
     .option('--snaplen <bytes>', 'keep only so much of each packet', wholeNumber(14, LONGEST_SNAP))
     .option('--buffer <MiB>', 'room for packets that wait', wholeNumber(1, MOST_BUFFER_MIB), 64)
     .option('--to <interface>', 'inline: send what passes out of this interface, and what comes in there out of the first')
-    .addOption(new Option('--attach <mode>', 'let the running Linux attach the programs to the interface, and run them there').choices(['native', 'generic', 'tcx']))
+    .addOption(new Option('--attach <mode>', 'let the running Linux attach the programs to the interface, and run them there').choices(ATTACH_MODES))
     .option('--redirect <device=interface>', 'with --to or --attach: the interface that a further device of the lab stands for, where redirects lead; repeatable', collectRedirect, [])
     .option('--user <name>', 'run as this user, with nothing of root but the packet sockets')
     .option('--promiscuous', 'packets for other hosts too')
@@ -62,34 +62,17 @@ async function runLive(name: string | undefined, filter: readonly string[], flag
   checkTargets(undefined, flags);
   if (flags.attach !== undefined) return runAttached(name, filter, flags);
   checkInline(name, filter, flags);
-  const backend = chooseBackend(flags.to === undefined ? flags.backend : 'af_packet');
-  const interfaces = [name, ...(flags.to === undefined ? [] : [flags.to])].map((each) => usableInterface(liveInterface(each)));
-  if (flags.to !== undefined) expectInlineFit(interfaces);
-  // Inline, what has the interface's own address as its source comes from the wire all the same.
-  const asDevice = ({ name: device, ifindex, mac, mtuBytes }: LiveInterface): DeviceOptions => ({ name: device, ifindex, mtuBytes, ...(flags.to === undefined ? { mac } : {}) });
-  const opened = await openLab({ ...labSources(flags), devices: interfaces.map(asDevice) });
+  const isInline = flags.to !== undefined;
+  const devices = usableInterfaces([name, flags.to]).map((each) => deviceOf(each, isInline));
+  const opened = await openLab({ ...labSources(flags), devices });
   const { lab } = opened;
-  const devices = devicesFor(lab, interfaces.map((each) => each.name)).map((device, index) => device ?? lab.addDevice(asDevice(interfaces[index]!)));
+  devicesFor(lab, devices.map((each) => each.name)).forEach((device, index) => device ?? lab.addDevice(devices[index]!));
   checkHighlights(lab, opened.highlights);
   const outputs = new ReplayOutputs(lab, flags, opened.events);
-  const closing: { close(): void }[] = [];
+  let open: OpenLive | undefined;
   try {
-    const inline = flags.to === undefined ? undefined : openInline(lab, interfaces, devices, flags, closing);
-    const sources: PacketSource[] = [];
-    for (const [index, each] of interfaces.entries()) {
-      const source = await backend.open(each, {
-        memory: lab.machine.memory,
-        index,
-        bufferBytes: flags.buffer * MIB,
-        ...(inline === undefined && hasPrograms(lab, 'tc-egress', devices[index]!) ? { outgoingIndex: interfaces.length + index } : {}),
-        promiscuous: flags.promiscuous === true || inline !== undefined,
-        forwarding: inline !== undefined,
-        ...(flags.snaplen === undefined ? {} : { snapLength: flags.snaplen }),
-        ...(filter.length === 0 ? {} : { filter: filter.join(' ') }),
-      });
-      closing.push(source);
-      sources.push(source);
-    }
+    open = await openLive(lab, liveRequest(name, filter, flags));
+    const { sources, inline } = open;
     const result = await takeIn(lab, sources, flags, outputs, inline);
     outputs.flush();
     outputs.writeMaps();
@@ -98,10 +81,23 @@ async function runLive(name: string | undefined, filter: readonly string[], flag
     // Where no end was set, Ctrl-C is the end that was meant.
     if (result.interrupted && (flags.count !== undefined || flags.duration !== undefined)) process.exitCode = INTERRUPTED_STATUS;
   } finally {
-    for (const each of closing) each.close();
+    open?.close();
     await outputs.close();
     lab.close();
   }
+}
+
+function liveRequest(name: string, filter: readonly string[], { to, redirect, backend, buffer, snaplen, promiscuous }: LiveFlags): LiveRequest {
+  return {
+    interface: name,
+    redirect,
+    bufferBytes: buffer * MIB,
+    ...(to === undefined ? {} : { to }),
+    ...(backend === undefined ? {} : { backend }),
+    ...(snaplen === undefined ? {} : { snapLength: snaplen }),
+    ...(promiscuous === undefined ? {} : { promiscuous }),
+    ...(filter.length === 0 ? {} : { filter: filter.join(' ') }),
+  };
 }
 
 /** Inline, each interface has one to receive, one to send and one to be looked at with; what packets are redirected to has one to send. */
@@ -169,18 +165,6 @@ function summarize(sources: readonly PacketSource[], flags: LiveFlags, { lab, hi
   const foot = [...accountingLines(accounting, knowsLosses), ...(inline === undefined ? [] : inlineLines(inline)), '', `${count(result.packets)} packets in ${duration(result.elapsedNs)}`, ...remarkLines(statistics, remarks)];
   const fates = statistics.fates.map((each) => (inline !== undefined && each.fate === 'stack' ? { ...each, text: 'left on the other side' } : each));
   print(drawPicture({ head, foot, statistics: { ...statistics, fates }, highlights: maps, events }), ownsStandardOutput(flags) ? process.stderr : process.stdout);
-}
-
-/** The one that was asked for, else the first that can be used. Throws ERR_PRIVILEGE where there is none. */
-function chooseBackend(wanted: BackendName | undefined): CaptureBackend {
-  const reasons: string[] = [];
-  for (const backend of BACKENDS) {
-    if (wanted !== undefined && backend.name !== wanted) continue;
-    const missing = backend.missing();
-    if (missing === undefined) return backend;
-    reasons.push(`${backend.name}: ${missing}`);
-  }
-  throw new XdplabError('ERR_PRIVILEGE', `no packets can be had here: ${reasons.join('; ')}`);
 }
 
 function secondsAbove0(text: string): number {

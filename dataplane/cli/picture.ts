@@ -2,7 +2,7 @@
 import type { HighlightTable } from '../insight/highlights.ts';
 import type { Outcome } from '../hooks/hook.ts';
 import { jsonText } from '../pipeline/json-text.ts';
-import type { Accounting } from '../pipeline/accounting.ts';
+import type { Accounting } from '../live/accounting.ts';
 import type { ReplayResult } from '../pipeline/replay.ts';
 import type { Statistics, VerdictCount } from '../pipeline/statistics.ts';
 import { bar, bytes, count, duration, paint, percent, rate, safe, sectionsText, type Style } from './terminal.ts';

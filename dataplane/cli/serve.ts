@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Option, type Command } from 'commander';
-import { liveInterface, usableInterface } from '../devices/interfaces.ts';
 import { XdplabError } from '../errors.ts';
+import { kernelCpus } from '../live/attached.ts';
+import { deviceOf, usableInterfaces } from '../live/open-live.ts';
 import { parsePace } from '../pipeline/pace.ts';
 import type { RunningServer } from '../server/server.ts';
 import { addLabOptions, labSources, proofsPath, wholeNumber, type LabFlags } from './lab-options.ts';
@@ -17,6 +18,7 @@ interface ServeFlags extends LabFlags {
   readonly live?: string;
   readonly promiscuous?: true;
   readonly allowInline?: string;
+  readonly allowAttach?: true;
   readonly port: number;
   readonly listen: string;
   readonly hostName: readonly string[];
@@ -40,6 +42,7 @@ export function addServe(program: Command): void {
     .addOption(new Option('--live <interface>', 'look at the packets of this interface instead; nothing is sent, and nothing is changed on the wire').conflicts(['capture']))
     .option('--promiscuous', 'with --live: packets for other hosts too')
     .option('--allow-inline <interface>', 'with --live: who is let in may have packets leave by this interface, and from there by the other, as xdplab live --to does; until somebody asks, nothing is sent')
+    .option('--allow-attach', 'with --live: who is let in may have the running Linux attach the programs to the interface, those that were uploaded too, as xdplab live --attach does')
     .option('--port <n>', 'port to listen on; 0 for any that is free', wholeNumber(0, 65_535), DEFAULT_PORT)
     .option('--listen <address>', 'address to listen on: other machines can reach the lab then, and read what is sent', LOOPBACK)
     .option('--host-name <name>', 'a further name that the server is known by; repeatable', (name: string, before: readonly string[]) => [...before, name], [])
@@ -64,13 +67,14 @@ async function serve(flags: ServeFlags): Promise<void> {
   // Only who serves waits for what a server is made of.
   const { startServer } = await import('../server/server.ts');
   const { proofs: _proofs, ...sources } = labSources(flags);
-  const { allowInline } = flags;
-  if (allowInline !== undefined && (flags.live === undefined || allowInline === flags.live)) throw new XdplabError('ERR_USAGE', `--allow-inline ${allowInline}: is the other side of --live <interface>; give two different ones`);
-  const interfaces = [flags.live, allowInline].filter((name) => name !== undefined).map((name) => usableInterface(liveInterface(name)));
+  const { live, allowInline, allowAttach } = flags;
+  if (allowInline !== undefined && (live === undefined || allowInline === live)) throw new XdplabError('ERR_USAGE', `--allow-inline ${allowInline}: is the other side of --live <interface>; give two different ones`);
+  if (allowAttach && live === undefined) throw new XdplabError('ERR_USAGE', '--allow-attach: to which interface? Give it with --live');
+  if (allowAttach && flags.cpus !== undefined) throw new XdplabError('ERR_USAGE', '--allow-attach: the lab has as many CPUs as this Linux, so that its per-CPU maps are the same; leave --cpus out');
+  const interfaces = usableInterfaces([live, allowInline]);
   const server = await startServer({
-    // Inline, what has the interface's own address as its source comes from the wire all the same.
-    sources: interfaces.length === 0 ? sources : { ...sources, devices: interfaces.map(({ name, ifindex, mac, mtuBytes }) => ({ name, ifindex, mtuBytes, ...(allowInline === undefined ? { mac } : {}) })) },
-    ...(flags.live === undefined ? {} : { live: { interface: flags.live, promiscuous: flags.promiscuous === true, ...(allowInline === undefined ? {} : { allowInline }) } }),
+    sources: { ...sources, ...(interfaces.length === 0 ? {} : { devices: interfaces.map((each) => deviceOf(each, allowInline !== undefined)) }), ...(allowAttach ? kernelCpus() : {}) },
+    ...(live === undefined ? {} : { live: { interface: live, promiscuous: flags.promiscuous === true, allowAttach: allowAttach === true, ...(allowInline === undefined ? {} : { allowInline }) } }),
     proofsPath: proofsPath(),
     ...(flags.capture === undefined ? {} : { capture: { path: flags.capture, run: { speed: flags.speed, loops: flags.loop ?? null, paused: flags.paused === true } } }),
     address: flags.listen,

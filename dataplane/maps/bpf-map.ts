@@ -102,6 +102,21 @@ export class BpfMap {
     this.#keeper = keeper;
   }
 
+  /** The machine has the contents again, as its keeper has them now; what user space may not write stays as it was before. */
+  takeBack(): void {
+    const isWritten = this.type.holds === 'bytes' && !this.#frozen && (this.spec.flags & (MAP_FLAG.RDONLY | MAP_FLAG.WRONLY)) === 0;
+    const entries = isWritten && this.#keeper !== undefined ? [...this.entries()] : undefined;
+    this.#keeper = undefined;
+    if (entries === undefined) return;
+    if (this.type.keys === 'none') {
+      while (this.pop() !== undefined);
+      for (const [, value] of this.type.name === 'stack' ? entries.toReversed() : entries) this.push(value);
+      return;
+    }
+    if (this.type.keys === 'bytes') for (const key of this.keys()) this.delete(key);
+    for (const [key, value] of entries) this.update(key, value);
+  }
+
   /** What is to be asked instead of the machine's memory. */
   get #kept(): MapKeeper | undefined {
     return this.type.holds === 'bytes' || this.type.holds === 'records' ? this.#keeper : undefined;

@@ -149,6 +149,20 @@ export class LoopTables {
     };
   }
 
+  /** Counts packets that met an attachment elsewhere; nothing is known of their bytes. */
+  addVerdicts(index: number, slot: number, packets: number): void {
+    this.#add(this.#attachments[index]! + ATTACHMENT.verdicts + 16 * slot, packets);
+  }
+
+  /** A counter of the packet loop, as `counter` reads it. */
+  addToCounter(offset: number, index: number, packets: number): void {
+    this.#add(this.at.cells + offset + 8 * index, packets);
+  }
+
+  addReceived(device: NetworkDevice, packets: number): void {
+    this.#add(this.#recordOf(device) + DEVICE.rxPackets, packets);
+  }
+
   deviceCounters(device: NetworkDevice): DeviceCounters {
     const base = this.#recordOf(device);
     return {
@@ -194,6 +208,10 @@ export class LoopTables {
       u8.set(device.mac, base + DEVICE.mac);
       view.setUint32(base + DEVICE.flags, (device.up ? DEVICE_FLAG.up : 0) | (knowsOwn(device) ? DEVICE_FLAG.knowsOwn : 0), true);
     }
+  }
+
+  #add(address: number, packets: number): void {
+    this.#memory.u64[address >>> 3]! += BigInt(packets);
   }
 
   #counterAt(address: number): number {

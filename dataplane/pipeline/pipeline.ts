@@ -11,7 +11,7 @@ import { HOOK_NAMES, OUTCOMES, type HookName, type VerdictMode } from '../hooks/
 import type { PacketBatch } from '../packet/packet-batch.ts';
 import type { VerifiedProgram } from '../program/program.ts';
 import { compileModule } from '../wasm/compile.ts';
-import { MAX_CHAINS, MAX_IN_SLOTS, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
+import { LOOP, MAX_CHAINS, MAX_IN_SLOTS, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
 import { LoopRunner } from './loop-runner.ts';
 import { LoopTables, MAX_INTERFACES, type DeviceCounters } from './loop-tables.ts';
 import { writeReceiveSideScaling } from './receive-side-scaling.ts';
@@ -233,6 +233,20 @@ export class Pipeline {
   cpuCounters({ index }: Attachment): readonly { readonly packets: number; readonly bytes: number }[] {
     const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);
     return this.#tables.map((tables) => tables.attachmentCounters(index)).map(({ packets, bytes }) => ({ packets: sum(packets), bytes: sum(bytes) }));
+  }
+
+  /** Counts packets that met an attachment elsewhere, by verdict slot. `ended`: what became of them, where that was the end of their way. */
+  addVerdicts(attachment: Attachment, slot: number, packets: number, ended?: { readonly fate: number; readonly reason?: number | undefined }): void {
+    const [tables] = this.#tables as readonly [LoopTables];
+    tables.addVerdicts(attachment.index, slot, packets);
+    if (ended === undefined) return;
+    tables.addToCounter(LOOP.fatePackets, ended.fate, packets);
+    if (ended.reason !== undefined) tables.addToCounter(LOOP.reasons, ended.reason, packets);
+  }
+
+  /** Counts packets that came in there, and ran elsewhere. */
+  addReceived(device: NetworkDevice, packets: number): void {
+    this.#tables[0]!.addReceived(device, packets);
   }
 
   deviceCounters(device: NetworkDevice): DeviceCounters {

@@ -20,6 +20,7 @@ import type { Statistics } from '../pipeline/statistics.ts';
 import type { Collection } from '../program/collection.ts';
 import type { Program } from '../program/program.ts';
 import { ProofFolder } from '../verifier/proofs.ts';
+import { AttachedRun, type AttachedRequest } from './attached-run.ts';
 import { LabMaps, plainValue, type MapContents, type MapDescription, type MapEntry, type UpdateFlag } from './lab-maps.ts';
 import { attachmentName, type AttachmentName, type LabNames } from './lab-names.ts';
 import { rerunAnswer, type RerunAnswer, type RerunRequest } from './lab-rerun.ts';
@@ -88,7 +89,7 @@ export type LabNews =
   | { readonly news: 'run'; readonly run: RunDescription }
   | { readonly news: 'events'; readonly events: readonly string[]; readonly trace: readonly string[]; readonly lostEvents: number; readonly lostTrace: number };
 
-export const LAB_CALLS = ['describe', 'names', 'attach', 'detach', 'replace', 'unload', 'maps', 'readMap', 'lookup', 'update', 'remove', 'startRun', 'startLive', 'pauseRun', 'resumeRun', 'stopRun', 'seekRun', 'hurryRun', 'statistics', 'instructionCounts', 'rerun', 'close'] as const satisfies readonly (keyof LabService)[];
+export const LAB_CALLS = ['describe', 'names', 'attach', 'detach', 'replace', 'unload', 'maps', 'readMap', 'lookup', 'update', 'remove', 'startRun', 'startLive', 'startAttached', 'pauseRun', 'resumeRun', 'stopRun', 'seekRun', 'hurryRun', 'statistics', 'instructionCounts', 'rerun', 'close'] as const satisfies readonly (keyof LabService)[];
 
 /** Lines that wait for the server's thread; a program may print one for every packet. */
 const MOST_LINES = 4096;
@@ -168,6 +169,7 @@ export class LabService {
   }
 
   attach({ object, program, device, hook, mode, unverified }: AttachRequest): AttachmentName {
+    this.#expectHere();
     this.#counts.stop();
     const known = this.#collectionOf(object.id);
     const collection = known ?? this.#load(object, unverified);
@@ -187,12 +189,14 @@ export class LabService {
   detach(index: number): boolean {
     const attachment = this.#lab.pipeline.attached.find((one) => one.index === index);
     if (attachment === undefined) return false;
+    this.#expectHere();
     this.#lab.detach(attachment);
     this.#changed();
     return true;
   }
 
   replace(id: string, object: ObjectFile, unverified: boolean): { readonly attachments: readonly AttachmentName[]; readonly keptMaps: readonly string[]; readonly freshMaps: readonly string[] } {
+    this.#expectHere();
     const old = this.#collectionOf(id);
     if (old === undefined) throw new XdplabError('ERR_LAB', `object ${id}: the lab does not have it; attach one of its programs first`);
     if (this.#collectionOf(object.id) !== undefined) throw new XdplabError('ERR_LAB', `object ${object.id}: the lab has it already; upload the new version first`);
@@ -207,6 +211,7 @@ export class LabService {
   unload(id: string): void {
     const collection = this.#collectionOf(id);
     if (collection === undefined) return;
+    this.#expectHere();
     this.#lab.unload(collection);
     this.#changed();
   }
@@ -243,6 +248,14 @@ export class LabService {
     this.#endLast();
     this.#run = await openLiveRun(this.#lab, request, this.#writer, (run) => this.#tellRun(run));
     return this.#run.describe();
+  }
+
+  startAttached(request: AttachedRequest): RunDescription {
+    this.#endLast();
+    this.#counts.stop();
+    const run = new AttachedRun(this.#lab, request, (now) => this.#tellRun(now));
+    this.#run = run;
+    return run.describe();
   }
 
   pauseRun(id: string): RunDescription {
@@ -288,6 +301,7 @@ export class LabService {
 
   /** Runs a packet, and puts everything back. */
   rerun(request: RerunRequest): RerunAnswer {
+    this.#expectHere();
     this.#counts.stop();
     const device = request.device === undefined ? this.#lab.devices[0]! : this.#lab.device(request.device);
     const { bytes, timestampNs } = request;
@@ -323,6 +337,12 @@ export class LabService {
   #openRun(id: string): OpenRun {
     if (this.#run?.id !== id || this.#run.ended) throw new XdplabError('ERR_LAB', `run ${id}: has ended`);
     return this.#run;
+  }
+
+  /** Throws where the running Linux has the programs and what is in their maps. */
+  #expectHere(): void {
+    if (!(this.#run instanceof AttachedRun) || this.#run.ended) return;
+    throw new XdplabError('ERR_LAB', `run ${this.#run.id}: its programs are attached by the running Linux, and stay as they are meanwhile; stop it first`);
   }
 
   /** Throws where the last run has not ended. */

@@ -1,6 +1,7 @@
-/** A run of the lab in its thread: of a capture (lab-run.ts) or of a live interface (live-run.ts). */
-import type { Accounting } from '../pipeline/accounting.ts';
-import type { InlineCounts } from '../pipeline/inline.ts';
+/** A run of the lab in its thread: of a capture (lab-run.ts), or of a live interface (live-run.ts, attached-run.ts). */
+import type { AttachedProgram, AttachMode } from '../live/attached.ts';
+import type { Accounting } from '../live/accounting.ts';
+import type { InlineCounts } from '../live/inline.ts';
 
 export type RunState = 'running' | 'paused' | 'finished' | 'stopped' | 'failed';
 
@@ -11,6 +12,9 @@ export interface RunDescription {
   readonly interface?: string;
   /** Inline, the other side. */
   readonly to?: string;
+  /** The running Linux has the programs, attached so; how often each has answered what. */
+  readonly attach?: AttachMode;
+  readonly attached?: readonly AttachedProgram[];
   readonly state: RunState;
   readonly speed: string;
   readonly loops: number | null;

@@ -1,4 +1,5 @@
 /** The runs of this server: the newest one belongs to the lab, the others are remembered as they ended. */
+import type { AttachedRequest } from './attached-run.ts';
 import type { LabHost } from './lab-host.ts';
 import type { RunRequest } from './lab-run.ts';
 import type { LiveRequest } from './live-run.ts';
@@ -45,6 +46,10 @@ export class Runs {
 
   async startLive(options: Omit<LiveRequest, 'id'>): Promise<RunDescription> {
     return this.#begin((id) => this.#host.call('startLive', { id, ...options }));
+  }
+
+  async startAttached(options: Omit<AttachedRequest, 'id'>): Promise<RunDescription> {
+    return this.#begin((id) => this.#host.call('startAttached', { id, ...options }));
   }
 
   /** Throws where there is no such run, or where it has ended. */

@@ -1,6 +1,7 @@
 /** The shapes of the HTTP interface: what is checked, what is answered, and what OpenAPI says. In words: docs/server-api.md. */
 import { Type, type TSchema } from 'typebox';
 import { HOOK_NAMES } from '../hooks/hook.ts';
+import { ATTACH_MODES } from '../live/attached.ts';
 
 export const LONGEST_NAME = 256;
 const closed = { additionalProperties: false } as const;
@@ -210,13 +211,20 @@ export const Run = Type.Object({
   to: Type.Optional(Type.String({ description: 'inline: the other side' })),
   sent: Type.Optional(Type.Array(Type.Object({ interface: Type.String(), packets: Type.Integer(), bytes: Type.Integer(), tooLong: Type.Integer(), refused: Type.Integer() }), { description: 'inline' })),
   nowhere: Type.Optional(Type.Integer({ description: 'inline: redirected to devices that stand for no interface' })),
+  attach: Type.Optional(oneOf(ATTACH_MODES)),
+  attached: Type.Optional(
+    Type.Array(
+      Type.Object({ program: Type.String(), hook: Hook, mode: oneOf([...ATTACH_MODES, 'slot']), id: Type.Integer({ description: 'as bpftool shows it' }), packets: Type.Integer(), verdicts: Type.Array(Type.Object({ verdict: Type.String(), outcome: Type.String(), packets: Type.Integer() })) }),
+      { description: 'programs that the running Linux has attached' },
+    ),
+  ),
   accounting: Type.Optional(Type.Object({ received: Type.Integer(), ringDrops: Type.Integer(), rejected: Type.Integer(), inFlight: Type.Integer(), verdicts: Type.Record(Type.String(), Type.Integer()) })),
 });
 
 const Speed = Type.String({ maxLength: 40, description: 'top, original, <n>x or <n>pps' });
 const Count = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
 const InterfaceName = Type.String({ pattern: '^[A-Za-z0-9_.:-]{1,15}$' });
-const LiveBody = Type.Object({ interface: InterfaceName, to: Type.Optional(InterfaceName), attach: Type.Optional(oneOf(['native', 'generic', 'tcx'])) }, closed);
+const LiveBody = Type.Object({ interface: InterfaceName, to: Type.Optional(InterfaceName), attach: Type.Optional(oneOf(ATTACH_MODES)) }, closed);
 const ReplayBody = Type.Object({ capture: Id, speed: Type.Optional(Speed), loops: Type.Optional(Type.Union([Count, Type.Null()])), limit: Type.Optional(Count), paused: Type.Optional(Type.Boolean()) }, closed);
 export const RunBody = Type.Union([ReplayBody, LiveBody]);
 export const SeekBody = Type.Object({ packet: Count }, closed);
@@ -252,7 +260,8 @@ export const Statistics = Type.Object({
   events: Type.Array(Type.Object({ source: Type.String(), count: Type.Integer() })),
 });
 
-export const ApiInfo = Type.Object({ name: Type.String(), version: Type.String(), stream: Type.String(), limits: Type.Object({ objectBytes: Type.Integer(), captureBytes: Type.Integer(), clients: Type.Integer(), snapBytes: Type.Integer() }) });
+const LiveInfo = Type.Object({ interface: InterfaceName, to: Type.Optional(Type.String({ description: 'inline is allowed to this one' })), attach: Type.Boolean({ description: 'attaching programs is allowed' }) }, { description: 'the interface that the server was started with' });
+export const ApiInfo = Type.Object({ name: Type.String(), version: Type.String(), stream: Type.String(), live: Type.Union([LiveInfo, Type.Null()]), limits: Type.Object({ objectBytes: Type.Integer(), captureBytes: Type.Integer(), clients: Type.Integer(), snapBytes: Type.Integer() }) });
 export const TokenBody = Type.Object({ token: Type.String({ maxLength: LONGEST_NAME }) }, closed);
 export const NameQuery = Type.Object({ name: Name }, closed);
 export const NoBody = Type.Null({ description: 'nothing' });

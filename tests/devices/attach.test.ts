@@ -76,7 +76,7 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
     expect(busy).toMatchObject({ status: 5, stderr: "xdplab: near: Linux does not attach 'xdp_firewall' to xdp (generic): another program is attached there; bpftool net shows it, ip link set dev <interface> xdp off takes it off (EBUSY)\n" });
     await first.interrupt();
     for (const [args, message] of [
-      [['--attach', 'tcx', '--xdp', FIREWALL], '--attach tcx: TC programs attach so, XDP programs do not; use --attach native or generic'],
+      [['--attach', 'tcx', '--xdp', FIREWALL], "program 'xdp_firewall': tcx attaches TC programs, and it is for XDP; use native or generic"],
       [['--attach', 'generic', '--xdp', FIREWALL, '--out', scratch.at('left.pcap')], '--attach generic: --out is about packets that come to this process, and they stay in the kernel; leave it out'],
       [['--attach', 'generic'], 'near: there is no program to attach; give one with --xdp, --tc-ingress, --tc-egress or a lab file'],
       [['--attach', 'generic', '--xdp', FIREWALL, '--xdp', FIREWALL], "program 'xdp_firewall': Linux attaches one XDP program to an interface, and the lab has it second in a chain; let the first tail-call it"],

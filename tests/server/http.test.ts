@@ -235,6 +235,21 @@ test('counters are there for Prometheus', async () => {
   expect(text).toMatch(/^xdplab_stream_clients 0$/m);
 });
 
+test('what each CPU ran is there for Prometheus, by hook', async () => {
+  const several = await Served.start(['--xdp', object('xdp_firewall.bpf.o'), '--capture', trace('imix.pcap'), '--cpus', '2', '--loop', '1', '--speed', 'top']);
+  try {
+    await expect.poll(async () => (await several.expect<{ packets: number }>(200, 'GET', '/api/runs/r1')).packets).toBe(400);
+    const { text } = await several.ask('GET', '/metrics');
+    const counted = (name: string): readonly (readonly [cpu: string, count: number])[] => Array.from(text.matchAll(new RegExp(`^${name}\\{device="eth0",hook="xdp",cpu="(\\d+)"\\} (\\d+)$`, 'gm')), ([, cpu, count]) => [cpu!, Number(count)] as const);
+    const { hooks } = await several.expect<{ hooks: readonly { cpus: readonly { cpu: number; packets: number; bytes: number }[] }[] }>(200, 'GET', '/api/statistics');
+    expect(counted('xdplab_cpu_packets_total')).toEqual(hooks[0]!.cpus.map(({ cpu, packets }) => [String(cpu), packets]));
+    expect(counted('xdplab_cpu_bytes_total')).toEqual(hooks[0]!.cpus.map(({ cpu, bytes }) => [String(cpu), bytes]));
+    expect(hooks[0]!.cpus.map(({ packets }) => packets > 0)).toEqual([true, true]);
+  } finally {
+    await several.stop();
+  }
+});
+
 test('every route is in the OpenAPI document, and in the page that is made of it', async () => {
   const { paths } = await served.expect<{ paths: Record<string, Record<string, unknown>> }>(200, 'GET', '/api/openapi.json');
   const documented = readFileSync(new URL('../../docs/server-api.md', import.meta.url), 'utf8');

@@ -1,64 +1,8 @@
 /** A server that looks at live interfaces: on interfaces of the test's own, in a network namespace where the server runs too. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { object, REPOSITORY, trace } from '../cli/run-cli.ts';
-import { holds, Namespace, namespaceTitle, whyNoNamespaces, type Accounting } from '../devices/veth-pair.ts';
-
-interface Run {
-  readonly id: string;
-  readonly state: string;
-  readonly interface: string;
-  readonly packets: number;
-  readonly busyNs: number;
-  readonly accounting?: Accounting;
-  readonly sent?: readonly { readonly interface: string; readonly packets: number }[];
-}
-
-interface Answer {
-  readonly status: number;
-  readonly body: never;
-}
-
-class Server {
-  readonly #here: Namespace;
-  readonly #child: ReturnType<Namespace['start']>;
-  #origin = '';
-  #token = '';
-
-  private constructor(here: Namespace, child: ReturnType<Namespace['start']>) {
-    this.#here = here;
-    this.#child = child;
-  }
-
-  static async start(here: Namespace, ...args: string[]): Promise<Server> {
-    const child = here.start(process.execPath, `${REPOSITORY}dist/dataplane/cli/main.js`, 'serve', '--no-verify', '--port', '0', ...args);
-    const server = new Server(here, child);
-    const url = await new Promise<string>((resolve, reject) => {
-      child.stdout.on('data', (chunk: Buffer) => resolve(/http:\S+/.exec(chunk.toString())![0]));
-      child.stderr.on('data', (chunk: Buffer) => chunk.toString().startsWith('xdplab:') && reject(new Error(chunk.toString())));
-    });
-    [server.#origin, server.#token] = url.split('/#token=') as [string, string];
-    return server;
-  }
-
-  /** Its loopback is not ours. */
-  ask(method: string, path: string, body?: object): Answer {
-    const json = body === undefined ? '' : `, 'content-type': 'application/json'`;
-    return JSON.parse(this.#here.run(process.execPath, '-e', `fetch('${this.#origin}${path}', { method: '${method}', headers: { authorization: 'Bearer ${this.#token}' ${json} } ${body === undefined ? '' : `, body: '${JSON.stringify(body)}'`} }).then(async (response) => console.log(JSON.stringify({ status: response.status, body: await response.json() })))`)) as Answer;
-  }
-
-  runWhere(id: string, isThere: (run: Run) => boolean): Run {
-    for (;;) {
-      const run: Run = this.ask('GET', `/api/runs/${id}`).body;
-      if (isThere(run)) return run;
-      if (run.state === 'failed') throw new Error(JSON.stringify(run));
-    }
-  }
-
-  async stop(): Promise<void> {
-    this.#child.kill('SIGINT');
-    await new Promise((resolve) => this.#child.on('close', resolve));
-  }
-}
+import { object, trace } from '../cli/run-cli.ts';
+import { holds, Namespace, namespaceTitle, whyNoNamespaces } from '../devices/veth-pair.ts';
+import { Server, type Run } from './live-server.ts';
 
 describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a server with --live'), { timeout: 60_000 }, () => {
   let here: Namespace;
@@ -86,7 +30,7 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a server with --l
     const refused = (body: object, detail: string): void => expect(server!.ask('POST', '/api/runs', body)).toMatchObject({ status: 422, body: { code: 'ERR_REFUSED', detail } });
     refused({ interface: 'far' }, 'interface far: the server was not started with it; start it with --live far');
     refused({ interface: 'near', to: 'far' }, 'interface near: the server was not started to send by far; start it with --live near --allow-inline far');
-    refused({ interface: 'near', attach: 'generic' }, 'interface near: a server attaches nothing to interfaces; use xdplab live near --attach generic');
+    refused({ interface: 'near', attach: 'generic' }, 'interface near: the server was not started to attach programs to it; start it with --live near --allow-attach');
     expect(server.ask('POST', '/api/runs', { interface: 'near' })).toMatchObject({ status: 201, body: { id: 'r2', state: 'running', interface: 'near' } });
   });
 

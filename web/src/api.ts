@@ -112,6 +112,10 @@ export interface Run {
   readonly capture: string;
   /** Such a run can only be stopped. */
   readonly interface?: string;
+  /** Inline: the other side. */
+  readonly to?: string;
+  /** The running Linux runs the programs, attached so; no packet comes here. */
+  readonly attach?: AttachMode;
   readonly state: 'running' | 'paused' | 'finished' | 'stopped' | 'failed';
   readonly speed: string;
   readonly loops: number | null;
@@ -122,6 +126,21 @@ export interface Run {
   readonly error?: string;
   /** Of an interface. */
   readonly accounting?: { readonly ringDrops: number };
+}
+
+export type AttachMode = 'native' | 'generic' | 'tcx';
+
+/** What the server may do with the interface that it was started with. */
+export interface LiveInfo {
+  readonly interface: string;
+  readonly to?: string;
+  readonly attach: boolean;
+}
+
+export interface WantedLive {
+  readonly interface: string;
+  readonly to?: string;
+  readonly attach?: AttachMode;
 }
 
 export interface VerdictCount {
@@ -204,6 +223,7 @@ const program = (object: string, name: string): string => `/api/objects/${object
 
 export const api = {
   enter: (token: string) => done('POST', '/api/session', { token }),
+  live: async () => (await json<{ readonly live: LiveInfo | null }>('GET', '/api')).live,
   lab: () => json<Lab>('GET', '/api/lab'),
   reset: () => json<Lab>('POST', '/api/lab/reset'),
   attach: (wanted: { readonly object: string; readonly program: string; readonly hook: HookName; readonly device?: string }) => json<Attachment>('POST', '/api/lab/attachments', wanted),
@@ -222,7 +242,7 @@ export const api = {
   captures: async () => (await json<{ readonly captures: readonly Capture[] }>('GET', '/api/captures')).captures,
   uploadCapture: (file: File) => json<Capture>('POST', `/api/captures?name=${encodeURIComponent(file.name)}`, file),
   runs: async () => (await json<{ readonly runs: readonly Run[] }>('GET', '/api/runs')).runs,
-  run: (wanted: { readonly capture: string; readonly speed?: string; readonly loops?: number | null } | { readonly interface: string }) => json<Run>('POST', '/api/runs', wanted),
+  run: (wanted: { readonly capture: string; readonly speed?: string; readonly loops?: number | null } | WantedLive) => json<Run>('POST', '/api/runs', wanted),
   control: (run: string, what: 'pause' | 'resume' | 'stop') => json<Run>('POST', `/api/runs/${run}/${what}`),
   seek: (run: string, packet: number) => json<Run>('POST', `/api/runs/${run}/seek`, { packet }),
   speed: (run: string, speed: string) => json<Run>('POST', `/api/runs/${run}/speed`, { speed }),

@@ -1,6 +1,6 @@
 /** What the page knows, as signals that its parts read: the lab, its counters over time, the verdicts that came. */
 import { computed, signal } from '@preact/signals';
-import { api, Problem, type Capture, type Lab, type Run, type Statistics } from './api.ts';
+import { api, Problem, type Capture, type Lab, type LiveInfo, type Run, type Statistics } from './api.ts';
 import { parseFilter } from './filter.ts';
 import { RecordStore } from './record-store.ts';
 import { NOTHING_YET, VerdictStream, type Message, type Names } from './stream.ts';
@@ -31,8 +31,8 @@ export const lab = signal<Lab | undefined>(undefined);
 export const names = signal<Names | undefined>(undefined);
 export const captures = signal<readonly Capture[]>([]);
 export const run = signal<Run | undefined>(undefined);
-/** Those that the server was started with. */
-export const liveInterfaces = signal<readonly string[]>([]);
+/** What the server may do with the interface that it was started with. */
+export const live = signal<LiveInfo | null>(null);
 export const samples = signal<readonly Sample[]>([]);
 export const latest = computed(() => samples.value.at(-1));
 export const records = new RecordStore();
@@ -90,9 +90,8 @@ export async function open(): Promise<void> {
   }
   entrance.value = 'open';
   captures.value = await api.captures();
-  const runs = await api.runs();
-  run.value = runs.at(-1);
-  liveInterfaces.value = [...new Set(runs.flatMap((one) => one.interface ?? []))];
+  run.value = (await api.runs()).at(-1);
+  live.value = await api.live();
   verdicts = new VerdictStream({
     message: hearNames,
     connected: (now) => {

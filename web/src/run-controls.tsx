@@ -1,8 +1,8 @@
 /** Which capture runs, how fast, and where it is; or which interface is listened to. */
-import { signal } from '@preact/signals';
+import { computed, signal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { api, type Run } from './api.ts';
-import { attempt, captures, liveInterfaces, run } from './model.ts';
+import { api, type AttachMode, type Run, type WantedLive } from './api.ts';
+import { attempt, captures, live, run } from './model.ts';
 import { count } from './text.ts';
 
 const SPEEDS = ['top', 'original', '10x', '100pps', '1000pps', '10000pps', '100000pps', '1000000pps'] as const;
@@ -15,7 +15,32 @@ function paceText(pace: string): string {
   return unit === 'x' ? `${number}× original` : unit === 'pps' ? `${count(Number(number))} packets/s` : pace;
 }
 
-/** The id of a capture, or the name of an interface. */
+const ATTACH_MODES: readonly AttachMode[] = ['native', 'generic', 'tcx'];
+
+/** A way to run an interface. */
+interface LiveChoice {
+  readonly value: string;
+  readonly title: string;
+  readonly wanted: WantedLive;
+  /** What it does to packets of others, to be agreed to. */
+  readonly warning?: string;
+}
+
+const liveChoices = computed((): readonly LiveChoice[] => {
+  if (live.value === null) return [];
+  const { interface: name, to, attach } = live.value;
+  const choice = (wanted: WantedLive, title: string, warning?: string): LiveChoice => ({ value: valueOf(wanted), title: `${name}${title}`, wanted, ...(warning === undefined ? {} : { warning }) });
+  return [
+    choice({ interface: name }, ', live'),
+    ...(to === undefined ? [] : [choice({ interface: name, to }, ` and ${to}, inline`, `From now on packets pass between ${name} and ${to} as the programs say, and what they drop is lost.`)]),
+    ...(attach ? ATTACH_MODES.map((mode) => choice({ interface: name, attach: mode }, `, attached ${mode}`, `From now on Linux runs the programs on ${name}, and what they drop is lost. They are detached when the run is stopped.`)) : []),
+  ];
+});
+
+const valueOf = ({ interface: name, to, attach }: WantedLive): string => [name, to === undefined ? '' : `to=${to}`, attach === undefined ? '' : `attach=${attach}`].filter((part) => part !== '').join(' ');
+const sourceOf = (one: Run): string => (one.interface === undefined ? one.capture : valueOf(one as WantedLive));
+
+/** The id of a capture, or the value of a way to run an interface. */
 const chosen = signal<string | undefined>(undefined);
 const speed = signal<string>('1000pps');
 const endless = signal(true);
@@ -24,14 +49,22 @@ const sought = signal<number | undefined>(undefined);
 
 const hasEnded = (state: string): boolean => state === 'finished' || state === 'stopped' || state === 'failed';
 
-export async function start(source = chosen.value ?? run.value?.interface ?? captures.value[0]?.id): Promise<void> {
+export async function start(source = chosen.value ?? (run.value && sourceOf(run.value)) ?? captures.value[0]?.id): Promise<void> {
   if (source === undefined) return;
+  const wanted = liveChoices.value.find(({ value }) => value === source);
+  if (wanted?.warning !== undefined && !window.confirm(wanted.warning)) return;
   chosen.value = source;
   const current = run.value;
   await attempt(async () => {
     if (current !== undefined && !hasEnded(current.state)) await api.control(current.id, 'stop');
-    run.value = await api.run(liveInterfaces.value.includes(source) ? { interface: source } : { capture: source, speed: speed.value, loops: endless.value ? null : 1 });
+    run.value = await api.run(wanted?.wanted ?? { capture: source, speed: speed.value, loops: endless.value ? null : 1 });
   });
+}
+
+/** What was not agreed to is not shown as chosen. */
+async function choose(list: HTMLSelectElement): Promise<void> {
+  await start(list.value);
+  list.value = chosen.value ?? (run.value && sourceOf(run.value)) ?? '';
 }
 
 /** Packets of an interface come when they come: they can only be listened to, or not. */
@@ -62,8 +95,9 @@ function Icon({ shape }: { readonly shape: keyof typeof SHAPES }): JSX.Element {
 }
 
 /** Whether it runs or has a pause says the button before it. */
-function placeText({ interface: name, packets, packet, totalPackets, round, state, accounting }: Run): string {
+function placeText({ interface: name, attach, packets, packet, totalPackets, round, state, accounting }: Run): string {
   const end = hasEnded(state) ? `, ${state}` : '';
+  if (attach !== undefined) return `${count(packets)} packets, by Linux${end}`;
   if (name !== undefined) return `${count(packets)} packets${accounting === undefined || accounting.ringDrops === 0 ? '' : `, ${count(accounting.ringDrops)} lost before`}${end}`;
   return `${count(packet)} / ${count(totalPackets)}${round > 1 ? `, round ${count(round)}` : ''}${end}`;
 }
@@ -76,8 +110,8 @@ export function RunControls(): JSX.Element {
     <div class="run" role="group" aria-label="Run">
       <MainButton current={going ? current : undefined} />
       {isLive ? null : <button type="button" disabled={!going} onClick={() => current && void attempt(async () => void (run.value = await api.control(current.id, 'stop')))}><Icon shape="stop" />stop</button>}
-      <select aria-label="Packets from" value={chosen.value ?? current?.interface ?? current?.capture ?? ''} onChange={(event) => void start(event.currentTarget.value)}>
-        {liveInterfaces.value.map((name) => <option key={name} value={name}>{name}, live</option>)}
+      <select aria-label="Packets from" value={chosen.value ?? (current && sourceOf(current)) ?? ''} onChange={({ currentTarget }) => void choose(currentTarget)}>
+        {liveChoices.value.map(({ value, title }) => <option key={value} value={value}>{title}</option>)}
         {captures.value.map(({ id, name }) => <option key={id} value={id}>{name}</option>)}
       </select>
       {isLive ? null : <ReplayControls current={going ? current : undefined} />}

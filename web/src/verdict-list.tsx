@@ -6,7 +6,7 @@ import { computed, signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { outcomeOf, LOOKS } from './outcome.ts';
-import { account, applyFilter, choose, filterProblem, filterText, names, packetOf, packets, records, recordsVersion, selected } from './model.ts';
+import { account, applyFilter, choose, filterProblem, filterText, names, packetOf, packets, records, recordsVersion, run, selected } from './model.ts';
 import { fateText } from './fate.ts';
 import { FILTER_HELP } from './filter.ts';
 import { exportCsv, exportPcapng } from './export.ts';
@@ -74,6 +74,7 @@ export function VerdictList(): JSX.Element {
   return (
     <>
       <FilterBox />
+      {run.value?.attach === undefined || run.value.state !== 'running' ? null : <p class="muted">Linux runs the programs on {run.value.interface}: it counts their verdicts, and lists none.</p>}
       <p class="muted account" aria-live="off">
         {count(size)} shown of {count(produced)} verdicts{skipped > 0 ? `, ${count(skipped)} do not fit the filter` : ''}{dropped > 0 ? `, ${count(dropped)} were gone before they could be sent` : ''}
         <span class="actions">

@@ -57,6 +57,7 @@ export class KernelAttachments {
   readonly #programs: readonly Program[];
   readonly #counts = new Map<Program, KernelMap>();
   readonly #links: number[] = [];
+  readonly #maps: BpfMap[] = [];
 
   /** `programs`: all that run, those in slots of maps too. `ifindex`: the kernel's number of a device of the machine. */
   constructor(machine: Machine, programs: readonly Program[], ifindex: (ifindex: number) => number) {
@@ -78,6 +79,7 @@ export class KernelAttachments {
       throw error;
     }
     const { possibleCpus } = this.#linux;
+    this.#maps.push(...twins.keys());
     for (const [map, twin] of twins) map.keepIn(new KernelKeeper(map, twin, { cpus: machine.cpus, possibleCpus, written: (value) => this.#oracle.written(map, value) }));
   }
 
@@ -112,9 +114,24 @@ export class KernelAttachments {
     return this.#oracle.load(program).info;
   }
 
+  /** Takes the programs off; maps stay where they are. */
+  detach(): void {
+    for (const link of this.#links.splice(0)) this.#linux.close(link);
+  }
+
+  /** Detaches everything. The machine has the maps again, with what the kernel had in them. */
+  giveBack(): void {
+    this.detach();
+    try {
+      for (const map of this.#maps.splice(0)) map.takeBack();
+    } finally {
+      this.close();
+    }
+  }
+
   /** Detaches everything. Maps keep nothing of what the kernel had. */
   close(): void {
-    for (const link of this.#links) this.#linux.close(link);
+    this.detach();
     for (const program of this.#programs) this.#counts.get(program)?.close();
     this.#oracle.close();
   }

@@ -11,6 +11,8 @@ import type { Stream } from '../stream.ts';
 export interface LiveOptions extends Pick<LiveRequest, 'interface' | 'promiscuous'> {
   /** The interface that packets may leave by, where a client asks for that. */
   readonly allowInline?: string;
+  /** Whether a client may have the running Linux attach the lab's programs to it. */
+  readonly allowAttach?: boolean;
 }
 
 export interface Context {

@@ -13,6 +13,8 @@ export function addMetricRoutes(app: App, { host, stream }: Context): void {
   const faults = counter('xdplab_faults_total', 'packets on which a program had to be stopped', ['device', 'hook', 'program']);
   const fates = counter('xdplab_fates_total', 'where packets went', ['fate']);
   const drops = counter('xdplab_drops_total', 'why packets were lost', ['reason']);
+  const onCpu = counter('xdplab_cpu_packets_total', 'packets of a hook that a CPU ran', ['device', 'hook', 'cpu']);
+  const bytesOnCpu = counter('xdplab_cpu_bytes_total', 'their bytes', ['device', 'hook', 'cpu']);
   const received = counter('xdplab_device_received_packets_total', 'packets that came in at a device', ['device']);
   const sent = counter('xdplab_device_sent_packets_total', 'packets that left through a device', ['device']);
   const busy = counter('xdplab_busy_seconds_total', 'time spent in the packet loop', []);
@@ -21,7 +23,7 @@ export function addMetricRoutes(app: App, { host, stream }: Context): void {
   collectDefaultMetrics({ register: registry, prefix: 'xdplab_server_' });
 
   function take(statistics: LabStatistics): void {
-    for (const one of [packets, bytes, verdicts, faults, fates, drops, received, sent, busy]) one.reset();
+    for (const one of [packets, bytes, verdicts, faults, fates, drops, onCpu, bytesOnCpu, received, sent, busy]) one.reset();
     packets.inc(statistics.packets);
     bytes.inc(statistics.bytes);
     busy.inc(statistics.busyNs / 1e9);
@@ -31,6 +33,12 @@ export function addMetricRoutes(app: App, { host, stream }: Context): void {
     }
     for (const { fate, packets: count } of statistics.fates) fates.inc({ fate }, count);
     for (const { reason, packets: count } of statistics.reasons) drops.inc({ reason }, count);
+    for (const { device, hook, cpus } of statistics.hooks) {
+      for (const { cpu, packets: count, bytes: size } of cpus) {
+        onCpu.inc({ device, hook, cpu }, count);
+        bytesOnCpu.inc({ device, hook, cpu }, size);
+      }
+    }
     for (const { device, rxPackets, txPackets } of statistics.devices) {
       received.inc({ device }, rxPackets);
       sent.inc({ device }, txPackets);

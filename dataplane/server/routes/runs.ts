@@ -5,7 +5,9 @@ import { parsePace } from '../../pipeline/pace.ts';
 import type { App } from '../app.ts';
 import { HttpProblem } from '../problem.ts';
 import { answers, Id, Run, RunBody, SeekBody, SpeedBody, Statistics } from '../schemas.ts';
-import type { LiveRequest } from '../live-run.ts';
+import type { AttachMode } from '../../live/attached.ts';
+import type { RunDescription } from '../open-run.ts';
+import type { Runs } from '../runs.ts';
 import type { Context, LiveOptions } from './context.ts';
 
 export function addRunRoutes(app: App, { captures, host, live, runs }: Context): void {
@@ -18,8 +20,8 @@ export function addRunRoutes(app: App, { captures, host, live, runs }: Context):
     return { runs: runs.all };
   });
 
-  app.post('/api/runs', { schema: { summary: 'replay a capture through the lab', description: 'Or, with interface, look at the one that the server was started with; with to, inline, where it was started so.', tags, body: RunBody, response: answers(201, Run) } }, async ({ body }, reply) => {
-    if ('interface' in body) return reply.status(201).send(await runs.startLive(allowedRun(live, body)));
+  app.post('/api/runs', { schema: { summary: 'replay a capture through the lab', description: 'Or, with interface, look at the one that the server was started with; with to, inline, and with attach, by programs in the running Linux, where it was started so.', tags, body: RunBody, response: answers(201, Run) } }, async ({ body }, reply) => {
+    if ('interface' in body) return reply.status(201).send(await startLive(runs, live, body));
     const { capture, speed = 'top', loops = 1, limit, paused = false } = body;
     expectPace(speed);
     return reply.status(201).send(await runs.start(captures.get(capture), { speed, loops, paused, ...(limit === undefined ? {} : { limit }) }));
@@ -57,13 +59,21 @@ function expectPace(speed: string): void {
   }
 }
 
-/** What the user of this machine has named, and nothing else. */
-function allowedRun(live: LiveOptions | undefined, { interface: name, to, attach }: { readonly interface: string; readonly to?: string; readonly attach?: string }): Omit<LiveRequest, 'id'> {
+interface WantedRun {
+  readonly interface: string;
+  readonly to?: string;
+  readonly attach?: AttachMode;
+}
+
+/** Of what the user of this machine has named, and nothing else. */
+function startLive(runs: Runs, live: LiveOptions | undefined, { interface: name, to, attach }: WantedRun): Promise<RunDescription> {
   const refuse = (what: string, remedy: string): never => {
     throw new HttpProblem(422, 'ERR_REFUSED', `interface ${name}: ${what}; ${remedy}`);
   };
   if (live?.interface !== name) return refuse('the server was not started with it', `start it with --live ${name}`);
-  if (attach !== undefined) return refuse('a server attaches nothing to interfaces', `use xdplab live ${name} --attach ${attach}`);
+  if (to !== undefined && attach !== undefined) return refuse('programs that are attached leave packets to Linux, and to sends them', 'leave one of them out');
   if (to !== undefined && live.allowInline !== to) return refuse(`the server was not started to send by ${to}`, `start it with --live ${name} --allow-inline ${to}`);
-  return { interface: name, promiscuous: live.promiscuous, ...(to === undefined ? {} : { to }) };
+  if (attach === undefined) return runs.startLive({ interface: name, promiscuous: live.promiscuous, ...(to === undefined ? {} : { to }) });
+  if (live.allowAttach !== true) return refuse('the server was not started to attach programs to it', `start it with --live ${name} --allow-attach`);
+  return runs.startAttached({ interface: name, attach });
 }

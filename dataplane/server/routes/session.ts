@@ -7,7 +7,7 @@ import { MOST_CLIENTS, STREAM_PATH } from '../stream.ts';
 import { MOST_SNAP_BYTES } from '../verdict-ring.ts';
 import type { Context } from './context.ts';
 
-export function addSessionRoutes(app: App, { access, version, mostUploadBytes }: Context): void {
+export function addSessionRoutes(app: App, { access, live, version, mostUploadBytes }: Context): void {
   app.post('/api/session', { schema: { summary: 'exchange the token for a cookie', tags: ['session'], body: TokenBody, response: nothing } }, async ({ body }, reply) => {
     if (!access.isToken(body.token)) throw new HttpProblem(401, 'ERR_TOKEN', 'the token is not of this start; open the address that xdplab serve has printed');
     return reply.header('set-cookie', access.openSession()).status(204).send();
@@ -19,6 +19,7 @@ export function addSessionRoutes(app: App, { access, version, mostUploadBytes }:
     name: 'xdplab',
     version,
     stream: STREAM_PATH,
+    live: live === undefined ? null : { interface: live.interface, attach: live.allowAttach === true, ...(live.allowInline === undefined ? {} : { to: live.allowInline }) },
     limits: { objectBytes: MOST_OBJECT_BYTES, captureBytes: mostUploadBytes, clients: MOST_CLIENTS, snapBytes: MOST_SNAP_BYTES },
   }));
 }

@@ -1,5 +1,5 @@
 /**
- * Runs the packets of live interfaces through a lab, as they come in: what replay.ts is for captures. The clock is the
+ * Runs the packets of live interfaces through a lab, as they come in: what pipeline/replay.ts is for captures. The clock is the
  * packets' own. Nothing is sent, and nothing of the interface is changed, unless an observer does.
  *
  *   const source = await BACKENDS[0].open(liveInterface('eth0'), { memory: lab.machine.memory });
@@ -13,8 +13,8 @@ import type { HookName } from '../hooks/hook.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import { DESCRIPTOR, PacketBatch } from '../packet/packet-batch.ts';
 import { Account, type Accounting } from './accounting.ts';
-import type { Lab } from './lab.ts';
-import type { BatchObserver } from './pipeline.ts';
+import type { Lab } from '../pipeline/lab.ts';
+import type { BatchObserver } from '../pipeline/pipeline.ts';
 
 export interface LiveOptions {
   /** Packets to judge at most; all that come in unless said. */
@@ -75,6 +75,14 @@ export function devicesFor(lab: Lab, interfaces: readonly string[]): (NetworkDev
   return interfaces.map((name) => lab.devices.find((device) => device.name === name) ?? free.shift());
 }
 
+/** The same, where each is to have one. */
+export function deviceOfEach(lab: Lab, interfaces: readonly string[]): NetworkDevice[] {
+  return devicesFor(lab, interfaces).map((device, index) => {
+    if (device === undefined) throw new XdplabError('ERR_LAB', `interface '${interfaces[index]}': the lab has no device left for it; add one of its name`);
+    return device;
+  });
+}
+
 /** Whether packets meet a program there. */
 export function hasPrograms(lab: Lab, hook: HookName, device: NetworkDevice): boolean {
   return lab.pipeline.attached.some((each) => each.hook === hook && each.device === device);
@@ -103,10 +111,9 @@ class LiveRun {
     this.#batch = new PacketBatch(lab.machine.memory, lab.machine.parallel ? PARALLEL_BATCH_PACKETS : BATCH_PACKETS);
     this.#account = new Account(lab.pipeline, sources);
     this.#waitMs = Math.min(...sources.map(({ waitMs }) => waitMs));
-    const devices = devicesFor(lab, sources.map((source) => source.interface.name));
+    const devices = deviceOfEach(lab, sources.map((source) => source.interface.name));
     sources.forEach((source, index) => {
-      const device = devices[index];
-      if (device === undefined) throw new XdplabError('ERR_LAB', `interface '${source.interface.name}': the lab has no device left for it; add one of its name`);
+      const device = devices[index]!;
       lab.pipeline.setInterface(source.index, device);
       options.onInterface?.(source.index, device, source);
       if (source.outgoingIndex === undefined) return;

@@ -7,9 +7,9 @@
  * in and has not been judged. Once nothing comes in and everything was read, nothing is.
  */
 import type { SourceCounts } from '../devices/device.ts';
-import { LOOP } from './layout.ts';
-import { FATES, type Fate } from './outcome.ts';
-import type { Pipeline } from './pipeline.ts';
+import { LOOP } from '../pipeline/layout.ts';
+import { FATES, type Fate } from '../pipeline/outcome.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
 
 export interface Accounting {
   readonly received: number;

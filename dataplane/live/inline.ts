@@ -8,9 +8,9 @@ import type { Region } from '../machine/memory.ts';
 import { MAX_CAPTURED_BYTES } from '../packet/capture-reader.ts';
 import { FRAME } from '../packet/frame.ts';
 import { DESCRIPTOR, type PacketBatch } from '../packet/packet-batch.ts';
-import type { Lab } from './lab.ts';
-import { FATE } from './outcome.ts';
-import type { BatchObserver } from './pipeline.ts';
+import type { Lab } from '../pipeline/lab.ts';
+import { FATE } from '../pipeline/outcome.ts';
+import type { BatchObserver } from '../pipeline/pipeline.ts';
 
 /** The longest that a packet can be in the end. */
 const LONGEST_BYTES = MAX_CAPTURED_BYTES + FRAME.skbHeadroom + FRAME.size;

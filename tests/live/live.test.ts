@@ -3,9 +3,9 @@ import { expect, test } from 'vitest';
 import type { LiveInterface, PacketSource, SourceCounts } from '../../dataplane/devices/device.ts';
 import { XdplabError } from '../../dataplane/errors.ts';
 import { DESCRIPTOR, type PacketBatch } from '../../dataplane/packet/packet-batch.ts';
-import { devicesFor, live, type LiveSnapshot } from '../../dataplane/pipeline/live.ts';
+import { devicesFor, live, type LiveSnapshot } from '../../dataplane/live/live.ts';
 import type { Lab } from '../../dataplane/pipeline/lab.ts';
-import { frame, smallLab } from './small-lab.ts';
+import { frame, smallLab } from '../pipeline/small-lab.ts';
 
 const DROP = 'r0 = 1\nexit';
 

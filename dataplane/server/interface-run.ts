@@ -1,0 +1,97 @@
+/** A run of a live interface, which begins and is stopped: what comes, comes when it comes. What is done with it is its kind's. */
+import { XdplabError } from '../errors.ts';
+import type { OpenRun, RunDescription, RunState } from './open-run.ts';
+
+/** What a kind of run says of itself. */
+export type RunFacts = Pick<RunDescription, 'packets' | 'bytes' | 'elapsedNs' | 'busyNs'> & Partial<Pick<RunDescription, 'to' | 'attach' | 'attached' | 'accounting' | 'sent' | 'nowhere'>>;
+
+export abstract class InterfaceRun implements OpenRun {
+  readonly id: string;
+  readonly #interface: string;
+  readonly #tell: (run: RunDescription) => void;
+  readonly #abort = new AbortController();
+  readonly #startedAt = new Date().toISOString();
+  readonly #finished: Promise<void>;
+  #state: RunState = 'running';
+  #error: string | undefined;
+
+  /** `tell` is called when its state changes. */
+  constructor(request: { readonly id: string; readonly interface: string }, tell: (run: RunDescription) => void) {
+    this.id = request.id;
+    this.#interface = request.interface;
+    this.#tell = tell;
+    this.#finished = this.#run();
+  }
+
+  /** Until the signal aborts, or the interface fails; then everything is closed. */
+  protected abstract run(signal: AbortSignal): Promise<{ readonly failure?: XdplabError }>;
+  protected abstract facts(): RunFacts;
+
+  get ended(): boolean {
+    return this.#state !== 'running';
+  }
+
+  describe(): RunDescription {
+    const facts = this.facts();
+    const { packets, elapsedNs, busyNs } = facts;
+    return {
+      id: this.id,
+      capture: '',
+      interface: this.#interface,
+      state: this.#state,
+      speed: 'original',
+      loops: 1,
+      round: 1,
+      packet: packets,
+      totalPackets: packets,
+      startedAt: this.#startedAt,
+      ...(this.#error === undefined ? {} : { error: this.#error }),
+      ...facts,
+      elapsedNs: Math.round(elapsedNs),
+      busyNs: Math.round(busyNs),
+    };
+  }
+
+  async stop(): Promise<RunDescription> {
+    this.#abort.abort();
+    await this.#finished;
+    return this.describe();
+  }
+
+  pause(): never {
+    return this.#refuse('paused');
+  }
+
+  resume(): never {
+    return this.#refuse('resumed');
+  }
+
+  seek(): never {
+    return this.#refuse('moved');
+  }
+
+  hurry(): never {
+    return this.#refuse('made to hurry');
+  }
+
+  #refuse(what: string): never {
+    throw new XdplabError('ERR_LAB', `run ${this.id}: packets of ${this.#interface} come when they come, and cannot be ${what}; stop it`);
+  }
+
+  async #run(): Promise<void> {
+    // The answer that it has begun goes out first.
+    await new Promise(setImmediate);
+    this.#tell(this.describe());
+    try {
+      const { failure } = await this.run(this.#abort.signal);
+      if (failure !== undefined) this.#error = failure.message;
+      this.#state = failure === undefined ? 'stopped' : 'failed';
+    } catch (error) {
+      this.#error = error instanceof Error ? error.message : String(error);
+      this.#state = 'failed';
+      // What is not an XdplabError is a bug, and shows its stack.
+      if (!(error instanceof XdplabError)) console.error(error);
+    }
+    this.#tell(this.describe());
+  }
+}
