@@ -13,6 +13,8 @@ export interface Verified {
   readonly report: VerifierReport;
   readonly explanation: Explanation | undefined;
   readonly kernel: KernelVerdict | undefined;
+  /** Why the kernel, which was to be asked, was not. */
+  readonly notAsked?: string;
 }
 
 export function deadInstructions({ instructions }: ProgramSpec, { accepted, reached }: VerifierReport): number {
@@ -22,7 +24,7 @@ export function deadInstructions({ instructions }: ProgramSpec, { accepted, reac
 
 const WITHOUT: Readonly<Record<User, string>> = { privileged: '', without_perfmon: ' without CAP_PERFMON', without_capabilities: ' without capabilities' };
 
-export function verifiedText({ program, user, report, explanation, kernel }: Verified): string {
+export function verifiedText({ program, user, report, explanation, kernel, notAsked }: Verified): string {
   const { accepted, instructionsProcessed, totalStates, stackBytes, elapsedNs } = report;
   const verdict = accepted ? paint('green', 'accepted') : paint('red', 'refused');
   const facts = [`${count(instructionsProcessed)} instructions processed`, `${count(totalStates)} states`, `stack ${stackBytes.length === 0 ? 0 : stackBytes.join('+')}`, duration(elapsedNs)];
@@ -31,6 +33,7 @@ export function verifiedText({ program, user, report, explanation, kernel }: Ver
   const lines = [`${paint('bold', safe(program.name))}  ${verdict}${WITHOUT[user]}  ${facts.join(', ')}`];
   if (explanation !== undefined) lines.push(...explained(explanation));
   if (kernel !== undefined) lines.push(kernelLine(kernel, accepted));
+  if (notAsked !== undefined) lines.push(`  ${paint('dim', 'kernel')}    not asked: ${notAsked}`);
   return lines.join('\n');
 }
 

@@ -11,6 +11,7 @@ import { EXIT_STATUS, XdplabError } from '../errors.ts';
 import { explainRefusal } from '../insight/explain-refusal.ts';
 import { splitProgram } from '../pipeline/lab-file.ts';
 import { readObject } from '../pipeline/open-lab.ts';
+import { isLinuxMistake } from '../verifier/refusal.ts';
 import { verifyWithLog, type LogLevel } from '../verifier/verification-log.ts';
 import { leastPrivileged, USERS } from '../verifier/user.ts';
 import { verifyProgram, type VerifyOptions } from '../verifier/verify.ts';
@@ -28,6 +29,8 @@ interface VerifyFlags {
   readonly log?: LogLevel;
   readonly maxEntries: Readonly<Record<string, number>>;
 }
+
+const LINUX_MISTAKE = 'Linux takes this program for a mistake of its own verifier, and may not survive being asked';
 
 /** A program that the verifier is not asked about. */
 interface Passed {
@@ -90,16 +93,18 @@ function verifyOne(spec: CollectionSpec, program: ProgramSpec, flags: VerifyFlag
   const options: VerifyOptions = { maps: spec.maps, btf: spec.btf, type, user, ...(flags.kernel ? { cpus: openLinux().possibleCpus } : {}) };
   const report = flags.log === undefined ? verifyProgram(program, options) : verifyWithLog(program, options, flags.log, (line) => print(safe(line)));
   if (flags.log !== undefined) print('');
+  const isMistake = report.refusal !== undefined && isLinuxMistake(report.refusal);
   return {
     program,
     user,
     report,
     explanation: explainRefusal(program, report, options),
-    kernel: flags.kernel ? kernelVerdict(program, { type, maps: spec.maps, btf: spec.btf, rights: USERS[user] }) : undefined,
+    kernel: flags.kernel && !isMistake ? kernelVerdict(program, { type, maps: spec.maps, btf: spec.btf, rights: USERS[user] }) : undefined,
+    ...(flags.kernel && isMistake ? { notAsked: LINUX_MISTAKE } : {}),
   };
 }
 
-function asJson({ program, user, report, explanation, kernel }: Verified) {
+function asJson({ program, user, report, explanation, kernel, notAsked }: Verified) {
   const { accepted, refusal, instructionsProcessed, totalStates, peakStates, stackBytes, elapsedNs } = report;
   return {
     name: program.name,
@@ -114,5 +119,6 @@ function asJson({ program, user, report, explanation, kernel }: Verified) {
     elapsedNs,
     deadInstructions: deadInstructions(program, report),
     ...(kernel === undefined ? {} : { kernel }),
+    ...(notAsked === undefined ? {} : { kernelNotAsked: notAsked }),
   };
 }

@@ -10,6 +10,11 @@ export class Refused extends Error {
   }
 }
 
+/** Whether Linux takes the program for a mistake of its own verifier: it then warns of itself, or worse. */
+export function isLinuxMistake({ errno, message }: { readonly errno: RefusalErrno; readonly message: string }): boolean {
+  return errno === 'EFAULT' && message.startsWith('verifier bug');
+}
+
 /** `message` is spelled as Linux's verifier spells it. */
 export function refuse(errno: RefusalErrno, message: string): never {
   throw new Refused(errno, message);

@@ -35,6 +35,13 @@ test.skipIf(noLinux !== undefined)(`the kernel's answer stands next to ours${noL
   expect(stdout).not.toMatch(/not the same answer/);
 });
 
+test.skipIf(noLinux !== undefined)(`the kernel is not asked about what it takes for a mistake of its own${noLinux === undefined ? '' : ` (skipped: ${noLinux})`}`, async () => {
+  const { status, stdout } = await xdplab(['verify', '--kernel', object('../tests/bpf/objects/thrown-in-loop.bpf.o')]);
+  expect(status).toBe(3);
+  expect(stdout).toMatch(/verifier bug: scc exit/);
+  expect(stdout).toMatch(/kernel {4}not asked: Linux takes this program for a mistake of its own/);
+});
+
 test.skipIf(noLinux !== undefined)(`the kernel is asked as that user${noLinux === undefined ? '' : ` (skipped: ${noLinux})`}`, async () => {
   const { status, stdout } = await xdplab(['verify', '--kernel', '--unprivileged', object('flow_counter.bpf.o')]);
   expect(status).toBe(3);

@@ -8,7 +8,7 @@ compile() {
 	shift 2
 	clang-19 -target bpf -mcpu=v3 -O2 -Wall -Werror -fdebug-compilation-dir=. -c "$source" -o "$object" "$@"
 }
-for source in maps data subprograms values core core-target kernel-functions exceptions mixed; do
+for source in maps data subprograms values core core-target kernel-functions exceptions thrown-in-loop mixed; do
 	compile "$source.bpf.c" "$source.bpf.o" -g
 done
 compile legacy.bpf.c legacy.bpf.o
