@@ -7,6 +7,7 @@ import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import type { ProgramType } from '../bpf/spec.ts';
 import { ENGINES } from '../engine/index.ts';
 import { UNRUNNABLE } from '../engine/kernel/kernel-engine.ts';
+import { GRAPH_FUNCTIONS, GRAPH_PROGRAMS } from '../helpers/graph.ts';
 import { HELPER_NAMES, helpersOf, kfuncNamed, kfuncOf, KFUNCS, prototypeOf } from '../helpers/index.ts';
 import { HOOKS } from '../hooks/index.ts';
 import { MAP_TYPES } from '../maps/index.ts';
@@ -45,7 +46,10 @@ export function supportedMarkdown(): string {
     '## Kernel functions',
     rows(
       ['kfunc', ...LISTED_TYPES, 'here'],
-      [...new Set(KFUNCS.map(({ name }) => name))].map((name) => [name, ...LISTED_TYPES.map((type) => (kfuncOf(name, type) === undefined ? '–' : 'yes')), kfuncNamed(name)!.remark ?? '']),
+      [
+        ...[...new Set(KFUNCS.map(({ name }) => name))].map((name) => [name, ...LISTED_TYPES.map((type) => (kfuncOf(name, type) === undefined ? '–' : 'yes')), kfuncNamed(name)!.remark ?? '']),
+        ...Array.from(GRAPH_FUNCTIONS.values(), ({ name }) => [name, ...LISTED_TYPES.map((type) => (GRAPH_PROGRAMS.includes(type) ? '**no**' : '–')), 'nothing here allocates']),
+      ],
     ),
     'Declared with `__ksym`. Linux has more; a program that calls what is not here is refused by name.',
     '## Instructions',

@@ -1,7 +1,8 @@
 /**
  * Members of a map value that the kernel keeps for itself (Linux Documentation/bpf/graph_ds_impl.rst calls them
  * special fields): an update does not copy them, a new element has them zero, and user space sees them as zero.
- * They are found by the BTF type of the value, as members of the value's struct, or variables of a data section.
+ * They are found by the BTF type of the value, as members of the value's struct, or variables of a data section, also in
+ * structs and arrays within.
  */
 import type { Btf } from '../bpf/btf.ts';
 import { isModifier } from '../bpf/btf-type.ts';
@@ -11,7 +12,7 @@ import type { FunctionBuilder } from '../wasm/function-builder.ts';
 import { copyBytes, zeroBytes } from './words.ts';
 
 /** By the name of the struct: its size. */
-const SPECIAL = { bpf_spin_lock: 4, bpf_timer: 16 } as const;
+const SPECIAL = { bpf_spin_lock: 4, bpf_res_spin_lock: 4, bpf_timer: 16, bpf_wq: 16, bpf_task_work: 8, bpf_list_head: 16, bpf_rb_root: 16, bpf_refcount: 4 } as const;
 
 /** Pointers to what the kernel has: by the tag of what is pointed to (`__kptr`). */
 const POINTERS = { kptr: 'kptr', kptr_untrusted: 'kptr_untrusted' } as const;
@@ -25,33 +26,56 @@ export interface SpecialField {
   readonly lengthBytes: number;
 }
 
-export function specialFields({ btf, valueTypeId, valueBytes }: MapSpec): readonly SpecialField[] {
-  if (btf === undefined || valueTypeId === 0) return [];
-  return parts(btf, valueTypeId).flatMap(({ typeId, offset }) => {
-    const { type: of } = btf.resolve(typeId);
-    if (of.kind === 'ptr') return pointerField(btf, of.type, offset, valueBytes);
-    if (of.kind !== 'struct' || !Object.hasOwn(SPECIAL, of.name)) return [];
-    const special = of.name as keyof typeof SPECIAL;
-    const field = { type: special, offset, lengthBytes: SPECIAL[special] };
-    return field.offset + field.lengthBytes <= valueBytes ? [field] : [];
-  });
+/** Linux takes no more of a value. */
+const MOST_FIELDS = 11;
+/** How deep it looks for them. */
+const MOST_LEVELS = 32;
+
+const KNOWN = new WeakMap<MapSpec, readonly SpecialField[]>();
+
+export function specialFields(spec: MapSpec): readonly SpecialField[] {
+  let known = KNOWN.get(spec);
+  if (known === undefined) KNOWN.set(spec, (known = findFields(spec)));
+  return known;
 }
 
-function parts(btf: Btf, valueTypeId: number): readonly { readonly typeId: number; readonly offset: number }[] {
+function findFields({ btf, valueTypeId, valueBytes }: MapSpec): readonly SpecialField[] {
+  const found: SpecialField[] = [];
+  if (btf === undefined || valueTypeId === 0) return found;
+  const add = (field: SpecialField): void => {
+    if (field.offset + field.lengthBytes <= valueBytes && found.length <= MOST_FIELDS) found.push(field);
+  };
+  const look = (typeId: number, at: number, level: number): void => {
+    const { type } = btf.resolve(typeId);
+    if (level > MOST_LEVELS || found.length > MOST_FIELDS) return;
+    if (type.kind === 'array') {
+      const bytes = btf.sizeBytes(type.type);
+      for (let index = 0; index < Math.min(type.length, MOST_FIELDS + 1); index++) look(type.type, at + index * bytes, level + 1);
+    } else if (type.kind === 'ptr') {
+      pointerField(btf, type.type, at, add);
+    } else if (type.kind === 'struct') {
+      if (Object.hasOwn(SPECIAL, type.name)) {
+        const special = type.name as keyof typeof SPECIAL;
+        add({ type: special, offset: at, lengthBytes: SPECIAL[special] });
+      } else for (const member of type.members) look(member.type, at + member.offsetBits / 8, level + 1);
+    }
+  };
   const { type } = btf.resolve(valueTypeId);
-  if (type.kind === 'struct') return type.members.map((member) => ({ typeId: member.type, offset: member.offsetBits / 8 }));
-  if (type.kind !== 'datasec') return [];
-  return type.variables.flatMap((place) => {
-    const variable = btf.type(place.type);
-    return variable?.kind === 'var' ? [{ typeId: variable.type, offset: place.offset }] : [];
-  });
+  if (type.kind === 'struct') for (const member of type.members) look(member.type, member.offsetBits / 8, 0);
+  if (type.kind === 'datasec') {
+    for (const place of type.variables) {
+      const variable = btf.type(place.type);
+      if (variable?.kind === 'var') look(variable.type, place.offset, 0);
+    }
+  }
+  return found;
 }
 
-function pointerField(btf: Btf, target: number, offset: number, valueBytes: number): readonly SpecialField[] {
+function pointerField(btf: Btf, target: number, offset: number, add: (field: SpecialField) => void): void {
   const tag = btf.type(target);
   const { type } = btf.resolve(target);
-  if (!isModifier(tag) || tag.kind !== 'type_tag' || !Object.hasOwn(POINTERS, tag.name) || type.kind !== 'struct' || offset + POINTER_BYTES > valueBytes) return [];
-  return [{ type: POINTERS[tag.name as keyof typeof POINTERS], pointee: type.name, offset, lengthBytes: POINTER_BYTES }];
+  if (!isModifier(tag) || tag.kind !== 'type_tag' || !Object.hasOwn(POINTERS, tag.name) || type.kind !== 'struct') return;
+  add({ type: POINTERS[tag.name as keyof typeof POINTERS], pointee: type.name, offset, lengthBytes: POINTER_BYTES });
 }
 
 export function hasSpinLock(spec: MapSpec): boolean {

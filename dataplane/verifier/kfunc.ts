@@ -10,6 +10,7 @@ import { kfuncNamed, kfuncOf, type Kfunc } from '../helpers/index.ts';
 import { checkHelperMemory, checkSize, release } from './arguments.ts';
 import { makeDynptr, readDynptr, sliceOf, type DynptrFacts } from './dynptr.ts';
 import { checkResult } from './exit.ts';
+import { callGraphFunction, isGraphFunction, isUnderLock } from './graph.ts';
 import { beginIterator, destroyIterator, followIterator, readIterator, referenceOf } from './iterator.ts';
 import { kernelObject, structOf } from './kernel-object.ts';
 import { isGplCompatible } from './license.ts';
@@ -94,12 +95,13 @@ export function checkKfuncs({ instructions, license }: ProgramSpec, deviceBound:
 }
 
 export function mayCallUnderLock({ name }: KfuncTarget): boolean {
-  return kfuncNamed(name)?.underLock === true;
+  return kfuncNamed(name)?.underLock === true || isUnderLock(name);
 }
 
 export function callKfunc(walk: Walk, target: KfuncTarget): void {
   const kfunc = kfuncOf(target.name, walk.type);
   if (kfunc === undefined) {
+    if (isGraphFunction(target.name)) return callGraphFunction(walk, target.name!);
     if (kfuncNamed(target.name) === undefined) refuse('EINVAL', `kernel function ${target.name ?? `#${target.btfId}`} is not known here`);
     return refuse('EACCES', `calling kernel function ${target.name} is not allowed`);
   }

@@ -27,6 +27,7 @@ import { fileURLToPath } from 'node:url';
 import { assemble } from '../../dataplane/bpf/assemble.ts';
 import type { Instruction } from '../../dataplane/bpf/isa.ts';
 import { PROGRAM_TYPES, type FunctionSpec, type ProgramSpec, type ProgramType } from '../../dataplane/bpf/spec.ts';
+import { GRAPH_FUNCTIONS } from '../../dataplane/helpers/graph.ts';
 import { HELPER_NAMES, kfuncNamed } from '../../dataplane/helpers/index.ts';
 import type { User } from '../../dataplane/verifier/user.ts';
 import { MAIN, typesOf, type GlobalFunction } from './case-types.ts';
@@ -109,7 +110,7 @@ export function programOf({ asm, type, attach, license, globals, exceptionCallba
     const [, count, repeated] = /^\s*\[(\d+)\] (.*)$/.exec(line) ?? [];
     return count === undefined ? [line] : Array.from({ length: Number(count) }, () => repeated!);
   });
-  const { instructions, labels } = assemble(expanded.join('\n'), { helper: (name) => (HELPER_NAMES.includes(name) ? HELPER_NAMES.indexOf(name) : undefined), kfunc: (name) => kfuncNamed(name) !== undefined });
+  const { instructions, labels } = assemble(expanded.join('\n'), { helper: (name) => (HELPER_NAMES.includes(name) ? HELPER_NAMES.indexOf(name) : undefined), kfunc: (name) => kfuncNamed(name) !== undefined || GRAPH_FUNCTIONS.has(name) });
   const types = typesOf({ type, globals, exceptionCallbacks });
   const exceptionCallback = exceptionCallbacks.length === 1 ? labels.get(exceptionCallbacks[0]!) : undefined;
   const functions = functionsOf(instructions, exceptionCallback).map((each): FunctionSpec => {

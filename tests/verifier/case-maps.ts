@@ -9,7 +9,7 @@ import { MAP_FLAG } from '../../dataplane/maps/map-check.ts';
 import { buildBtf, int } from '../bpf/btf-builder.ts';
 import { FIXED_MAPS } from '../fuzz/fixed-maps.ts';
 
-const TYPE = { u32: 1, u64: 2, lock: 3, timer: 4, locked: 5, timed: 6, section: 9, kept: 20 } as const;
+const TYPE = { u32: 1, u64: 2, lock: 3, timer: 4, locked: 5, timed: 6, section: 9, kept: 20, rooted: 26, guarded: 34, queued: 37 } as const;
 
 /** struct locked { u32 count; struct bpf_spin_lock lock; u64 total; }   struct timed { u64 count; struct bpf_timer timer; }   a section of u64 total; struct bpf_spin_lock guard; and kept, which has pointers to the kernel's and to its own. */
 const CASE_BTF = Btf.parse(
@@ -34,6 +34,23 @@ const CASE_BTF = Btf.parse(
     { kind: 'ptr', word: 17 },
     { kind: 'ptr', word: 10 },
     { kind: 'struct', name: 'kept', word: 40, words: ['count', TYPE.u64, 0, 'task', 12, 64, 'connection', 15, 128, 'node', 18, 192, 'plain', 19, 256] },
+    { kind: 'struct', name: 'bpf_list_head', word: 16, words: ['first', TYPE.u64, 0, 'second', TYPE.u64, 64] },
+    { kind: 'struct', name: 'bpf_rb_root', word: 16, words: ['first', TYPE.u64, 0, 'second', TYPE.u64, 64] },
+    { kind: 'struct', name: 'bpf_list_node', word: 24, words: ['first', TYPE.u64, 0, 'second', TYPE.u64, 64, 'third', TYPE.u64, 128] },
+    { kind: 'struct', name: 'bpf_rb_node', word: 32, words: ['first', TYPE.u64, 0, 'second', TYPE.u64, 64, 'third', TYPE.u64, 128, 'fourth', TYPE.u64, 192] },
+    { kind: 'struct', name: 'linked', word: 32, words: ['key', TYPE.u64, 0, 'link', 23, 64] },
+    { kind: 'struct', name: 'rooted', word: 48, words: ['count', TYPE.u64, 0, 'lock', TYPE.lock, 64, 'list', 21, 128, 'tree', 22, 256] },
+    { kind: 'decl_tag', name: 'contains:linked:link', word: TYPE.rooted, words: [2], vlen: 0 },
+    { kind: 'decl_tag', name: 'contains:leaf:link', word: TYPE.rooted, words: [3], vlen: 0 },
+    { kind: 'array', words: [12, TYPE.u32, 2] },
+    { kind: 'struct', name: 'inner', word: 24, words: ['tasks', 29, 0, 'lock', TYPE.lock, 128] },
+    { kind: 'array', words: [TYPE.u64, TYPE.u32, 1] },
+    { kind: 'typedef', name: 'inner_t', word: 30 },
+    { kind: 'struct', name: 'leaf', word: 40, words: ['key', TYPE.u64, 0, 'link', 24, 64] },
+    { kind: 'struct', name: 'guarded', word: 40, words: ['count', TYPE.u64, 0, 'inner', 30, 64, 'last', TYPE.u64, 256] },
+    { kind: 'struct', name: 'bpf_wq', word: 16, words: ['first', TYPE.u64, 0, 'second', TYPE.u64, 64] },
+    { kind: 'struct', name: 'bpf_refcount', word: 4, words: ['val', TYPE.u32, 0] },
+    { kind: 'struct', name: 'queued', word: 24, words: ['count', TYPE.u64, 0, 'work', 35, 64] },
   ]),
   'case-maps',
 );
@@ -58,6 +75,9 @@ const OWN_MAPS: readonly MapSpec[] = [
   map('percpu_hash', 'percpu_hash', 8, 32, 8),
   map('lru', 'lru_hash', 8, 40, 64),
   map('queue', 'queue', 0, 16, 16),
+  map('rooted', 'array', 4, 48, 2, { btf: CASE_BTF, keyTypeId: TYPE.u32, valueTypeId: TYPE.rooted }),
+  map('guarded', 'array', 4, 40, 2, { btf: CASE_BTF, keyTypeId: TYPE.u32, valueTypeId: TYPE.guarded }),
+  map('queued', 'array', 4, 24, 2, { btf: CASE_BTF, keyTypeId: TYPE.u32, valueTypeId: TYPE.queued }),
   map('ringbuf', 'ringbuf', 0, 0, 4096),
   map('programs', 'prog_array', 4, 4, 4),
   map('hash8', 'hash', 8, 8, 16),
