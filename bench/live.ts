@@ -26,7 +26,7 @@ const USAGE = `usage: npm run bench:live -- [options]
 `;
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const XDPLAB = join(ROOT, 'dist/dataplane/cli/main.js');
+const XDPLAB = join(ROOT, 'dist/dataplane/cli/start.cjs');
 const SENDER = join(ROOT, 'dist/bench/send-capture.js');
 const FIREWALL = join(ROOT, 'programs/xdp_firewall.bpf.o');
 const CAPTURE = { packets: 20_000, flows: 256, frameBytes: 64, gapNs: 1000 };

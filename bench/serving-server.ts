@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const XDPLAB = join(ROOT, 'dist/dataplane/cli/main.js');
+const XDPLAB = join(ROOT, 'dist/dataplane/cli/start.cjs');
 export const DEMO_LAB: string = join(ROOT, 'programs/demo.yaml');
 
 export interface RunState {

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /**
  * The command line. Data goes to stdout, progress and errors to stderr; an error is one line, and its code decides
  * the exit status (errors.ts). What is not an XdplabError is a bug, and shows its stack.
@@ -52,26 +51,28 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
-const program = new Command('xdplab')
-  .description('Run compiled XDP and TC programs over captures and live interfaces, outside the kernel')
-  .version(version())
-  .exitOverride()
-  .configureOutput({ outputError: (text) => complain(usageLine(text)) });
-// Who names a command pays for that one: to load all of them takes as long as to start Node.
-const [, , named = ''] = process.argv;
-for (const load of Object.hasOwn(COMMANDS, named) ? [COMMANDS[named]!] : Object.values(COMMANDS)) (await load())(program);
-
-try {
-  await program.parseAsync();
-} catch (error) {
-  if (error instanceof CommanderError) {
-    process.exitCode = error.exitCode === 0 ? 0 : USAGE_STATUS;
-  } else if (error instanceof XdplabError) {
-    if (!isClosedPipe(error)) complain(error.message);
-    process.exitCode = isClosedPipe(error) ? 0 : error.exitStatus;
-  } else {
-    throw error;
+/** Who names a command pays for that one: to load all of them takes as long as to start Node. */
+async function run([named = '']: readonly string[]): Promise<void> {
+  const program = new Command('xdplab')
+    .description('Run compiled XDP and TC programs over captures and live interfaces, outside the kernel')
+    .version(version())
+    .exitOverride()
+    .configureOutput({ outputError: (text) => complain(usageLine(text)) });
+  for (const load of Object.hasOwn(COMMANDS, named) ? [COMMANDS[named]!] : Object.values(COMMANDS)) (await load())(program);
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? 0 : USAGE_STATUS;
+    } else if (error instanceof XdplabError) {
+      if (!isClosedPipe(error)) complain(error.message);
+      process.exitCode = isClosedPipe(error) ? 0 : error.exitStatus;
+    } else {
+      throw error;
+    }
   }
+  // A pipe on which nothing comes any more would keep an interrupted process waiting.
+  if (process.exitCode === INTERRUPTED_STATUS) process.exit();
 }
-// A pipe on which nothing comes any more would keep an interrupted process waiting.
-if (process.exitCode === INTERRUPTED_STATUS) process.exit();
+
+void run(process.argv.slice(2));

@@ -1,4 +1,5 @@
 /** `xdplab replay`: a capture through the programs of a lab, and a picture of what happened. */
+import { statSync } from 'node:fs';
 import { Option, type Command } from 'commander';
 import { XdplabError } from '../errors.ts';
 import { checkHighlights, highlightTables } from '../insight/highlights.ts';
@@ -25,6 +26,8 @@ interface ReplayFlags extends LabFlags, OutputFlags {
 }
 
 const INTERRUPTED_STATUS = 130;
+/** Some ten thousand packets, or a few times as many packed. */
+const SHORT_CAPTURE_BYTES = 1 << 20;
 
 export function addReplay(program: Command): void {
   const command = program
@@ -48,7 +51,8 @@ async function runReplay(capture: string, flags: ReplayFlags, command: Command):
   }
   const pace = parsePace(flags.speed);
   checkTargets(capture, flags);
-  const { lab, highlights, events } = await openLab(flags.check === undefined ? labSources(flags) : { ...labSources(flags), engine: 'interpreter', check: true });
+  const sources = { ...labSources(flags), ...(isShort(capture, flags.loop) ? { tier: 'quick' as const } : {}) };
+  const { lab, highlights, events } = await openLab(flags.check === undefined ? sources : { ...sources, engine: 'interpreter', check: true });
   checkHighlights(lab, highlights);
   const outputs = new ReplayOutputs(lab, flags, events);
   let result: ReplayResult;
@@ -63,6 +67,12 @@ async function runReplay(capture: string, flags: ReplayFlags, command: Command):
   if (result.damage) throw result.damage;
   if (result.interrupted) process.exitCode = INTERRUPTED_STATUS;
   else checkSomethingRan(capture, statistics);
+}
+
+/** Whether the optimising compiler would take longer than it saves. */
+function isShort(capture: string, loops: number): boolean {
+  const status = capture === '-' ? undefined : statSync(capture, { throwIfNoEntry: false });
+  return loops === 1 && status?.isFile() === true && status.size <= SHORT_CAPTURE_BYTES;
 }
 
 async function run(lab: Lab, capture: string, flags: ReplayFlags, pace: Pace, outputs: ReplayOutputs): Promise<ReplayResult> {

@@ -1,16 +1,11 @@
 /** The compiler from BPF to WebAssembly: one module per program, on the machine's memory. V8 makes machine code of it. */
 import type { Machine } from '../machine/machine.ts';
 import type { Program, VerifiedProgram } from '../program/program.ts';
-import { compileModule, type CompilerTier } from '../wasm/compile.ts';
+import { compileModule } from '../wasm/compile.ts';
 import type { Engine } from './engine.ts';
 import { compileFunctions, compileLookAhead } from './jit/function-compiler.ts';
 import { ProgramModule } from './jit/program-module.ts';
 import { wasmText } from './wasm-text.ts';
-
-export interface WasmEngineOptions {
-  /** `default` starts in V8's baseline compiler and lets it decide when to optimise. `optimized` unless said. */
-  readonly tier?: CompilerTier;
-}
 
 export interface WasmEngine extends Engine {
   readonly name: 'wasm';
@@ -18,17 +13,18 @@ export interface WasmEngine extends Engine {
   wat(program: Program): Promise<string>;
 }
 
-export function createWasmEngine(machine: Machine, { tier = 'optimized' }: WasmEngineOptions = {}): WasmEngine {
+export function createWasmEngine(machine: Machine): WasmEngine {
   const loaded: VerifiedProgram[] = [];
   const compiled = (program: Program): { readonly module: ProgramModule; readonly code: WebAssembly.Module } => {
     const module = new ProgramModule(machine, program);
     compileFunctions(module);
-    return { module, code: compile(module, tier) };
+    return { module, code: compile(module) };
   };
   const compiledAhead = (program: VerifiedProgram): { readonly module: ProgramModule; readonly code: WebAssembly.Module } | undefined => {
-    if (program.proof !== 'verified' || program.type !== 'xdp') return undefined;
+    // A short replay fills no table so that to look ahead would pay.
+    if (machine.tier === 'quick' || program.proof !== 'verified' || program.type !== 'xdp') return undefined;
     const module = new ProgramModule(machine, program);
-    return compileLookAhead(module) ? { module, code: compile(module, tier) } : undefined;
+    return compileLookAhead(module) ? { module, code: compile(module) } : undefined;
   };
   return {
     name: 'wasm',
@@ -56,10 +52,10 @@ export function createWasmEngine(machine: Machine, { tier = 'optimized' }: WasmE
   };
 }
 
-function compile(module: ProgramModule, tier: CompilerTier): WebAssembly.Module {
+function compile(module: ProgramModule): WebAssembly.Module {
   const bytes = module.assemble();
   try {
-    return compileModule(bytes, tier);
+    return compileModule(bytes, module.machine.tier);
   } catch (error) {
     if (!(error instanceof WebAssembly.CompileError)) throw error;
     throw module.refuse(`V8 does not compile it (${error.message}); use --engine interpreter`);

@@ -22,7 +22,11 @@ export interface MachineOptions {
   readonly instructionBudget?: number;
   /** Whether the CPUs run at once, each in a thread: then they share the memory, and what they share in it is changed atomically. */
   readonly parallel?: boolean;
+  /** What V8 is to make of the code that packets run through: fast code at once, or code at once that becomes fast. `optimized` unless said. */
+  readonly tier?: CompilerTier;
 }
+
+export type CompilerTier = 'optimized' | 'quick';
 
 /** A CPU as another thread has it. */
 export interface CpuImage {
@@ -60,6 +64,7 @@ export class Machine {
   readonly network = new Network();
   readonly cpus: number;
   readonly instructionBudget: number;
+  readonly tier: CompilerTier;
   /** Entry functions of programs, `(ctx: i32) -> i64`, by program id. Id 0 stays empty. */
   readonly programTable = new WebAssembly.Table({ element: 'anyfunc', initial: 64 });
   /** By id, of programs that look up large tables. */
@@ -79,6 +84,7 @@ export class Machine {
   /** `image`: the machine is one CPU's, in a thread of its own. */
   constructor(options: MachineOptions = {}, image?: CpuImage) {
     this.cpus = image?.cpus ?? options.cpus ?? 1;
+    this.tier = options.tier ?? 'optimized';
     this.instructionBudget = image?.instructionBudget ?? options.instructionBudget ?? DEFAULT_BUDGET;
     this.#cpu = image?.cpu ?? 0;
     if (image !== undefined) {

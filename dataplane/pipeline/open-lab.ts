@@ -9,6 +9,7 @@ import { loadObject } from '../bpf/object.ts';
 import type { CollectionSpec, ProgramType } from '../bpf/spec.ts';
 import type { EngineFactory, EngineName } from '../engine/engine.ts';
 import type { HookName } from '../hooks/hook.ts';
+import type { CompilerTier } from '../machine/machine.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import type { Collection } from '../program/collection.ts';
 import type { Proofs } from '../verifier/proofs.ts';
@@ -43,6 +44,7 @@ export interface LabSources {
   readonly devices?: readonly DeviceOptions[];
   /** How files are read, by the paths that the lab file and these sources name; from the disk unless said. */
   readonly read?: (path: string) => Promise<Uint8Array>;
+  readonly tier?: CompilerTier;
   /** `false` runs programs that nobody has proven. */
   readonly verify?: boolean;
   /** What was proven before. */
@@ -71,6 +73,7 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
   const lab = new Lab({
     ...(cpus === undefined ? {} : { cpus }),
     ...(seed === undefined ? {} : { seed }),
+    ...(sources.tier === undefined ? {} : { tier: sources.tier }),
     ...(sources.parallel === undefined ? {} : { parallel: sources.parallel }),
     ...(sources.engine === undefined ? {} : { engine: sources.engine }),
     ...(sources.verify === undefined ? {} : { verify: sources.verify }),

@@ -187,7 +187,7 @@ export class Pipeline {
     if (module === undefined) {
       const [tables] = this.#tables as readonly [LoopTables];
       const chains = this.#attached.map((chain) => tables.chain(chain));
-      this.#modules.set(keeps, (module = compileModule(emitPacketLoop({ ...tables.at, keeps, chains, spread: false, handsOver: false }))));
+      this.#modules.set(keeps, (module = compileModule(emitPacketLoop({ ...tables.at, keeps, chains, spread: false, handsOver: false }), this.machine.tier)));
     }
     return module;
   }

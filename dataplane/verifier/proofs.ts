@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { MapSpec, ProgramSpec } from '../bpf/spec.ts';
 import type { VerifyOptions } from './verify.ts';
@@ -17,7 +17,7 @@ export interface Proofs {
 }
 
 const MOST_IN_MEMORY = 256;
-const ROOMS = ['.', '../bpf', '../maps', '../helpers', '../hooks'].map((room) => fileURLToPath(new URL(room, import.meta.url)));
+const ROOMS = ['.', '../bpf', '../maps', '../helpers', '../hooks'];
 
 /** Kept as long as the process lives; the ones that came first go first. */
 export class ProofMemory implements Proofs {
@@ -92,12 +92,18 @@ function isMapSpec(value: unknown): value is MapSpec {
 
 let known: string | undefined;
 
-/** Of the code that decides: this room, and those that it asks. */
 function verifierDigest(): string {
   if (known === undefined) {
     const digest = createHash('sha256');
-    for (const room of ROOMS) for (const file of readdirSync(room).filter((name) => /\.[jt]s$/.test(name)).toSorted()) digest.update(file).update(readFileSync(join(room, file)));
+    for (const file of verifierFiles()) digest.update(basename(file)).update(readFileSync(file));
     known = digest.digest('hex');
   }
   return known;
+}
+
+/** The code that decides: this room, and those that it asks; or what they were bundled into. */
+function verifierFiles(): readonly string[] {
+  const here = fileURLToPath(import.meta.url);
+  if (!/^proofs\.[jt]s$/.test(basename(here))) return [here];
+  return ROOMS.map((room) => join(dirname(here), room)).flatMap((room) => readdirSync(room).filter((name) => /\.[jt]s$/.test(name)).toSorted().map((name) => join(room, name)));
 }

@@ -1,20 +1,23 @@
 /**
  * Compiles a module with V8's optimising compiler at once: its baseline code, which it would start with, is two to
- * four times slower, and a replay is over before V8 has seen that the packet loop is hot.
+ * four times slower, and a replay is over before V8 has seen that the packet loop is hot. A short replay, though, is
+ * over before the optimising compiler is.
  */
 import { setFlagsFromString } from 'node:v8';
+import type { CompilerTier } from '../machine/machine.ts';
 
-export type CompilerTier = 'optimized' | 'default';
+/** Not to have the baseline compiler turns the third off, too. */
+const USUAL_FLAGS = ['--liftoff', '--wasm-lazy-compilation', '--wasm-dynamic-tiering'];
 
-export function compileModule(bytes: Uint8Array<ArrayBuffer>, tier: CompilerTier = 'optimized'): WebAssembly.Module {
-  if (tier === 'default') return new WebAssembly.Module(bytes);
+/** `quick`: by V8's baseline compiler, each function when it is first called; what turns out to be hot is optimised meanwhile. */
+export function compileModule(bytes: Uint8Array<ArrayBuffer>, tier: CompilerTier): WebAssembly.Module {
+  if (tier === 'quick') return new WebAssembly.Module(bytes);
   // V8's flags are the process's: they are set for this one compilation.
   setFlagsFromString('--no-liftoff');
   setFlagsFromString('--no-wasm-lazy-compilation');
   try {
     return new WebAssembly.Module(bytes);
   } finally {
-    setFlagsFromString('--liftoff');
-    setFlagsFromString('--wasm-lazy-compilation');
+    USUAL_FLAGS.forEach(setFlagsFromString);
   }
 }

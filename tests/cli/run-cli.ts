@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const REPOSITORY: string = fileURLToPath(new URL('../../', import.meta.url));
-const MAIN = join(REPOSITORY, 'dist/dataplane/cli/main.js');
+const MAIN = join(REPOSITORY, 'dist/dataplane/cli/start.cjs');
 
 export interface Run {
   readonly status: number | null;

@@ -6,7 +6,7 @@ import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { Namespace as BareNamespace, whyNoNamespaces as whyNot } from '../../bench/namespace.ts';
 import { REPOSITORY } from '../cli/run-cli.ts';
 
-const MAIN = `${REPOSITORY}dist/dataplane/cli/main.js`;
+const MAIN = `${REPOSITORY}dist/dataplane/cli/start.cjs`;
 const SEND = `${REPOSITORY}dist/bench/send-capture.js`;
 
 export interface Finished {

@@ -26,9 +26,9 @@ export class Bench {
   readonly machine: Machine;
   readonly #engine;
 
-  constructor(machine = new Machine({ instructionBudget: 1 << 20 })) {
+  constructor(machine = new Machine({ instructionBudget: 1 << 20, tier: 'quick' })) {
     this.machine = machine;
-    this.#engine = createWasmEngine(machine, { tier: 'default' });
+    this.#engine = createWasmEngine(machine);
   }
 
   program(source: Source, { maps = [], type = 'xdp', spec = {} }: { maps?: readonly BpfMap[]; type?: ProgramType; spec?: Partial<ProgramSpec> } = {}): Program {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { compileLookAhead } from '../../dataplane/engine/jit/function-compiler.ts';
 import { ProgramModule } from '../../dataplane/engine/jit/program-module.ts';
 import { createWasmEngine } from '../../dataplane/engine/wasm-engine.ts';
-import type { Machine } from '../../dataplane/machine/machine.ts';
+import { Machine, type CompilerTier } from '../../dataplane/machine/machine.ts';
 import { HASH, LRU_HASH } from '../../dataplane/maps/hash.ts';
 import { ARRAY } from '../../dataplane/maps/array.ts';
 import type { MapType } from '../../dataplane/maps/map.ts';
@@ -58,8 +58,8 @@ const COUNT = `
   r1 = r6
 `;
 
-function setup(source: string, type: MapType = LRU_HASH, maxEntries = LARGE) {
-  const bench = new Bench();
+function setup(source: string, type: MapType = LRU_HASH, maxEntries = LARGE, tier: CompilerTier = 'optimized') {
+  const bench = new Bench(new Machine({ instructionBudget: 1 << 20, tier }));
   const table = makeMap(type, { name: 'table', maxEntries }, bench.machine);
   const counters = makeMap(ARRAY, { name: 'counters' }, bench.machine);
   const program = bench.program(source, { maps: [table, counters] });
@@ -150,13 +150,13 @@ describe('where a program will look', () => {
     expect(instantiate(machine, { ...program, maps: new Map([['table', table], ['counters', small]]) })).toBeUndefined();
   });
 
-  test('nor where a table is declared small, or nobody has verified the program', () => {
+  test('nor where a table is declared small, or nobody has verified the program, or it was compiled quickly for a short replay', () => {
     const { bench: { machine }, program } = setup(PARSE + LOOK_UP, HASH, 1000);
     expect(instantiate(machine, program)).toBeUndefined();
-    const large = setup(PARSE + LOOK_UP);
-    for (const proof of ['none', 'verified'] as const) {
-      createWasmEngine(large.bench.machine, { tier: 'default' }).load({ ...large.program, proof });
-      expect(large.bench.machine.lookAheads.has(large.program.id)).toBe(proof === 'verified');
+    for (const [proof, tier, looksAhead] of [['none', 'optimized', false], ['verified', 'optimized', true], ['verified', 'quick', false]] as const) {
+      const { bench: { machine: large }, program: one } = setup(PARSE + LOOK_UP, LRU_HASH, LARGE, tier);
+      createWasmEngine(large).load({ ...one, proof });
+      expect(large.lookAheads.has(one.id)).toBe(looksAhead);
     }
   });
 });

@@ -31,7 +31,7 @@ export class Server {
   }
 
   static async start(here: Namespace, ...args: string[]): Promise<Server> {
-    const child = here.start(process.execPath, `${REPOSITORY}dist/dataplane/cli/main.js`, 'serve', '--no-verify', '--port', '0', ...args);
+    const child = here.start(process.execPath, `${REPOSITORY}dist/dataplane/cli/start.cjs`, 'serve', '--no-verify', '--port', '0', ...args);
     const server = new Server(here, child);
     const url = await new Promise<string>((resolve, reject) => {
       child.stdout.on('data', (chunk: Buffer) => resolve(/http:\S+/.exec(chunk.toString())![0]));

@@ -13,7 +13,7 @@ const PATIENCE_MS = 60_000;
 const path = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 
 function serve(): Promise<{ readonly child: ChildProcess; readonly address: string }> {
-  const child = spawn(process.execPath, [path('dist/dataplane/cli/main.js'), 'serve', '--lab', path('programs/demo.yaml'), '--capture', path('traces/demo.pcapng'), '--speed', '500pps', '--port', '0'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [path('dist/dataplane/cli/start.cjs'), 'serve', '--lab', path('programs/demo.yaml'), '--capture', path('traces/demo.pcapng'), '--speed', '500pps', '--port', '0'], { stdio: ['ignore', 'pipe', 'pipe'] });
   return new Promise((resolve, reject) => {
     let said = '';
     const hear = (text: Buffer): void => {

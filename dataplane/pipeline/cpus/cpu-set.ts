@@ -209,7 +209,7 @@ export class CpuSet {
       maps: maps.map((map) => mapImage(machine, map, cpu)),
       programs: programs.map((program) => image(program, cpu)),
       ...(network === undefined ? {} : { network }),
-      ...(knowsLoop ? {} : { loop: { keeps, module: compileModule(emitPacketLoop(constants)), programs: attached.flat().map(({ program }) => program.id) } }),
+      ...(knowsLoop ? {} : { loop: { keeps, module: compileModule(emitPacketLoop(constants), machine.tier), programs: attached.flat().map(({ program }) => program.id) } }),
       names: programs.map(({ id, spec }) => [id, spec.name] as const),
     };
   }
