@@ -42,6 +42,9 @@ const MINIMISING_TRIES = 1200;
 /** Another of a class that is known is counted, and not minimised. */
 const MINIMISED_A_GROUP = 2;
 
+/** Instructions that were looked at: what was found of each is kept for a run that is held against it. */
+const MOST_CHECKED = 100_000;
+
 export class Agreement {
   readonly cells = new Map<Cell, number>(CELLS.map((cell) => [cell, 0]));
   readonly groups = new Map<string, number>();
@@ -50,6 +53,8 @@ export class Agreement {
   dangerous = 0;
   executed = 0;
   checked = 0;
+  /** Of those that were to be checked, how many are verified over too many instructions. */
+  tooLong = 0;
   /** Of what both refuse: other errno, and other words where they are compared. No mismatch. */
   readonly otherRefusals = new Map<string, number>();
   /** Of what both accept: how often the verifiers walked over as many instructions. */
@@ -106,7 +111,10 @@ export class Agreement {
     }
     // Whoever may do less may run nothing either.
     if (this.#options.userOf !== undefined) return kernel.accepted;
-    if (ours.accepted && this.#accepted++ % (this.#options.runEvery ?? 1) === 0) this.#runChecked(spec, random);
+    if (ours.accepted && this.#accepted++ % (this.#options.runEvery ?? 1) === 0) {
+      if (ours.instructionsProcessed <= MOST_CHECKED) this.#runChecked(spec, random);
+      else this.tooLong++;
+    }
     if (cell === 'both accept' && this.cells.get(cell)! % (this.#options.runEvery ?? 1) === 0) {
       if (steady) this.#run(spec, kernel.program!, random);
       else this.#runZeroed(spec, random);
