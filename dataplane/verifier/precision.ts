@@ -295,8 +295,10 @@ function markIn(state: State, trace: Trace): boolean {
   return changed;
 }
 
+/** Up to a state where that was done before: then it was in all behind it. */
 function markEverything(from: State): void {
-  for (let state = from.parent; state !== undefined; state = state.parent) {
+  for (let state = from.parent; state !== undefined && !state.everythingMatters; state = state.parent) {
+    state.everythingMatters = true;
     for (const frame of state.frames) {
       frame.registers.forEach((register, number) => {
         if (register.type === 'scalar') frame.preciseRegisters |= 1 << number;

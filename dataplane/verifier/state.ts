@@ -123,6 +123,8 @@ export class State {
   mayGotoDepth = 0;
   /** Slots that no path reads were emptied. */
   cleaned = false;
+  /** All that is known here, and in every state before, matters to a later decision. */
+  everythingMatters = false;
   /** Where the last state that was compared with this one differed, which is where the next one will (compare.ts): frame, -1 for none, and place. */
   differedIn = -1;
   differedAt = 0;

@@ -93,3 +93,20 @@ test('a number that is related to others ends where one that was related to none
   const { accepted, instructionsProcessed } = verifyProgram(programOf(counting!), { maps: CASE_MAPS });
   expect({ accepted, instructionsProcessed }).toEqual({ accepted: true, instructionsProcessed: 17 });
 });
+
+const READING = `
+  r6 = r1
+  r7 = 0
+  loop: r0 = *(u8 *)skb[0]
+  r0 &= 255
+  if r0 > 300 goto out
+  r7 += 1
+  if r7 < 120000 goto loop
+  out: r0 = 2
+  exit`;
+
+test('a long way on which everything matters again and again is walked once, not once for each time', () => {
+  const [reading] = parseCases(`reading\n-- type sched_cls\n-- asm${READING}`, 'pruning');
+  const { accepted, instructionsProcessed } = verifyProgram(programOf(reading!), { maps: CASE_MAPS });
+  expect({ accepted, instructionsProcessed }).toEqual({ accepted: true, instructionsProcessed: 600_004 });
+});
