@@ -38,7 +38,7 @@ export function bar(share: number, width: number): string {
 }
 
 export function count(value: number): string {
-  return value.toLocaleString('en-US');
+  return String(value).replaceAll(/\B(?=(?:\d{3})+$)/g, ',');
 }
 
 export function percent(share: number): string {

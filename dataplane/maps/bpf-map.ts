@@ -12,9 +12,9 @@ import { MAP_TYPES } from './index.ts';
 import { MAP_FLAG } from './map-check.ts';
 import { MapError, errnoName } from './map-error.ts';
 import type { MapKeeper } from './map-keeper.ts';
-import { MapModule, instantiateOperations, operationsModule, type MapOperations } from './map-module.ts';
+import { MapModule, instantiateOperations, lateOperations, operationsModule, tabulate, type MapOperations } from './map-module.ts';
 import { mapsOf, type MapRegistry, type ProgramReference } from './map-registry.ts';
-import { MAP_DESCRIPTOR, OPERATION_NAMES, UPDATE, roundUp, valueStride, type ErrnoName, type MapCode, type MapGeometry, type MapOperation, type MapType } from './map.ts';
+import { MAP_DESCRIPTOR, UPDATE, roundUp, valueStride, type ErrnoName, type MapCode, type MapGeometry, type MapOperation, type MapType } from './map.ts';
 import { consumeRingbuf } from './ringbuf.ts';
 import { readU32, u32Bytes } from './slot-array.ts';
 import { specialFields, type SpecialField } from './special-fields.ts';
@@ -55,8 +55,6 @@ export class BpfMap {
   readonly spec: MapSpec;
   readonly type: MapType;
   readonly geometry: MapGeometry;
-  /** On machine addresses, as engines and helpers call them. */
-  readonly operations: MapOperations;
   readonly #machine: Machine;
   readonly #registry: MapRegistry;
   readonly #special: readonly SpecialField[];
@@ -64,20 +62,32 @@ export class BpfMap {
   readonly #valueOffset: number;
   readonly #scratchBytes: number;
   readonly #modules = new WeakMap<ModuleBuilder, MapModule>();
+  #operations: MapOperations | undefined;
   #frozen = false;
   #keeper: MapKeeper | undefined;
 
-  constructor(id: number, geometry: MapGeometry, type: MapType, operations: MapOperations) {
+  /** `operations` where they are compiled already. */
+  constructor(id: number, geometry: MapGeometry, type: MapType, operations?: MapOperations) {
     this.id = id;
     this.spec = geometry.spec;
     this.type = type;
     this.geometry = geometry;
-    this.operations = operations;
+    this.#operations = operations;
     this.#machine = geometry.machine;
     this.#registry = mapsOf(geometry.machine);
     this.#special = specialFields(geometry.spec);
     this.#valueOffset = roundUp(this.spec.keyBytes, 8);
     this.#scratchBytes = this.#valueOffset * 2 + Math.max(valueStride(this.spec), 8);
+  }
+
+  /** On machine addresses, as engines and helpers call them. Compiled when first wanted: a program that knows the map has them in its own code. */
+  get operations(): MapOperations {
+    if (this.#operations === undefined) {
+      const machine = this.#machine;
+      this.#operations = instantiateOperations(machine.memory, machine.onCpu(0, () => operationsModule(this.geometry, this.type)));
+      tabulate(machine, machine.memory.view.getUint32(this.descriptor + MAP_DESCRIPTOR.operations, true), this.#operations);
+    }
+    return this.#operations;
   }
 
   get name(): string {
@@ -350,16 +360,15 @@ export function createMap(machine: Machine, declared: MapSpec): BpfMap {
   const spec = prepareSpec(type, declared, machine);
   if (spec.inner !== undefined) prepareSpec(typeOf(spec.inner), spec.inner, machine);
   const storage = type.allocate(machine, spec);
-  const { memory, mapTable } = machine;
+  const { memory } = machine;
   const descriptor = memory.allocate(MAP_DESCRIPTOR.size, MAP_DESCRIPTOR.size, `map '${spec.name}'`);
   const geometry: MapGeometry = { spec, machine, descriptor, storage };
-  const operations = instantiateOperations(memory, operationsModule(geometry, type));
-  const first = mapTable.grow(OPERATION_NAMES.length);
-  OPERATION_NAMES.forEach((name, index) => mapTable.set(first + index, operations[name]));
 
   const registry = mapsOf(machine);
-  const map = new BpfMap(registry.allocateId(), geometry, type, operations);
-  const fields = { operations: first, id: map.id, type: spec.type, keyBytes: spec.keyBytes, valueBytes: spec.valueBytes, maxEntries: spec.maxEntries, storage, flags: spec.flags };
+  const map = new BpfMap(registry.allocateId(), geometry, type);
+  const operations = machine.mapTable.length;
+  tabulate(machine, operations, lateOperations(() => map.operations));
+  const fields = { operations, id: map.id, type: spec.type, keyBytes: spec.keyBytes, valueBytes: spec.valueBytes, maxEntries: spec.maxEntries, storage, flags: spec.flags };
   for (const [name, value] of Object.entries(fields)) memory.view.setUint32(descriptor + MAP_DESCRIPTOR[name as keyof typeof fields], value, true);
   registry.add(map);
 

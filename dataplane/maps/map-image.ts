@@ -6,9 +6,9 @@ import type { MapSpec } from '../bpf/spec.ts';
 import type { Machine } from '../machine/machine.ts';
 import { BpfMap } from './bpf-map.ts';
 import { MAP_TYPES } from './index.ts';
-import { instantiateOperations, operationsModule } from './map-module.ts';
+import { instantiateOperations, operationsModule, tabulate } from './map-module.ts';
 import { mapsOf } from './map-registry.ts';
-import { MAP_DESCRIPTOR, OPERATION_NAMES } from './map.ts';
+import { MAP_DESCRIPTOR } from './map.ts';
 
 export interface MapImage {
   readonly id: number;
@@ -28,10 +28,8 @@ export function mapImage(machine: Machine, { id, spec, type, geometry }: BpfMap,
 
 /** Makes the map known in the CPU's machine. */
 export function instantiateMap(machine: Machine, { id, spec, descriptor, storage, operations: first, module }: MapImage): void {
-  const { memory, mapTable } = machine;
-  const operations = instantiateOperations(memory, module);
-  mapTable.grow(Math.max(0, first + OPERATION_NAMES.length - mapTable.length));
-  OPERATION_NAMES.forEach((name, index) => mapTable.set(first + index, operations[name]));
+  const operations = instantiateOperations(machine.memory, module);
+  tabulate(machine, first, operations);
   mapsOf(machine).add(new BpfMap(id, { spec, machine, descriptor, storage }, MAP_TYPES.get(spec.type)!, operations));
 }
 

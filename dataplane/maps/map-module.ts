@@ -1,4 +1,5 @@
 /** A map's operations as functions of a WebAssembly module: a program's, or the small one that each map has. */
+import type { Machine } from '../machine/machine.ts';
 import type { MachineMemory } from '../machine/memory.ts';
 import { i32, type Callee, type ValueType } from '../wasm/expression.ts';
 import type { FunctionBuilder } from '../wasm/function-builder.ts';
@@ -49,6 +50,25 @@ export function operationsModule(geometry: MapGeometry, type: MapType): WebAssem
   const code = new MapModule(module, geometry, type);
   for (const operation of OPERATION_NAMES) module.export(operation, code.operation(operation));
   return new WebAssembly.Module(module.assemble());
+}
+
+let lateModule: WebAssembly.Module | undefined;
+
+/** What stands in machine.mapTable for operations that are not compiled yet: calls them where `operations` has them. */
+export function lateOperations(operations: () => MapOperations): MapOperations {
+  if (lateModule === undefined) {
+    const module = new ModuleBuilder();
+    for (const operation of OPERATION_NAMES) module.export(operation, module.importFunction('map', operation, operationParams(operation), 'i32'));
+    lateModule = new WebAssembly.Module(module.assemble());
+  }
+  const map = Object.fromEntries(OPERATION_NAMES.map((operation) => [operation, (...args: number[]) => operations()[operation](...args)]));
+  return new WebAssembly.Instance(lateModule, { map }).exports as unknown as MapOperations;
+}
+
+/** Puts a map's operations where code finds them that does not know the map. */
+export function tabulate({ mapTable }: Machine, first: number, operations: MapOperations): void {
+  mapTable.grow(Math.max(0, first + OPERATION_NAMES.length - mapTable.length));
+  OPERATION_NAMES.forEach((name, index) => mapTable.set(first + index, operations[name]));
 }
 
 export function instantiateOperations(memory: MachineMemory, module: WebAssembly.Module): MapOperations {

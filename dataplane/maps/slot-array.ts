@@ -86,10 +86,7 @@ export function readU32(bytes: Uint8Array, offset = 0): number {
   return new DataView(bytes.buffer, bytes.byteOffset).getUint32(offset, true);
 }
 
-/** The u32 as bytes, little-endian. */
+/** The u32 as bytes, little-endian as machine memory is. */
 export function u32Bytes(...words: readonly number[]): Uint8Array {
-  const bytes = new Uint8Array(words.length * 4);
-  const view = new DataView(bytes.buffer);
-  words.forEach((word, index) => view.setUint32(index * 4, word, true));
-  return bytes;
+  return new Uint8Array(Uint32Array.from(words).buffer);
 }

@@ -11,7 +11,6 @@ import { mapKeyCodec, mapValueCodec, type BtfValue, type ValueCodec } from '../b
 import { XdplabError } from '../errors.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
 import { valueStride } from '../maps/map.ts';
-import { u32Bytes } from '../maps/slot-array.ts';
 import { maglevRing } from './maglev.ts';
 import { readSlot, writeSlot, type NameScope } from './named-slot.ts';
 
@@ -166,8 +165,12 @@ export class TypedMap {
     const members = Object.entries(backends).map(([id, weight]) => ({ id: Number(id), name: id, weight: Number(weight) }));
     // Rings are long and name few backends: each is encoded once.
     const values = new Map([0, ...members.map(({ id }) => id)].map((id) => [id, this.#valueBytes(id, path)]));
-    const keyBytes = (index: number): Uint8Array => (this.map.type.keys === 'indexes' ? u32Bytes(index) : this.#keyBytes(index, path));
-    maglevRing(members, slots).forEach((backend, slot) => this.map.update(keyBytes(from + slot), values.get(backend)!));
+    const index = new Uint32Array(1);
+    const indexBytes = new Uint8Array(index.buffer);
+    for (const [slot, backend] of maglevRing(members, slots).entries()) {
+      index[0] = from + slot;
+      this.map.update(this.map.type.keys === 'indexes' ? indexBytes : this.#keyBytes(from + slot, path), values.get(backend)!);
+    }
   }
 }
 

@@ -10,7 +10,7 @@ import { MAP_TYPES } from '../../dataplane/maps/index.ts';
 import { LPM_TRIE } from '../../dataplane/maps/lpm-trie.ts';
 import { ARRAY_OF_MAPS, HASH_OF_MAPS } from '../../dataplane/maps/map-of-maps.ts';
 import { mapsOf } from '../../dataplane/maps/map-registry.ts';
-import { ERRNO, MAP_DESCRIPTOR, MAP_OPERATIONS, OPERATION_NAMES, UPDATE, type MapType } from '../../dataplane/maps/map.ts';
+import { ERRNO, MAP_DESCRIPTOR, MAP_OPERATIONS, OPERATION_NAMES, UPDATE, type MapOperation, type MapType } from '../../dataplane/maps/map.ts';
 import { PERF_EVENT_ARRAY } from '../../dataplane/maps/perf-event-array.ts';
 import { PROG_ARRAY } from '../../dataplane/maps/prog-array.ts';
 import { QUEUE, STACK } from '../../dataplane/maps/queue.ts';
@@ -54,7 +54,22 @@ describe.each([...MAP_TYPES.values()])('a $name map', (type) => {
     expect(mapsOf(machine).byDescriptor(map.descriptor)).toBe(map);
     expect(mapsOf(machine).byId(map.id)).toBe(map);
     expect([...mapsOf(machine)]).toContain(map);
-    OPERATION_NAMES.forEach((name, index) => expect(machine.mapTable.get(field('operations') + index)).toBe(map.operations[name]));
+    const { operations } = map;
+    OPERATION_NAMES.forEach((name, index) => expect(machine.mapTable.get(field('operations') + index)).toBe(operations[name]));
+  });
+
+  test('has its operations compiled when the first is called, for the first CPU, whatever is emitted meanwhile', () => {
+    const machine = new Machine({ cpus: 2, parallel: true });
+    createMap(machine, plainSpec(ARRAY));
+    const map = createMap(machine, plainSpec(type));
+    const first = machine.memory.view.getUint32(map.descriptor + MAP_DESCRIPTOR.operations, true);
+    const inTable = (name: MapOperation) => machine.mapTable.get(first + OPERATION_NAMES.indexOf(name)) as (...args: number[]) => number;
+    const late = inTable('lookup');
+    const key = place(map, Uint8Array.from([...u32(type === LPM_TRIE ? 8 : 1), ...u32(0)]));
+    const answer = machine.onCpu(1, () => late(key));
+    expect(inTable('lookup')).not.toBe(late);
+    expect(inTable('lookup')).toBe(map.operations.lookup);
+    expect(answer).toBe(map.operations.lookup_percpu(key, 0));
   });
 
   test('has every operation, of the declared number of parameters', () => {
