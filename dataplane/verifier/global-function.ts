@@ -8,7 +8,7 @@ import type { Register } from '../bpf/isa.ts';
 import { checkHelperMemory } from './arguments.ts';
 import { checkUnmodified } from './memory.ts';
 import { Refused, refuse } from './refusal.ts';
-import { isKnownZero, pointer, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
+import { isKnownZero, pointer, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
 import type { Frame } from './state.ts';
 import type { Subprogram, Walk } from './walk.ts';
 
@@ -85,8 +85,9 @@ export function checkGlobalCall(walk: Walk, subprogram: Subprogram): void {
   }
 }
 
+/** What was never written is no number, which is said before that it may not be read. */
 function checkArgument(walk: Walk, number: Register, parameter: Parameter): void {
-  const register = walk.read(number);
+  const register = parameter.kind === 'scalar' ? walk.get(number) : walk.read(number);
   switch (parameter.kind) {
     case 'scalar':
       if (register.type !== 'scalar') refuse('EINVAL', `R${number} is not a scalar`);
@@ -97,17 +98,21 @@ function checkArgument(walk: Walk, number: Register, parameter: Parameter): void
       break;
     case 'memory':
       if (isKnownZero(register) && !parameter.nonNull) break;
-      if (register.nullable) {
-        const state = { ...register, nullable: false };
-        walk.frame.registers[number] = state;
-        checkHelperMemory(walk, number, parameter.bytes, 'write', false);
-        walk.frame.registers[number] = register;
-        break;
+      try {
+        checkMemory(walk, number, register, parameter.bytes);
+      } catch (error) {
+        throw error instanceof Refused ? new Refused('EINVAL', error.message) : error;
       }
-      checkHelperMemory(walk, number, parameter.bytes, 'read', false);
-      checkHelperMemory(walk, number, parameter.bytes, 'write', false);
       break;
     default:
       parameter satisfies never;
   }
+}
+
+function checkMemory(walk: Walk, number: Register, register: RegisterState, bytes: number): void {
+  const { registers } = walk.frame;
+  if (register.nullable) registers[number] = withFacts(register, { nullable: false });
+  else checkHelperMemory(walk, number, bytes, 'read', false);
+  checkHelperMemory(walk, number, bytes, 'write', false);
+  registers[number] = register;
 }
