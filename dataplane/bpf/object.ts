@@ -9,7 +9,7 @@ import { bundledBtf } from './bundled-btf.ts';
 import { indexFunctions, readFunctions, resolveReferences, type CodeFunction, type ReferenceScope } from './code-function.ts';
 import { CoreRelocator } from './core-relocate.ts';
 import { dataKind, dataSectionMap } from './data-section.ts';
-import { exceptionCallbacks } from './exception-callback.ts';
+import { exceptionCallbacks } from './declaration-tags.ts';
 import { readExterns } from './extern.ts';
 import { readLegacyMaps, tailCallPlace } from './legacy-map.ts';
 import { linkProgram } from './link-program.ts';
@@ -151,13 +151,12 @@ export function loadObject(bytes: Uint8Array, options: LoadOptions): CollectionS
   relocateFunctions(file, functions, kernelBtf);
 
   const programs = new Map<string, ProgramSpec>();
-  const callbacks = exceptionCallbacks(file.btf);
   const byName = new Map(functions.map((code) => [code.name, code]));
   let linked = 0;
   for (const code of functions) {
     if (!isEntry(code, functions.length)) continue;
     if (programs.has(code.name)) failObject(file, `two programs are named ${code.name}`);
-    const named = callbacks.get(code.typeId) ?? [];
+    const named = exceptionCallbacks(file.btf, code.typeId);
     const program = toProgram(file, code, named.length === 1 ? byName.get(named[0]!) : undefined, options);
     linked += program.instructions.length + program.lines.length;
     if (linked > MAX_LINKED) failObject(file, `more than ${MAX_LINKED} instructions and lines once subprograms are put into programs`);

@@ -43,7 +43,7 @@ const ADVICE_HUGE_PAGES = 14;
 
 /** Kernel-internal, and seen outside all the same. */
 const ENOTSUPP = 524;
-const ERRNO_NAMES = new Map<number, string>([...Object.entries(constants.errno).map(([name, number]) => [number, name] as const).toReversed(), [ENOTSUPP, 'ENOTSUPP']]);
+const ERRNO_NAMES = new Map<number, string>([...Object.entries(constants.errno).map(([name, number]) => [number, name] as const).toReversed(), [constants.errno.EOPNOTSUPP, 'EOPNOTSUPP'], [ENOTSUPP, 'ENOTSUPP']]);
 
 /** Name of what a call answered: 0 or more is '', -22 is 'EINVAL'. */
 export function errnoText(result: number): string {

@@ -7,7 +7,7 @@
  */
 import { checkProgram, StructureError, type FunctionRange } from '../bpf/check.ts';
 import type { Btf } from '../bpf/btf.ts';
-import { exceptionCallbacks } from '../bpf/exception-callback.ts';
+import { exceptionCallbacks } from '../bpf/declaration-tags.ts';
 import type { Instruction } from '../bpf/isa.ts';
 import { defaultKernelBtf } from '../bpf/kernel-btf.ts';
 import { jumpTarget } from '../bpf/isa.ts';
@@ -22,7 +22,7 @@ import { branch } from './branches.ts';
 import { call, calleeFacts, callsBack, checkResources, leaveFunction } from './calls.ts';
 import { analyseControlFlow, isTailCall, POINT, type ControlFlow } from './control-flow.ts';
 import { checkResult } from './exit.ts';
-import { enterGlobal, parametersOf, returnsNumber } from './global-function.ts';
+import { enterGlobal, returnsNumber, signatureOf } from './global-function.ts';
 import { atomic, checkUnmodified, loadFrom, storeTo } from './memory.ts';
 import { KeptStates, type Progress } from './kept-states.ts';
 import { checkKfuncs } from './kfunc.ts';
@@ -228,7 +228,7 @@ class Verifier {
   #checkExceptionCallback(): void {
     const { functions, exceptionCallback } = this.#spec;
     const { btf } = this.#options;
-    const [name, ...others] = exceptionCallbacks(btf).get(functions[0]?.typeId ?? 0) ?? [];
+    const [name, ...others] = exceptionCallbacks(btf, functions[0]?.typeId ?? 0);
     if (name === undefined) return;
     if (others.length > 0) refuse('EEXIST', 'multiple exception callback tags for main subprog');
     if (btf!.idsByName(name, 'func').length === 0) refuse('ENOENT', `exception callback '${name}' could not be found in BTF`);
@@ -256,9 +256,9 @@ class Verifier {
     const subprograms: Subprogram[] = ranges.map(({ start, end }, index) => {
       const declared = named.get(start);
       const global = index > 0 && declared?.linkage === 'global';
-      return { index, start, end, name: declared?.name ?? `func#${index}`, global, parameters: global ? parametersOf(this.#options.btf, declared.typeId) : undefined };
+      return { index, start, end, name: declared?.name ?? `func#${index}`, global, signature: global ? signatureOf(this.#options.btf, declared, this.#type) : undefined };
     });
-    for (const { start, end } of ranges.slice(1)) if (!returnsNumber(this.#options.btf, this.#typeIdAt(start))) this.#checkReturnsByItself(start, end);
+    for (const { start, end } of ranges.slice(1)) if (!returnsNumber(this.#options.btf, this.#spec.functions.find(({ slot }) => slot === start)?.typeId ?? 0)) this.#checkReturnsByItself(start, end);
     this.#flow = analyseControlFlow(instructions, ranges, (target) => calleeFacts(target, this.#type, this.#rights));
     const walk = new Walk(this.#spec, this.#type, this.#options.maps, subprograms, this.#rights, this.#options.cpus);
     walk.changesPacket = this.#flow.changesPacket;
@@ -287,11 +287,6 @@ class Verifier {
       return this.#push(walk, state, callback.start);
     };
     return walk;
-  }
-
-  /** Of a function, 0 where nobody says. */
-  #typeIdAt(start: number): number {
-    return this.#spec.functions.find(({ slot }) => slot === start)?.typeId ?? 0;
   }
 
   /** What may end a function in the middle has it return a number, which it has to return anyway. */
@@ -327,12 +322,7 @@ class Verifier {
     state.frames.push(frame);
     frame.registers[10] = pointer('fp');
     if (subprogram.index === 0) frame.registers[1] = pointer('ctx');
-    else if (!returnsNumber(this.#options.btf, this.#typeIdAt(subprogram.start))) refuse('EINVAL', `Global function ${subprogram.name}() doesn't return scalar. Only those are supported.`);
-    else if (subprogram.parameters === undefined) refuse('EINVAL', `Global function ${subprogram.name}() has arguments that its BTF does not describe`);
-    else {
-      if (subprogram.index === walk.exceptionCallback && (subprogram.parameters.length !== 1 || subprogram.parameters[0]!.kind !== 'scalar')) refuse('EINVAL', 'exception cb only supports single integer argument');
-      enterGlobal(walk, frame, subprogram.parameters);
-    }
+    else enterGlobal(walk, frame, subprogram);
     state.first = subprogram.start;
     walk.state = state;
     walk.at = subprogram.start;

@@ -5,7 +5,7 @@
 import type { Btf } from '../bpf/btf.ts';
 import type { Instruction, Register } from '../bpf/isa.ts';
 import type { MapSpec, ProgramSpec, ProgramType } from '../bpf/spec.ts';
-import type { Parameter } from './global-function.ts';
+import type { Signature } from './global-function.ts';
 import type { Precision } from './precision.ts';
 import { refuse, type RefusalErrno } from './refusal.ts';
 import { isPacketSlice, isPointer, NOT_INITIALISED, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
@@ -21,8 +21,8 @@ export interface Subprogram {
   readonly start: number;
   readonly end: number;
   readonly global: boolean;
-  /** Of a global function, where BTF says them. */
-  readonly parameters: readonly Parameter[] | undefined;
+  /** Of a global function. */
+  readonly signature: Signature | undefined;
 }
 
 export class Walk {
