@@ -37,6 +37,7 @@ export interface CheckOptions {
 
 const MAX_SLOTS = 1_000_000;
 const FRAME_POINTER: Register = 10;
+const LAST = 'last insn is not an exit or jmp';
 
 /** What is checked of a ProgramSpec. Unresolved references may stand in code that never runs. */
 export type CheckedProgram = Pick<ProgramSpec, 'name' | 'instructions' | 'unresolved' | 'exceptionCallback'>;
@@ -85,8 +86,8 @@ class Check {
     }
     for (const [slot, instruction] of this.#instructions.entries()) this.#checkOperands(slot, instruction);
     this.#functions = this.#findFunctions();
-    for (const range of this.#functions) this.#checkFlow(range);
-    this.#checkUsed();
+    for (const range of this.#functions) this.#checkEnds(range);
+    this.#checkReached(this.#reach());
     if (this.#options.verified !== true) this.#checkCalls();
     return this.#functions;
   }
@@ -165,38 +166,55 @@ class Check {
   }
 
   #checkLanding(slot: number, target: number, start: number, end: number, verb: string): void {
-    if (target < start || target >= end) {
-      this.#fail(slot, `${verb} slot ${target}, which is outside of ${verb === 'calls' ? 'the program' : 'its function'} (slots ${start} to ${end - 1})`, verb === 'calls' ? 'call to invalid destination' : `jump out of range from insn ${slot} to ${target}`);
-    }
-    if (this.#instructions[target]!.kind === 'upper') {
-      this.#fail(slot, `${verb} slot ${target}, which is the second slot of a 64-bit immediate load`, `jump into the middle of ldimm64 insn ${target - 1}`);
-    }
+    if (target >= start && target < end) return;
+    this.#fail(slot, `${verb} slot ${target}, which is outside of ${verb === 'calls' ? 'the program' : 'its function'} (slots ${start} to ${end - 1})`, verb === 'calls' ? 'call to invalid destination' : `jump out of range from insn ${slot} to ${target}`);
   }
 
-  #checkFlow({ start, end }: FunctionRange): void {
-    const reached = new Uint8Array(end - start);
-    const pending = [start];
+  /** Of every instruction, whether it can be reached or not. */
+  #checkEnds({ start, end }: FunctionRange): void {
+    for (let slot = start; slot < end; slot++) {
+      const instruction = this.#instructions[slot]!;
+      if (isJump(instruction)) this.#checkLanding(slot, jumpTarget(slot, instruction.offset), start, end, 'jumps to');
+    }
+    const { kind } = this.#instructions[end - 1]!;
+    if (kind === 'load_imm64') this.#failSecond(end, 'calls', LAST);
+    if (kind !== 'exit' && kind !== 'jump') this.#fail(end - 1, 'the function ends here without exit or jump; the next instruction would belong to no function or another', LAST);
+  }
+
+  /** By slot, 1 where control may come from the entry function or the exception callback, calls included. A jump may come to the second slot of a 64-bit load, which is told later. */
+  #reach(): Uint8Array {
+    const reached = new Uint8Array(this.#instructions.length);
+    const pending: number[] = [];
     const reach = (slot: number): void => {
-      if (reached[slot - start] === 0) {
-        reached[slot - start] = 1;
-        pending.push(slot);
-      }
+      if (reached[slot] !== 0) return;
+      reached[slot] = 1;
+      pending.push(slot);
     };
-    reached[0] = 1;
+    for (const root of this.#roots) reach(root);
     for (let slot = pending.pop(); slot !== undefined; slot = pending.pop()) {
       const instruction = this.#instructions[slot]!;
-      if (isJump(instruction)) {
-        const target = jumpTarget(slot, instruction.offset);
-        this.#checkLanding(slot, target, start, end, 'jumps to');
-        reach(target);
-      }
+      const callee = referencedFunction(instruction);
+      if (callee !== undefined) reach(callee);
+      if (isJump(instruction)) reach(jumpTarget(slot, instruction.offset));
       if (instruction.kind === 'exit' || instruction.kind === 'jump') continue;
-      if (slot + 1 === end) this.#fail(slot, 'the function ends here without exit or jump; the next instruction would belong to no function or another', 'last insn is not an exit or jmp');
-      reach(slot + 1);
+      reach(slot + (instruction.kind === 'load_imm64' ? 2 : 1));
     }
-    if (this.#options.loops === false) this.#checkNoLoops(start);
-    const unreached = reached.indexOf(0);
-    if (unreached !== -1) this.#failUnreachable(start + unreached);
+    return reached;
+  }
+
+  /** Control comes to the second slot of a 64-bit immediate load, where no instruction is. */
+  #failSecond(second: number, verb: 'jumps to' | 'calls', terse: string): never {
+    const from = this.#instructions.findIndex((each, slot) => (verb === 'calls' ? referencedFunction(each) === second : isJump(each) && jumpTarget(slot, each.offset) === second));
+    this.#fail(from < 0 ? second - 1 : from, `${verb} slot ${second}, which is the second slot of a 64-bit immediate load`, terse);
+  }
+
+  #checkReached(reached: Uint8Array): void {
+    if (this.#options.loops === false) for (const { start } of this.#functions) this.#checkNoLoops(start);
+    for (const [slot, instruction] of this.#instructions.entries()) {
+      const isSecond = instruction.kind === 'upper' && this.#instructions[slot - 1]?.kind === 'load_imm64';
+      if (isSecond && reached[slot] !== 0) this.#failSecond(slot, 'jumps to', `jump into the middle of ldimm64 insn ${slot - 1}`);
+      if (!isSecond && reached[slot] === 0) this.#fail(slot, 'cannot be reached; Linux refuses programs with such instructions', `unreachable insn ${slot}`);
+    }
   }
 
   /** Depth first, what follows before where it jumps; a jump to where control comes from closes a loop. */
@@ -218,10 +236,6 @@ class Check {
         open.push(next);
       }
     }
-  }
-
-  #failUnreachable(slot: number): never {
-    this.#fail(slot, 'cannot be reached; Linux refuses programs with such instructions', `unreachable insn ${slot}`);
   }
 
   /** Callbacks run below the function that passes them on, so their addresses count as calls as far as depth goes. */
@@ -254,21 +268,6 @@ class Check {
       return deepest + 1;
     };
     for (const root of this.#roots) depthOf(root);
-  }
-
-  /** Functions that only functions like them call are unreachable code. */
-  #checkUsed(): void {
-    const byStart = new Map(this.#functions.map((range) => [range.start, range]));
-    const used = new Set(this.#roots);
-    // A set is walked with what is added on the way.
-    for (const start of used) {
-      for (let slot = start; slot < byStart.get(start)!.end; slot++) {
-        const callee = referencedFunction(this.#instructions[slot]!);
-        if (callee !== undefined) used.add(callee);
-      }
-    }
-    const unused = this.#functions.find(({ start }) => !used.has(start));
-    if (unused !== undefined) this.#failUnreachable(unused.start);
   }
 }
 

@@ -18,9 +18,9 @@ export function alu(walk: Walk, instruction: Extract<Instruction, { kind: 'alu' 
     move(walk, instruction);
     return;
   }
-  if (source.kind === 'immediate') checkImmediate(op, width, source.value);
   const operand = source.kind === 'register' ? walk.read(source.register) : constantRegister(BigInt(source.value));
   const left = walk.read(dst);
+  if (source.kind === 'immediate') checkImmediate(op, width, source.value);
   if (dst === 10) refuse('EACCES', 'frame pointer is read only');
   if (left.type === 'scalar' && operand.type === 'scalar') {
     walk.speculation?.addsNumbers(walk, instruction);

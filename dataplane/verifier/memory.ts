@@ -62,7 +62,8 @@ export function checkRegion(number: number, register: RegisterState, offset: num
 export function checkPacketRange(number: number, register: RegisterState, offset: number, bytes: number, zeroSizeAllowed = false): void {
   if (register.scalar.smin < 0n) refuse('EACCES', unsignedHint(number));
   const base = register.offset + offset;
-  if (register.range < 0 || !inside(base, bytes, register.range, zeroSizeAllowed)) refuse('EACCES', `R${number} offset is outside of the packet`);
+  if (register.range < 0) refuse('EINVAL', `R${number} offset is outside of the packet`);
+  if (!inside(base, bytes, register.range, zeroSizeAllowed)) refuse('EACCES', `R${number} offset is outside of the packet`);
 }
 
 /** Programs of some types, and maps with some flags, only read. */
@@ -200,11 +201,17 @@ const MAP_STRUCTS: Readonly<Record<number, string>> = {
   [lpm_trie]: 'lpm_trie', [cpumap]: 'bpf_cpu_map', [xskmap]: 'xsk_map', [ringbuf]: 'bpf_ringbuf_map',
 };
 
-function readMapPointer(walk: Walk, number: Register, register: RegisterState, offset: number, bytes: AccessBytes, signed: boolean): RegisterState {
+/** Of the kernel's own structure of a map. */
+function placeInMap(walk: Walk, number: Register, register: RegisterState, offset: number): { readonly struct: string; readonly at: number } {
   const struct = mapStruct(register.map!);
   if (!walk.rights.perfmon) refuse('EPERM', `'struct ${struct}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN`);
   const at = register.offset + offset;
   if (at < 0) refuse('EACCES', `R${number} is ${struct} invalid negative access: off=${at}`);
+  return { struct, at };
+}
+
+function readMapPointer(walk: Walk, number: Register, register: RegisterState, offset: number, bytes: AccessBytes, signed: boolean): RegisterState {
+  const { struct, at } = placeInMap(walk, number, register, offset);
   const found = readStruct(walk.kernelBtf(), struct, at, bytes);
   return found === undefined || found.type === 'scalar' ? fromMemory(bytes, signed) : found;
 }
@@ -289,7 +296,7 @@ function write(walk: Walk, number: Register, register: RegisterState, offset: nu
       refuseLeak(walk, value, stored, 'mem');
       return writeObject(walk, number, register, offset, bytes as AccessBytes);
     case 'map_ptr':
-      return refuse('EACCES', `only read from ${mapStruct(register.map!)} is supported`);
+      return refuse('EACCES', `only read from ${placeInMap(walk, number, register, offset).struct} is supported`);
     default:
       return refuse('EACCES', `R${number} invalid mem access '${typeText(register)}'`);
   }

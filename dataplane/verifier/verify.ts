@@ -89,6 +89,8 @@ export interface VerifierReport {
 const PACKET_LOADS: ReadonlySet<ProgramType> = new Set(['socket_filter', 'sched_cls', 'sched_act']);
 const MAX_PROCESSED = 1_000_000;
 const MAX_PENDING = 8192;
+/** Of an address in a map. */
+const MAX_DIRECT_OFFSET = 1 << 29;
 
 /** Where nobody asks which numbers mattered. */
 const NOT_FOLLOWED: Walk['precision'] = { markRegister: () => {}, markSlot: () => {}, propagate: () => false };
@@ -406,7 +408,8 @@ class Verifier {
         return next + 1;
       case 'load': {
         const { dst, src, offset, bytes, signed } = instruction;
-        const from = walk.get(src);
+        const from = walk.read(src);
+        if (dst === 10) refuse('EACCES', 'frame pointer is read only');
         const loaded = loadFrom(walk, src, offset, bytes, signed);
         this.#sameKind(walk, from);
         walk.set(dst, loaded);
@@ -490,6 +493,7 @@ class Verifier {
       this.#structureAt = slot;
       const map = this.#map(value.map);
       if (value.kind === 'map') continue;
+      if (value.offset >>> 0 >= MAX_DIRECT_OFFSET) refuse('EINVAL', `direct value offset of ${value.offset >>> 0} is not allowed`);
       const place = `invalid access to map value pointer, value_size=${map.valueBytes} off=${value.offset >>> 0}`;
       if (map.type !== BPF_MAP_TYPE.array) refuse('EINVAL', 'no direct value access support for this map type');
       if (map.maxEntries !== 1) refuse('ENOTSUPP', place);

@@ -222,7 +222,9 @@ export function refusalLine(log: string): string | undefined {
     .trimEnd()
     .split('\n')
     .findLast((line) => line.trim() !== '' && !/^(processed \d+ insns|verification time|stack depth)/.test(line))
-    ?.trim();
+    // Of a message that Linux does not end with a newline.
+    ?.replace(/verification time \d+ usec$/, '')
+    .trim();
 }
 
 function meaning(result: number): string {
