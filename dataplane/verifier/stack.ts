@@ -63,7 +63,7 @@ function writeAt(walk: Walk, frame: Frame, frameNumber: number, offset: number, 
   walk.liveness.write(frame === walk.frame && bytes === SLOT_BYTES ? slot : undefined);
   const { bpf, perfmon } = walk.rights;
   if (!perfmon && isSpilled(before) && !isSpilledScalar(before) && bytes !== SLOT_BYTES) refuse('EACCES', 'attempt to corrupt spilled pointer on stack');
-  if (!perfmon && mayBePassed(before, value, bytes)) walk.speculation!.putBehind(walk.at);
+  if (!perfmon && mayBePassed(before, value, offset, bytes)) walk.speculation!.putBehind(walk.at);
   const followed = bpf && (offset & 7) === 0;
   if (value?.type === 'scalar' && followed) {
     let spilled = value;
@@ -90,10 +90,13 @@ function writeAt(walk: Walk, frame: Frame, frameNumber: number, offset: number, 
   }
 }
 
-/** A load that runs ahead of the store would find something else there than a number, or a number instead of a pointer. Linux looks at the slot's first bytes, wherever the store is. */
-function mayBePassed(before: StackSlot, value: RegisterState | undefined, bytes: number): boolean {
+/** A load that runs ahead of the store would find something else there than a number, or a number instead of a pointer. */
+function mayBePassed(before: StackSlot, value: RegisterState | undefined, offset: number, bytes: number): boolean {
   if (value !== undefined && isPointer(value)) return true;
-  for (let byte = 0; byte < bytes; byte++) if (kindAt(before, byte) !== BYTE.misc && kindAt(before, byte) !== BYTE.zero) return true;
+  for (let index = 0; index < bytes; index++) {
+    const kind = kindAt(before, byteOf(offset + index));
+    if (kind !== BYTE.misc && kind !== BYTE.zero) return true;
+  }
   return false;
 }
 
