@@ -131,7 +131,9 @@ export function checkResources(walk: Walk, what: string, throws = false): void {
   const { references, lock, frames, rcu, preemptOff } = walk.state;
   const [first] = references;
   // A function's caller still holds what it holds when that has come back to it.
-  if (first !== undefined && (throws || frames.length === 1 || walk.frame.callback !== undefined)) refuse('EINVAL', `${what} would lead to reference leak`);
+  if (first !== undefined && (throws || frames.length === 1 || walk.frame.callback !== undefined)) {
+    refuse('EINVAL', `${what} would lead to reference leak`, references.map(({ id, acquiredAt }) => `Unreleased reference id=${id} alloc_insn=${acquiredAt}\n`).join(''));
+  }
   if (lock !== undefined) refuse('EINVAL', `${what} cannot be used inside bpf_spin_lock-ed region`);
   if (rcu) refuse('EINVAL', `${what} cannot be used inside bpf_rcu_read_lock-ed region`);
   if (preemptOff > 0) refuse('EINVAL', `${what} cannot be used inside bpf_preempt_disable-ed region`);

@@ -135,7 +135,7 @@ export function checkGlobalCall(walk: Walk, subprogram: Subprogram): void {
     for (const [index, parameter] of parametersIn(subprogram.signature!).entries()) checkArgument(walk, (index + 1) as Register, parameter);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    refuse(error.errno, `${error.message}\n${whose}`);
+    refuse(error.errno, `${error.message}\n${whose}`, error.before);
   }
 }
 

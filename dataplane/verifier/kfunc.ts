@@ -15,7 +15,7 @@ import { beginIterator, destroyIterator, followIterator, readIterator, reference
 import { kernelObject, structOf } from './kernel-object.ts';
 import { isGplCompatible } from './license.ts';
 import { checkUnmodified, mayWritePacket } from './memory.ts';
-import { refuse, Refused } from './refusal.ts';
+import { Refused, refuse, refuseFor } from './refusal.ts';
 import { isKnownZero, NOT_INITIALISED, pointer, typeText, UNKNOWN_SCALAR, withFacts, type RegisterState, type RegisterType } from './register.ts';
 import { isConstant } from './scalar.ts';
 import type { ObjectPlace } from './stack-object.ts';
@@ -177,7 +177,7 @@ function memoryAndSize(walk: Walk, number: Register): void {
       checkSize(walk, number, walk.get(number), true, 'memory_inout', undefined);
     });
   } catch (error) {
-    if (error instanceof Refused) refuse(error.errno, `arg#${number - 2} arg#${number - 1} memory, len pair leads to invalid memory access`);
+    if (error instanceof Refused) refuseFor(error, `arg#${number - 2} arg#${number - 1} memory, len pair leads to invalid memory access`);
     throw error;
   }
 }

@@ -85,19 +85,22 @@ export interface Shown {
   readonly slots: ReadonlySet<number>;
 }
 
+/** Every number, where nobody asks which ones mattered; else those of which the frame says so. */
+export type Precise = 'all' | 'marked';
+
 const KIND_LETTERS: Readonly<Record<number, string>> = { [BYTE.invalid]: '?', [BYTE.spill]: 'r', [BYTE.misc]: 'm', [BYTE.zero]: '0', [BYTE.iterator]: 'i' };
 
 /** ` R1=ctx() R10=fp0 fp-8=0`, of the frame with that number; begins with a space. */
-export function frameText(state: State, frame: Frame, number: number, shown?: Shown): string {
+export function frameText(state: State, frame: Frame, number: number, shown?: Shown, precise: Precise = 'marked'): string {
   let text = number === 0 ? '' : ` frame${number}:`;
   for (const [index, register] of frame.registers.entries()) {
     if (register.type === '?' || (shown !== undefined && (shown.registers & (1 << index)) === 0)) continue;
-    text += ` R${index}=${registerText(register, number, (frame.preciseRegisters & (1 << index)) !== 0)}`;
+    text += ` R${index}=${registerText(register, number, precise === 'all' || (frame.preciseRegisters & (1 << index)) !== 0)}`;
   }
   for (const [index, slot] of frame.stack.entries()) {
     // The second slot of a dynptr stands for both.
     if (slot.kinds === 0 || (slot.spilled.object?.kind === 'dynptr' && !slot.spilled.object.first) || (shown !== undefined && !shown.slots.has(index))) continue;
-    text += ` fp${-SLOT_BYTES * (index + 1)}=${slotText(slot, number, hasSlot(frame.preciseSlots, index))}`;
+    text += ` fp${-SLOT_BYTES * (index + 1)}=${slotText(slot, number, precise === 'all' || hasSlot(frame.preciseSlots, index))}`;
   }
   const held = [...state.references, ...(state.lock === undefined || state.lock.id === 0 ? [] : [state.lock])];
   if (held.length > 0) text += ` refs=${held.map(({ id }) => id).toSorted((a, b) => a - b).join(',')}`;

@@ -48,14 +48,31 @@ function inside(offset: number, bytes: number, sizeBytes: number, zeroSizeAllowe
   return offset >= 0 && (bytes > 0 || zeroSizeAllowed) && offset + bytes <= sizeBytes;
 }
 
+/** How far an access goes, and of what. */
+function outside(number: number, register: RegisterState, offset: number, bytes: number, sizeBytes: number): string {
+  switch (register.type) {
+    case 'map_key':
+      return `invalid access to map key, key_size=${sizeBytes} off=${offset} size=${bytes}\n`;
+    case 'map_value':
+      return `invalid access to map value, value_size=${sizeBytes} off=${offset} size=${bytes}\n`;
+    case 'pkt':
+    case 'pkt_meta':
+      return `invalid access to packet, off=${offset} size=${bytes}, R${number}(id=${register.id},off=${offset},r=${sizeBytes})\n`;
+    default:
+      return `invalid access to memory, mem_size=${sizeBytes} off=${offset} size=${bytes}\n`;
+  }
+}
+
 /** Constant and variable offsets within a region of `sizeBytes` (Linux: check_mem_region_access). */
 export function checkRegion(number: number, register: RegisterState, offset: number, bytes: number, sizeBytes: number, zeroSizeAllowed = false): void {
   const { smin, umax } = register.scalar;
   const base = register.offset + offset;
   if (smin < 0n && (smin === -(1n << 63n) || BigInt(base) + smin < 0n || BigInt(base) !== BigInt.asIntN(32, BigInt(base)))) refuse('EACCES', unsignedHint(number));
-  if (!inside(base + Number(smin), bytes, sizeBytes, zeroSizeAllowed)) refuse('EACCES', `R${number} min value is outside of the allowed memory range`);
+  const least = base + Number(smin);
+  if (!inside(least, bytes, sizeBytes, zeroSizeAllowed)) refuse('EACCES', `R${number} min value is outside of the allowed memory range`, outside(number, register, least, bytes, sizeBytes));
   if (umax >= MAX_VARIABLE_OFFSET) refuse('EACCES', `R${number} unbounded memory access, make sure to bounds check any such access`);
-  if (!inside(base + Number(umax), bytes, sizeBytes, zeroSizeAllowed)) refuse('EACCES', `R${number} max value is outside of the allowed memory range`);
+  const most = base + Number(umax);
+  if (!inside(most, bytes, sizeBytes, zeroSizeAllowed)) refuse('EACCES', `R${number} max value is outside of the allowed memory range`, outside(number, register, most, bytes, sizeBytes));
 }
 
 /** Bytes of a packet that a comparison with its end has proven (check_packet_access). */
@@ -63,7 +80,7 @@ export function checkPacketRange(number: number, register: RegisterState, offset
   if (register.scalar.smin < 0n) refuse('EACCES', unsignedHint(number));
   const base = register.offset + offset;
   if (register.range < 0) refuse('EINVAL', `R${number} offset is outside of the packet`);
-  if (!inside(base, bytes, register.range, zeroSizeAllowed)) refuse('EACCES', `R${number} offset is outside of the packet`);
+  if (!inside(base, bytes, register.range, zeroSizeAllowed)) refuse('EACCES', `R${number} offset is outside of the packet`, outside(number, register, base, bytes, register.range));
 }
 
 /** Programs of some types, and maps with some flags, only read. */

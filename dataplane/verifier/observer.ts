@@ -10,6 +10,8 @@ export interface VerificationObserver {
   visited(state: State): void;
   /** The path was not covered: the instruction at `state.at` is verified now. */
   verifying?(state: State): void;
+  /** The path ends: on a wrong guess the instruction at `state.at` broke a rule, and a barrier in front of it keeps guesses from it. */
+  prevented?(state: State, message: string): void;
   /** `later` is where `state` is, and goes on another way when its turn comes. */
   forked(state: State, later: State): void;
   /** `copy` is what `state` is, kept for paths that come here later. */
@@ -27,6 +29,10 @@ export function bothObserve(one: VerificationObserver, other: VerificationObserv
     verifying(state) {
       one.verifying?.(state);
       other.verifying?.(state);
+    },
+    prevented(state, message) {
+      one.prevented?.(state, message);
+      other.prevented?.(state, message);
     },
     forked(state, later) {
       one.forked(state, later);

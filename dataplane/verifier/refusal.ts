@@ -3,10 +3,13 @@ export type RefusalErrno = 'EACCES' | 'EINVAL' | 'EPERM' | 'E2BIG' | 'EFAULT' | 
 
 export class Refused extends Error {
   readonly errno: RefusalErrno;
+  /** What Linux's log says first, of numbers that an explanation has its own words for: each line with its end. */
+  readonly before: string;
 
-  constructor(errno: RefusalErrno, message: string) {
+  constructor(errno: RefusalErrno, message: string, before = '') {
     super(message);
     this.errno = errno;
+    this.before = before;
   }
 }
 
@@ -16,6 +19,11 @@ export function isLinuxMistake({ errno, message }: { readonly errno: RefusalErrn
 }
 
 /** `message` is spelled as Linux's verifier spells it. */
-export function refuse(errno: RefusalErrno, message: string): never {
-  throw new Refused(errno, message);
+export function refuse(errno: RefusalErrno, message: string, before = ''): never {
+  throw new Refused(errno, message, before);
+}
+
+/** Says of what was refused why it was asked for. */
+export function refuseFor({ errno, message, before }: Refused, why: string): never {
+  return refuse(errno, why, `${before}${message}\n`);
 }

@@ -14,7 +14,7 @@
 import type { Instruction, Register } from '../bpf/isa.ts';
 import type { MapSpec } from '../bpf/spec.ts';
 import { checkMapValue } from './memory.ts';
-import { refuse, Refused, type RefusalErrno } from './refusal.ts';
+import { refuse, Refused, refuseFor, type RefusalErrno } from './refusal.ts';
 import { UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
 import { isConstant, unknownLow } from './scalar.ts';
 import { MAX_STACK_BYTES, tnumText } from './stack.ts';
@@ -68,7 +68,7 @@ export class Speculation {
   }
 
   /** A rule was broken on a wrong guess: whether a barrier prevents that. */
-  prevents(error: unknown, slot: number): boolean {
+  prevents(error: unknown, slot: number): error is Refused {
     if (!(error instanceof Refused) || !PREVENTABLE.has(error.errno)) return false;
     this.#before[slot] = 1;
     this.#masks.delete(slot);
@@ -158,7 +158,7 @@ function checkMoved(dst: Register, moved: RegisterState): void {
     checkMapValue(dst, moved, 0, 1, false, true);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    refuse('EACCES', `R${dst} pointer arithmetic of map value goes out of range, prohibited for !root`);
+    refuseFor(error, `R${dst} pointer arithmetic of map value goes out of range, prohibited for !root`);
   }
 }
 

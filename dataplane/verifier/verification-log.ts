@@ -1,8 +1,8 @@
 /**
  * A verification in the words of Linux's log (Documentation/bpf/verifier.rst). Level 2 has every path: each instruction
  * with the registers and stack slots that it read or wrote as they are after it, and where a path goes on from. Level 1
- * has the path that was refused, and nothing where none was. What Linux writes besides, about live registers and how it
- * goes back for precise numbers, is not there; of several lines of a reason, the last one is.
+ * has the path that was refused, and nothing where none was. On a wrong guess of the processor, what is broken stands where
+ * the guess ends. What Linux writes besides, about live registers and how it goes back for precise numbers, is not there.
  *
  *   ; if (header + length > cursor->end) @ parse.h:44
  *   23: (2d) if r1 > r2 goto pc-7         ; R1=pkt(off=18,r=18) R2=pkt_end()
@@ -16,7 +16,8 @@ import type { Instruction } from '../bpf/isa.ts';
 import { lineAt } from '../bpf/line-at.ts';
 import type { LineInfo, ProgramSpec } from '../bpf/spec.ts';
 import { HELPER_NAMES } from '../helpers/index.ts';
-import { frameText, type Shown } from './log.ts';
+import { frameText, type Precise, type Shown } from './log.ts';
+import { USERS } from './user.ts';
 import type { VerificationObserver } from './observer.ts';
 import type { RegisterState } from './register.ts';
 import { isObject, isSpilled, type Frame, type StackSlot, type State } from './state.ts';
@@ -28,17 +29,19 @@ const ALIGNMENT = { least: 8, column: 40 } as const;
 
 /** Verifies the program and writes the log, a line at a time. */
 export function verifyWithLog(program: ProgramSpec, options: VerifyOptions, level: LogLevel, write: (line: string) => void): VerifierReport {
-  const log = new VerificationLog(program, write);
+  const log = new VerificationLog(program, USERS[options.user ?? 'privileged'].bpf ? 'marked' : 'all', write);
   const report = verifyProgram(program, level === 2 ? { ...options, observer: log } : options);
   const { refusal, instructionsProcessed, totalStates, peakStates, stackBytes, elapsedNs } = report;
   if (level === 1 && refusal !== undefined) retrace(program, options, refusal.path, (state) => log.follow(state));
   log.end();
-  if (refusal !== undefined) write(refusal.message);
+  if (refusal !== undefined) writeLines(`${refusal.before}${refusal.message}`, write);
   write(`verification time ${Math.round(elapsedNs / 1000)} usec`);
   write(`stack depth ${stackBytes.join('+')}`);
   write(`processed ${instructionsProcessed} insns (limit 1000000) total_states ${totalStates} peak_states ${peakStates}`);
   return report;
 }
+
+const writeLines = (text: string, write: (line: string) => void): void => text.split('\n').forEach((line) => write(line));
 
 /** What a frame was before an instruction. */
 interface FrameView {
@@ -48,6 +51,8 @@ interface FrameView {
 
 class VerificationLog implements VerificationObserver {
   readonly #program: ProgramSpec;
+  /** Without CAP_BPF, Linux takes it that all numbers matter. */
+  readonly #precise: Precise;
   readonly #write: (line: string) => void;
   readonly #lines: readonly (LineInfo | undefined)[];
   /** The path, and its frames before the last instruction. */
@@ -64,8 +69,9 @@ class VerificationLog implements VerificationObserver {
   /** What the last instruction did was said. */
   #shown = false;
 
-  constructor(program: ProgramSpec, write: (line: string) => void) {
+  constructor(program: ProgramSpec, precise: Precise, write: (line: string) => void) {
     this.#program = program;
+    this.#precise = precise;
     this.#write = write;
     this.#lines = program.instructions.map((_, slot) => lineAt(program, slot));
   }
@@ -86,15 +92,15 @@ class VerificationLog implements VerificationObserver {
     if (frames.length > before) {
       this.#flush();
       this.#write('caller:');
-      this.#write(frameText(state, frames[before - 1]!, before - 1));
+      this.#write(this.#text(state, frames[before - 1]!, before - 1));
       this.#write('callee:');
-      this.#write(frameText(state, frames[before]!, before));
+      this.#write(this.#text(state, frames[before]!, before));
     } else if (frames.length < before) {
       this.#flush();
       this.#write('returning from callee:');
-      this.#write(frameText(state, this.#callee!, before - 1));
+      this.#write(this.#text(state, this.#callee!, before - 1));
       this.#write(`to caller at ${state.at}:`);
-      this.#write(frameText(state, state.current, before - 2));
+      this.#write(this.#text(state, state.current, before - 2));
       this.#shown = true;
       this.#returns = true;
     }
@@ -112,7 +118,7 @@ class VerificationLog implements VerificationObserver {
   }
 
   verifying(state: State): void {
-    if ((this.#begins && state.last >= 0) || this.#returns) this.#writeFrom(state, frameText(state, state.current, state.frames.length - 1));
+    if ((this.#begins && state.last >= 0) || this.#returns) this.#writeFrom(state, this.#text(state, state.current, state.frames.length - 1));
     this.#returns = false;
     this.#showState(state);
     this.#flush();
@@ -125,12 +131,17 @@ class VerificationLog implements VerificationObserver {
     this.#frames = state.frames.map(({ registers, stack }) => ({ registers: registers.slice(), stack: stack.slice() }));
   }
 
+  prevented(_: State, message: string): void {
+    this.#flush();
+    writeLines(message, this.#write);
+  }
+
   #showState(state: State): void {
     if (this.#shown) return;
     this.#shown = true;
     // All of a frame where it is new.
     const touched = this.#begins || state.frames.length > this.#frames.length ? undefined : this.#touched(state);
-    if (touched === undefined || touched.registers !== 0 || touched.slots.size > 0) this.#writeState(state.at, frameText(state, state.current, state.frames.length - 1, touched));
+    if (touched === undefined || touched.registers !== 0 || touched.slots.size > 0) this.#writeState(state.at, this.#text(state, state.current, state.frames.length - 1, touched));
     this.#begins = false;
   }
 
@@ -191,6 +202,10 @@ class VerificationLog implements VerificationObserver {
       for (const [slot, found] of now.entries()) if (found !== frame.stack[slot] && found.kinds !== 0 && (instruction.kind === 'call' ? isObject(found) : !isSpilled(found))) slots.add(slot);
     }
     return { registers: registersOf(instruction), slots };
+  }
+
+  #text(state: State, frame: Frame, number: number, shown?: Shown): string {
+    return frameText(state, frame, number, shown, this.#precise);
   }
 }
 

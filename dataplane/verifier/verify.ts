@@ -65,6 +65,8 @@ export interface Refusal {
   readonly errno: RefusalErrno;
   /** As Linux spells it. */
   readonly message: string;
+  /** What Linux's log says first; each line with its end. */
+  readonly before: string;
   /** Slots of the path that led here, in order. */
   readonly path: readonly number[];
   /** What was known of the registers, and what had been acquired and not released. */
@@ -175,10 +177,10 @@ class Verifier {
     }
   }
 
-  #refusal({ errno, message }: Refused): Refusal {
+  #refusal({ errno, message, before }: Refused): Refusal {
     const walk = this.#walk;
-    if (walk?.state === undefined) return { slot: this.#structureAt, errno, message, path: [], registers: [], references: [] };
-    return { slot: walk.at, errno, message, path: this.#path(walk), registers: walk.frame?.registers.slice() ?? [], references: walk.state.references };
+    if (walk?.state === undefined) return { slot: this.#structureAt, errno, message, before, path: [], registers: [], references: [] };
+    return { slot: walk.at, errno, message, before, path: this.#path(walk), registers: walk.frame?.registers.slice() ?? [], references: walk.state.references };
   }
 
   /** The way to the current instruction. */
@@ -382,6 +384,7 @@ class Verifier {
       return speculation.stopsBehind(at) ? undefined : next;
     } catch (error) {
       if (!speculation.prevents(error, at)) throw error;
+      this.#options.observer?.prevented?.(walk.state, `${error.before}${error.message}`);
       if (instruction.kind === 'store' || instruction.kind === 'atomic') walk.liveness.write(undefined);
       return undefined;
     }

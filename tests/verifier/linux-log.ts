@@ -24,8 +24,8 @@ const CALL_TOUCHES = /( R(?:[1-9]|10)=| fp-\d+=)\S+/g;
 const CALL = /^\d+: \(85\)/;
 /** Functions by their distance in either spelling. */
 const FUNCTION = / = (subprog\[[^\]]+\]|0x[0-9a-f]+) *( ;(?: frame\d+:)? R\d=func)/;
-/** A map by its address, and by its name. */
-const MAP = / = (0xffff[0-9a-f]{12}|map\[[^\]]+\](\[0\](\+-?\d+)?)?) */;
+/** A map by its address, which is not shown to whoever may not see it, and by its name. */
+const MAP = / = (0xffff[0-9a-f]{12}|0x0(?= *; R\d=map_)|map\[[^\]]+\](\[0\](\+-?\d+)?)?) */;
 
 export function comparable(log: readonly string[]): string[] {
   const lines: string[] = [];
