@@ -50,7 +50,7 @@ export default defineConfig({
         comments: false,
         entryFileNames: '[name].cjs',
         chunkFileNames: '[name].cjs',
-        codeSplitting: { groups: [{ name: 'lab', test: (id: string) => !/dataplane.(server|measure|devices|cli)|typebox/.test(id) || /cli.(replay|terminal|picture|progress|status-line|lab-options)/.test(id) }] },
+        codeSplitting: { groups: [{ name: 'lab', test: (id: string) => !/dataplane.(server|measure|devices|live|cli)|typebox/.test(id) || /cli.(replay|terminal|picture|progress|status-line|lab-options)/.test(id) }] },
       },
     },
   },

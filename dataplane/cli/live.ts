@@ -100,11 +100,11 @@ function liveRequest(name: string, filter: readonly string[], { to, redirect, ba
   };
 }
 
-/** Inline, each interface has one to receive, one to send and one to be looked at with; what packets are redirected to has one to send. */
-function socketsFor({ user, to, redirect, attach, backend }: LiveFlags): number {
+/** One for each CPU. Inline, each interface has one to receive, one to send and one to be looked at with; what packets are redirected to has one to send. */
+function socketsFor({ user, to, redirect, attach, backend, cpus = 1 }: LiveFlags): number {
   if (attach !== undefined) throw new XdplabError('ERR_USAGE', `--user ${user}: what is attached needs its rights until the end; leave it out`);
   if (backend === 'cap') throw new XdplabError('ERR_USAGE', `--user ${user}: is about packet sockets, which --backend cap does not use; leave one of them out`);
-  return to === undefined ? 1 : 6 + redirect.length;
+  return to === undefined ? cpus : 6 + redirect.length;
 }
 
 async function takeIn(lab: Lab, sources: readonly PacketSource[], flags: LiveFlags, outputs: ReplayOutputs, inline: Inline | undefined): Promise<LiveResult> {

@@ -8,6 +8,7 @@
 import type { MachineMemory } from '../machine/memory.ts';
 import type { PacketBatch } from '../packet/packet-batch.ts';
 import type { XdplabError } from '../errors.ts';
+import type { RingImage } from './ring-reader.ts';
 
 export interface LiveInterface {
   readonly name: string;
@@ -57,6 +58,8 @@ export interface PacketSource {
   readonly backend: BackendName;
   /** False where the system may have lost packets before this source, and does not say how many. */
   readonly knowsLosses: boolean;
+  /** One for each CPU of the lab, where they can read packets by themselves in place of `read`. */
+  readonly rings?: readonly RingImage[];
   /** How long packets may wait before it is worth to ask for them again. */
   readonly waitMs: number;
   /**

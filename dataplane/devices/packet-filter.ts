@@ -9,6 +9,12 @@ import { openNative, type Native, type NativeLibrary } from '../system/native.ts
 export const SNAP_EVERYTHING = 262_144;
 const INSTRUCTION_BYTES = 8;
 const BPF_RET_K = 0x06;
+const BPF_LD_B_ABS = 0x30;
+const BPF_JEQ_K = 0x15;
+/** What the kernel knows beside a packet's bytes: its type, SKF_AD_OFF + SKF_AD_PKTTYPE. */
+export const SKF_PACKET_TYPE = 0xffff_f004;
+/** sll_pkttype of what this host sends. */
+export const PACKET_OUTGOING = 4;
 const DLT_EN10MB = 1;
 const LIBRARIES = process.platform === 'darwin' ? ['libpcap.A.dylib'] : ['libpcap.so.0.8', 'libpcap.so.1', 'libpcap.so'];
 /** Of struct bpf_program: u32 instructions, and their address behind it. */
@@ -25,6 +31,18 @@ export function keepAll(snapLength: number): Uint8Array {
 
 /** Keeps no packet. */
 export const NOTHING: Uint8Array = keepAll(0);
+
+/** The same filter for what comes in alone; nothing of what this host sends. */
+export function withoutSent(filter: Uint8Array): Uint8Array {
+  const program = new DataView(new ArrayBuffer(3 * INSTRUCTION_BYTES));
+  program.setUint16(0, BPF_LD_B_ABS, true);
+  program.setUint32(4, SKF_PACKET_TYPE, true);
+  program.setUint16(INSTRUCTION_BYTES, BPF_JEQ_K, true);
+  program.setUint8(INSTRUCTION_BYTES + 3, 1);
+  program.setUint32(INSTRUCTION_BYTES + 4, PACKET_OUTGOING, true);
+  program.setUint16(2 * INSTRUCTION_BYTES, BPF_RET_K, true);
+  return Uint8Array.of(...new Uint8Array(program.buffer), ...filter);
+}
 
 /** Why there are no filter expressions here; undefined where there are. */
 export function whyNoFilters(): string | undefined {

@@ -28,11 +28,16 @@ const FILTER_AT = 16;
 const LONGEST_FILTER_BYTES = SCRATCH_BYTES * 16;
 
 /** Socket options of SOL_PACKET. */
-export const PACKET_OPTION = { rxRing: 5, statistics: 6, version: 10, fanout: 18, qdiscBypass: 20, ignoreOutgoing: 23 } as const;
+export const PACKET_OPTION = { rxRing: 5, statistics: 6, version: 10, fanout: 18, qdiscBypass: 20, fanoutData: 22, ignoreOutgoing: 23 } as const;
 
 /** Environment variable with the descriptors of packet sockets that a process with more rights has handed to this one. */
 export const HANDED_OVER = 'XDPLAB_PACKET_SOCKETS';
 const handedOver = (process.env[HANDED_OVER] ?? '').split(',').filter((fd) => fd !== '').map(Number);
+
+/** Of those, how many are left; undefined where none were handed to this process, and it makes its own. */
+export function socketsLeft(): number | undefined {
+  return process.env[HANDED_OVER] === undefined ? undefined : handedOver.length;
+}
 
 /** The calls, bound once for all sockets. */
 class PacketCalls {
@@ -130,12 +135,21 @@ export class PacketSocket {
 
   /** A classic BPF program of `struct sock_filter`s: it answers how many bytes of a packet to keep, 0 for none. */
   setFilter(program: Uint8Array): void {
+    this.#setProgram(SOL_SOCKET, SO_ATTACH_FILTER, program, 'filter');
+  }
+
+  /** The classic BPF program by which the socket's fanout group chooses one of its sockets, by place. */
+  setFanoutProgram(program: Uint8Array): void {
+    this.#setProgram(SOL_PACKET, PACKET_OPTION.fanoutData, program, 'sharing packets');
+  }
+
+  #setProgram(level: number, option: number, program: Uint8Array, what: string): void {
     const { bytes, view, address } = this.#calls.scratch;
     if (FILTER_AT + program.length > bytes.length) throw new XdplabError('ERR_USAGE', `filter: found ${program.length / FILTER_INSTRUCTION_BYTES} instructions, expected at most ${(bytes.length - FILTER_AT) / FILTER_INSTRUCTION_BYTES}; make it shorter`);
     view.setUint16(0, program.length / FILTER_INSTRUCTION_BYTES, true);
     view.setBigUint64(8, BigInt(address + FILTER_AT), true);
     bytes.set(program, FILTER_AT);
-    this.#set(SOL_SOCKET, SO_ATTACH_FILTER, FILTER_AT, 'filter');
+    this.#set(level, option, FILTER_AT, what);
   }
 
   /** From now on packets of the interface come in. `receive` false: it only sends. */

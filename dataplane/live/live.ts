@@ -8,6 +8,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PacketSource } from '../devices/device.ts';
+import type { RingImage } from '../devices/ring-reader.ts';
 import { XdplabError } from '../errors.ts';
 import type { HookName } from '../hooks/hook.ts';
 import type { NetworkDevice } from '../machine/network.ts';
@@ -164,20 +165,34 @@ class LiveRun {
 
   /** A batch of each source, where there is one; how many packets ran. */
   #runWaiting(): number {
+    let ran = 0;
+    for (const source of this.#sources) ran += (source.rings && this.#receive(source.rings)) ?? this.#readAndRun(source);
+    return ran;
+  }
+
+  /** What CPUs receive by themselves; undefined where one runs all packets. */
+  #receive(rings: readonly RingImage[]): number | undefined {
+    const { count = Infinity, observer } = this.#options;
+    const begunMs = performance.now();
+    const received = this.#lab.pipeline.receive(rings, this.#batch, this.#packets + 1, count - this.#packets, observer);
+    if (received === undefined) return undefined;
+    if (received.packets > 0) this.#busyMs += performance.now() - begunMs;
+    this.#packets += received.packets;
+    this.#bytes += received.bytes;
+    return received.packets;
+  }
+
+  #readAndRun(source: PacketSource): number {
     const { count = Infinity, observer } = this.#options;
     const batch = this.#batch;
-    let ran = 0;
-    for (const source of this.#sources) {
-      const got = Math.min(source.read(batch), count - this.#packets);
-      if (got === 0) continue;
-      batch.count = got;
-      this.#number(batch);
-      const begunMs = performance.now();
-      this.#lab.pipeline.run(batch, observer);
-      this.#busyMs += performance.now() - begunMs;
-      ran += got;
-    }
-    return ran;
+    const got = Math.min(source.read(batch), count - this.#packets);
+    if (got === 0) return 0;
+    batch.count = got;
+    this.#number(batch);
+    const begunMs = performance.now();
+    this.#lab.pipeline.run(batch, observer);
+    this.#busyMs += performance.now() - begunMs;
+    return got;
   }
 
   #number({ memory, count, region }: PacketBatch): void {

@@ -2,14 +2,17 @@
  * Opens interfaces for a lab: what gives their packets and, inline, what sends them. Nothing is opened that the request
  * does not name, and nothing is sent unless it says to where.
  */
-import type { BackendName, CaptureBackend, LiveInterface, PacketSource } from '../devices/device.ts';
+import type { BackendName, CaptureBackend, LiveInterface, PacketSource, SourceOptions } from '../devices/device.ts';
+import { FanoutRings } from '../devices/fanout-rings.ts';
 import { BACKENDS } from '../devices/index.ts';
 import { expectInlineFit } from '../devices/inline-check.ts';
 import { liveInterface, usableInterface } from '../devices/interfaces.ts';
 import { PacketSender } from '../devices/packet-sender.ts';
+import { socketsLeft } from '../devices/packet-socket.ts';
 import { XdplabError } from '../errors.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import type { DeviceOptions, Lab } from '../pipeline/lab.ts';
+import { spreadOf } from '../pipeline/receive-side-scaling.ts';
 import { Inline, type Port } from './inline.ts';
 import { deviceOfEach, hasPrograms } from './live.ts';
 
@@ -63,7 +66,7 @@ export async function openLive(lab: Lab, request: LiveRequest): Promise<OpenLive
     const sources: PacketSource[] = [];
     for (const [index, each] of interfaces.entries()) {
       const hearsHost = !isInline && hasPrograms(lab, 'tc-egress', devices[index]!);
-      const source = await backend.open(each, {
+      const wanted: SourceOptions = {
         memory: lab.machine.memory,
         index,
         promiscuous: promiscuous || isInline,
@@ -72,7 +75,8 @@ export async function openLive(lab: Lab, request: LiveRequest): Promise<OpenLive
         ...(bufferBytes === undefined ? {} : { bufferBytes }),
         ...(snapLength === undefined ? {} : { snapLength }),
         ...(filter === undefined ? {} : { filter }),
-      });
+      };
+      const source = !isInline && backend.name === 'af_packet' && haveRingsEach(lab) ? new FanoutRings(each, wanted, { cpus: lab.machine.cpus, ...spreadOf(devices[index]!, lab.machine.cpus) }) : await backend.open(each, wanted);
       closing.push(source);
       sources.push(source);
     }
@@ -81,6 +85,11 @@ export async function openLive(lab: Lab, request: LiveRequest): Promise<OpenLive
     close();
     throw error;
   }
+}
+
+/** Whether CPUs read packets by themselves: where several run, and there is a socket for each. */
+function haveRingsEach({ machine: { parallel, cpus }, pipeline }: Lab): boolean {
+  return parallel && cpus > 1 && pipeline.oneCpu === undefined && (socketsLeft() ?? cpus) >= cpus;
 }
 
 function openInline(lab: Lab, interfaces: readonly LiveInterface[], devices: readonly NetworkDevice[], redirect: readonly Redirect[], closing: { close(): void }[]): Inline {

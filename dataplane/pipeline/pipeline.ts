@@ -2,6 +2,7 @@
  * Devices with programs attached to their hooks, and the packet loop that runs over them. Devices are fixed; between
  * two calls of `run` other programs may be attached. Programs in slots of maps are added when they first run.
  */
+import type { RingImage } from '../devices/ring-reader.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { NetworkDevice } from '../machine/network.ts';
@@ -14,8 +15,8 @@ import { compileModule } from '../wasm/compile.ts';
 import { LOOP, MAX_CHAINS, MAX_IN_SLOTS, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
 import { LoopRunner } from './loop-runner.ts';
 import { LoopTables, MAX_INTERFACES, type DeviceCounters } from './loop-tables.ts';
-import { writeReceiveSideScaling } from './receive-side-scaling.ts';
-import { CpuSet } from './cpus/cpu-set.ts';
+import { spreadOf, writeReceiveSideScaling } from './receive-side-scaling.ts';
+import { CpuSet, type Received } from './cpus/cpu-set.ts';
 import { whyOneCpu } from './cpus/differences.ts';
 import type { Kept } from './loop/loop-code.ts';
 import { IN_SLOT_HOOK } from './loop/in-slot.ts';
@@ -109,7 +110,7 @@ export class Pipeline {
     const arenaBytes = cpus > MANY_CPUS ? ARENA_BYTES / 4 : ARENA_BYTES;
     const sizes = { arenaBytes, recordsBytes: cpus === 1 ? recordsBytes : arenaBytes };
     this.#tables = Array.from({ length: cpus }, (_, cpu) => machine.onCpu(cpu, () => new LoopTables(machine, devices, { ...sizes, recordBytesPerPacket, mostHandedOver: cpus === 1 ? 0 : Math.floor(sizes.recordsBytes / recordBytesPerPacket), rss })));
-    this.#cpus = cpus > 1 && engine.parallel !== undefined ? new CpuSet(machine, this.#tables, engine.parallel) : undefined;
+    this.#cpus = cpus > 1 && engine.parallel !== undefined ? new CpuSet(machine, this.#tables, engine.parallel, devices.every((device) => spreadOf(device, cpus).queues <= cpus)) : undefined;
     this.#runner = new LoopRunner(machine, this.#tables[0]!.at, {
       copy: (ifindex, bytes) => this.#sendCopy(ifindex, bytes),
       attachInSlot: (program, device, mode) => this.#attachInSlot(program, device, mode),
@@ -215,6 +216,13 @@ export class Pipeline {
       }
       tables.drain();
     }
+  }
+
+  /** Packets that CPUs receive by themselves from rings, one for each, numbered from `number` on, at most `most`. `batch` is for who looks. Undefined where one CPU runs all packets: they are to be read for it. */
+  receive(rings: readonly RingImage[], batch: PacketBatch, number: number, most: number, observer?: BatchObserver): Received | undefined {
+    if (!this.#runsParallel) return undefined;
+    this.#attachInSlots();
+    return this.#cpus!.receive(rings, batch, number, most, keptFor(observer), this.#attached, { observer, onCopy: this.onCopy, wantsRecords: this.machine.onRecords !== undefined });
   }
 
   /** A u64 counter of the packet loop: `LOOP.reasons` and so on, by index. */

@@ -59,7 +59,9 @@ export function toeplitzTable(key: Uint8Array): Uint32Array {
 /** Makes what the queues of devices are chosen by: each device's address of an RSS, 0 where it has one queue. */
 export function writeReceiveSideScaling(memory: MachineMemory, devices: readonly NetworkDevice[], queuesUnlessSaid: number): readonly number[] {
   const tables = new Map<string, number>();
-  return devices.map(({ name, queues = queuesUnlessSaid, rssKey = DEFAULT_KEY, indirection = [...Array(queues).keys()] }) => {
+  return devices.map((device) => {
+    const { name, rssKey = DEFAULT_KEY } = device;
+    const { queues, indirection } = queuesOf(device, queuesUnlessSaid);
     const absent = indirection.find((queue) => queue >= queues);
     if (absent !== undefined) throw new XdplabError('ERR_LAB', `device '${name}': indirection: found queue ${absent}, but it has ${queues}, from 0; give it more queues`);
     if (queues === 1) return 0;
@@ -75,6 +77,17 @@ export function writeReceiveSideScaling(memory: MachineMemory, devices: readonly
     for (let slot = 0; slot < INDIRECTION_ENTRIES; slot++) memory.view.setUint16(address + RSS.queue + 2 * slot, indirection[slot % indirection.length]!, true);
     return address;
   });
+}
+
+function queuesOf({ queues: said, indirection }: NetworkDevice, unlessSaid: number): { readonly queues: number; readonly indirection: readonly number[] } {
+  const queues = said ?? unlessSaid;
+  return { queues, indirection: indirection ?? [...Array(queues).keys()] };
+}
+
+/** How packets of a device come to CPUs: by the hash of the key, from each slot of the indirection table to one. */
+export function spreadOf(device: NetworkDevice, cpus: number): { readonly key: Uint8Array; readonly cpuOfSlot: readonly number[]; readonly queues: number } {
+  const { queues, indirection } = queuesOf(device, cpus);
+  return { key: device.rssKey ?? DEFAULT_KEY, queues, cpuOfSlot: Array.from({ length: INDIRECTION_ENTRIES }, (_, slot) => (queues === 1 ? 0 : indirection[slot % indirection.length]! % cpus)) };
 }
 
 /** `rss_hash(data, end, table) -> hash`, 0 for what is neither IPv4 nor IPv6. */

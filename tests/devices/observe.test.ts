@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { whyNoFilters } from '../../dataplane/devices/packet-filter.ts';
 import { ethernet } from '../../dataplane/packet/ethernet.ts';
 import { ipv4 } from '../../dataplane/packet/ipv4.ts';
+import { ipv6 } from '../../dataplane/packet/ipv6.ts';
 import { udp } from '../../dataplane/packet/udp.ts';
 import { vlan } from '../../dataplane/packet/vlan.ts';
 import { object, replaySummary, Scratch, trace, xdplab } from '../cli/run-cli.ts';
@@ -51,6 +52,72 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'
     expect(onCpus.length).toBe(2);
     expect(onCpus.every((packets) => packets > 0)).toBe(true);
     expect(onCpus[0]! + onCpus[1]!).toBe(accounting.received);
+  });
+
+  test.each([
+    ['two CPUs', 'mixed.pcap', '{ name: near }', 2],
+    ['three CPUs, by a key and a table of its own', 'imix.pcap', '{ name: near, rss_key: symmetric, queues: 5, indirection: [4, 0, 1, 1, 3, 2, 0] }', 3],
+    ['two CPUs, of which one has all, for there is one queue', 'icmp.pcap', '{ name: near, queues: 1 }', 2],
+  ])('comes to %s by flows as a replay spreads it, each CPU with a ring of its own', async (_, capture, device, cpus) => {
+    const lab = scratch.file('spread.yaml', `devices: [${device.replace('}', `, xdp: ["${FIREWALL}"] }`)}]\n`);
+    const { accounting, statistics } = await observe(trace(capture), ['--lab', lab, '--cpus', String(cpus)]);
+    const replayed = await replaySummary([trace(capture), '--lab', lab, '--cpus', String(cpus)]) as unknown as LiveSummary;
+    expect(statistics.hooks[0]!.cpus).toEqual(replayed.statistics.hooks[0]!.cpus);
+    expect(accounting).toMatchObject({ received: replayed.statistics.hooks[0]!.cpus.reduce((sum, { packets }) => sum + packets, 0), ringDrops: 0, rejected: 0, inFlight: 0 });
+  });
+
+  test('comes to CPUs by the hash of what is behind VLAN tags, options and other headers, as a replay spreads it', async () => {
+    const macs = { source: '02:00:00:00:00:0a', destination: '02:00:00:00:00:0b' };
+    const flow = (index: number) => udp({ sourcePort: 5000 + index, destinationPort: 9 }, new Uint8Array(30));
+    const v4 = { source: '10.0.0.1', destination: '10.0.0.2' };
+    const v6 = { source: 'fd00::1', destination: 'fd00::2' };
+    const shapes = (index: number): Uint8Array[] => [
+      ethernet(macs, ipv4(v4, flow(index))),
+      ethernet(macs, ipv4({ ...v4, options: new Uint8Array(8) }, flow(index))),
+      ethernet(macs, ipv4({ ...v4, source: `10.0.1.${index}`, moreFragments: true }, flow(index))),
+      ethernet(macs, vlan({ id: 7 }, ipv4(v4, flow(index)))),
+      ethernet(macs, vlan({ id: 7 }, vlan({ id: 8 }, ipv6(v6, flow(index))))),
+      ethernet(macs, ipv6(v6, flow(index))),
+      ethernet(macs, ipv6({ ...v6, source: `fd00::${index}:1`, nextHeader: 44 }, new Uint8Array(40))),
+      // Its ports are not there.
+      ethernet(macs, ipv4({ ...v4, source: `10.0.2.${index}`, protocol: 17 }, new Uint8Array(2))).subarray(0, 14 + 20 + 2),
+    ];
+    const capture = captureOf(scratch, 'shapes.pcap', Array.from({ length: 32 }, (__, index) => shapes(index)).flat());
+    const pass = ['--xdp', FIREWALL, '--cpus', '4'];
+    const { accounting, statistics } = await observe(capture, pass);
+    const replayed = await replaySummary([capture, ...pass]) as unknown as LiveSummary;
+    expect(statistics.hooks[0]!.cpus.map(({ packets }) => packets)).toEqual(replayed.statistics.hooks[0]!.cpus.map(({ packets }) => packets));
+    expect(accounting).toMatchObject({ received: 256, ringDrops: 0, inFlight: 0 });
+  });
+
+  test('that several CPUs receive has what the host sends too, where a program is at TC egress, and not where none is', async () => {
+    const firewall = object('tc_firewall.bpf.o');
+    const packetsOf = async (...args: string[]): Promise<LiveSummary> => {
+      const command = await here.live('near', '--json', '--cpus', '2', ...args);
+      await here.send('near', trace('mixed.pcap'), '--queued');
+      return JSON.parse((await command.interrupt()).stdout) as LiveSummary;
+    };
+    const heard = await packetsOf('--tc-egress', `${firewall}:tc_fw_egress`);
+    expect(heard.statistics.programs.map(({ program, packets }) => [program, packets])).toEqual([['tc_fw_egress', 1000]]);
+    expect(holds(heard.accounting)).toBe(true);
+    expect((await packetsOf('--xdp', FIREWALL)).accounting.received).toBe(0);
+  });
+
+  test('that several CPUs receive is left after --count packets', async () => {
+    const command = await here.live('near', '--json', '--count', '100', '--cpus', '2');
+    await here.send('far', trace('mixed.pcap'));
+    const { live, accounting } = JSON.parse((await command.finished).stdout) as LiveSummary;
+    expect({ packets: live.packets, holds: holds(accounting) }).toEqual({ packets: 100, holds: true });
+  });
+
+  test('that several CPUs receive is written in the order it came, numbered, and with verdicts as one CPU gives them', async () => {
+    const [out, verdicts] = [scratch.at('left.pcapng'), scratch.at('verdicts.ndjson')];
+    await observe(trace('mixed.pcap'), ['--xdp', FIREWALL, '--cpus', '2', '--out', out, '--verdicts', verdicts]);
+    const lines = readFileSync(verdicts, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as { readonly packet: number; readonly time: string });
+    expect(lines.map(({ packet }) => packet)).toEqual(Array.from({ length: 1000 }, (__, index) => index + 1));
+    const { packets } = await readCapture(out);
+    const original = await readCapture(trace('mixed.pcap'));
+    expect(packets.map(({ bytes }) => hex(bytes)).toSorted()).toEqual(original.packets.map(({ bytes }) => hex(bytes)).toSorted());
   });
 
   test('is kept whole, with times of its own, and with VLAN tags where they were', async () => {
@@ -101,9 +168,13 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'
     expect({ status, packets: (JSON.parse(stdout) as LiveSummary).live.packets }).toEqual({ status: 0, packets: 0 });
   });
 
-  test('tells of what was lost for want of room, and of what is in flight, to the packet, while more than twice as much comes in as can be judged', async () => {
+  test.each([
     // The interpreter takes some 6 µs for a packet of each firewall, and the sender 3 µs.
-    const command = await here.live('near', '--json', '--every', '0.1', '--xdp', FIREWALL, '--xdp', FIREWALL, '--engine', 'interpreter', '--buffer', '2');
+    ['one CPU', ['--engine', 'interpreter', '--xdp', FIREWALL, '--xdp', FIREWALL]],
+    // With the sender, these share the machine's processors.
+    ['two CPUs', ['--cpus', '2', ...Array.from({ length: 16 }, () => ['--xdp', FIREWALL]).flat()]],
+  ])('tells of what was lost for want of room, and of what is in flight, to the packet, while more than twice as much comes in as %s can judge', async (_, args) => {
+    const command = await here.live('near', '--json', '--every', '0.1', '--buffer', '2', ...args);
     const sending = here.send('far', trace('mixed.pcap'), '--loop', '200');
     const snapshots: LiveSummary[] = [await command.nextSnapshot()];
     let sent: number | undefined;

@@ -34,6 +34,30 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a server with --l
     expect(server.ask('POST', '/api/runs', { interface: 'near' })).toMatchObject({ status: 201, body: { id: 'r2', state: 'running', interface: 'near' } });
   });
 
+  test('spreads what comes in over several CPUs, each with a ring of its own, lets lines be counted meanwhile, and begins again', async () => {
+    server = await Server.start(here, '--live', 'near', '--cpus', '2', '--xdp', object('xdp_firewall.bpf.o'));
+    const cpus = (): readonly number[] => (server!.ask('GET', '/api/statistics').body as { readonly hooks: readonly { readonly cpus: readonly { readonly packets: number }[] }[] }).hooks[0]!.cpus.map(({ packets }) => packets);
+    const counts = (): { readonly runs: number } => server!.ask('GET', '/api/objects/o1/programs/xdp_firewall/counts').body;
+    await here.send('far', trace('mixed.pcap'));
+    expect(server.runWhere('r1', ({ packets }) => packets >= 1000)).toMatchObject({ packets: 1000, accounting: { received: 1000, ringDrops: 0, inFlight: 0 } });
+    const spread = cpus();
+    expect(spread.every((packets) => packets > 0)).toBe(true);
+    expect(spread[0]! + spread[1]!).toBe(1000);
+    // From here on, the next packets are looked at by one CPU; then both have them again.
+    expect(counts().runs).toBe(0);
+    await here.send('far', trace('mixed.pcap'));
+    server.runWhere('r1', ({ packets }) => packets >= 2000);
+    expect(counts().runs).toBeGreaterThan(0);
+    const { body } = server.ask('POST', '/api/runs/r1/stop') as { readonly body: Run };
+    expect(body).toMatchObject({ state: 'stopped', packets: 2000, accounting: { received: 2000, inFlight: 0 } });
+    server.ask('POST', '/api/runs', { interface: 'near' });
+    const before = cpus();
+    await here.send('far', trace('mixed.pcap'));
+    const again = server.runWhere('r2', ({ packets }) => packets >= 1000);
+    expect(holds(again.accounting!)).toBe(true);
+    expect(cpus().map((packets, cpu) => packets - before[cpu]!)).toEqual(spread);
+  });
+
   test('sees what the host itself sends where a program is at TC egress', async () => {
     server = await Server.start(here, '--live', 'near', '--tc-egress', `${object('tc_firewall.bpf.o')}:tc_fw_egress`);
     await here.send('near', trace('icmp.pcap'), '--queued');

@@ -6,6 +6,7 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
+import type { RingImage } from '../../devices/ring-reader.ts';
 import { XdplabError } from '../../errors.ts';
 import type { Engine } from '../../engine/engine.ts';
 import type { Machine, MachineEvent } from '../../machine/machine.ts';
@@ -36,6 +37,11 @@ export interface CpuSetListeners {
   readonly wantsRecords: boolean;
 }
 
+export interface Received {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
 /** Chains of programs, another list whenever that changes. */
 type Attached = readonly (readonly Attachment[])[];
 
@@ -53,7 +59,7 @@ interface Cpu {
   /** To its thread, once that was started. */
   port: MessagePort | undefined;
   /** What its thread knows. */
-  readonly knows: { maps: number; programs: number; network: number; readonly loops: Map<Kept, unknown> };
+  readonly knows: { maps: number; programs: number; network: number; ring: RingImage | undefined; readonly loops: Map<Kept, unknown> };
 }
 
 export class CpuSet {
@@ -67,12 +73,15 @@ export class CpuSet {
   /** Time that CPUs were at their turns, all at once: without the spreading, which a NIC does, and without the gathering. */
   turnsNs = 0;
   readonly #records: Region;
+  /** By CPU, where they receive packets by themselves. */
+  #rings: readonly RingImage[] = [];
   /** Whether the lab has a CPUMAP. */
   #handsOver = false;
   /** Packets that surely have room for their records. */
   readonly #mostObserved: number;
 
-  constructor(machine: Machine, tables: readonly LoopTables[], parallel: NonNullable<Engine['parallel']>) {
+  /** `oneQueueEach`: no device has more queues than there are CPUs. */
+  constructor(machine: Machine, tables: readonly LoopTables[], parallel: NonNullable<Engine['parallel']>, oneQueueEach: boolean) {
     this.#machine = machine;
     this.#parallel = parallel;
     const { memory } = machine;
@@ -91,11 +100,11 @@ export class CpuSet {
       turns: 0,
       hasNews: false,
       port: undefined,
-      knows: { maps: 0, programs: 0, network: -1, loops: new Map() },
+      knows: { maps: 0, programs: 0, network: -1, ring: undefined, loops: new Map() },
     }));
     this.#records = memory.region(first!.records.lengthBytes * tables.length, 64, 'verdict records');
-    this.#now = memory.allocate(8, 8, 'time');
-    const module = new WebAssembly.Module(emitSpread({ cpus: tables.length, rows, now: this.#now, interfaces, interfaceCount }));
+    this.#now = memory.allocate(16, 8, 'time');
+    const module = new WebAssembly.Module(emitSpread({ cpus: tables.length, rows, now: this.#now, interfaces, interfaceCount, oneQueueEach }));
     this.#code = new WebAssembly.Instance(module, { machine: { memory: memory.wasm } }).exports as unknown as SpreadCode;
   }
 
@@ -113,21 +122,53 @@ export class CpuSet {
 
   run(batch: PacketBatch, first: number, wanted: Kept, attached: Attached, listeners: CpuSetListeners): void {
     const keeps = this.#keptAtLeast(wanted);
-    const { observer, onCopy, wantsRecords } = listeners;
     for (let done = first; done < batch.count; ) {
       const taken = this.#spread(batch, done, keeps);
-      const active = this.#cpus.filter(({ row }) => this.#word(row + SPREAD.count) > 0);
-      this.#tell(active, keeps, attached);
-      const flags = (wantsRecords ? TURN_FLAG.records : 0) | (onCopy === undefined ? 0 : TURN_FLAG.copies);
-      this.#take(active, keeps, flags);
-      const resumed = this.#handsOver ? this.#handOver() : [];
-      this.#tell(resumed, keeps, attached);
-      this.#take(resumed, keeps, flags | TURN_FLAG.resume);
-      this.#machine.nowNs = this.#machine.memory.view.getBigUint64(this.#now, true);
-      this.#deliver([...new Set([...active, ...resumed])], batch, done, listeners);
-      if (observer) this.#show(batch, done, taken, observer);
+      this.#runTaken(batch, done, taken, keeps, attached, listeners);
       done += taken;
     }
+  }
+
+  /** Lets CPUs receive what has come to their rings, one for each, and runs it, numbered from `number` on. How many packets at most; answers how many, and their bytes. */
+  receive(rings: readonly RingImage[], batch: PacketBatch, number: number, most: number, wanted: Kept, attached: Attached, listeners: CpuSetListeners): Received {
+    const keeps = this.#keptAtLeast(wanted);
+    const { view } = this.#machine.memory;
+    this.#rings = rings;
+    this.#tell(this.#cpus, keeps, attached);
+    for (const { row } of this.#cpus) view.setUint32(row + SPREAD.count, 0, true);
+    this.#take(this.#cpus, keeps, TURN_FLAG.receive);
+    this.#expectNoFailure(this.#cpus.flatMap((each) => this.#reportsOf(each)));
+    const received = this.#cpus.map(({ turn }) => this.#word(turn + TURN.count));
+    const ran = this.#cpus.map(() => 0);
+    view.setBigUint64(this.#now + 8, 0n, true);
+    let packets = 0;
+    for (let taken = -1; taken !== 0 && packets < most; packets += taken) {
+      this.#cpus.forEach(({ row, ring }, cpu) => {
+        this.#makeRoom(row, cpu, ring + ran[cpu]! * DESCRIPTOR.size, keeps);
+        view.setUint32(row + SPREAD.received, received[cpu]! - ran[cpu]!, true);
+      });
+      taken = this.#code.collect(batch.descriptor(0), Math.min(batch.capacity, most - packets), this.#mostInRing(keeps), BigInt(number + packets));
+      batch.count = taken;
+      if (taken === 0) break;
+      this.#runTaken(batch, 0, taken, keeps, attached, listeners);
+      this.#cpus.forEach(({ row }, cpu) => (ran[cpu]! += this.#word(row + SPREAD.count)));
+    }
+    return { packets, bytes: Number(view.getBigUint64(this.#now + 8, true)) };
+  }
+
+  /** Those that are in the rings, as `batch` has them in order. */
+  #runTaken(batch: PacketBatch, first: number, count: number, keeps: Kept, attached: Attached, listeners: CpuSetListeners): void {
+    const { observer, onCopy, wantsRecords } = listeners;
+    const active = this.#cpus.filter(({ row }) => this.#word(row + SPREAD.count) > 0);
+    this.#tell(active, keeps, attached);
+    const flags = (wantsRecords ? TURN_FLAG.records : 0) | (onCopy === undefined ? 0 : TURN_FLAG.copies);
+    this.#take(active, keeps, flags);
+    const resumed = this.#handsOver ? this.#handOver() : [];
+    this.#tell(resumed, keeps, attached);
+    this.#take(resumed, keeps, flags | TURN_FLAG.resume);
+    this.#machine.nowNs = this.#machine.memory.view.getBigUint64(this.#now, true);
+    this.#deliver([...new Set([...active, ...resumed])], batch, first, listeners);
+    if (observer) this.#show(batch, first, count, observer);
   }
 
   /** Where a CPUMAP may hand packets to other CPUs, they have frames of their own. */
@@ -164,19 +205,27 @@ export class CpuSet {
   }
 
   #spread(batch: PacketBatch, first: number, keeps: Kept): number {
+    this.#cpus.forEach(({ row, ring }, cpu) => this.#makeRoom(row, cpu, ring, keeps));
+    return this.#code.spread(batch.descriptor(first), batch.count - first, this.#mostInRing(keeps));
+  }
+
+  /** Of a CPU whose descriptors will begin at `ring`. */
+  #makeRoom(row: number, cpu: number, ring: number, keeps: Kept): void {
     const { view } = this.#machine.memory;
-    for (const { row, ring, tables } of this.#cpus) {
-      tables.drain();
-      view.setUint32(row + SPREAD.later, 0, true);
-      view.setUint32(row + SPREAD.ring, ring, true);
-      view.setUint32(row + SPREAD.count, 0, true);
-      view.setUint32(row + SPREAD.room, keeps === 'packets' ? tables.at.arenaEnd - tables.at.arena : NO_FRAMES_NEEDED, true);
-      view.setUint32(row + SPREAD.gathered, 0, true);
-    }
+    const { tables } = this.#cpus[cpu]!;
+    tables.drain();
+    view.setUint32(row + SPREAD.later, 0, true);
+    view.setUint32(row + SPREAD.ring, ring, true);
+    view.setUint32(row + SPREAD.count, 0, true);
+    view.setUint32(row + SPREAD.room, keeps === 'packets' ? tables.at.arenaEnd - tables.at.arena : NO_FRAMES_NEEDED, true);
+    view.setUint32(row + SPREAD.gathered, 0, true);
     view.setBigUint64(this.#now, this.#machine.nowNs, true);
+  }
+
+  #mostInRing(keeps: Kept): number {
+    if (keeps === 'counters') return RING_PACKETS;
     // What others leave for a CPU has to have room for its records too.
-    const mostRecorded = this.#handsOver ? Math.max(1, Math.floor(this.#mostObserved / this.#cpus.length)) : this.#mostObserved;
-    return this.#code.spread(batch.descriptor(first), batch.count - first, keeps === 'counters' ? RING_PACKETS : mostRecorded);
+    return this.#handsOver ? Math.max(1, Math.floor(this.#mostObserved / this.#cpus.length)) : this.#mostObserved;
   }
 
   /** Starts threads that are not there, and sends all what is new. */
@@ -199,16 +248,19 @@ export class CpuSet {
     const programs = loaded.slice(knows.programs);
     const network = machine.network.revision === knows.network ? undefined : machine.network.image;
     const knowsLoop = knows.loops.get(keeps) === attached;
-    if (maps.length === 0 && programs.length === 0 && network === undefined && knowsLoop) return undefined;
+    const ring = this.#rings[cpu] === knows.ring ? undefined : this.#rings[cpu];
+    if (maps.length === 0 && programs.length === 0 && network === undefined && ring === undefined && knowsLoop) return undefined;
     const constants = { ...tables.at, keeps, chains: attached.map((chain) => tables.chain(chain)), spread: true, handsOver: this.#handsOver };
     knows.maps += maps.length;
     knows.programs += programs.length;
     knows.network = machine.network.revision;
+    knows.ring = this.#rings[cpu];
     knows.loops.set(keeps, attached);
     return {
       maps: maps.map((map) => mapImage(machine, map, cpu)),
       programs: programs.map((program) => image(program, cpu)),
       ...(network === undefined ? {} : { network }),
+      ...(ring === undefined ? {} : { ring }),
       ...(knowsLoop ? {} : { loop: { keeps, module: compileModule(emitPacketLoop(constants), machine.tier), programs: attached.flat().map(({ program }) => program.id) } }),
       names: programs.map(({ id, spec }) => [id, spec.name] as const),
     };
@@ -243,6 +295,7 @@ export class CpuSet {
       const { turn, row, tables } = each;
       view.setUint32(row + SPREAD.records, tables.at.records, true);
       view.setUint32(turn + TURN.count, this.#word(row + SPREAD.count), true);
+      view.setUint32(turn + TURN.first, this.#word(row + SPREAD.ring), true);
       view.setUint32(turn + TURN.flags, flags | (each.hasNews ? TURN_FLAG.news : 0), true);
       each.hasNews = false;
       view.setUint32(turn + TURN.keeps, KEPT.indexOf(keeps), true);

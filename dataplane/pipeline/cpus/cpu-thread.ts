@@ -1,6 +1,7 @@
 /** The thread of a CPU: waits for its turn, runs its ring through the packet loop, says what happened. */
 import { receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads';
 import { XdplabError } from '../../errors.ts';
+import { RingReader } from '../../devices/ring-reader.ts';
 import { instantiateImage } from '../../engine/program-image.ts';
 import { CPU_BLOCK } from '../../machine/cpu.ts';
 import { Machine } from '../../machine/machine.ts';
@@ -12,7 +13,7 @@ import { LoopRunner } from '../loop-runner.ts';
 import { countSent } from '../loop-tables.ts';
 import { KEPT, type Kept } from '../loop/loop-code.ts';
 import type { PacketLoop } from '../packet-loop.ts';
-import { TURN, TURN_FLAG, type CpuNews, type CpuReport, type CpuStart } from './ring.ts';
+import { RING_PACKETS, TURN, TURN_FLAG, type CpuNews, type CpuReport, type CpuStart } from './ring.ts';
 
 class CpuThread {
   readonly #machine: Machine;
@@ -21,6 +22,7 @@ class CpuThread {
   readonly #loops = new Map<Kept, PacketLoop>();
   readonly #names = new Map<number, string>();
   readonly #port: MessagePort;
+  #reader: RingReader | undefined;
   #flags = 0;
   #events: CpuReport['events'][number][] = [];
   #copies: CpuReport['copies'][number][] = [];
@@ -65,7 +67,12 @@ class CpuThread {
     const turn = this.#start.turn;
     this.#flags = memory.view.getUint32(turn + TURN.flags, true);
     if ((this.#flags & TURN_FLAG.news) !== 0) this.#read();
+    if ((this.#flags & TURN_FLAG.receive) !== 0) {
+      memory.view.setUint32(turn + TURN.count, this.#receive(), true);
+      return;
+    }
     const count = memory.view.getUint32(turn + TURN.count, true);
+    const first = memory.view.getUint32(turn + TURN.first, true);
     const loop = this.#loops.get(KEPT[memory.view.getUint32(turn + TURN.keeps, true)]!)!;
     if ((this.#flags & TURN_FLAG.resume) !== 0) {
       this.#runner.resume(loop, memory.u32.slice(this.#start.list >>> 2, (this.#start.list >>> 2) + count));
@@ -74,11 +81,20 @@ class CpuThread {
     }
     let ended = 0;
     while (ended < count) {
-      const ran = this.#runner.run(loop, this.#start.ring + ended * DESCRIPTOR.size, count - ended);
+      const ran = this.#runner.run(loop, first + ended * DESCRIPTOR.size, count - ended);
       if (ran === 0) throw new RangeError(`CPU ${this.#machine.cpu}: no room for packet ${ended} of ${count}`);
       ended += ran;
     }
     this.#tell();
+  }
+
+  /** Describes all that waits and has room; how many packets. */
+  #receive(): number {
+    const reader = this.#reader!;
+    reader.begin();
+    let received = 0;
+    for (let more = -1; more !== 0 && received < RING_PACKETS; received += more) more = reader.read(this.#start.ring + received * DESCRIPTOR.size, RING_PACKETS - received);
+    return received;
   }
 
   #tell(): void {
@@ -89,8 +105,9 @@ class CpuThread {
     for (;;) {
       const received = receiveMessageOnPort(this.#port) as { readonly message: CpuNews } | undefined;
       if (received === undefined) return;
-      const { maps, programs, network, loop, names } = received.message;
+      const { maps, programs, network, loop, names, ring } = received.message;
       for (const [id, name] of names) this.#names.set(id, name);
+      if (ring !== undefined) this.#reader = new RingReader(this.#machine.memory, ring);
       if (network !== undefined) this.#machine.network.restore(network);
       for (const map of maps) instantiateMap(this.#machine, map);
       for (const program of programs) {

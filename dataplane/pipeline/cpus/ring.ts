@@ -9,6 +9,7 @@
  *            12 u32 flags      TURN_FLAG
  *            16 u32 reports    not 0 where the CPU has sent a message about what happened
  *            20 u32 keeps      what is kept of the packets: index in KEPT of the loop's code
+ *            24 u32 first      address of the first descriptor to run
  *
  *   spread   one for each CPU, for the code that fills the rings (spread-code.ts):
  *             0 u32 ring       address of the descriptors
@@ -19,8 +20,10 @@
  *            20 u32 gathered   descriptors that were
  *            24 u32 later      the next record of packets that others left for the CPU, in its own order
  *            28 u32 laterEnd
+ *            32 u32 received   descriptors that are there, where the CPU reads packets by itself
  */
 import type { MessagePort } from 'node:worker_threads';
+import type { RingImage } from '../../devices/ring-reader.ts';
 import type { ErrorCode } from '../../errors.ts';
 import type { CpuImage, MachineEvent } from '../../machine/machine.ts';
 import type { NetworkImage } from '../../machine/network.ts';
@@ -28,7 +31,7 @@ import type { MapImage } from '../../maps/map-image.ts';
 import type { ProgramImage } from '../../engine/program-image.ts';
 import type { Kept, LoopConstants } from '../loop/loop-code.ts';
 
-export const TURN = { turn: 0, done: 4, count: 8, flags: 12, reports: 16, keeps: 20, size: 64 } as const;
+export const TURN = { turn: 0, done: 4, count: 8, flags: 12, reports: 16, keeps: 20, first: 24, size: 64 } as const;
 
 /** In `done`. */
 export const DONE = { notThere: -1, ended: -2 } as const;
@@ -42,9 +45,11 @@ export const TURN_FLAG = {
   copies: 4,
   /** Packets go on that CPUs have left for each other. */
   resume: 8,
+  /** It describes what has come to its own ring of the interface, and runs nothing. */
+  receive: 16,
 } as const;
 
-export const SPREAD = { ring: 0, count: 4, room: 8, records: 12, recordsEnd: 16, gathered: 20, later: 24, laterEnd: 28, size: 64 } as const;
+export const SPREAD = { ring: 0, count: 4, room: 8, records: 12, recordsEnd: 16, gathered: 20, later: 24, laterEnd: 28, received: 32, size: 64 } as const;
 
 /** Most packets that a CPU runs in a turn. To wake threads and to wait for them takes as long as a few thousand packets. */
 export const RING_PACKETS = 65_536;
@@ -68,6 +73,8 @@ export interface CpuNews {
   readonly network?: NetworkImage;
   /** The packet loop for what is attached now. */
   readonly loop?: { readonly keeps: Kept; readonly module: WebAssembly.Module; readonly programs: readonly number[] };
+  /** What it reads packets from by itself. */
+  readonly ring?: RingImage;
   /** Names of programs by id, for messages. */
   readonly names: readonly (readonly [id: number, name: string])[];
 }
