@@ -68,6 +68,7 @@ export class LoopTables {
       recordBytesPerPacket,
       devices: deviceTable,
       devicesEnd: deviceTable + devices.length * DEVICE.size,
+      ifindexes: devices.map(({ ifindex }) => ifindex),
       interfaces,
       interfaceCount: MAX_INTERFACES,
       instructionBudget: machine.instructionBudget,

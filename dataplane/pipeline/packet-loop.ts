@@ -18,7 +18,7 @@ import { receive } from './loop/receive.ts';
 import { defineSkb, type SkbCode } from './loop/skb.ts';
 import { defineTc, type TcCode } from './loop/tc.ts';
 import { defineInSlot, IN_SLOT_MODE } from './loop/in-slot.ts';
-import { defineXdpRedirect } from './loop/xdp-redirect.ts';
+import { defineRedirectOnCpu, emitXdpRedirect } from './loop/xdp-redirect.ts';
 import { DROP_REASON, FATE, type DropReason } from './outcome.ts';
 import { defineQueueChoice } from './receive-side-scaling.ts';
 
@@ -37,7 +37,7 @@ interface Parts {
   readonly skb: SkbCode;
   readonly tc: TcCode;
   readonly inSlot: Callee<'i32'>;
-  readonly xdpRedirect: Callee<'i32'>;
+  readonly redirectOnCpu: Callee<undefined>;
   readonly chooseQueue: Callee<'i32'>;
 }
 
@@ -45,7 +45,7 @@ export function emitPacketLoop(at: LoopConstants): Uint8Array<ArrayBuffer> {
   const loop = new LoopCode(at);
   const skb = defineSkb(loop);
   const inSlot = defineInSlot(loop);
-  const parts = { loop, skb, tc: defineTc(loop, skb), inSlot, xdpRedirect: defineXdpRedirect(loop, inSlot), chooseQueue: defineQueueChoice(loop.module) };
+  const parts = { loop, skb, tc: defineTc(loop, skb), inSlot, redirectOnCpu: defineRedirectOnCpu(loop, inSlot), chooseQueue: defineQueueChoice(loop.module) };
   loop.module.export('run', defineRun(parts));
   loop.module.export('stop', defineStop(parts));
   if (at.handsOver) loop.module.export('resume', defineResume(parts));
@@ -54,7 +54,7 @@ export function emitPacketLoop(at: LoopConstants): Uint8Array<ArrayBuffer> {
 
 /** One packet, from its descriptor to its end. */
 function processPacket(parts: Parts, f: FunctionBuilder, d: Local<'i32'>, finished: Label): void {
-  const { loop, skb, tc, xdpRedirect, chooseQueue } = parts;
+  const { loop, skb, tc, chooseQueue } = parts;
   const { at, imports, finish, setCpuCell, setCell, count } = loop;
   setCpuCell(f, CPU_BLOCK.descriptor, d);
   const timestamp = f.let(i64.load(d, DESCRIPTOR.timestampNs), 'timestamp');
@@ -90,7 +90,7 @@ function processPacket(parts: Parts, f: FunctionBuilder, d: Local<'i32'>, finish
   });
   count(f, device, DEVICE.rxPackets, i32.const(1));
   count(f, device, DEVICE.rxBytes, captured);
-  loop.atDeviceOf(f, 'xdp', device, (chain) => runXdp(loop, xdpRedirect, f, chain, finished));
+  loop.atDeviceOf(f, 'xdp', device, (chain) => runXdp(parts, f, chain, finished));
   enterStack(parts, f, device, finished);
 }
 
@@ -108,7 +108,7 @@ function enterStack({ loop, skb, tc }: Parts, f: FunctionBuilder, device: Local<
 
 /** `resume(handover)`: a packet that another CPU, or this one, has left for this one. */
 function defineResume(parts: Parts): Callee<undefined> {
-  const { loop, inSlot, xdpRedirect } = parts;
+  const { loop, inSlot, redirectOnCpu } = parts;
   const { at, module, imports, begin, setCpuCell, cpuCell, setXdp } = loop;
   const f = module.function('resume', ['i32'], undefined);
   const left = f.param(0, 'i32');
@@ -122,7 +122,7 @@ function defineResume(parts: Parts): Callee<undefined> {
   f.block((finished) => {
     f.if(program, () => {
       const outcome = f.let(call(inSlot, program, device, i32.const(IN_SLOT_MODE.cpumap)), 'outcome');
-      f.if(i32.eq(outcome, outcomeNumber('redirect')), () => f.do(call(xdpRedirect, device, i32.const(1))));
+      f.if(i32.eq(outcome, outcomeNumber('redirect')), () => f.do(call(redirectOnCpu, device)));
       f.brIf(finished, i32.ne(outcome, outcomeNumber('pass')));
     });
     // An skb that is built there has no receive queue.
@@ -142,7 +142,7 @@ function isOwn(from: I32, device: I32): I32 {
 }
 
 /** XDP at a device: falls out of it where the packet passes. */
-function runXdp(loop: LoopCode, xdpRedirect: Callee<'i32'>, f: FunctionBuilder, chain: Chain, finished: Label): void {
+function runXdp({ loop, inSlot, redirectOnCpu }: Parts, f: FunctionBuilder, chain: Chain, finished: Label): void {
   const { at, xdpLength, countSent, finishXdp } = loop;
   const device = i32.const(chain.device);
   const { outcome, code } = runChain(loop, f, chain, at.xdpContext, xdpLength);
@@ -154,7 +154,7 @@ function runXdp(loop: LoopCode, xdpRedirect: Callee<'i32'>, f: FunctionBuilder, 
     });
     f.if(
       i32.eq(outcome, outcomeNumber('redirect')),
-      () => f.if(i32.eqz(call(xdpRedirect, device, i32.const(0))), () => f.br(finished)),
+      () => emitXdpRedirect(loop, inSlot, redirectOnCpu, f, device, () => f.br(finished)),
       () => refuseXdp(loop, f, outcome, code, () => f.br(finished)),
     );
   });

@@ -8,7 +8,7 @@ import { NULL_PAGE_BYTES } from '../../machine/memory.ts';
 import { XDP_MD } from '../../packet/frame.ts';
 import { DESCRIPTOR } from '../../packet/packet-batch.ts';
 import type { VerifiedProgram } from '../../program/program.ts';
-import { call, callIndirect, i32, i64, memory, pair, type Callee, type FunctionType, type I32, type I64 } from '../../wasm/expression.ts';
+import { call, callIndirect, i32, i64, memory, pair, select, type Callee, type FunctionType, type I32, type I64 } from '../../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../../wasm/function-builder.ts';
 import { ModuleBuilder } from '../../wasm/module-builder.ts';
 import { DEVICE, LOOP } from '../layout.ts';
@@ -19,6 +19,9 @@ import { mayDoAnything, mayRedirect } from './program-needs.ts';
 export const VLAN_TAG_BYTES = 4;
 
 export const PROGRAMS = 'program';
+
+/** So many are told apart where they are looked for, more by a function. */
+const FEW_DEVICES = 8;
 
 /**
  * What the loop leaves behind of a packet. `counters` is fastest: every packet has the same frame, and nothing else is
@@ -46,6 +49,8 @@ export interface LoopConstants {
   readonly recordBytesPerPacket: number;
   readonly devices: number;
   readonly devicesEnd: number;
+  /** Of the devices, in the order of their records. */
+  readonly ifindexes: readonly number[];
   /** u32 device record address by capture interface, or-ed with FROM_HOST; 0 where packets of it cannot be run. */
   readonly interfaces: number;
   readonly interfaceCount: number;
@@ -79,10 +84,10 @@ export class LoopCode {
   readonly entry: FunctionType<'i64'>;
   readonly imports: { readonly broadcast: Callee<'i32'>; readonly timers: Callee<undefined>; readonly records: Callee<'i32'>; readonly link: Callee<'i32'>; readonly attachInSlot: Callee<'i32'> };
   readonly finish: Callee<undefined>;
-  readonly findDevice: Callee<'i32'>;
 
   readonly #programImports = new Map<number, Callee<'i64'>>();
   readonly #anyRedirects: boolean;
+  #findAmongMany: Callee<'i32'> | undefined;
 
   constructor(at: LoopConstants) {
     const { module } = this;
@@ -99,7 +104,6 @@ export class LoopCode {
       attachInSlot: module.importFunction('loop', 'attachInSlot', ['i32', 'i32', 'i32'], 'i32'),
     };
     this.finish = this.#defineFinish();
-    this.findDevice = this.#defineFindDevice();
   }
 
   readonly cpuCell = (offset: number): I32 => i32.load(i32.const(this.at.cpuBlock), offset);
@@ -221,13 +225,22 @@ export class LoopCode {
     return f;
   }
 
-  /** `find_device(ifindex)`: its record, or 0. */
+  /** The device's record, or 0. */
+  readonly findDevice = (f: FunctionBuilder, ifindex: I32): Local<'i32'> => {
+    const { devices, ifindexes } = this.at;
+    if (ifindexes.length > FEW_DEVICES) return f.let(call((this.#findAmongMany ??= this.#defineFindDevice()), ifindex), 'device');
+    const [wanted, found] = [f.let(ifindex, 'ifindex'), f.let(i32.const(0), 'device')];
+    for (const [index, each] of ifindexes.entries()) f.set(found, select(i32.eq(wanted, i32.const(each)), i32.const(devices + index * DEVICE.size), found));
+    return found;
+  };
+
+  /** `find_device(ifindex)`. */
   #defineFindDevice(): Callee<'i32'> {
-    const { at } = this;
+    const { devices, ifindexes } = this.at;
     const f = this.module.function('find_device', ['i32'], 'i32');
-    const device = f.let(i32.const(at.devices));
+    const device = f.let(i32.const(devices));
     f.while(
-      () => i32.ltU(device, i32.const(at.devicesEnd)),
+      () => i32.ltU(device, i32.const(devices + ifindexes.length * DEVICE.size)),
       (again) => {
         f.if(i32.eq(i32.load(device, DEVICE.ifindex), f.param(0, 'i32')), () => f.return(device));
         f.set(device, i32.add(device, i32.const(DEVICE.size)));

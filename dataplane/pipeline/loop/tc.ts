@@ -53,11 +53,11 @@ function defineRedirect(loop: LoopCode, { packetType, end }: SkbCode, tcIngress:
   const BPF_F_INGRESS = 1;
   const kind = f.let(cpuCell(CPU_BLOCK.redirect));
   f.if(i32.eqz(kind), () => end(f, 'dropped', 'TC_REDIRECT_FAILED'));
-  const device = f.let(call(findDevice, cpuCell(CPU_BLOCK.redirectTarget)));
+  const device = findDevice(f, cpuCell(CPU_BLOCK.redirectTarget));
   f.if(i32.and(i32.ne(device, i32.const(0)), i32.eq(kind, i32.const(REDIRECT.peer))), () => {
     // Only a packet on its way in can change to the other side without a queue.
     f.if(i32.eqz(skb(SK_BUFF.at_ingress)), () => end(f, 'dropped', 'TC_REDIRECT_FAILED'));
-    f.set(device, call(findDevice, i32.load(device, DEVICE.peer)));
+    f.set(device, findDevice(f, i32.load(device, DEVICE.peer)));
   });
   f.if(i32.eqz(device), () => end(f, 'dropped', 'TC_REDIRECT_FAILED'));
   f.if(i32.eqz(i32.and(i32.load(device, DEVICE.flags), i32.const(DEVICE_FLAG.up))), () => end(f, 'dropped', 'DEV_READY'));

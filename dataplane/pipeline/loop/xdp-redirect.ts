@@ -14,20 +14,50 @@ import { VLAN_TAG_BYTES, type LoopCode } from './loop-code.ts';
 /** Slots of a CPUMAP are 8 bytes. */
 const CPUMAP_SLOT_SHIFT = 3;
 
-/**
- * `xdp_redirect(device, onCpu)`: to a device, to every device of a map, or to another CPU, where the packet goes on as
- * after XDP_PASS and 1 is the answer. `onCpu`: it is on another CPU already.
- */
-export function defineXdpRedirect(loop: LoopCode, inSlot: Callee<'i32'>): Callee<'i32'> {
-  const { module, imports, findDevice, cpuCell, setXdp, xdpLength, finishXdp, countSent } = loop;
-  const f = module.function('xdp_redirect', ['i32', 'i32'], 'i32');
-  const [from, onCpu] = [f.param(0, 'i32'), f.param(1, 'i32')];
+/** `redirect_on_cpu(device)`: the same for a packet that a CPUMAP has brought to another CPU. It always ends there. */
+export function defineRedirectOnCpu(loop: LoopCode, inSlot: Callee<'i32'>): Callee<undefined> {
+  const f = loop.module.function('redirect_on_cpu', ['i32'], undefined);
+  const from = f.param(0, 'i32');
+  const ended = (): void => f.return();
+  emitRedirect(loop, inSlot, f, from, () => failedRedirect(loop, f, 'XDP_REDIRECT_FAILED', ended), ended);
+  f.return();
+  return f;
+}
+
+/** Sends the packet to a device, to every device of a map, or to another CPU; falls out of it where the packet goes on there, as after XDP_PASS. */
+export function emitXdpRedirect(loop: LoopCode, inSlot: Callee<'i32'>, onCpu: Callee<undefined>, f: FunctionBuilder, from: I32, ended: () => void): void {
+  const { setXdp } = loop;
+  f.block((goesOn) => {
+    const toCpu = (target: I32, program: I32): void => {
+      if (loop.at.handsOver) {
+        handOver(loop, f, from, target, program);
+        ended();
+        return;
+      }
+      f.if(program, () => {
+        const outcome = f.let(call(inSlot, program, from, i32.const(IN_SLOT_MODE.cpumap)));
+        f.if(i32.eq(outcome, outcomeNumber('redirect')), () => f.do(call(onCpu, from)));
+        f.if(i32.ne(outcome, outcomeNumber('pass')), ended);
+      });
+      // An skb that is built there has no receive queue.
+      setXdp(f, XDP_MD.rx_queue_index, i32.const(-1));
+      f.br(goesOn);
+    };
+    emitRedirect(loop, inSlot, f, from, toCpu, ended);
+  });
+}
+
+function failedRedirect({ finishXdp }: LoopCode, f: FunctionBuilder, reason: DropReason, ended: () => void): void {
+  finishXdp(f, 'dropped', reason);
+  ended();
+}
+
+/** In place, for every packet of a load balancer goes through it. `toCpu` leaves the code. */
+function emitRedirect(loop: LoopCode, inSlot: Callee<'i32'>, f: FunctionBuilder, from: I32, toCpu: (target: I32, program: I32) => void, ended: () => void): void {
+  const { imports, findDevice, cpuCell, setXdp, xdpLength, finishXdp, countSent } = loop;
   const kind = f.let(cpuCell(CPU_BLOCK.redirect));
   const target = f.let(cpuCell(CPU_BLOCK.redirectTarget));
-  const failed = (reason: DropReason): void => {
-    finishXdp(f, 'dropped', reason);
-    f.return(i32.const(0));
-  };
+  const failed = (reason: DropReason): void => failedRedirect(loop, f, reason, ended);
   f.if(i32.eqz(kind), () => failed('XDP_REDIRECT_FAILED'));
   f.if(i32.eq(kind, i32.const(REDIRECT.broadcast)), () => {
     const BPF_F_EXCLUDE_INGRESS = 16;
@@ -39,30 +69,16 @@ export function defineXdpRedirect(loop: LoopCode, inSlot: Callee<'i32'>): Callee
     const copies = f.let(call(imports.broadcast, cpuCell(CPU_BLOCK.redirectMap), exclude, xdpLength()));
     f.if(i32.eqz(copies), () => failed('XDP_REDIRECT_FAILED'));
     finishXdp(f, 'redirected', 'NONE');
-    f.return(i32.const(0));
+    ended();
   });
   const program = f.local('i32', 'program');
+  f.set(program, i32.const(0));
   f.if(i32.eq(kind, i32.const(REDIRECT.map)), () => {
     f.set(program, i32.load(target, 4));
-    f.if(i32.eq(i32.load(cpuCell(CPU_BLOCK.redirectMap), MAP_DESCRIPTOR.type), i32.const(BPF_MAP_TYPE.cpumap)), () => {
-      f.if(onCpu, () => failed('XDP_REDIRECT_FAILED'));
-      if (loop.at.handsOver) {
-        handOver(loop, f, from, target, program);
-        f.return(i32.const(0));
-        return;
-      }
-      f.if(program, () => {
-        const outcome = f.let(call(inSlot, program, from, i32.const(IN_SLOT_MODE.cpumap)));
-        f.if(i32.eq(outcome, outcomeNumber('redirect')), () => f.return(call(f, from, i32.const(1))));
-        f.if(i32.ne(outcome, outcomeNumber('pass')), () => f.return(i32.const(0)));
-      });
-      // An skb that is built there has no receive queue.
-      setXdp(f, XDP_MD.rx_queue_index, i32.const(-1));
-      f.return(i32.const(1));
-    });
+    f.if(i32.eq(i32.load(cpuCell(CPU_BLOCK.redirectMap), MAP_DESCRIPTOR.type), i32.const(BPF_MAP_TYPE.cpumap)), () => toCpu(target, program));
     f.set(target, i32.load(target));
   });
-  const device = f.let(call(findDevice, target), 'device');
+  const device = findDevice(f, target);
   f.if(i32.eqz(device), () => failed('XDP_REDIRECT_FAILED'));
   f.if(i32.eqz(i32.and(i32.load(device, DEVICE.flags), i32.const(DEVICE_FLAG.up))), () => failed('DEV_READY'));
   const longest = i32.add(i32.load(device, DEVICE.mtu), i32.const(FRAME.minimumLength + VLAN_TAG_BYTES));
@@ -70,12 +86,11 @@ export function defineXdpRedirect(loop: LoopCode, inSlot: Callee<'i32'>): Callee
   // A program in the devmap slot sees the packet on its way out: XDP_PASS sends it.
   f.if(program, () => {
     setXdp(f, XDP_MD.egress_ifindex, i32.load(device, DEVICE.ifindex));
-    f.if(i32.ne(call(inSlot, program, device, i32.const(IN_SLOT_MODE.devmap)), outcomeNumber('pass')), () => f.return(i32.const(0)));
+    f.if(i32.ne(call(inSlot, program, device, i32.const(IN_SLOT_MODE.devmap)), outcomeNumber('pass')), ended);
   });
   countSent(f, device, xdpLength());
   finishXdp(f, 'redirected', 'NONE');
-  f.return(i32.const(0));
-  return f;
+  ended();
 }
 
 /** Leaves the packet for the CPU of the slot, also where that is this one: as in Linux, it goes on when the batch has been received. */
