@@ -261,40 +261,39 @@ static __always_inline struct backend *choose_backend(const struct vip *vip, str
 	return backend;
 }
 
-/* An Ethernet address as a number, 0 if it is all zero. */
+/* An Ethernet address as a number, 0 if it is all zero. Two bytes behind it are read, too. */
 static __always_inline __u64 read_mac(const __u8 *mac)
 {
-	const __u16 *words = (const __u16 *)mac;
-
-	return words[0] | (__u64)words[1] << 16 | (__u64)words[2] << 32;
+	return *(const __u64 *)mac << 16 >> 16;
 }
 
 static __always_inline void write_mac(__u8 *to, __u64 mac)
 {
-	__u16 *words = (__u16 *)to;
-
-	words[0] = mac;
-	words[1] = mac >> 16;
-	words[2] = mac >> 32;
+	*(__u32 *)to = mac;
+	*(__u16 *)(to + 4) = mac >> 32;
 }
 
 static __always_inline void write_outer_v4(struct ipv4_header *outer, const struct lb_config *config,
 					   const struct backend *backend, __u32 inner_length, __u8 traffic_class,
 					   __u8 protocol, __u32 hash)
 {
-	outer->version_ihl = 4 << 4 | sizeof(*outer) / 4;
-	outer->tos = traffic_class;
-	outer->total_length = bpf_htons(sizeof(*outer) + inner_length);
+	__be16 version_ihl_tos = bpf_htons((4 << 4 | sizeof(*outer) / 4) << 8 | traffic_class);
+	__be16 total_length = bpf_htons(sizeof(*outer) + inner_length);
+	__be16 ttl_protocol = bpf_htons(OUTER_TTL << 8 | protocol);
+	__be32 source = config->source_v4, destination = backend->address.words[3];
+
+	if (config->spread_source)
+		source = (source & bpf_htonl(0xffff0000)) | bpf_htonl(hash & 0xffff);
+	*(__be16 *)&outer->version_ihl = version_ihl_tos;
+	outer->total_length = total_length;
 	outer->id = 0; /* never fragmented, so it needs no identity (RFC 6864) */
 	outer->fragment = bpf_htons(IP_DF);
-	/* Both at once: the checksum reads them as a word. */
-	*(__be16 *)&outer->ttl = bpf_htons(OUTER_TTL << 8 | protocol);
-	outer->checksum = 0;
-	outer->source = config->source_v4;
-	if (config->spread_source)
-		outer->source = (outer->source & bpf_htonl(0xffff0000)) | bpf_htonl(hash & 0xffff);
-	outer->destination = backend->address.words[3];
-	outer->checksum = ipv4_checksum(outer);
+	*(__be16 *)&outer->ttl = ttl_protocol;
+	outer->source = source;
+	outer->destination = destination;
+	/* From registers: to read what was just written in other pieces makes a processor wait. */
+	outer->checksum = fold_checksum((__u64)version_ihl_tos + total_length + bpf_htons(IP_DF) + ttl_protocol +
+					source + destination);
 }
 
 static __always_inline void write_outer_v6(struct ipv6_header *outer, const struct lb_config *config,
@@ -461,7 +460,6 @@ int xdp_lb(struct xdp_md *ctx)
 	struct cursor cursor = xdp_cursor(ctx);
 	enum flow_stage stage = FLOW_MAY_BEGIN;
 	struct network_layer network;
-	struct fragment_key fragment;
 	struct flow_key flow = {};
 	struct link_layer link;
 	struct route route = {};
@@ -491,9 +489,9 @@ int xdp_lb(struct xdp_md *ctx)
 	flow.client = source_address(&network);
 	flow.vip = destination_address(&network);
 	flow.protocol = network.protocol;
-	fragment = fragment_key(&network);
 
 	if (network.fragment == LATER_FRAGMENT) {
+		struct fragment_key fragment = fragment_key(&network);
 		struct route *found = bpf_map_lookup_elem(&lb_fragments, &fragment);
 
 		/* Overtook its first fragment, or goes to no VIP: who is to say? */
@@ -552,8 +550,11 @@ int xdp_lb(struct xdp_md *ctx)
 	if (stage == FLOW_IN_QUOTES)
 		count_event(LB_ICMP_ERROR);
 	backend = choose_backend(vip, &flow, stage, &route);
-	if (backend && network.fragment == FIRST_FRAGMENT)
+	if (backend && network.fragment == FIRST_FRAGMENT) {
+		struct fragment_key fragment = fragment_key(&network);
+
 		bpf_map_update_elem(&lb_fragments, &fragment, &route, BPF_ANY);
+	}
 
 forward:
 	if (network.fragment != NOT_FRAGMENTED)

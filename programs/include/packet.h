@@ -187,18 +187,6 @@ static __always_inline __be16 fold_checksum(__u64 sum)
 	return (__be16)~sum;
 }
 
-/* The checksum of a 20-byte header whose checksum field is zero. */
-static __always_inline __be16 ipv4_checksum(const struct ipv4_header *header)
-{
-	const __be16 *words = (const __be16 *)header;
-	__u64 sum = 0;
-
-#pragma unroll
-	for (int i = 0; i < (int)sizeof(*header) / 2; i++)
-		sum += words[i];
-	return fold_checksum(sum);
-}
-
 /* RFC 1624, equation 3: the checksum after one 16-bit word changed. */
 static __always_inline __be16 update_checksum(__be16 checksum, __be16 from, __be16 to)
 {
