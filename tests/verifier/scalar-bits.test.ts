@@ -8,7 +8,8 @@ import { swapBytes } from '../../dataplane/engine/interpreter-arithmetic.ts';
 import { joinScalars } from '../../dataplane/verifier/join.ts';
 import { coerceToBytes, constant, contains, of, sync, u64, UNKNOWN, zeroExtend32 } from '../../dataplane/verifier/scalar.ts';
 import { alu, apart, byteSwap, negate, signExtend } from '../../dataplane/verifier/scalar-arithmetic.ts';
-import { allAround, calculate, expectResults, expectWays, hasAll, WIDTHS, type Known } from './scalar-members.ts';
+import { calculate } from '../domains/concrete.ts';
+import { allAround, expectResults, expectWays, hasAll, WIDTHS, type Known } from './scalar-members.ts';
 
 /** All numbers of which so many bits from `at` on are 0, 1 or unknown, and the others 0. */
 function ofBits(bits: number, at: bigint): Known[] {

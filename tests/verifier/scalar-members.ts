@@ -1,25 +1,20 @@
 /** Sets of numbers with what the verifier knows of them, and what has to hold of operators: no member is lost. */
 import { expect } from 'vitest';
 import type { AluOp, BranchOp } from '../../dataplane/bpf/isa.ts';
-import { ALU32, ALU64, BRANCH32, BRANCH64 } from '../../dataplane/engine/interpreter-arithmetic.ts';
-import { contains, s64, sync, u64, UNKNOWN, type Scalar } from '../../dataplane/verifier/scalar.ts';
+import { contains, u64, type Scalar } from '../../dataplane/verifier/scalar.ts';
 import { alu } from '../../dataplane/verifier/scalar-arithmetic.ts';
 import { branchTaken, refine } from '../../dataplane/verifier/scalar-branch.ts';
+import { calculate, goes, intervalScalar, type Width } from '../domains/concrete.ts';
 
 export const WIDTHS = [32, 64] as const;
-type Width = (typeof WIDTHS)[number];
 
 export interface Known {
   readonly scalar: Scalar;
   readonly members: readonly bigint[];
 }
 
-/** From `least` to `most`, as unsigned bounds where they do not wrap around, else as signed ones. */
 export function interval(least: bigint, most: bigint): Known {
-  const members = Array.from({ length: Number(most - least) + 1 }, (_, index) => u64(least + BigInt(index)));
-  const [first, last] = [u64(least), u64(most)];
-  const bounds = first <= last ? { umin: first, umax: last } : { smin: s64(least), smax: s64(most) };
-  return { scalar: sync({ ...UNKNOWN, ...bounds }), members };
+  return { scalar: intervalScalar(least, most), members: Array.from({ length: Number(most - least) + 1 }, (_, index) => u64(least + BigInt(index))) };
 }
 
 /** All intervals within `reach` of a place, as numbers that wrap around. */
@@ -28,12 +23,6 @@ export function allAround(place: bigint, reach: bigint): Known[] {
   for (let least = -reach; least < reach; least++) for (let most = least; most < reach; most++) found.push(interval(place + least, place + most));
   return found;
 }
-
-const low = (value: bigint): number => Number(value & 0xffff_ffffn);
-
-/** As a processor does. */
-export const calculate = (op: AluOp, width: Width, x: bigint, y: bigint): bigint => (width === 64 ? u64(ALU64[op](x, y)) : BigInt(ALU32[op](low(x), low(y)) >>> 0));
-export const goes = (op: BranchOp, width: Width, x: bigint, y: bigint): boolean => (width === 64 ? BRANCH64[op](x, y) : BRANCH32[op](low(x), low(y)));
 
 export function hasAll(result: Scalar, numbers: readonly bigint[], what: () => string): void {
   for (const value of numbers) if (!contains(result, value)) expect.fail(`${what()}: ${value} is missing`);

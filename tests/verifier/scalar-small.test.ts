@@ -6,7 +6,8 @@ import { describe, expect, test } from 'vitest';
 import { ALU_OPS, BRANCH_OPS } from '../../dataplane/bpf/isa.ts';
 import { alu } from '../../dataplane/verifier/scalar-arithmetic.ts';
 import { branchTaken } from '../../dataplane/verifier/scalar-branch.ts';
-import { allAround, expectResults, expectWays, goes, interval, WIDTHS, type Known } from './scalar-members.ts';
+import { goes } from '../domains/concrete.ts';
+import { allAround, expectResults, expectWays, interval, WIDTHS, type Known } from './scalar-members.ts';
 
 const PLACES = [['zero', 0n], ['the sign of 32 bits', 1n << 31n], ['the end of 32 bits', 1n << 32n], ['the sign of 64 bits', 1n << 63n]] as const;
 

@@ -1,5 +1,8 @@
 /** Partly known numbers, exhaustively where they are small: every member's result is a member, and no bit is unknown without need. */
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { of } from '../../dataplane/verifier/scalar.ts';
+import { alu } from '../../dataplane/verifier/scalar-arithmetic.ts';
 import {
   tnumAdd, tnumAnd, tnumArsh, tnumContains, tnumIntersect, tnumLow, tnumLsh, tnumMul, tnumNext, tnumOr, tnumOverlap, tnumRange, tnumRsh, tnumSub, tnumUnion, tnumWithLow, tnumXor,
   type Tnum,
@@ -122,4 +125,67 @@ test('halves are taken and put together', () => {
   const a = { value: 0x1234_5678_0000_0001n, mask: 0xf0n };
   expect(tnumLow(a)).toEqual({ value: 1n, mask: 0xf0n });
   expect(tnumWithLow(a, { value: 0xffff_ffff_0000_0002n, mask: 0xffff_ffff_0000_0f00n })).toEqual({ value: 0x1234_5678_0000_0002n, mask: 0xf00n });
+});
+
+/** Anywhere in 64 bits, so many of which are not known. */
+const sparse = (unknown: number): fc.Arbitrary<Tnum> =>
+  fc.tuple(fc.bigInt({ min: 0n, max: u64(-1n) }), fc.array(fc.integer({ min: 0, max: 63 }), { maxLength: unknown })).map(([value, bits]) => {
+    const mask = bits.reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n);
+    return { value: value & ~mask, mask };
+  });
+
+/** Of which any bits are not known, with one of its members. */
+const anyKnown = fc.tuple(fc.bigInt({ min: 0n, max: u64(-1n) }), fc.bigInt({ min: 0n, max: u64(-1n) })).map(([member, mask]) => ({ tnum: { value: member & ~mask, mask }, member }));
+
+describe('of 64 bits and of 32', () => {
+  test.each(OPERATORS)('%s says exactly what operands of few unknown bits say', (name, operator, concrete) => {
+    fc.assert(
+      fc.property(sparse(4), sparse(4), (a, b) => {
+        const results = members(a).flatMap((x) => members(b).map((y) => u64(concrete(x, y))));
+        expect(operator(a, b)).toEqual(exact(results));
+        // Bounds may say more of bits that are known to be different together, and never less.
+        const { value, mask } = alu(name as 'add', 32, of(a.value, a.mask), of(b.value, b.mask));
+        expect({ value, mask }).toEqual(exact(results.map((each) => BigInt.asUintN(32, each))));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test.each([...OPERATORS, ['mul', tnumMul, (x: bigint, y: bigint): bigint => x * y] as const])('%s of members is a member', (name, operator, concrete) => {
+    fc.assert(
+      fc.property(anyKnown, anyKnown, (a, b) => {
+        const result = operator(a.tnum, b.tnum);
+        expect(result.value & result.mask).toBe(0n);
+        expect(has(result, u64(concrete(a.member, b.member)))).toBe(true);
+        expect(has(alu(name as 'add', 32, of(a.tnum.value, a.tnum.mask), of(b.tnum.value, b.tnum.mask)), BigInt.asUintN(32, concrete(a.member, b.member)))).toBe(true);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test('shifts by every count are exact', () => {
+    fc.assert(
+      fc.property(sparse(5), fc.bigInt({ min: 0n, max: 63n }), (a, count) => {
+        expect(tnumLsh(a, count)).toEqual(exact(members(a).map((x) => u64(x << count))));
+        expect(tnumRsh(a, count)).toEqual(exact(members(a).map((x) => x >> count)));
+        expect(tnumArsh(a, count, 64)).toEqual(exact(members(a).map((x) => u64(BigInt.asIntN(64, x) >> count))));
+        expect(tnumArsh(a, count & 31n, 32)).toEqual(exact(members(a).map((x) => BigInt.asUintN(32, BigInt.asIntN(32, x) >> (count & 31n)))));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('a range of few numbers, and union and intersection, are exact', () => {
+    fc.assert(
+      fc.property(sparse(5), sparse(5), fc.bigInt({ min: 0n, max: u64(-1n) }), fc.bigInt({ min: 0n, max: 40n }), (a, b, min, length) => {
+        const max = min + length > u64(-1n) ? u64(-1n) : min + length;
+        expect(tnumRange(min, max)).toEqual(exact(Array.from({ length: Number(max - min) + 1 }, (_, index) => min + BigInt(index))));
+        expect(tnumUnion(a, b)).toEqual(exact([...members(a), ...members(b)]));
+        const wider = { value: a.value & ~b.mask, mask: a.mask | b.mask };
+        expect(tnumIntersect(a, wider)).toEqual(a);
+        expect(tnumContains(wider, a) && tnumOverlap(a, wider)).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
+  });
 });
