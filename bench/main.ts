@@ -17,11 +17,12 @@ import { availableEngines, DEMO_LAB, GROWTH, PROGRAM_BENCHES, runProgramBench, t
 import { nativeReading, pcapParserReading } from './reading.ts';
 import { commandReplay, warmReplay } from './replaying.ts';
 import { formatSuite, resultRow, type GrowthRow, type Promised, type ResultRow, type SuiteResults } from './report.ts';
+import { beyondNodeMs, measureStarts, type StartTime } from './starting.ts';
 import { writeWorkload, type Workload } from './workloads.ts';
 
 const USAGE = `usage: npm run bench [-- options]
 
-  --only <words>     only what has all of these words: programs, growth, cpus, maps, reading, replay, or of a name
+  --only <words>     only what has all of these words: programs, growth, cpus, maps, start, reading, replay, or of a name
   --rounds <n>       turns of each benchmark (15)
   --duration <s>     measured time of each program on each engine (1)
   --packets <n>      of the capture (1000000)
@@ -75,7 +76,7 @@ async function runSuite(options: Options, scratch: string): Promise<SuiteResults
   const programBenches = PROGRAM_BENCHES.filter(({ label }) => chosen(`programs ${label}`));
   const growing = GROWTH.filter(({ label }) => chosen(`growth ${label}`));
   const cpuBenches = PROGRAM_BENCHES.filter(({ label }) => chosen(`cpus ${label}`));
-  if (files.length + programBenches.length + growing.length + cpuBenches.length === 0 && !chosen('maps')) throw new XdplabError('ERR_USAGE', `--only ${options.only}: nothing of the suite has these words: programs, growth, cpus, maps, reading, replay`);
+  if (files.length + programBenches.length + growing.length + cpuBenches.length === 0 && !chosen('maps') && !chosen('start')) throw new XdplabError('ERR_USAGE', `--only ${options.only}: nothing of the suite has these words: programs, growth, cpus, maps, start, reading, replay`);
   const programs: Record<string, BenchReport> = {};
   for (const bench of programBenches) programs[bench.label] = await runProgramBench(bench, scratch, time, engines, yardstick, progress);
   progress('CPUs');
@@ -88,6 +89,8 @@ async function runSuite(options: Options, scratch: string): Promise<SuiteResults
   }
   progress('maps');
   const maps = chosen('maps') ? { memory: measureMapMemory(), updates: await measureUpdates() } : undefined;
+  progress('starting');
+  const starts = chosen('start') ? await measureStarts(time.runs) : [];
   const meter = new NoiseMeter();
   const measured = files.length === 0 ? [] : await measure([controlBenchmark(), ...files.map(({ label, make }) => (progress(`preparing ${label}`), make()))], { warmup: { rounds: WARMUP_ROUNDS, turnNs: 0 }, counted: { rounds: time.runs, turnNs: 0 }, onRound: (round, total) => progress(`reading and replaying: round ${round + 1} of ${total}`) });
   const [control, ...rows] = measured.map(resultRow);
@@ -101,8 +104,9 @@ async function runSuite(options: Options, scratch: string): Promise<SuiteResults
     growth,
     cpus: onCpus,
     maps,
+    starts,
     rows,
-    promises: promises(programs, growth, onCpus, maps, rows),
+    promises: promises(programs, growth, onCpus, maps, starts, rows),
     noise: control === undefined ? undefined : meter.read(control.nsPerPacket, rows.map(({ name, nsPerPacket }) => [name, nsPerPacket] as const)),
   };
 }
@@ -152,7 +156,7 @@ function once<T>(make: () => T): () => T {
 }
 
 /** What has been promised, as far as this run measured it. */
-function promises(programs: Readonly<Record<string, BenchReport>>, growth: readonly GrowthRow[], cpus: readonly ResultRow[], maps: SuiteResults['maps'], rows: readonly ResultRow[]): Promised[] {
+function promises(programs: Readonly<Record<string, BenchReport>>, growth: readonly GrowthRow[], cpus: readonly ResultRow[], maps: SuiteResults['maps'], starts: readonly StartTime[], rows: readonly ResultRow[]): Promised[] {
   const found: Promised[] = [];
   const speedup = (label: string): number | undefined => programs[label]?.programs[0]?.speedupVsKernelNet;
   const promised: readonly (readonly [label: string, atLeast: number])[] = [['load balancer', 3], ['firewall, 1,000 prefixes', 8], ['counter', 3]];
@@ -169,6 +173,8 @@ function promises(programs: Readonly<Record<string, BenchReport>>, growth: reado
   if (one !== undefined && two !== undefined) found.push({ what: 'two CPUs against one, per-CPU state', atLeast: 1.9, found: one.nsPerPacket.median / two.nsPerPacket.median });
   if (maps?.memory.kernelBytes !== undefined) found.push({ what: 'memory of a million-entry hash map, times the kernel’s', atMost: 1.3, found: maps.memory.bytes / maps.memory.kernelBytes });
   if (maps !== undefined) found.push({ what: '500,000 map updates a second: packets slowed, %', atMost: 10, found: 100 * maps.updates.slowdown });
+  const first = starts.find(({ event }) => event === 'first byte');
+  if (first !== undefined) found.push({ what: 'xdplab replay to its first verdict, ms beyond Node’s own start', atMost: 150, found: beyondNodeMs(first) });
   const row = (name: string): ResultRow | undefined => rows.find((each) => each.name === name);
   const [native, parser, replayed, written, logged, whole] = ['native reader', 'pcap-parser', 'xdplab replay', 'xdplab replay --out', 'xdplab replay --verdicts .bin', 'end to end: RSS, firewall, load balancer, records'].map(row);
   if (native !== undefined) found.push({ what: 'reading, M packets/s', atLeast: 10, found: native.packetsPerSecond / 1e6 });

@@ -17,7 +17,7 @@ import type { Statistics } from '../dataplane/pipeline/statistics.ts';
 import { describeFates } from '../dataplane/measure/fates.ts';
 import { timed, timedAsync, type Benchmark } from '../dataplane/measure/rounds.ts';
 
-const COMMAND_LINE = fileURLToPath(new URL('../dataplane/cli/start.cjs', import.meta.url));
+export const COMMAND_LINE = fileURLToPath(new URL('../dataplane/cli/start.cjs', import.meta.url));
 
 /** Looks at records, and keeps nothing: they are in machine memory when it is called. */
 const RECORDS_ONLY: BatchObserver = { looksAt: 'records', finished: () => {} };

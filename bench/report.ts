@@ -5,13 +5,16 @@ import type { BenchReport } from '../dataplane/measure/bench-report.ts';
 import type { MachineFacts } from '../dataplane/measure/machine-facts.ts';
 import type { Noise } from '../dataplane/measure/noise.ts';
 import type { Measurement } from '../dataplane/measure/rounds.ts';
-import { summarizeTurns, type TurnSummary } from '../dataplane/measure/sample-summary.ts';
+import { summarizeTurns, type SampleSummary, type TurnSummary } from '../dataplane/measure/sample-summary.ts';
 import type { MapMemory, UpdateRate } from './maps.ts';
 import type { SuiteTime } from './programs.ts';
+import { beyondNodeMs, type StartTime } from './starting.ts';
 import type { Workload } from './workloads.ts';
 
 const COLUMN = 11;
 const ROW_HEADING = ['ns/packet', '± quartiles', 'min', 'max', 'M packets/s'].map((text) => text.padStart(COLUMN));
+
+const START_HEADING = ['ms', '± quartiles', 'min', 'max', 'beyond Node'].map((text) => text.padStart(COLUMN));
 
 export interface ResultRow {
   readonly name: string;
@@ -37,6 +40,8 @@ export interface SuiteResults {
   readonly growth: readonly GrowthRow[];
   readonly cpus: readonly ResultRow[];
   readonly maps: { readonly memory: MapMemory; readonly updates: UpdateRate } | undefined;
+  /** Not in results of before it was measured. */
+  readonly starts?: readonly StartTime[];
   readonly rows: readonly ResultRow[];
   readonly promises: readonly Promised[];
   readonly noise: Noise | undefined;
@@ -55,7 +60,7 @@ export function resultRow({ benchmark: { name }, turns, note }: Measurement): Re
   return { name, nsPerPacket, packetsPerSecond: Math.round(1e9 / nsPerPacket.median), note };
 }
 
-export function formatSuite({ machine, programs, growth, cpus, maps, rows, promises, noise }: SuiteResults): string {
+export function formatSuite({ machine, programs, growth, cpus, maps, starts = [], rows, promises, noise }: SuiteResults): string {
   const sections = Object.entries(programs).map(([label, report]) => [`== ${label}`, reportText(report)]);
   if (growth.length > 0) {
     const heading = ['wasm', 'kernel net', 'kernel net / wasm'].map((text) => text.padStart(COLUMN));
@@ -70,6 +75,10 @@ export function formatSuite({ machine, programs, growth, cpus, maps, rows, promi
       `hash of ${memory.entries.toLocaleString('en-US')} entries, 16-byte keys, 32-byte values: ${(memory.bytes / 1e6).toFixed(1)} MB${memory.kernelBytes === undefined ? '' : `, in the kernel ${(memory.kernelBytes / 1e6).toFixed(1)} MB`}`,
       `an update from JavaScript: ${fixed(updates.nsPerUpdate)} ns; 500,000 a second slow packets by ${(100 * updates.slowdown).toFixed(1)} %`,
     ]);
+  }
+  if (starts.length > 0) {
+    const body = starts.flatMap((start) => [startCells(`Node, to its ${start.event}`, start.nodeMs), startCells(`xdplab replay, to its ${start.event}`, start.xdplabMs, beyondNodeMs(start))]);
+    sections.push(['== starting', ...table([['', ...START_HEADING], ...body])]);
   }
   if (rows.length > 0) {
     sections.push(['== reading and replaying a capture', `${machine.system} · Node ${machine.node} · load ${machine.load}`, ...table([['', ...ROW_HEADING], ...rows.map(cells)]), ...(noise?.warnings ?? [])]);
@@ -88,6 +97,10 @@ export function promisedLines(promises: readonly Promised[]): string[] {
 
 function cells({ name, nsPerPacket: { median, spread, min, max }, packetsPerSecond, note }: ResultRow): (string | number)[] {
   return [name, ...[fixed(median), `${((spread / 2) * 100).toFixed(1)} %`, fixed(min), fixed(max), fixed(packetsPerSecond / 1e6)].map((text) => text.padStart(COLUMN)), note];
+}
+
+function startCells(name: string, { median, spread, min, max }: SampleSummary, beyond?: number): string[] {
+  return [name, ...[fixed(median), `${((spread / 2) * 100).toFixed(1)} %`, fixed(min), fixed(max), beyond === undefined ? '' : fixed(beyond)].map((text) => text.padStart(COLUMN))];
 }
 
 /** Three digits that mean something. */

@@ -1,5 +1,6 @@
 /** The command line as a bundle, with the code that V8 made of it (dataplane/cli/start.cts). */
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -12,7 +13,9 @@ const MODULES = join(REPOSITORY, 'dist/dataplane/cli/main.js');
 
 const node = async (...args: readonly string[]): Promise<string> => (await promisify(execFile)(process.execPath, args)).stdout;
 
+/** With the flags of V8 that are set before the bundle is read. */
 const TAKES_KEPT_CODE = `
+  if (process.versions.v8.startsWith('11.')) require('node:v8').${/setFlagsFromString\('[^']+'\)/.exec(readFileSync(START, 'utf8'))![0]};
   const { readFileSync } = require('node:fs');
   const [, file] = process.argv;
   const text = '(function (exports, require, module, __filename, __dirname) {' + readFileSync(file, 'latin1') + '\\n})';
