@@ -1,9 +1,8 @@
 /** `npm run bench`: the whole suite, the promised figures among it. README.md has the method. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { stripVTControlCharacters } from 'node:util';
-import { parseArgs } from 'node:util';
+import { extname, join } from 'node:path';
+import { parseArgs, stripVTControlCharacters } from 'node:util';
 
 import { XdplabError } from '../dataplane/errors.ts';
 import type { BenchReport } from '../dataplane/measure/bench-report.ts';
@@ -12,12 +11,14 @@ import { controlBenchmark, NoiseMeter } from '../dataplane/measure/noise.ts';
 import { measure, type Benchmark } from '../dataplane/measure/rounds.ts';
 import { nativeCompiler, nativeYardstick } from './native/native.ts';
 import { CPU_CASES, cpuBenchmark, type CpuCase } from './cpus.ts';
+import { growthSteps, measureGrowth, type GrowthRow } from './growth.ts';
 import { measureMapMemory, measureUpdates } from './maps.ts';
 import { availableEngines, DEMO_LAB, GROWTH, PROGRAM_BENCHES, runProgramBench, type ProgramBench, type SuiteTime } from './programs.ts';
 import { nativeReading, pcapParserReading } from './reading.ts';
 import { commandReplay, warmReplay } from './replaying.ts';
-import { formatSuite, resultRow, type GrowthRow, type Promised, type ResultRow, type SuiteResults } from './report.ts';
+import { formatSuite, resultRow, type Promised, type ResultRow, type SuiteResults } from './report.ts';
 import { beyondNodeMs, measureStarts, type StartTime } from './starting.ts';
+import { suitePage } from './suite-page.ts';
 import { writeWorkload, type Workload } from './workloads.ts';
 
 const USAGE = `usage: npm run bench [-- options]
@@ -30,6 +31,7 @@ const USAGE = `usage: npm run bench [-- options]
   --size <n>         bytes of a frame of the capture, without its checksum (64)
   --folder <path>    where captures and outputs go while it runs (the system's folder for temporary files)
   --json <file>      write the results there
+  --export <file>    the same as a page for people, .html: promised figures, tables, plots
 `;
 
 const INTERRUPTED_STATUS = 130;
@@ -43,6 +45,7 @@ interface Options {
   readonly capture: Workload;
   readonly folder: string;
   readonly json: string | undefined;
+  readonly page: string | undefined;
 }
 
 async function main(): Promise<void> {
@@ -60,6 +63,7 @@ async function main(): Promise<void> {
     const results = await runSuite(options, scratch);
     process.stdout.write(stripVTControlCharacters(formatSuite(results)));
     if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(results, null, 2)}\n`);
+    if (options.page !== undefined) writeFileSync(options.page, suitePage(results));
   } finally {
     rmSync(scratch, { recursive: true });
   }
@@ -81,12 +85,7 @@ async function runSuite(options: Options, scratch: string): Promise<SuiteResults
   for (const bench of programBenches) programs[bench.label] = await runProgramBench(bench, scratch, time, engines, yardstick, progress);
   progress('CPUs');
   const onCpus = await cpuRows(cpuBenches, scratch, time);
-  const growth: GrowthRow[] = [];
-  for (const bench of growing) {
-    const report = await runProgramBench(bench, scratch, time, engines.filter((engine) => engine !== 'interpreter'), undefined, (text) => progress(`${bench.label}: ${text}`));
-    const { nsPerPacket, speedupVsKernelNet } = report.programs[0]!;
-    growth.push({ label: bench.label, wasm: nsPerPacket.wasm!, kernelNet: nsPerPacket.kernelNet, speedupVsKernelNet });
-  }
+  const growth = await measureGrowth(growing, scratch, time, engines, progress);
   progress('maps');
   const maps = chosen('maps') ? { memory: measureMapMemory(), updates: await measureUpdates() } : undefined;
   progress('starting');
@@ -169,6 +168,8 @@ function promises(programs: Readonly<Record<string, BenchReport>>, growth: reado
     const value = growth.find(({ label }) => label === `load balancer, ${flows} flows`)?.speedupVsKernelNet;
     if (value !== undefined) found.push({ what: `load balancer, ${flows} flows: kernel net / wasm`, atLeast: 3, found: value });
   }
+  const steps = growthSteps(growth);
+  if (steps.length > 0) found.push({ what: 'steps of growth that caches do not explain', atMost: 0, found: steps.filter(({ isExplained }) => !isExplained).length });
   const [one, two] = ([[2, 1], [2, 2]] as const).map((each) => cpus.find(({ name }) => name === cpuRowName(PER_CPU_STATE, each)));
   if (one !== undefined && two !== undefined) found.push({ what: 'two CPUs against one, per-CPU state', atLeast: 1.9, found: one.nsPerPacket.median / two.nsPerPacket.median });
   if (maps?.memory.kernelBytes !== undefined) found.push({ what: 'memory of a million-entry hash map, times the kernel’s', atMost: 1.3, found: maps.memory.bytes / maps.memory.kernelBytes });
@@ -205,16 +206,19 @@ function readOptions(): Options | undefined {
       size: { type: 'string', default: '64' },
       folder: { type: 'string', default: tmpdir() },
       json: { type: 'string' },
+      export: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
   if (values.help) return undefined;
+  if (values.export !== undefined && extname(values.export) !== '.html') throw new XdplabError('ERR_USAGE', `--export ${values.export}: found '${extname(values.export)}', expected a name that ends with .html; --json writes the results as JSON`);
   return {
     only: values.only,
     time: { runs: whole('--rounds', values.rounds), durationSeconds: seconds('--duration', values.duration), warmupSeconds: 0.3 },
     capture: { packets: whole('--packets', values.packets), gapNs: 1000, flows: whole('--flows', values.flows), frameBytes: whole('--size', values.size) },
     folder: values.folder,
     json: values.json,
+    page: values.export,
   };
 }
 

@@ -6,7 +6,8 @@ import type { BenchEngine, BenchReport } from '../dataplane/measure/bench-report
 import { makeTrace, type WorkloadOptions } from '../dataplane/measure/workload.ts';
 import type { LabSources } from '../dataplane/pipeline/open-lab.ts';
 import { programsDirectory } from '../programs/objects.ts';
-import { writePrefixes } from './prefixes.ts';
+import type { BpfMap } from '../dataplane/maps/bpf-map.ts';
+import { readsAmongPrefixes, writePrefixes } from './prefixes.ts';
 
 export const DEMO_LAB: string = join(programsDirectory(), 'demo.yaml');
 
@@ -18,6 +19,16 @@ export interface ProgramBench {
   readonly workload: Pick<WorkloadOptions, 'name' | 'flows'>;
   /** Whether it stands in the table of promises, with its figures beside the kernel's. */
   readonly promised?: true;
+}
+
+/** One of a row of benches whose table grows. */
+export interface GrowthBench extends ProgramBench {
+  readonly of: 'flows' | 'prefixes';
+  readonly count: number;
+  /** The table. */
+  readonly map: string;
+  /** Lines of memory that one packet reads in it, on average of the clients' addresses. */
+  readonly reads: (table: BpfMap, clients: readonly number[]) => number;
 }
 
 export const SERVICE = { to: '10.0.0.100:80', mac: Uint8Array.of(2, 0, 0, 0, 0, 1) };
@@ -51,9 +62,10 @@ export const PROGRAM_BENCHES: readonly ProgramBench[] = [
 ];
 
 /** What happens as flows and prefixes grow. */
-export const GROWTH: readonly ProgramBench[] = [
-  ...[1000, 10_000, 60_000, 100_000, 1_000_000].map((flows) => balancer(`load balancer, ${flows.toLocaleString('en-US')} flows`, { name: '1k', flows }, LARGE_TABLE)),
-  ...[10, 100, 1000, 10_000, 100_000].map((count) => firewall(`firewall, ${count.toLocaleString('en-US')} prefixes`, count)),
+export const GROWTH: readonly GrowthBench[] = [
+  // A bucket, and a node of 72 bytes, which is in two lines.
+  ...[1000, 10_000, 60_000, 100_000, 1_000_000].map((flows): GrowthBench => ({ ...balancer(`load balancer, ${flows.toLocaleString('en-US')} flows`, { name: '1k', flows }, LARGE_TABLE), of: 'flows', count: flows, map: 'lb_flows', reads: () => 3 })),
+  ...[10, 100, 1000, 10_000, 100_000].map((count): GrowthBench => ({ ...firewall(`firewall, ${count.toLocaleString('en-US')} prefixes`, count), of: 'prefixes', count, map: 'deny_v4', reads: (table, clients) => readsAmongPrefixes(table.keys(), clients) })),
 ];
 
 export interface SuiteTime {

@@ -5,6 +5,7 @@ import type { Balance, BalancedGroup } from '../insight/balance.ts';
 import { TIMED, type BenchReport, type ProgramFigures } from '../measure/bench-report.ts';
 import { describeChange } from '../measure/change.ts';
 import type { ReportComparison } from '../measure/compare-reports.ts';
+import { fixed } from '../measure/digits.ts';
 import { count, paint, percent, safe, sectionsText, table } from './terminal.ts';
 
 type Cell = string | number;
@@ -27,11 +28,6 @@ export function reportText(report: BenchReport): string {
     noise.warnings.map((line) => paint('yellow', line)),
   ];
   return sectionsText(sections);
-}
-
-/** Three digits that mean something. */
-export function fixed(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
 function right(rows: readonly (readonly Cell[])[], leftColumns: number): Cell[][] {

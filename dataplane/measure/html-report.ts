@@ -1,17 +1,22 @@
-/**
- * A report as one HTML page that asks for nothing outside of itself: tables, and plots drawn as SVG. Everything that
- * comes from files is escaped; there is no script.
- */
+/** A report as one HTML page: tables, and plots drawn as SVG. */
 import { COST_METRICS } from '../insight/cost.ts';
 import type { BalancedGroup } from '../insight/balance.ts';
 import { TIMED, type BenchReport, type ProgramFigures } from './bench-report.ts';
 import { describeChange } from './change.ts';
+import { fixed } from './digits.ts';
+import { htmlPage, htmlTable as rows, htmlText as text } from './html-page.ts';
+import type { MachineFacts } from './machine-facts.ts';
 import { barPlot, turnPlot } from './svg-plot.ts';
 
 export function htmlReport(report: BenchReport): string {
+  return htmlPage(`xdplab bench: ${report.workload.text}`, ['<h1>xdplab bench</h1>', ...reportSections(report)]);
+}
+
+/** What the page says, to stand on others too. */
+export function reportSections(report: BenchReport): string[] {
   const { machine, workload, settings, tiers, programs, balance, noise, measuredAt } = report;
-  const sections = [
-    `<h1>xdplab bench</h1><p>${text(workload.text)}: ${number(workload.packets)} packets a round, ${workload.meanBytes.toFixed(0)} bytes on average. Medians of ${settings.runs} turns${settings.freshMaps ? ', each a round with fresh maps' : ''}, side by side.</p>`,
+  return [
+    `<p>${text(workload.text)}: ${number(workload.packets)} packets a round, ${workload.meanBytes.toFixed(0)} bytes on average. Medians of ${settings.runs} turns${settings.freshMaps ? ', each a round with fresh maps' : ''}, side by side.</p>`,
     ...noise.warnings.map((warning) => `<p class="warning">${text(warning)}</p>`),
     `<h2>Time per packet</h2>${barPlot(
       programs.flatMap(({ name, nsPerPacket }) => TIMED.flatMap((engine) => (nsPerPacket[engine] === undefined ? [] : [{ group: name, label: engine, value: nsPerPacket[engine], part: nsPerPacket[`${engine}Net`] }]))),
@@ -25,34 +30,23 @@ export function htmlReport(report: BenchReport): string {
           `<h2>Balance</h2><p>${number(balance.affinity.kept)} of ${number(balance.affinity.flows)} flows stayed with one backend; ${number(balance.elsewhere)} of ${number(balance.packets)} packets went to none. ${text(balance.remark ?? '')}</p>`,
           ...balance.groups.map(group),
         ]),
-    `<h2>Measured on</h2><div class="facts">${rows(
-      ['', ''],
-      [
-        ['processor', `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB`],
-        ['system', machine.system],
-        ['Node, V8', `${machine.node}, ${machine.v8}`],
-        ['load', String(machine.load)],
-        ...Object.entries(tiers).map(([engine, tier]) => [engine, tier]),
-        ['noise of plain arithmetic', `${(noise.controlSpread * 100).toFixed(1)} % between the quartiles`],
-        ['at', measuredAt],
-      ],
-    )}</div>`,
+    measuredOn(machine, [...Object.entries(tiers), ['noise of plain arithmetic', `${(noise.controlSpread * 100).toFixed(1)} % between the quartiles`], ['at', measuredAt]]),
   ];
-  return `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'"><title>xdplab bench: ${text(workload.text)}</title><style>${STYLE}</style></head><body>\n${sections.join('\n')}\n</body></html>\n`;
 }
 
-const STYLE = `
-:root { color-scheme: light dark; --ink: light-dark(#1d2733, #dce4ec); --faint: light-dark(#8a96a3, #7d8996); --rule: light-dark(#dde3e9, #333d48); --one: light-dark(#2f6fde, #6ea1ff); --two: light-dark(#c2571a, #f0935a); --three: light-dark(#3b8a5a, #6cc792); }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .8rem .2rem 0; text-align: right; border-bottom: 1px solid var(--rule); }
-th:first-child, td:first-child, .facts td { text-align: left; }
-th { font-weight: 600; color: var(--faint); }
-.warning { border-left: 4px solid var(--two); padding-left: .8rem; }
-svg { width: 100%; height: auto; margin: .6rem 0; }
-svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
-svg .axis { stroke: var(--rule); } svg .faint { fill: var(--faint); }
-`;
+/** The machine, and what else a figure means nothing without. */
+export function measuredOn(machine: MachineFacts, more: readonly (readonly [fact: string, value: string])[]): string {
+  const { cpu, cores, memoryGib, caches = [], system, node, v8, load } = machine;
+  const facts = [
+    ['processor', `${cpu}, ${cores} cores, ${memoryGib} GiB`],
+    ...(caches.length === 0 ? [] : [['caches', caches.map(({ level, bytes }) => `L${level} ${number(bytes / 1024)} KiB`).join(', ')]]),
+    ['system', system],
+    ['Node, V8', `${node}, ${v8}`],
+    ['load', String(load)],
+    ...more,
+  ];
+  return `<h2>Measured on</h2><div class="facts">${rows(['', ''], facts)}</div>`;
+}
 
 function timeTable(programs: readonly ProgramFigures[]): string {
   return rows(
@@ -97,26 +91,10 @@ function group({ ring, flows, backends, maxOverIdeal, chiSquare, movements }: Ba
   ].join('');
 }
 
-function rows(head: readonly string[], body: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[], tag: string): string => `<tr>${cells.map((cell) => `<${tag}>${text(cell)}</${tag}>`).join('')}</tr>`;
-  return `<table>${head.some((cell) => cell !== '') ? line(head, 'th') : ''}${body.map((cells) => line(cells, 'td')).join('')}</table>`;
-}
-
-const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-
-function text(value: string): string {
-  return value.replace(/[&<>"]/g, (character) => ESCAPES[character]!);
-}
-
 function number(value: number): string {
   return value.toLocaleString('en-US');
 }
 
 function optional(value: number | undefined): string {
   return value === undefined ? '' : fixed(value);
-}
-
-/** Three digits that mean something. */
-function fixed(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }

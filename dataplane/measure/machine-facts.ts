@@ -1,10 +1,13 @@
 /** The machine a result was measured on: without it a number means nothing. */
 import { arch, availableParallelism, cpus, loadavg, release, totalmem, type } from 'node:os';
+import { dataCaches, type Cache } from './caches.ts';
 
 export interface MachineFacts {
   readonly cpu: string;
   readonly cores: number;
   readonly memoryGib: number;
+  /** Those of one core that data goes through, the smallest first. Reports of the past do not have them. */
+  readonly caches?: readonly Cache[];
   readonly system: string;
   readonly node: string;
   readonly v8: string;
@@ -23,6 +26,7 @@ export function machineFacts(): MachineFacts {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: availableParallelism(),
     memoryGib: Math.round(totalmem() / 2 ** 30),
+    caches: dataCaches(),
     system: `${type()} ${release()} ${arch()}`,
     node: process.version,
     v8: process.versions.v8,

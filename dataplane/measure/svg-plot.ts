@@ -1,4 +1,5 @@
 /** Plots for the HTML report, as SVG that takes its colours from the page. */
+import { htmlText as escape } from './html-page.ts';
 
 const WIDTH = 760;
 const LABEL_WIDTH = 190;
@@ -59,14 +60,57 @@ export function turnPlot(series: readonly { readonly label: string; readonly val
   return frame(height + 26, [`<line class="axis" x1="${LABEL_WIDTH}" x2="${LABEL_WIDTH + room}" y1="${height}" y2="${height}"/>`, ...lines], caption);
 }
 
-function frame(height: number, parts: readonly string[], caption: string): string {
-  return `<svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escape(caption)}">${parts.join('')}<text class="faint" x="${LABEL_WIDTH}" y="${height - 6}">${escape(caption)}</text></svg>`;
+/** A line for each series over numbers, both axes logarithmic. */
+export interface GrowthPlot {
+  readonly series: readonly { readonly label: string; readonly points: readonly (readonly [x: number, y: number])[] }[];
+  /** Lines across, at values of y. */
+  readonly marks?: readonly { readonly label: string; readonly value: number }[];
+  /** How a value of y reads. */
+  readonly text: (value: number) => string;
+}
+
+export function growthPlot({ series, marks = [], text }: GrowthPlot, caption: string): string {
+  const drawn = series.filter(({ points }) => points.length > 0);
+  const all = drawn.flatMap(({ points }) => points);
+  if (all.length === 0) return '';
+  const [height, top, bottom, right] = [260, 12, 232, WIDTH - 170];
+  const left = 70;
+  const [low, high] = extremes([...all.map(([, value]) => value), ...marks.map(({ value }) => value)]);
+  const [first, last] = extremes(all.map(([value]) => value));
+  const x = (value: number): number => left + 10 + share(value, first, last) * (right - left - 20);
+  const y = (value: number): number => bottom - 8 - share(value, low, high) * (bottom - top - 16);
+  const decades = Array.from({ length: 16 }, (_, power) => 10 ** (power - 3));
+  const grid = decades.filter((value) => value >= low && value <= high).map((value) => `<line class="axis" x1="${left}" x2="${right}" y1="${y(value).toFixed(1)}" y2="${y(value).toFixed(1)}"/><text class="faint" x="${left - 6}" y="${(y(value) + 4).toFixed(1)}" text-anchor="end">${escape(text(value))}</text>`);
+  const steps = [...new Set(all.map(([value]) => value))].map((value) => `<line class="axis" x1="${x(value).toFixed(1)}" x2="${x(value).toFixed(1)}" y1="${top}" y2="${bottom}"/>`);
+  // Of two numbers that stand close to each other the first is enough.
+  const ticks = [...new Set(all.map(([value]) => value))].toSorted((one, other) => one - other).filter((value, place, sorted) => place === 0 || x(value) - x(sorted[place - 1]!) > 48).map((value) => `<text class="faint" x="${x(value).toFixed(1)}" y="${bottom + 16}" text-anchor="middle">${value.toLocaleString('en-US')}</text>`);
+  const bounds = marks.map(({ label, value }) => `<line x1="${left}" x2="${right}" y1="${y(value).toFixed(1)}" y2="${y(value).toFixed(1)}" stroke="var(--ink)" stroke-dasharray="4 4"/><text class="over" x="${left + 4}" y="${(y(value) - 4).toFixed(1)}">${escape(label)}</text>`);
+  const lines = drawn.map(({ label, points }, index) => {
+    const colour = COLOURS[index % COLOURS.length]!;
+    const places = points.map(([across, up]) => [x(across).toFixed(1), y(up).toFixed(1)] as const);
+    const [, end] = points.at(-1)!;
+    return [
+      `<polyline points="${places.map((place) => place.join(',')).join(' ')}" fill="none" stroke="${colour}" stroke-width="2"/>`,
+      ...places.map(([across, up], place) => `<circle cx="${across}" cy="${up}" r="3.5" fill="${colour}"><title>${escape(`${label}: ${text(points[place]![1])}`)}</title></circle>`),
+      `<text x="${right + 8}" y="${(y(end) + 4).toFixed(1)}" style="fill:${colour}">${escape(label)} ${escape(text(end))}</text>`,
+    ].join('');
+  });
+  return frame(height + 16, [...grid, ...steps, ...ticks, ...lines, ...bounds], caption, left);
+}
+
+function extremes(values: readonly number[]): readonly [least: number, most: number] {
+  return [Math.min(...values), Math.max(...values)];
+}
+
+/** Where a value is between two others by its logarithm. */
+function share(value: number, least: number, most: number): number {
+  return most === least ? 0.5 : Math.log(value / least) / Math.log(most / least);
+}
+
+function frame(height: number, parts: readonly string[], caption: string, captionAt = LABEL_WIDTH): string {
+  return `<svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escape(caption)}">${parts.join('')}<text class="faint" x="${captionAt}" y="${height - 6}">${escape(caption)}</text></svg>`;
 }
 
 function digits(value: number): string {
   return value >= 1000 ? value.toLocaleString('en-US', { maximumFractionDigits: 0 }) : value >= 100 ? value.toFixed(0) : value.toFixed(1);
-}
-
-function escape(value: string): string {
-  return value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;');
 }
