@@ -2,6 +2,8 @@
 import type { Cost, MapUse } from '../insight/cost.ts';
 import { COST_METRICS } from '../insight/cost.ts';
 import type { Balance, BalancedGroup } from '../insight/balance.ts';
+import { dependenceText, type QueuesAndBackends, type QueueSpread } from '../insight/queue-spread.ts';
+import type { Share, Shares } from '../insight/shares.ts';
 import { TIMED, type BenchReport, type ProgramFigures } from '../measure/bench-report.ts';
 import { describeChange } from '../measure/change.ts';
 import type { ReportComparison } from '../measure/compare-reports.ts';
@@ -92,21 +94,45 @@ function isTable({ type, inserts, updates }: MapUse): boolean {
   return type.includes('lru') || (type.includes('hash') && inserts + updates > 0);
 }
 
-function balanceText({ packets, elsewhere, affinity, groups, remark }: Balance): string[][] {
+function balanceText({ packets, elsewhere, affinity, groups, queues, remark }: Balance): string[][] {
   const head = [
     `${paint('bold', 'Balance')}  ${count(packets)} packets looked at, ${count(elsewhere)} of them to no backend`,
     `  affinity: ${count(affinity.kept)} of ${count(affinity.flows)} flows stayed with one backend`,
     ...(remark === undefined ? [] : [paint('dim', `  ${remark}`)]),
   ];
-  return [head, ...groups.map(groupText)];
+  return [head, ...groups.map(groupText), ...(queues === undefined ? [] : [queuesText(queues)])];
 }
 
-function groupText({ ring, flows, packets, backends, maxOverIdeal, chiSquare, movements }: BalancedGroup): string[] {
+function queuesText({ device, key, flows, packets, queues, cpus, rings, ...shares }: QueueSpread): string[] {
+  const cells = ({ weight, flows: found, idealFlows, packets: each, idealPackets }: Share): string[] => [String(weight), count(found), idealFlows.toFixed(1), count(each), idealPackets.toFixed(1)];
+  const rows = queues.map((each) => [String(each.queue), String(each.cpu), ...cells(each)]);
+  return [
+    `${paint('bold', `Queues of ${safe(device)}`)}  ${queues.length === 1 ? 'one: --rss queues=4 looks at more' : `${count(queues.length)}, key ${key}`}; ${count(flows)} flows, ${count(packets)} packets`,
+    ...table(right([['queue', 'CPU', 'slots', 'flows', 'ideal', 'packets', 'ideal'], ...rows], 0), '  '),
+    sharesLine(shares),
+    ...(cpus.length === 0 ? [] : table(right([['CPU', 'slots', 'flows', 'ideal', 'packets', 'ideal'], ...cpus.map((each) => [String(each.cpu), ...cells(each)])], 0), '  ')),
+    ...rings.flatMap(ringText),
+  ];
+}
+
+/** Whether to know the queue is to know the backend. */
+function ringText({ ring, backends, dependence }: QueuesAndBackends): string[] {
+  const line = `  ${safe(ring)}: ${dependenceText(dependence)}`;
+  if (dependence?.isDependent !== true) return [line];
+  const rows = dependence.counts.map((counts, queue) => [String(queue), ...counts.map(count)]);
+  return [paint('yellow', line), ...table(right([['flows by queue and backend', ...backends.map(safe)], ...rows], 1), '    ')];
+}
+
+function sharesLine({ maxOverIdeal, chiSquare }: Pick<Shares, 'maxOverIdeal' | 'chiSquare'>): string {
+  return `  max / ideal: flows ${fixed(maxOverIdeal.flows)}, packets ${fixed(maxOverIdeal.packets)}; chi-square of flows ${fixed(chiSquare.value)} with ${chiSquare.degrees} degrees (chance alone gives as much with p = ${chiSquare.probability.toFixed(3)})`;
+}
+
+function groupText({ ring, flows, packets, backends, movements, ...shares }: BalancedGroup): string[] {
   const rows = backends.map((each) => [safe(each.backend), String(each.weight), count(each.flows), each.idealFlows.toFixed(1), count(each.packets), each.idealPackets.toFixed(1)]);
   const lines = [
     `${paint('bold', safe(ring))}  ${count(flows)} flows, ${count(packets)} packets`,
     ...table(right([['backend', 'weight', 'flows', 'ideal', 'packets', 'ideal'], ...rows], 1), '  '),
-    `  max / ideal: flows ${fixed(maxOverIdeal.flows)}, packets ${fixed(maxOverIdeal.packets)}; chi-square of flows ${fixed(chiSquare.value)} with ${chiSquare.degrees} degrees (chance alone gives as much with p = ${chiSquare.probability.toFixed(3)})`,
+    sharesLine(shares),
   ];
   if (movements.length > 0) {
     const moved = movements.map(({ change, newFlows, establishedFlows }) => [safe(change), count(newFlows.moved), count(newFlows.unavoidable), count(establishedFlows.moved)]);

@@ -4,6 +4,7 @@ import { extname } from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { XdplabError } from '../errors.ts';
 import { HOOK_NAMES, type HookName } from '../hooks/hook.ts';
+import type { QueueSettings } from '../insight/queue-spread.ts';
 import { benchmarkLab } from '../measure/benchmark-lab.ts';
 import { BENCH_ENGINES, type BenchEngine, type BenchReport } from '../measure/bench-report.ts';
 import { compareReports } from '../measure/compare-reports.ts';
@@ -14,6 +15,7 @@ import { fileError } from '../packet/byte-source.ts';
 import { readTrace, type PacketTrace } from '../packet/packet-trace.ts';
 import { openLab, readObject, type LabSources } from '../pipeline/open-lab.ts';
 import { splitProgram } from '../pipeline/lab-file.ts';
+import { INDIRECTION_ENTRIES, parseRssKey, RSS_KEYS } from '../pipeline/receive-side-scaling.ts';
 import { comparisonText, reportCsv, reportText } from './bench-table.ts';
 import { addLabOptions, collectSize, labSources, wholeNumber, type LabFlags } from './lab-options.ts';
 import { print, printJson } from './terminal.ts';
@@ -35,6 +37,8 @@ interface BenchFlags extends Omit<LabFlags, 'engine'> {
   readonly expect: readonly Expectation[];
   readonly balance: boolean;
   readonly weights?: Readonly<Record<string, number>>;
+  /** `true`: as the device has it. */
+  readonly rss?: QueueSettings | true;
   readonly json?: true;
   readonly export: readonly string[];
 }
@@ -65,6 +69,7 @@ export function addBench(program: Command): void {
     .option('--expect <condition>', "fail with status 4 unless it holds: 'instructions<=210', 'xdp_lb.helperCalls.max<8', 'wasm<=60'; repeatable", (text, before: readonly Expectation[]) => [...before, parseExpectation(text)], [])
     .option('--no-balance', 'do not look at where a load balancer sends flows')
     .option('--weights <backend=n,...>', 'shares of backends, where the lab does not say them', parseWeights)
+    .addOption(new Option('--rss [settings]', "where receive-side scaling brings a load balancer's flows, as the lab's device has it or as said: queues=8,key=symmetric,indirection=0:0:1; key is default, symmetric or 80 hexadecimal digits").argParser(parseRss))
     .option('--export <file>', `write the report, by its ending: ${EXPORTS.join(', ')}; repeatable`, (file: string, before: readonly string[]) => [...before, file], [])
     .option('--json', 'print the report as JSON')
     .action(runBench);
@@ -84,6 +89,7 @@ async function runBench(objects: readonly string[], flags: BenchFlags): Promise<
   for (const file of flags.export) {
     if (!EXPORTS.some((ending) => ending === extname(file))) throw new XdplabError('ERR_USAGE', `--export ${file}: found '${extname(file)}', expected a name that ends with ${EXPORTS.join(', ')}`);
   }
+  if (flags.rss !== undefined && !flags.balance) throw new XdplabError('ERR_USAGE', '--rss: is a part of the balance, which --no-balance leaves out; drop one of them');
   const sources = await sourcesOf(objects, flags);
   const trace = await traceOf(flags, sources);
   const abort = new AbortController();
@@ -101,7 +107,7 @@ async function runBench(objects: readonly string[], flags: BenchFlags): Promise<
       freshMaps: flags.freshMaps === true,
       ...(flags.program === undefined ? {} : { programs: flags.program }),
       ...(flags.vs === undefined ? {} : { versus: flags.vs }),
-      ...(flags.balance ? { balance: flags.weights === undefined ? {} : { weights: flags.weights } } : {}),
+      ...(flags.balance ? { balance: { ...(flags.weights === undefined ? {} : { weights: flags.weights }), ...(flags.rss === undefined ? {} : { rss: flags.rss === true ? {} : flags.rss }) } } : {}),
       onProgress: progress,
       signal: abort.signal,
     });
@@ -200,6 +206,34 @@ function parseWeights(text: string): Readonly<Record<string, number>> {
   const pairs = text.split(',').map((pair) => [pair.slice(0, pair.lastIndexOf('=')), Number(pair.slice(pair.lastIndexOf('=') + 1))] as const);
   if (pairs.some(([backend, weight]) => backend === '' || !(weight >= 0))) throw new InvalidArgumentError('Expected <backend>=<weight>, with commas between.');
   return Object.fromEntries(pairs);
+}
+
+const MOST_QUEUES = 1024;
+
+const RSS_SETTINGS: Readonly<Record<string, (text: string) => QueueSettings>> = {
+  queues: (text) => ({ queues: wholeNumber(1, MOST_QUEUES)(text) }),
+  key: (text) => {
+    const rssKey = parseRssKey(text);
+    if (rssKey === undefined) throw new InvalidArgumentError(`key: found '${text}', expected ${Object.keys(RSS_KEYS).join(', ')} or 80 hexadecimal digits.`);
+    return { rssKey };
+  },
+  indirection: (text) => {
+    const indirection = text.split(':').map(wholeNumber(0, MOST_QUEUES - 1));
+    if (indirection.length > INDIRECTION_ENTRIES) throw new InvalidArgumentError(`indirection: found ${indirection.length} queues, expected at most ${INDIRECTION_ENTRIES}.`);
+    return { indirection };
+  },
+};
+
+function parseRss(text: string): QueueSettings {
+  const settings: QueueSettings = Object.assign({}, ...text.split(',').map((setting) => {
+    const equals = setting.indexOf('=');
+    const name = setting.slice(0, Math.max(0, equals));
+    if (!Object.hasOwn(RSS_SETTINGS, name)) throw new InvalidArgumentError(`Found '${setting}', expected ${Object.keys(RSS_SETTINGS).map((each) => `${each}=…`).join(', ')}, with commas between.`);
+    return RSS_SETTINGS[name]!(setting.slice(equals + 1));
+  }));
+  const absent = settings.indirection?.find((queue) => queue >= (settings.queues ?? Infinity));
+  if (absent !== undefined) throw new InvalidArgumentError(`indirection: found queue ${absent}, but there are ${settings.queues}, from 0.`);
+  return settings;
 }
 
 function seconds(text: string): number {

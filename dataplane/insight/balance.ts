@@ -17,21 +17,20 @@ import { DESCRIPTOR } from '../packet/packet-batch.ts';
 import type { Lab } from '../pipeline/lab.ts';
 import { FATE } from '../pipeline/outcome.ts';
 import { plain } from '../program/typed-map.ts';
+import { queueSpread, type QueueSettings, type QueueSpread, type RingFlows } from './queue-spread.ts';
+import { NO_PLACE, sharesOf, sum, type Share, type Shares } from './shares.ts';
 
 export interface BalanceOptions {
   readonly sources: LabSources;
   readonly trace: PacketTrace;
   /** Shares by backend where no ring says them; the same for all unless given. */
   readonly weights?: Readonly<Record<string, number>>;
+  /** The first device's queues are looked at too, with these settings. */
+  readonly rss?: QueueSettings;
 }
 
-export interface BackendShare {
+export interface BackendShare extends Share {
   readonly backend: string;
-  readonly weight: number;
-  readonly flows: number;
-  readonly idealFlows: number;
-  readonly packets: number;
-  readonly idealPackets: number;
 }
 
 /** What happened to flows when backends changed. */
@@ -43,16 +42,10 @@ export interface Movement {
   readonly establishedFlows: { readonly moved: number };
 }
 
-export interface BalancedGroup {
+export interface BalancedGroup extends Shares {
   /** The map and its elements, or `all packets`. */
   readonly ring: string;
-  readonly flows: number;
-  readonly packets: number;
   readonly backends: readonly BackendShare[];
-  /** Of the fullest backend, as a multiple of its ideal. */
-  readonly maxOverIdeal: { readonly flows: number; readonly packets: number };
-  /** Of flows against the ideal; `probability`: that chance alone gives as much. */
-  readonly chiSquare: { readonly value: number; readonly degrees: number; readonly probability: number };
   readonly movements: readonly Movement[];
 }
 
@@ -63,13 +56,14 @@ export interface Balance {
   /** Flows of several packets all of which went to one backend, among all such. */
   readonly affinity: { readonly kept: number; readonly flows: number };
   readonly groups: readonly BalancedGroup[];
+  /** Where it was asked for. */
+  readonly queues?: QueueSpread;
   /** Why nothing is known of movements. */
   readonly remark?: string;
 }
 
 /** Looking at a packet takes microseconds. */
 const MOST_OBSERVED_PACKETS = 200_000;
-const NO_BACKEND = -1;
 
 interface Ring {
   readonly map: string;
@@ -79,36 +73,41 @@ interface Ring {
   readonly backends: ReadonlyMap<number, number>;
 }
 
-/** Undefined where packets go to fewer than two backends and no ring is known: no load balancer. */
-export async function measureBalance({ sources, trace, weights }: BalanceOptions): Promise<Balance | undefined> {
+/** Undefined where packets go to fewer than two backends and no ring is known: no load balancer. Its queues can be looked at all the same. */
+export async function measureBalance({ sources, trace, weights, rss }: BalanceOptions): Promise<Balance | undefined> {
   const { lab, contents } = await openLab({ ...sources, engine: 'wasm', parallel: false });
   const watch = new Watch(lab, trace);
   const base = watch.fresh();
   const rings = ringsOf(contents);
   const groups: BalancedGroup[] = [];
-  let grouped = 0;
+  const followed: RingFlows[] = [];
+  const add = (ring: string, flows: ReadonlySet<number>, weightOf: ReadonlyMap<number, number>, movements: readonly Movement[]): void => {
+    const group = shares(watch, base, flows, weightOf);
+    groups.push({ ...group, ring, movements });
+    followed.push({ ring, flows, backends: new Map(group.backends.map(({ backend }) => [watch.places.indexOf(backend), backend])) });
+  };
   for (const ring of rings) {
     const numbered = identify(watch, ring);
     if (numbered === undefined) continue;
-    const flows = numbered.flows;
-    grouped += flows.size;
     const weightOf = new Map([...ring.backends].map(([number, weight]) => [numbered.places.get(number)!, weight]));
-    groups.push({ ...shares(watch, base, flows, weightOf), ring: `${ring.map}[${ring.from} to ${ring.from + ring.slots - 1}]`, movements: movements(watch, ring, numbered) });
+    add(`${ring.map}[${ring.from} to ${ring.from + ring.slots - 1}]`, numbered.flows, weightOf, movements(watch, ring, numbered));
   }
-  if (groups.length === 0) {
-    const places = new Set([...base].filter((place) => place !== NO_BACKEND));
-    if (places.size < 2) return undefined;
+  const hasRing = groups.length > 0;
+  if (!hasRing) {
+    const places = new Set([...base].filter((place) => place !== NO_PLACE));
+    if (places.size < 2 && rss === undefined) return undefined;
     const named = Object.entries(weights ?? {});
     const weightOf = new Map([...places].map((place) => [place, named.find(([name]) => name === watch.places[place])?.[1] ?? (weights === undefined ? 1 : 0)]));
-    groups.push({ ...shares(watch, base, watch.allFlows(base), weightOf), ring: 'all packets', movements: [] });
+    if (places.size >= 2) add('all packets', watch.allFlows(base), weightOf, []);
   }
-  const elsewhere = base.reduce((sum, place) => sum + (place === NO_BACKEND ? 1 : 0), 0);
+  const elsewhere = base.reduce((sum, place) => sum + (place === NO_PLACE ? 1 : 0), 0);
   return {
     packets: base.length,
     elsewhere,
     affinity: affinityOf(watch, base),
     groups,
-    ...(grouped > 0 ? {} : { remark: 'No ring of these packets is filled by maglev in the lab, so it is not known how to change backends.' }),
+    ...(rss === undefined ? {} : { queues: queueSpread({ device: lab.devices[0]!, settings: rss, cpus: lab.machine.cpus, packets: watch.packets(), flowOf: watch.flowOf, found: base, rings: followed }) }),
+    ...(hasRing ? {} : { remark: 'No ring of these packets is filled by maglev in the lab, so it is not known how to change backends.' }),
   };
 }
 
@@ -141,6 +140,11 @@ class Watch {
     });
   }
 
+  /** Those that are looked at, as they come in. */
+  *packets(): Generator<Uint8Array, void, undefined> {
+    for (let index = this.#trace.opening; index < this.#end; index++) yield packetAt(this.#trace, index);
+  }
+
   /** From the maps as the lab fills them, changed as said: opens the flows and looks at a round. */
   fresh(change: () => void = () => {}): Int32Array {
     this.#snapshot.restore();
@@ -156,7 +160,7 @@ class Watch {
   again(): Int32Array {
     const { batch } = this.#resident;
     const { opening } = this.#trace;
-    const found = new Int32Array(this.#end - opening).fill(NO_BACKEND);
+    const found = new Int32Array(this.#end - opening).fill(NO_PLACE);
     batch.count = this.#end;
     this.lab.pipeline.run(
       batch,
@@ -172,7 +176,7 @@ class Watch {
   }
 
   allFlows(found: Int32Array): Set<number> {
-    return new Set([...this.flowOf].filter((_, index) => found[index] !== NO_BACKEND));
+    return new Set([...this.flowOf].filter((_, index) => found[index] !== NO_PLACE));
   }
 
   #placeOf(index: number): number {
@@ -180,13 +184,13 @@ class Watch {
     const at = this.#resident.batch.descriptor(index);
     const { view } = memory;
     const fate = view.getUint16(at + DESCRIPTOR.outcome, true);
-    if (fate === FATE.dropped || fate === FATE.rejected || fate === FATE.consumed) return NO_BACKEND;
+    if (fate === FATE.dropped || fate === FATE.rejected || fate === FATE.consumed) return NO_PLACE;
     const left = memory.bytes(view.getUint32(at + DESCRIPTOR.leftAddress, true), view.getUint32(at + DESCRIPTOR.leftLength, true));
     const came = packetAt(this.#trace, index);
     const [before, after] = [flowKey(came), flowKey(left)];
-    if (before === undefined || after === undefined || after.destination === before.source) return NO_BACKEND;
+    if (before === undefined || after === undefined || after.destination === before.source) return NO_PLACE;
     if (after.destination !== before.destination) return this.#number(after.destination);
-    if (fate !== FATE.transmitted && fate !== FATE.redirected) return NO_BACKEND;
+    if (fate !== FATE.transmitted && fate !== FATE.redirected) return NO_PLACE;
     return this.#number(readEthernet(left)!.destination);
   }
 
@@ -228,39 +232,15 @@ function identify(watch: Watch, ring: Ring): Numbered | undefined {
   const runs = numbers.map((number) => watch.fresh(() => fillRing(watch, ring, new Map([[number, 1]]))));
   const [first, second] = runs;
   if (first === undefined || second === undefined) return undefined;
-  const followers = [...watch.flowOf.keys()].filter((index) => first[index] !== NO_BACKEND && first[index] !== second[index]);
+  const followers = [...watch.flowOf.keys()].filter((index) => first[index] !== NO_PLACE && first[index] !== second[index]);
   const [packet] = followers;
   if (packet === undefined) return undefined;
   return { flows: new Set(followers.map((index) => watch.flowOf[index]!)), places: new Map(numbers.map((number, place) => [number, runs[place]![packet]!])) };
 }
 
-function shares({ flowOf, places }: Watch, found: Int32Array, flows: ReadonlySet<number>, weightOf: ReadonlyMap<number, number>): Omit<BalancedGroup, 'ring' | 'movements'> {
-  const packets = new Map<number, number>();
-  const first = new Map<number, number>();
-  found.forEach((place, index) => {
-    const flow = flowOf[index]!;
-    if (place === NO_BACKEND || !flows.has(flow)) return;
-    packets.set(place, (packets.get(place) ?? 0) + 1);
-    if (!first.has(flow)) first.set(flow, place);
-  });
-  const flowCounts = new Map<number, number>();
-  for (const place of first.values()) flowCounts.set(place, (flowCounts.get(place) ?? 0) + 1);
-  const total = sum(weightOf.values()) || 1;
-  const [allFlows, allPackets] = [first.size, sum(packets.values())];
-  const backends = [...new Set([...weightOf.keys(), ...packets.keys()])].map((place): BackendShare => {
-    const part = (weightOf.get(place) ?? 0) / total;
-    return { backend: places[place] ?? '?', weight: weightOf.get(place) ?? 0, flows: flowCounts.get(place) ?? 0, idealFlows: part * allFlows, packets: packets.get(place) ?? 0, idealPackets: part * allPackets };
-  });
-  const wanted = backends.filter(({ idealFlows }) => idealFlows > 0);
-  const value = wanted.reduce((all, { flows: count, idealFlows }) => all + (count - idealFlows) ** 2 / idealFlows, 0);
-  const degrees = Math.max(1, wanted.length - 1);
-  return {
-    flows: allFlows,
-    packets: allPackets,
-    backends,
-    maxOverIdeal: { flows: Math.max(...wanted.map(({ flows: count, idealFlows }) => count / idealFlows)), packets: Math.max(...wanted.map(({ packets: count, idealPackets }) => count / idealPackets)) },
-    chiSquare: { value, degrees, probability: chiSquareTail(value, degrees) },
-  };
+function shares({ flowOf, places: names }: Watch, found: Int32Array, flows: ReadonlySet<number>, weightOf: ReadonlyMap<number, number>): Omit<BalancedGroup, 'ring' | 'movements'> {
+  const { places, ...rest } = sharesOf(found, flowOf, flows, weightOf);
+  return { ...rest, backends: places.map(({ place, ...share }) => ({ backend: names[place] ?? '?', ...share })) };
 }
 
 /** One leaves, one joins, one gets twice the weight: the first of the ring each time. */
@@ -309,28 +289,11 @@ function affinityOf({ flowOf }: Watch, found: Int32Array): Balance['affinity'] {
   const several = new Set<number>();
   const broken = new Set<number>();
   found.forEach((place, index) => {
-    if (place === NO_BACKEND) return;
+    if (place === NO_PLACE) return;
     const flow = flowOf[index]!;
     if (!first.has(flow)) first.set(flow, place);
     else several.add(flow);
     if (first.get(flow) !== place) broken.add(flow);
   });
   return { kept: several.size - broken.size, flows: several.size };
-}
-
-/** Wilson and Hilferty: the cube root of a chi-square variable is close to normal. */
-function chiSquareTail(value: number, degrees: number): number {
-  const variance = 2 / (9 * degrees);
-  const z = (Math.cbrt(value / degrees) - (1 - variance)) / Math.sqrt(variance);
-  // Abramowitz and Stegun 26.2.17.
-  const t = 1 / (1 + 0.231_641_9 * Math.abs(z));
-  const density = Math.exp((-z * z) / 2) / Math.sqrt(2 * Math.PI);
-  const tail = density * t * (0.319_381_53 + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
-  return z >= 0 ? tail : 1 - tail;
-}
-
-function sum(values: Iterable<number>): number {
-  let total = 0;
-  for (const value of values) total += value;
-  return total;
 }

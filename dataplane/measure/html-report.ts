@@ -1,6 +1,8 @@
 /** A report as one HTML page: tables, and plots drawn as SVG. */
 import { COST_METRICS } from '../insight/cost.ts';
 import type { BalancedGroup } from '../insight/balance.ts';
+import { dependenceText, type QueueSpread } from '../insight/queue-spread.ts';
+import type { Share, Shares } from '../insight/shares.ts';
 import { TIMED, type BenchReport, type ProgramFigures } from './bench-report.ts';
 import { describeChange } from './change.ts';
 import { fixed } from './digits.ts';
@@ -29,6 +31,7 @@ export function reportSections(report: BenchReport): string[] {
       : [
           `<h2>Balance</h2><p>${number(balance.affinity.kept)} of ${number(balance.affinity.flows)} flows stayed with one backend; ${number(balance.elsewhere)} of ${number(balance.packets)} packets went to none. ${text(balance.remark ?? '')}</p>`,
           ...balance.groups.map(group),
+          ...(balance.queues === undefined ? [] : [queueSection(balance.queues)]),
         ]),
     measuredOn(machine, [...Object.entries(tiers), ['noise of plain arithmetic', `${(noise.controlSpread * 100).toFixed(1)} % between the quartiles`], ['at', measuredAt]]),
   ];
@@ -81,14 +84,30 @@ function costTable(programs: readonly ProgramFigures[]): string {
   return maps.length === 0 ? costs : `${costs}${rows(['program', 'map', 'type', 'lookups', 'hits', 'inserts', 'updates', 'deletions', 'evictions'], maps)}`;
 }
 
-function group({ ring, flows, backends, maxOverIdeal, chiSquare, movements }: BalancedGroup): string {
+function group({ ring, flows, backends, movements, ...shares }: BalancedGroup): string {
   return [
     `<h3>${text(ring)}</h3>`,
     barPlot(backends.map(({ backend, flows: found, idealFlows }) => ({ group: backend, label: `ideal ${idealFlows.toFixed(0)}`, value: found, mark: idealFlows })), `${number(flows)} flows; the line is the ideal`),
-    `<p>max / ideal: flows ${fixed(maxOverIdeal.flows)}, packets ${fixed(maxOverIdeal.packets)}; chi-square ${fixed(chiSquare.value)} with ${chiSquare.degrees} degrees, p = ${chiSquare.probability.toFixed(3)}</p>`,
+    sharesLine(shares),
     rows(['backend', 'weight', 'flows', 'ideal', 'packets', 'ideal'], backends.map((each) => [each.backend, String(each.weight), number(each.flows), each.idealFlows.toFixed(1), number(each.packets), each.idealPackets.toFixed(1)])),
     movements.length === 0 ? '' : rows(['flows that move when', 'new', 'unavoidable', 'under way'], movements.map(({ change, newFlows, establishedFlows }) => [change, number(newFlows.moved), number(newFlows.unavoidable), number(establishedFlows.moved)])),
   ].join('');
+}
+
+function queueSection({ device, key, flows, queues, cpus, rings, ...shares }: QueueSpread): string {
+  const cells = ({ weight, flows: found, idealFlows, packets, idealPackets }: Share): string[] => [String(weight), number(found), idealFlows.toFixed(1), number(packets), idealPackets.toFixed(1)];
+  return [
+    `<h3>Queues of ${text(device)}, key ${text(key)}</h3>`,
+    barPlot(queues.map(({ queue, flows: found, idealFlows }) => ({ group: `queue ${queue}`, label: `ideal ${idealFlows.toFixed(0)}`, value: found, mark: idealFlows })), `${number(flows)} flows; the line is the ideal`),
+    sharesLine(shares),
+    rows(['queue', 'CPU', 'slots', 'flows', 'ideal', 'packets', 'ideal'], queues.map((each) => [String(each.queue), String(each.cpu), ...cells(each)])),
+    cpus.length === 0 ? '' : rows(['CPU', 'slots', 'flows', 'ideal', 'packets', 'ideal'], cpus.map((each) => [String(each.cpu), ...cells(each)])),
+    ...rings.map(({ ring, backends, dependence }) => `<p${dependence?.isDependent === true ? ' class="warning"' : ''}>${text(`${ring}: ${dependenceText(dependence)}`)}</p>${dependence === undefined ? '' : rows(['flows by queue and backend', ...backends], dependence.counts.map((counts, queue) => [String(queue), ...counts.map(number)]))}`),
+  ].join('');
+}
+
+function sharesLine({ maxOverIdeal, chiSquare }: Pick<Shares, 'maxOverIdeal' | 'chiSquare'>): string {
+  return `<p>max / ideal: flows ${fixed(maxOverIdeal.flows)}, packets ${fixed(maxOverIdeal.packets)}; chi-square ${fixed(chiSquare.value)} with ${chiSquare.degrees} degrees, p = ${chiSquare.probability.toFixed(3)}</p>`;
 }
 
 function number(value: number): string {

@@ -11,11 +11,11 @@
  *           4 u16[128] queue   the indirection table
  */
 import { XdplabError } from '../errors.ts';
-import type { MachineMemory } from '../machine/memory.ts';
+import { MachineMemory } from '../machine/memory.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import { call, i32, type Callee, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
-import type { ModuleBuilder } from '../wasm/module-builder.ts';
+import { ModuleBuilder } from '../wasm/module-builder.ts';
 
 /** The key of the specification's verification suite, which most drivers default to. */
 export const DEFAULT_KEY = Uint8Array.from(
@@ -35,10 +35,19 @@ export function parseRssKey(text: string): Uint8Array | undefined {
   return /^[0-9a-f]+$/i.test(digits) && digits.length === 2 * DEFAULT_KEY.length ? Uint8Array.from(Buffer.from(digits, 'hex')) : undefined;
 }
 
+/** As `parseRssKey` reads it. */
+export function rssKeyText(key: Uint8Array = DEFAULT_KEY): string {
+  const text = Buffer.from(key).toString('hex');
+  return Object.entries(RSS_KEYS).find(([, named]) => Buffer.from(named).toString('hex') === text)?.[0] ?? text;
+}
+
 const RSS = { table: 0, queue: 4, size: 4 + 2 * 128 } as const;
 const INPUT_BYTES = 36;
 const ROW_BYTES = 256 * 4;
 export const INDIRECTION_ENTRIES = 128;
+
+/** Ethernet, two VLAN tags, and the longest IP header with ports. */
+const MOST_HEADER_BYTES = 128;
 
 export const TOEPLITZ_TABLE_BYTES = INPUT_BYTES * ROW_BYTES;
 
@@ -56,14 +65,15 @@ export function toeplitzTable(key: Uint8Array): Uint32Array {
   return table;
 }
 
+/** What of a device says how its packets are spread. */
+export type ScaledDevice = Pick<NetworkDevice, 'name' | 'queues' | 'rssKey' | 'indirection'>;
+
 /** Makes what the queues of devices are chosen by: each device's address of an RSS, 0 where it has one queue. */
-export function writeReceiveSideScaling(memory: MachineMemory, devices: readonly NetworkDevice[], queuesUnlessSaid: number): readonly number[] {
+export function writeReceiveSideScaling(memory: MachineMemory, devices: readonly ScaledDevice[], queuesUnlessSaid: number): readonly number[] {
   const tables = new Map<string, number>();
   return devices.map((device) => {
-    const { name, rssKey = DEFAULT_KEY } = device;
-    const { queues, indirection } = queuesOf(device, queuesUnlessSaid);
-    const absent = indirection.find((queue) => queue >= queues);
-    if (absent !== undefined) throw new XdplabError('ERR_LAB', `device '${name}': indirection: found queue ${absent}, but it has ${queues}, from 0; give it more queues`);
+    const { queues = queuesUnlessSaid, rssKey = DEFAULT_KEY } = device;
+    const slots = indirectionTable(device, queues);
     if (queues === 1) return 0;
     const key = Buffer.from(rssKey).toString('hex');
     let table = tables.get(key);
@@ -74,20 +84,40 @@ export function writeReceiveSideScaling(memory: MachineMemory, devices: readonly
     }
     const address = memory.allocate(RSS.size, 4, 'receive-side scaling');
     memory.view.setUint32(address + RSS.table, table, true);
-    for (let slot = 0; slot < INDIRECTION_ENTRIES; slot++) memory.view.setUint16(address + RSS.queue + 2 * slot, indirection[slot % indirection.length]!, true);
+    slots.forEach((queue, slot) => memory.view.setUint16(address + RSS.queue + 2 * slot, queue, true));
     return address;
   });
 }
 
-function queuesOf({ queues: said, indirection }: NetworkDevice, unlessSaid: number): { readonly queues: number; readonly indirection: readonly number[] } {
-  const queues = said ?? unlessSaid;
-  return { queues, indirection: indirection ?? [...Array(queues).keys()] };
+/** The queue of each slot. */
+export function indirectionTable({ name, indirection }: ScaledDevice, queues: number): readonly number[] {
+  const turns = indirection ?? [...Array(queues).keys()];
+  const absent = turns.find((queue) => queue >= queues);
+  if (absent !== undefined) throw new XdplabError('ERR_LAB', `device '${name}': indirection: found queue ${absent}, but it has ${queues}, from 0; give it more queues`);
+  return Array.from({ length: INDIRECTION_ENTRIES }, (_, slot) => turns[slot % turns.length]!);
 }
 
 /** How packets of a device come to CPUs: by the hash of the key, from each slot of the indirection table to one. */
 export function spreadOf(device: NetworkDevice, cpus: number): { readonly key: Uint8Array; readonly cpuOfSlot: readonly number[]; readonly queues: number } {
-  const { queues, indirection } = queuesOf(device, cpus);
-  return { key: device.rssKey ?? DEFAULT_KEY, queues, cpuOfSlot: Array.from({ length: INDIRECTION_ENTRIES }, (_, slot) => (queues === 1 ? 0 : indirection[slot % indirection.length]! % cpus)) };
+  const { queues = cpus, rssKey = DEFAULT_KEY } = device;
+  return { key: rssKey, queues, cpuOfSlot: indirectionTable(device, queues).map((queue) => queue % cpus) };
+}
+
+/** The queue that a packet comes to, for who asks without a lab. What is longer is cut: only headers count. */
+export function queueChooser(device: ScaledDevice, queues: number): (packet: Uint8Array) => number {
+  const memory = new MachineMemory();
+  const [rss] = writeReceiveSideScaling(memory, [device], queues) as [number];
+  if (rss === 0) return () => 0;
+  const packetAt = memory.allocate(MOST_HEADER_BYTES, 64, 'packet');
+  const module = new ModuleBuilder();
+  module.importMemory('machine', 'memory', memory.shared);
+  module.export('queue', defineQueueChoice(module));
+  const { queue } = new WebAssembly.Instance(new WebAssembly.Module(module.assemble()), { machine: { memory: memory.wasm } }).exports as { queue(data: number, end: number, rss: number): number };
+  return (packet) => {
+    const headers = packet.subarray(0, MOST_HEADER_BYTES);
+    memory.u8.set(headers, packetAt);
+    return queue(packetAt, packetAt + headers.length, rss);
+  };
 }
 
 /** `rss_hash(data, end, table) -> hash`, 0 for what is neither IPv4 nor IPv6. */

@@ -22,6 +22,14 @@ describe('xdplab bench', () => {
     expect(stdout).toMatch(/10\.1\.0\.1 leaves/);
   });
 
+  test('says where receive-side scaling brings the flows, and whether a queue tells the backend', async () => {
+    const { stdout } = await xdplab(['bench', '--lab', `${REPOSITORY}/programs/demo.yaml`, '--program', 'xdp_lb', '--rss', 'queues=3,key=symmetric,indirection=0:0:1:2', '--cpus', '2', ...QUICK, '--flows', '400']);
+    expect(stdout).toMatch(/Queues of eth0 {2}3, key symmetric; 400 flows, 4,400 packets/);
+    expect(stdout).toMatch(/^ +0 +0 +64 +\d+ +200\.0/m);
+    expect(stdout).toMatch(/CPU {2}slots/);
+    expect(stdout).toMatch(/lb_rings\[0 to 4092\]: a flow's queue does not tell its backend \(Cramér's V 0\.\d+/);
+  });
+
   test('reports as JSON with times by engine', async () => {
     const { stdout } = await xdplab(['bench', object('flow_counter.bpf.o'), '--engine', 'wasm,interpreter', '--json', ...QUICK]);
     const { programs } = JSON.parse(stdout) as BenchReport;
@@ -52,6 +60,11 @@ describe('xdplab bench', () => {
     [['bench', object('flow_counter.bpf.o'), '--export', 'report.txt'], 'expected a name that ends with .json, .html, .csv'],
     [['bench', object('flow_counter.bpf.o'), '--expect', 'cycles<3'], 'expected [program.]figure'],
     [['bench', object('flow_counter.bpf.o'), '--to', 'nowhere'], 'expected an IPv4 address and a port'],
+    [['bench', object('flow_counter.bpf.o'), '--rss', '4'], "Found '4', expected queues=…, key=…, indirection=…"],
+    [['bench', object('flow_counter.bpf.o'), '--rss', 'queues=0'], 'Expected a whole number from 1 to 1024'],
+    [['bench', object('flow_counter.bpf.o'), '--rss', 'key=secret'], "key: found 'secret', expected default, symmetric or 80 hexadecimal digits"],
+    [['bench', object('flow_counter.bpf.o'), '--rss', 'queues=2,indirection=0:2'], 'indirection: found queue 2, but there are 2'],
+    [['bench', object('flow_counter.bpf.o'), '--rss', '--no-balance'], '--no-balance leaves out'],
   ])('%j is wrong usage', async (args, message) => {
     const { status, stderr } = await xdplab(args);
     expect(status).toBe(2);

@@ -31,6 +31,21 @@ test('a service without a connection table moves its flows under way', async () 
   expect(leaves!.establishedFlows.moved).toBeGreaterThan(0);
 });
 
+test('where the queues are asked for, they are looked at beside the backends, ring by ring', async () => {
+  const balance = await measureBalance({ sources: { file: DEMO, only: 'xdp_lb' }, trace: trace('10.0.0.100:80'), rss: { queues: 4 } });
+  const { queues, groups } = balance!;
+  expect(queues).toMatchObject({ device: 'eth0', flows: 300 });
+  expect(queues!.rings).toMatchObject([{ ring: 'lb_rings[0 to 4092]', backends: groups[0]!.backends.map(({ backend }) => backend), dependence: { isDependent: false } }]);
+  const { counts } = queues!.rings[0]!.dependence!;
+  expect(counts.map((row) => row.reduce((sum, each) => sum + each, 0))).toEqual(queues!.queues.map(({ flows }) => flows));
+  expect(groups[0]!.backends.map((_, column) => counts.reduce((sum, row) => sum + row[column]!, 0))).toEqual(groups[0]!.backends.map(({ flows }) => flows));
+});
+
+test('and of what is no load balancer too', async () => {
+  const balance = await measureBalance({ sources: { file: DEMO, only: 'xdp_firewall' }, trace: trace('10.0.0.100:80'), rss: { queues: 4 } });
+  expect(balance).toMatchObject({ groups: [], queues: { flows: 300, rings: [] } });
+});
+
 test('what sends packets nowhere else is no load balancer', async () => {
   expect(await measureBalance({ sources: { file: DEMO, only: 'xdp_firewall' }, trace: trace('10.0.0.100:80') })).toBeUndefined();
 });

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { parseAddress } from '../../dataplane/address.ts';
 import { MachineMemory } from '../../dataplane/machine/memory.ts';
-import { DEFAULT_KEY, defineHash, parseRssKey, SYMMETRIC_KEY, TOEPLITZ_TABLE_BYTES, toeplitzTable } from '../../dataplane/pipeline/receive-side-scaling.ts';
+import { DEFAULT_KEY, defineHash, indirectionTable, parseRssKey, queueChooser, rssKeyText, SYMMETRIC_KEY, TOEPLITZ_TABLE_BYTES, toeplitzTable } from '../../dataplane/pipeline/receive-side-scaling.ts';
 import { ModuleBuilder } from '../../dataplane/wasm/module-builder.ts';
 
 const ADDRESSES = Array.from({ length: 12 }, () => 2);
@@ -62,10 +62,24 @@ test('with the symmetric key both directions of a flow hash alike', () => {
   }
 });
 
+test('a packet comes to the queue that its hash has in the indirection table, however long it is', () => {
+  const bytes = Uint8Array.from(packet('66.9.149.187', 2794, '161.142.100.80', 1766));
+  const long = Uint8Array.from({ length: 9000 }, (_, index) => bytes[index] ?? 0);
+  for (const indirection of [undefined, [2, 1, 0]]) {
+    const device = { name: 'eth0', ...(indirection === undefined ? {} : { indirection }) };
+    const expected = indirectionTable(device, 3)[0x51ccc178 & 127];
+    expect([bytes, long].map(queueChooser(device, 3))).toEqual([expected, expected]);
+  }
+  expect(queueChooser({ name: 'eth0' }, 1)(bytes)).toBe(0);
+});
+
 test('a key has a name, or its 40 bytes', () => {
   const printed = Array.from(DEFAULT_KEY, (byte) => byte.toString(16).padStart(2, '0')).join(':');
   expect(parseRssKey(printed)).toEqual(DEFAULT_KEY);
   expect(parseRssKey('symmetric')).toEqual(SYMMETRIC_KEY);
+  expect([undefined, SYMMETRIC_KEY].map((key) => rssKeyText(key))).toEqual(['default', 'symmetric']);
+  const own = '01'.repeat(40);
+  expect(rssKeyText(parseRssKey(own))).toBe(own);
   expect(parseRssKey(printed.slice(3))).toBeUndefined();
   expect(parseRssKey('constructor')).toBeUndefined();
 });
