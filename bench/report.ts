@@ -144,5 +144,5 @@ function cells({ name, nsPerPacket: { median, spread, min, max }, packetsPerSeco
 }
 
 function startCells(name: string, { median, spread, min, max }: SampleSummary, beyond?: number): string[] {
-  return [name, ...[fixed(median), `${((spread / 2) * 100).toFixed(1)} %`, fixed(min), fixed(max), beyond === undefined ? '' : fixed(beyond)]];
+  return [name, fixed(median), `${((spread / 2) * 100).toFixed(1)} %`, fixed(min), fixed(max), beyond === undefined ? '' : fixed(beyond)];
 }
