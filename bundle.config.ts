@@ -6,7 +6,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { defineConfig, type Rolldown } from 'vite';
+import { defineConfig, type Plugin, type Rolldown } from 'vite';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -20,6 +20,15 @@ const inAscii: Rolldown.Plugin = {
   },
 };
 
+/** commander loads what starts other programs as soon as it is loaded itself. Of a command that is a program of its own there is none. */
+const NOTHING = '\0nothing';
+const startsNoPrograms: Plugin = {
+  name: 'starts-no-programs',
+  enforce: 'pre',
+  resolveId: (name, importer) => (name === 'node:child_process' && importer?.includes('commander') === true ? NOTHING : undefined),
+  load: (id) => (id === NOTHING ? 'export {};' : undefined),
+};
+
 /** Without it commands run as well, and start later. */
 const keptCode: Rolldown.Plugin = {
   name: 'kept-code',
@@ -30,7 +39,7 @@ const keptCode: Rolldown.Plugin = {
 
 export default defineConfig({
   publicDir: false,
-  plugins: [inAscii, keptCode],
+  plugins: [startsNoPrograms, inAscii, keptCode],
   ssr: {
     // Small, or to be had as ES modules only.
     noExternal: ['commander', 'fzstd', 'yaml', 'typebox', '@fastify/type-provider-typebox'],

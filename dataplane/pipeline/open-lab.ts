@@ -1,5 +1,5 @@
 /** Builds a lab from what a user names: a lab file, object files for hooks, files with map contents. */
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { XdplabError } from '../errors.ts';
 import type { Btf } from '../bpf/btf.ts';
@@ -200,7 +200,7 @@ function textOf(bytes: Uint8Array, file: string): string {
 /** The bytes of a file, or one line that says why not. */
 export async function readBytes(file: string): Promise<Uint8Array> {
   try {
-    return await readFile(file);
+    return readFileSync(file);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
     const known: Readonly<Record<string, string>> = { ENOENT: 'there is no such file', EACCES: 'it may not be read', EISDIR: 'it is a folder' };

@@ -167,10 +167,11 @@ export class TypedMap {
     const values = new Map([0, ...members.map(({ id }) => id)].map((id) => [id, this.#valueBytes(id, path)]));
     const index = new Uint32Array(1);
     const indexBytes = new Uint8Array(index.buffer);
-    for (const [slot, backend] of maglevRing(members, slots).entries()) {
+    const hasIndexes = this.map.type.keys === 'indexes';
+    maglevRing(members, slots).forEach((backend, slot) => {
       index[0] = from + slot;
-      this.map.update(this.map.type.keys === 'indexes' ? indexBytes : this.#keyBytes(from + slot, path), values.get(backend)!);
-    }
+      this.map.update(hasIndexes ? indexBytes : this.#keyBytes(from + slot, path), values.get(backend)!);
+    });
   }
 }
 
