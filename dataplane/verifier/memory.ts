@@ -330,6 +330,8 @@ export function atomic(walk: Walk, instruction: Extract<Instruction, { kind: 'at
   const register = walk.read(address);
   if (op === 'cmpxchg' && walk.isSecret(walk.read(0))) refuse('EACCES', 'R0 leaks addr into mem');
   if (modifies && walk.isSecret(walk.read(src))) refuse('EACCES', `R${src} leaks addr into mem`);
+  if (fetched === 10 && !NO_ATOMICS.has(register.type)) refuse('EACCES', 'frame pointer is read only');
+  if (op === 'load_acquire' && dst === 10) refuse('EACCES', 'frame pointer is read only');
   // A register that is fetched into is a number before the memory that it points to is looked at.
   if (!modifies || !NO_ATOMICS.has(register.type)) checkAlignment(fetched === address ? UNKNOWN_SCALAR : register, offset, bytes, true);
   if (NO_ATOMICS.has(register.type)) refuse('EACCES', `BPF_ATOMIC ${op === 'load_acquire' ? 'loads from' : 'stores into'} R${address} ${typeText(register)} is not allowed`);
