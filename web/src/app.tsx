@@ -34,7 +34,7 @@ export function App(): JSX.Element {
         <h1>xdplab</h1>
         <span class="muted name" title={lab.value === undefined ? undefined : `engine ${lab.value.engine}`}>{lab.value?.name ?? 'opening…'}</span>
         <RunControls />
-        <span role="status" class={`connection ${connected.value ? 'open' : 'closed'}`}>{connected.value ? 'connected' : 'connection lost, trying again…'}</span>
+        <span role="status" class={`connection ${connected.value === false ? 'closed' : 'open'}`}>{connected.value === undefined ? 'connecting…' : connected.value ? 'connected' : 'connection lost, trying again…'}</span>
         <button type="button" onClick={nextTheme} title="dark, light, or as the system has it">{theme.value === '' ? '◐' : theme.value === 'dark' ? '●' : '○'}<span class="hidden"> colours: {theme.value || 'as the system'}</span></button>
       </header>
       <Notice />

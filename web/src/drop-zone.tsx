@@ -18,8 +18,8 @@ async function take(file: File): Promise<void> {
     const capture = await attempt(() => api.uploadCapture(file));
     if (capture === undefined) return;
     captures.value = await api.captures();
-    if (capture.damage !== undefined) notice.value = { text: `${capture.name}: ${capture.damage}`, bad: true };
     await start(capture.id);
+    if (capture.damage !== undefined) notice.value = { text: `${capture.name}: ${capture.damage}`, bad: true };
   } else if (OBJECT.test(file.name)) {
     const object = await attempt(() => api.uploadObject(file));
     if (object !== undefined) arrived.value = [...arrived.value, object];
@@ -77,9 +77,10 @@ function Attach({ object }: { readonly object: LabObject }): JSX.Element {
   const [device, setDevice] = useState(devices[0]?.name);
   const then = async (what: () => Promise<string>): Promise<void> => {
     const text = await attempt(what);
-    if (text !== undefined) notice.value = { text, bad: false };
     leave();
+    if (text === undefined) return;
     await attempt(refreshLab);
+    notice.value = { text, bad: false };
   };
   return (
     <dialog ref={box} aria-label={`What to do with ${object.name}`} onClose={leave}>

@@ -25,7 +25,8 @@ const PACKETS_PER_SECOND = 1000;
 const MOST_PACKETS = 10_000;
 
 export const entrance = signal<'opening' | 'open' | 'locked'>('opening');
-export const connected = signal(false);
+/** Undefined until it has been connected once. */
+export const connected = signal<boolean | undefined>(undefined);
 export const notice = signal<{ readonly text: string; readonly bad: boolean; readonly more?: string | undefined } | undefined>(undefined);
 export const lab = signal<Lab | undefined>(undefined);
 export const names = signal<Names | undefined>(undefined);
@@ -38,7 +39,9 @@ export const latest = computed(() => samples.value.at(-1));
 export const records = new RecordStore();
 /** Counts up when records came; their number alone says nothing once old ones go. */
 export const recordsVersion = signal(0);
-export const account = signal(NOTHING_YET);
+let latestAccount = NOTHING_YET;
+/** Of the verdicts that are in `records`; told by `recordsVersion`. */
+export const account = (): typeof NOTHING_YET => latestAccount;
 export const filterText = signal('');
 export const filterProblem = signal<string | undefined>(undefined);
 export const selected = signal<number | undefined>(undefined);
@@ -73,7 +76,6 @@ let counters: VerdictStream | undefined;
 let touched = false;
 /** Came since the last picture that shows any. */
 let freshSamples: readonly Sample[] = [];
-let latestAccount = NOTHING_YET;
 
 export async function open(): Promise<void> {
   const token = new URLSearchParams(window.location.hash.slice(1)).get('token');
@@ -123,7 +125,6 @@ function paint(): void {
   isVerdictsTurn = !isVerdictsTurn;
   if (isVerdictsTurn && touched) {
     touched = false;
-    account.value = latestAccount;
     recordsVersion.value++;
   } else if (!isVerdictsTurn && freshSamples.length > 0) {
     samples.value = [...samples.value, ...freshSamples].slice(-SAMPLES);
@@ -225,10 +226,13 @@ export function applyFilter(text: string): void {
   subscribe();
 }
 
-/** Does something with the server, and says where that did not work. */
+/** Does something with the server, and says where that did not work. What did not work before is forgotten when something does. */
 export async function attempt<T>(what: () => Promise<T>): Promise<T | undefined> {
+  const before = notice.value;
   try {
-    return await what();
+    const result = await what();
+    if (before?.bad === true && notice.value === before) notice.value = undefined;
+    return result;
   } catch (error) {
     const refusal = error instanceof Problem ? error.refusal : undefined;
     const more = refusal === undefined ? undefined : [refusal.instruction, refusal.known, refusal.needed, refusal.suggestion].filter((line) => line !== undefined).join('\n');

@@ -70,7 +70,7 @@ export function VerdictList(): JSX.Element {
   if (following.value) top.value = Math.max(first, end - visible);
   const from = Math.min(Math.max(top.value, first), Math.max(first, end - 1));
   const rows = known === undefined ? [] : Array.from({ length: Math.max(0, Math.min(visible + 1, end - from)) }, (_, offset) => rowAt(from + offset, known));
-  const { produced, skipped, dropped } = account.value;
+  const { produced, skipped, dropped } = account();
   return (
     <>
       <FilterBox />
