@@ -8,6 +8,7 @@ import { Tally, type Row } from './row.ts';
 
 /** An operator, and what it is of a number that is known. */
 interface Unary {
+  readonly name: string;
   readonly tnum: (a: Tnum) => Tnum;
   readonly concrete: (x: bigint) => bigint;
 }
@@ -16,23 +17,23 @@ const u64 = (x: bigint): bigint => BigInt.asUintN(64, x);
 
 const SHIFTS: readonly Unary[] = [
   ...Array.from({ length: 64 }, (_, count) => BigInt(count)).flatMap((count): Unary[] => [
-    { tnum: (a) => tnumLsh(a, count), concrete: (x) => u64(x << count) },
-    { tnum: (a) => tnumRsh(a, count), concrete: (x) => x >> count },
-    { tnum: (a) => tnumArsh(a, count, 64), concrete: (x) => u64(BigInt.asIntN(64, x) >> count) },
-    ...(count < 32n ? [{ tnum: (a: Tnum): Tnum => tnumArsh(a, count, 32), concrete: (x: bigint): bigint => BigInt.asUintN(32, BigInt.asIntN(32, x) >> count) }] : []),
+    { name: `<< ${count}`, tnum: (a) => tnumLsh(a, count), concrete: (x) => u64(x << count) },
+    { name: `>> ${count}`, tnum: (a) => tnumRsh(a, count), concrete: (x) => x >> count },
+    { name: `s>> ${count}`, tnum: (a) => tnumArsh(a, count, 64), concrete: (x) => u64(BigInt.asIntN(64, x) >> count) },
+    ...(count < 32n ? [{ name: `s>> ${count} of 32 bits`, tnum: (a: Tnum): Tnum => tnumArsh(a, count, 32), concrete: (x: bigint): bigint => BigInt.asUintN(32, BigInt.asIntN(32, x) >> count) }] : []),
   ]),
-  ...([16, 32, 64] as const).map((bits): Unary => ({ tnum: ({ value, mask }) => byteSwap('bswap', bits, of(value, mask)), concrete: (x) => swapBytes(x, bits) })),
+  ...([16, 32, 64] as const).map((bits): Unary => ({ name: `bswap${bits}`, tnum: ({ value, mask }) => byteSwap('bswap', bits, of(value, mask)), concrete: (x) => swapBytes(x, bits) })),
 ];
 
 /** All numbers of so many bits, at the lowest, on either side of the middle, and at the highest: by every count, and swapped. */
 export function checkShifts(bits: number): Row {
   const all = allKnownBits(bits);
-  const { values, masks, zero, one } = all;
+  const { values, zero, one } = all;
   const [every, some] = [new BigUint64Array(values.length), new BigUint64Array(values.length)];
   const tally = new Tally();
   for (const at of [0, 32 - bits, 32, 64 - bits]) {
     const numbers = tnumsOf(all, at);
-    for (const { tnum, concrete } of SHIFTS) {
+    for (const { name, tnum, concrete } of SHIFTS) {
       for (let a = 0; a < values.length; a++) {
         const half = zero[a]!;
         if (half < 0) every[a] = some[a] = concrete(numbers[a]!.value);
@@ -42,7 +43,7 @@ export function checkShifts(bits: number): Row {
         }
         const { value, mask } = tnum(numbers[a]!);
         tally.looked++;
-        if (value !== every[a] || mask !== (some[a]! & ~every[a]!)) tally.lost(() => `${tnumText(numbers[a]!)} of ${masks[a]} bits: found ${tnumText({ value, mask })}`);
+        if (value !== every[a] || mask !== (some[a]! & ~every[a]!)) tally.lost(() => `${tnumText(numbers[a]!)} ${name}: found ${tnumText({ value, mask })}`);
       }
     }
   }
