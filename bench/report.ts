@@ -107,10 +107,10 @@ function growthTable(growth: readonly GrowthRow[]): SuiteTable {
   return {
     heading: 'growth, ns per packet and memory of the table',
     rows: [
-      ['', 'wasm', 'net', 'kernel net', 'kernel net / wasm', 'kB', 'bytes each', 'kernel kB', 'bytes each', 'ns to add one'],
-      ...growth.map(({ label, wasm, wasmNet, kernelNet, speedupVsKernelNet, table: found }) => [
+      ['', 'wasm', '± ns', 'net', 'kernel net', 'kernel net / wasm', 'kB', 'bytes each', 'kernel kB', 'bytes each', 'ns to add one'],
+      ...growth.map(({ label, wasm, uncertainNs, wasmNet, kernelNet, speedupVsKernelNet, table: found }) => [
         label,
-        ...[wasm, wasmNet, kernelNet, speedupVsKernelNet].map(of),
+        ...[wasm, uncertainNs, wasmNet, kernelNet, speedupVsKernelNet].map(of),
         ...(found === undefined ? [] : [found.bytes, found.kernelBytes].flatMap((bytes) => (bytes === undefined ? ['', ''] : [fixed(bytes / 1000), fixed(bytes / found.entries)]))),
         ...(found === undefined ? [] : [fixed(found.nsToAdd)]),
       ]),

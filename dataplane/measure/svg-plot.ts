@@ -95,7 +95,7 @@ export function growthPlot({ series, marks = [], text }: GrowthPlot, caption: st
       `<text x="${right + 8}" y="${(y(end) + 4).toFixed(1)}" style="fill:${colour}">${escape(label)} ${escape(text(end))}</text>`,
     ].join('');
   });
-  return frame(height + 16, [...grid, ...steps, ...ticks, ...lines, ...bounds], caption, left);
+  return frame(height + 16, [...grid, ...steps, ...ticks, ...bounds, ...lines], caption, left);
 }
 
 function extremes(values: readonly number[]): readonly [least: number, most: number] {
