@@ -114,9 +114,13 @@ export class BpfMap {
 
   /** The machine has the contents again, as its keeper has them now; what user space may not write stays as it was before. */
   takeBack(): void {
-    const isWritten = this.type.holds === 'bytes' && !this.#frozen && (this.spec.flags & (MAP_FLAG.RDONLY | MAP_FLAG.WRONLY)) === 0;
-    const entries = isWritten && this.#keeper !== undefined ? [...this.entries()] : undefined;
-    this.#keeper = undefined;
+    const isWritten = this.#keeper !== undefined && this.type.holds === 'bytes' && !this.#frozen && (this.spec.flags & (MAP_FLAG.RDONLY | MAP_FLAG.WRONLY)) === 0;
+    let entries: [Uint8Array, Uint8Array][] | undefined;
+    try {
+      if (isWritten) entries = [...this.entries()];
+    } finally {
+      this.#keeper = undefined;
+    }
     if (entries === undefined) return;
     if (this.type.keys === 'none') {
       while (this.pop() !== undefined);

@@ -10,6 +10,7 @@ import { MAP_TYPES } from '../../dataplane/maps/index.ts';
 import { LPM_TRIE } from '../../dataplane/maps/lpm-trie.ts';
 import { ARRAY_OF_MAPS, HASH_OF_MAPS } from '../../dataplane/maps/map-of-maps.ts';
 import { mapsOf } from '../../dataplane/maps/map-registry.ts';
+import type { MapKeeper } from '../../dataplane/maps/map-keeper.ts';
 import { ERRNO, MAP_DESCRIPTOR, MAP_OPERATIONS, OPERATION_NAMES, UPDATE, type MapOperation, type MapType } from '../../dataplane/maps/map.ts';
 import { PERF_EVENT_ARRAY } from '../../dataplane/maps/perf-event-array.ts';
 import { PROG_ARRAY } from '../../dataplane/maps/prog-array.ts';
@@ -382,5 +383,64 @@ describe('errors say where, what was found, what is expected and what helps', ()
 
   test('more than 4 GiB of maps are refused, naming the map', () => {
     expect(() => makeMap(ARRAY, { name: 'huge', valueBytes: 4096, maxEntries: 2_000_000 })).toThrow(/map 'huge'/);
+  });
+});
+
+describe('contents that another keeps', () => {
+  /** A map of its own, in place of the kernel's. */
+  const keeperOf = (other: BpfMap): MapKeeper => {
+    const keysOf = (): string[] => Array.from(other.keys(), (key) => hex(key)!);
+    return {
+      lookup: (key) => other.lookup(key),
+      update: (key, value, flags) => (other.update(key, value, flags), 0),
+      delete: (key) => (other.delete(key) ? 0 : -ERRNO.ENOENT),
+      next: (key) => {
+        const after = keysOf()[key === undefined ? 0 : keysOf().indexOf(hex(key)!) + 1];
+        return after === undefined ? undefined : Uint8Array.from(Buffer.from(after, 'hex'));
+      },
+      push: (value, flags) => (other.push(value, flags), 0),
+      pop: () => other.pop(),
+      peek: () => other.peek(),
+      values: () => Array.from(other.entries(), ([, value]) => value),
+      records: () => [],
+    };
+  };
+  const prefix = (bits: number, address: number): Uint8Array => Uint8Array.of(...u32(bits), address, 0, 0, 0);
+
+  test.each([HASH, LRU_HASH, PERCPU_HASH, ARRAY, PERCPU_ARRAY, LPM_TRIE])('$name: are the machine\'s again when they are taken back, and what was there before is gone', (type) => {
+    const [map, kept] = [createMap(new Machine(), plainSpec(type)), createMap(new Machine(), plainSpec(type))];
+    const key = (index: number): Uint8Array => (type === LPM_TRIE ? prefix(8, index) : u32(index));
+    map.update(key(1), u64(1));
+    map.update(key(2), u64(2));
+    kept.update(key(2), u64(20));
+    kept.update(key(3), u64(30));
+    map.keepIn(keeperOf(kept));
+    const entries = (): unknown => Array.from(map.entries(), ([at, value]) => [hex(at), hex(value)]).toSorted();
+    const before = entries();
+    map.takeBack();
+    kept.update(key(3), u64(31));
+    expect(entries()).toEqual(before);
+    expect(hex(map.lookup(key(3)))).toBe(hex(u64(30)));
+    expect(map.lookup(key(1))).toEqual(type.keys === 'indexes' ? u64(0) : undefined);
+    map.update(key(3), u64(5));
+    expect(hex(kept.lookup(key(3)))).toBe(hex(u64(31)));
+  });
+
+  test.each([QUEUE, STACK])('$name: leave in the same order when they are taken back', (type) => {
+    const [map, kept] = [createMap(new Machine(), plainSpec(type)), createMap(new Machine(), plainSpec(type))];
+    map.push(u64(9));
+    for (const value of [1, 2, 3]) kept.push(u64(value));
+    map.keepIn(keeperOf(kept));
+    map.takeBack();
+    const order = (of: BpfMap): unknown => Array.from({ length: 4 }, () => hex(of.pop()));
+    expect(order(map)).toEqual(order(kept));
+  });
+
+  test('what user space may not write stays as it was', () => {
+    const [map, kept] = [createMap(new Machine(), { ...plainSpec(ARRAY), frozen: true }), makeMap(ARRAY)];
+    kept.update(u32(1), u64(7));
+    map.keepIn(keeperOf(kept));
+    map.takeBack();
+    expect(map.lookup(u32(1))).toEqual(u64(0));
   });
 });

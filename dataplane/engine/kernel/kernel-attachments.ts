@@ -122,11 +122,16 @@ export class KernelAttachments {
   /** Detaches everything. The machine has the maps again, with what the kernel had in them. */
   giveBack(): void {
     this.detach();
-    try {
-      for (const map of this.#maps.splice(0)) map.takeBack();
-    } finally {
-      this.close();
-    }
+    const failures = this.#maps.splice(0).flatMap((map) => {
+      try {
+        map.takeBack();
+        return [];
+      } catch (error) {
+        return [error];
+      }
+    });
+    this.close();
+    if (failures.length > 0) throw failures[0];
   }
 
   /** Detaches everything. Maps keep nothing of what the kernel had. */
