@@ -37,8 +37,7 @@ class Instance {
     for (let frame = 0; frame <= depth; frame++) this.alive.push(new Uint32Array(WORDS * slots));
     this.mustWrite = new Uint32Array(WORDS * slots);
     for (let position = 0; position < slots; position++) {
-      const { kind } = instructions[subprogram.start + position]!;
-      if (kind === 'store' || kind === 'atomic') this.mustWrite.fill(0xffff_ffff, WORDS * position, WORDS * (position + 1));
+      if (writes(instructions[subprogram.start + position]!)) this.mustWrite.fill(0xffff_ffff, WORDS * position, WORDS * (position + 1));
     }
   }
 }
@@ -155,6 +154,9 @@ export class StackLiveness {
     }
   }
 }
+
+/** Whether it is said of the instruction what it overwrites (StackLiveness.write) whenever it runs. */
+const writes = (instruction: Instruction): boolean => instruction.kind === 'store' || (instruction.kind === 'atomic' && instruction.op !== 'load_acquire');
 
 /** Whether that changed anything. */
 function add(words: Uint32Array, index: number, low: number, high: number): boolean {
