@@ -74,13 +74,15 @@ function emitLeftPackets(shared: boolean, state: number, ofDevice: LeftInterface
       const address = f.let(i32.load(d, DESCRIPTOR.leftAddress), 'address');
       const claimed = f.let(i32.load(d, DESCRIPTOR.leftLength), 'claimed');
       // A program may have overwritten its context, where these come from.
-      const isThere = i64.leU(i64.add(i64.extendU(address), i64.extendU(claimed)), i64.shl(i64.extendU(pages), i64.const(16)));
-      const length = f.let(select(i32.and(i32.leU(claimed, i32.const(LONGEST_LEFT_BYTES)), isThere), claimed, i32.const(0)), 'length');
+      const isInside = i64.leU(i64.add(i64.extendU(address), i64.extendU(claimed)), i64.shl(i64.extendU(pages), i64.const(16)));
+      const isThere = f.let(i32.and(i32.leU(claimed, i32.const(LONGEST_LEFT_BYTES)), isInside), 'isThere');
+      const length = f.let(select(isThere, claimed, i32.const(0)), 'length');
+      f.set(address, select(isThere, address, i32.const(0)));
       const body = f.let(i32.add(out, i32.const(PACKET_BLOCK.bytes)), 'body');
       const next = f.let(i32.add(body, i32.and(i32.add(length, i32.const(3)), i32.const(~3))), 'next');
       // What is copied in pieces may reach beyond the packet.
       f.brIf(full, i32.gtU(i32.add(next, i32.const(OPTIONS_BYTES + 4 + PIECE_BYTES)), outEnd));
-      copyPacket(f, body, address, length);
+      copyPacket(f, body, address, length, pages);
       f.if(i32.and(length, i32.const(3)), () => {
         const last = f.let(i32.sub(next, i32.const(4)));
         const kept = i32.sub(i32.shl(i32.const(1), i32.shl(i32.and(length, i32.const(3)), i32.const(3))), i32.const(1));
@@ -112,9 +114,11 @@ function emitLeftPackets(shared: boolean, state: number, ofDevice: LeftInterface
   return module.assemble();
 }
 
-function copyPacket(f: FunctionBuilder, body: Local<'i32'>, address: Local<'i32'>, length: Local<'i32'>): void {
+function copyPacket(f: FunctionBuilder, body: Local<'i32'>, address: Local<'i32'>, length: Local<'i32'>, pages: Local<'i32'>): void {
+  // Pieces reach beyond the packet, and from the last page of memory beyond that.
+  const isInLastPage = i32.geU(i32.shrU(address, i32.const(16)), i32.sub(pages, i32.const(1)));
   f.if(
-    i32.leU(length, i32.const(COPIED_IN_PIECES)),
+    i32.gtU(i32.leU(length, i32.const(COPIED_IN_PIECES)), isInLastPage),
     () => {
       const [to, from] = [f.let(body, 'to'), f.let(address, 'from')];
       const end = f.let(i32.add(body, length), 'end');

@@ -83,3 +83,18 @@ test.each(['more.pcapng', 'more.pcap'])('more than fits at once is all written t
   expect(packets.map(({ bytes }) => bytes.length)).toEqual([...Array.from({ length: 9 }, () => 262_144), 0, 0]);
   expect(packets[8]!.bytes).toEqual(pattern(262_144, 3));
 });
+
+test.each(['end.pcapng', 'end.pcap'])('a packet that lies where memory ends is written to %s', async (name) => {
+  const memory = new MachineMemory();
+  const one: Left = { at: 0, length: 61, cutOff: 0, input: 0, leftIfindex: 2, xdp: 2, tcIngress: NO_VERDICT, tcEgress: NO_VERDICT, time: 5n };
+  const batch = batchOf([one], memory, memory.allocate(64, 64, 'packet'));
+  written(name, (writer) => {
+    // After which nothing more is allocated.
+    writer.writeLeft(batch, 0, 1, INTERFACES);
+    memory.u8.set(pattern(61, 7), memory.u8.length - 61);
+    memory.view.setUint32(batch.descriptor(0) + DESCRIPTOR.leftAddress, memory.u8.length - 61, true);
+    writer.writeLeft(batch, 0, 1, INTERFACES);
+  });
+  const { packets } = await readCapture(join(scratch.path, name), { batchSize: 2 });
+  expect(packets[1]!.bytes).toEqual(pattern(61, 7));
+});
