@@ -441,3 +441,7 @@ describe('packet loads', () => {
     expect(run(load)).toBe(0n);
   });
 });
+
+test('a function that throws does not return, also where the program does not say its functions', () => {
+  expect(evaluate('call f\nr0 = 99\nexit\nf: r1 = 7\ncall bpf_throw\nr0 = 2\nexit')).toBe(7n);
+});

@@ -3,7 +3,7 @@ import { assemble } from '../../dataplane/bpf/assemble.ts';
 import type { Instruction } from '../../dataplane/bpf/isa.ts';
 import type { ProgramSpec, ProgramType } from '../../dataplane/bpf/spec.ts';
 import { createWasmEngine } from '../../dataplane/engine/wasm-engine.ts';
-import { HELPER_NAMES } from '../../dataplane/helpers/index.ts';
+import { HELPER_NAMES, kfuncNamed } from '../../dataplane/helpers/index.ts';
 import { CPU_BLOCK, FAULT, type Fault } from '../../dataplane/machine/cpu.ts';
 import { Machine } from '../../dataplane/machine/machine.ts';
 import type { BpfMap } from '../../dataplane/maps/bpf-map.ts';
@@ -19,7 +19,7 @@ export interface RunResult {
 }
 
 export function instructionsOf(source: Source): readonly Instruction[] {
-  return typeof source === 'string' ? assemble(source, { helper: (name) => HELPER_NAMES.indexOf(name) }).instructions : source;
+  return typeof source === 'string' ? assemble(source, { helper: (name) => (HELPER_NAMES.includes(name) ? HELPER_NAMES.indexOf(name) : undefined), kfunc: (name) => kfuncNamed(name) !== undefined }).instructions : source;
 }
 
 export class Bench {

@@ -6,6 +6,7 @@
  *   subprogram   (r1, r2, r3, r4, r5: i64, fp: i32) -> i64
  *   callback     (r1, r2, r3, r4, r5: i64) -> i64           around a subprogram, for helpers that call back
  */
+import { referencedFunction } from '../../bpf/check.ts';
 import type { CallTarget, Immediate64, Register } from '../../bpf/isa.ts';
 import { XdplabError } from '../../errors.ts';
 import { bindHelper, calleeOf, kfuncNamed } from '../../helpers/index.ts';
@@ -26,8 +27,8 @@ import { keepsAddress } from './kept-address.ts';
 import { Parameters } from './parameters.ts';
 
 /** Starts of functions that throw, or call one that does. */
-function throwingFunctions({ instructions, functions }: Program['spec']): ReadonlySet<number> {
-  const starts = functions.map(({ slot }) => slot);
+function throwingFunctions({ instructions, exceptionCallback = 0 }: Program['spec']): ReadonlySet<number> {
+  const starts = [...new Set([0, exceptionCallback, ...instructions.flatMap((each) => referencedFunction(each) ?? [])])].toSorted((a, b) => a - b);
   const throwing = new Set<number>();
   for (let before = -1; before < throwing.size; ) {
     before = throwing.size;
