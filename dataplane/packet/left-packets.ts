@@ -8,7 +8,7 @@ import type { FunctionBuilder, Local } from '../wasm/function-builder.ts';
 import { ModuleBuilder } from '../wasm/module-builder.ts';
 import { MAX_CAPTURED_BYTES } from './capture-reader.ts';
 import { FRAME } from './frame.ts';
-import { DESCRIPTOR, NO_VERDICT, type PacketBatch } from './packet-batch.ts';
+import { DESCRIPTOR, MAX_INTERFACES, NO_VERDICT, type PacketBatch } from './packet-batch.ts';
 import { BLOCK, PACKET_BLOCK, VERDICT_OPTION } from './pcapng.ts';
 
 /** The longest packet of a capture, and what helpers can add to it. */
@@ -23,7 +23,7 @@ export interface LeftInterfaces {
 }
 
 /** What the code is told, and tells: u32 where the blocks end; u32 interfaces of the input, and u32 ofInput of each. */
-const STATE = { end: 0, inputs: 4, ofInput: 8, mostInputs: 1024, size: 8 + 4 * 1024 } as const;
+const STATE = { end: 0, inputs: 4, ofInput: 8, size: 8 + 4 * MAX_INTERFACES } as const;
 /** Two verdicts and the end of options. */
 const OPTIONS_BYTES = 2 * VERDICT_OPTION.size + 4;
 const PIECE_BYTES = 16;

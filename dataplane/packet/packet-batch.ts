@@ -41,6 +41,9 @@ export const DESCRIPTOR = {
   reason: 58,
 } as const;
 
+/** Interfaces of a capture whose packets can be run. */
+export const MAX_INTERFACES = 1024;
+
 /** In a descriptor's verdict fields: the hook did not run. */
 export const NO_VERDICT = 0x7fff_ffff;
 

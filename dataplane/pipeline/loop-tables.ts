@@ -8,12 +8,11 @@ import type { Machine } from '../machine/machine.ts';
 import type { MachineMemory, Region } from '../machine/memory.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import { SK_BUFF, XDP_MD } from '../packet/frame.ts';
+import { MAX_INTERFACES } from '../packet/packet-batch.ts';
 import { ATTACHMENT, DEVICE, DEVICE_FLAG, FROM_HOST, HANDOVER, LOOP, RECORD, VERDICT_SLOTS } from './layout.ts';
 import type { Chain } from './loop/chain.ts';
 import type { LoopConstants } from './loop/loop-code.ts';
 import type { Attachment } from './pipeline.ts';
-
-export const MAX_INTERFACES = 1024;
 
 export interface LoopTablesOptions {
   readonly arenaBytes: number;
