@@ -42,7 +42,7 @@ export function addServe(program: Command): void {
     .addOption(new Option('--live <interface>', 'look at the packets of this interface instead; nothing is sent, and nothing is changed on the wire').conflicts(['capture']))
     .option('--promiscuous', 'with --live: packets for other hosts too')
     .option('--allow-inline <interface>', 'with --live: who is let in may have packets leave by this interface, and from there by the other, as xdplab live --to does; until somebody asks, nothing is sent')
-    .option('--allow-attach', 'with --live: who is let in may have the running Linux attach the programs to the interface, those that were uploaded too, as xdplab live --attach does')
+    .option('--allow-attach', 'with --live: who is let in may have the running Linux attach the programs to the interface, those that were uploaded too, as xdplab live --attach does; they may redirect packets to any other interface')
     .option('--port <n>', 'port to listen on; 0 for any that is free', wholeNumber(0, 65_535), DEFAULT_PORT)
     .option('--listen <address>', 'address to listen on: other machines can reach the lab then, and read what is sent', LOOPBACK)
     .option('--host-name <name>', 'a further name that the server is known by; repeatable', (name: string, before: readonly string[]) => [...before, name], [])
