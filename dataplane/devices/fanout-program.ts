@@ -1,25 +1,21 @@
 /**
  * Which socket of a fanout group a packet comes to, as the queues of a lab's device are chosen
  * (pipeline/receive-side-scaling.ts): the Toeplitz hash of addresses, and of ports of TCP and UDP packets that are not
- * fragments, picks one of 128 slots. A classic BPF program (PACKET_FANOUT_CBPF in packet(7)), since that takes no right
- * that a packet socket does not take.
+ * fragments, picks one of the indirection table's slots. A classic BPF program (PACKET_FANOUT_CBPF in packet(7)), since
+ * that takes no right that a packet socket does not take.
  *
  * Classic BPF has no tables: each bit of the input that is set adds its part of the key. M[0] and on are the words of
  * the input, 0 where there are no ports; X is the hash; a tree of comparisons finds the slot's socket.
  */
-import { ETHER_TYPE } from '../packet/ethernet.ts';
+import { ETHER_TYPE, ETHERNET } from '../packet/ethernet.ts';
 import { IP_PROTOCOL } from '../packet/ipv4.ts';
+import { VLAN } from '../packet/vlan.ts';
 import { PACKET_OUTGOING, SKF_PACKET_TYPE } from './packet-filter.ts';
-
-export const HASH_SLOTS = 128;
 
 const LOAD = { word: 0x40, half: 0x48, byte: 0x50 } as const;
 const OP = { loadAbsoluteHalf: 0x28, loadAbsoluteByte: 0x30, loadLength: 0x80, loadImmediate: 0x00, loadMemory: 0x60, loadXImmediate: 0x01, loadXMemory: 0x61, store: 0x02, jump: 0x05, ifEqual: 0x15, ifGreaterOrEqual: 0x35, ifGreaterOrEqualX: 0x3d, ifBits: 0x45, add: 0x04, addX: 0x0c, and: 0x54, shiftLeft: 0x64, xor: 0xa4, toX: 0x07, fromX: 0x87, answer: 0x06 } as const;
 /** What the kernel knows of a packet beside its bytes. */
 const PROTOCOL = 0xffff_f000;
-const ETHERNET_BYTES = 14;
-const TAG_BYTES = 4;
-const VLAN_TYPES = [0x8100, 0x88a8] as const;
 const FRAGMENT_BITS = 0x3fff;
 const SCRATCH = 9;
 const INSTRUCTION_BYTES = 8;
@@ -33,22 +29,22 @@ interface Step {
   readonly otherwise?: string;
 }
 
-/** `sockets[slot]`: the place in the group of the socket that the slot's packets come to. */
+/** `sockets[slot]`: the place in the group of the socket that the slot's packets come to. There are as many slots as a power of two. */
 export function fanoutProgram(key: Uint8Array, sockets: readonly number[]): Uint8Array {
   const steps: (Step | string)[] = [
     // Packets that came in begin behind their Ethernet header, those that are sent with it.
     { code: OP.loadXImmediate, k: 0 },
     { code: OP.loadAbsoluteByte, k: SKF_PACKET_TYPE },
     { code: OP.ifEqual, k: PACKET_OUTGOING, otherwise: 'received' },
-    { code: OP.loadXImmediate, k: ETHERNET_BYTES },
+    { code: OP.loadXImmediate, k: ETHERNET.headerLength },
     'received',
     // A first VLAN tag the kernel has taken off.
     { code: OP.loadAbsoluteHalf, k: PROTOCOL },
-    ...VLAN_TYPES.map((k): Step => ({ code: OP.ifEqual, k, to: 'tagged' })),
+    ...[ETHER_TYPE.vlan, ETHER_TYPE.qinq].map((k): Step => ({ code: OP.ifEqual, k, to: 'tagged' })),
     { code: OP.jump, to: 'known' },
     'tagged',
     { code: OP.fromX },
-    { code: OP.add, k: TAG_BYTES },
+    { code: OP.add, k: VLAN.headerLength },
     { code: OP.toX },
     // The type is before what the tag is in front of.
     { code: OP.store, k: SCRATCH },
@@ -86,8 +82,8 @@ export function fanoutProgram(key: Uint8Array, sockets: readonly number[]): Uint
     ...hash(key, 9),
     'hashed',
     { code: OP.fromX },
-    { code: OP.and, k: HASH_SLOTS - 1 },
-    ...choose(sockets, 0, HASH_SLOTS),
+    { code: OP.and, k: sockets.length - 1 },
+    ...choose(sockets, 0, sockets.length),
   ];
   return assembled(steps);
 }

@@ -18,7 +18,7 @@ const WINDOW_BLOCKS = 4;
 
 export interface FanoutChoice {
   readonly cpus: number;
-  /** The key of the hash, and the CPU of each of its 128 slots. */
+  /** The key of the hash, and the CPU of each slot of the indirection table. */
   readonly key: Uint8Array;
   readonly cpuOfSlot: readonly number[];
 }

@@ -17,7 +17,7 @@
  *            8 u32 header   address of the first of them
  */
 import type { MachineMemory } from '../machine/memory.ts';
-import { ETHERNET } from '../packet/ethernet.ts';
+import { ETHER_TYPE, ETHERNET } from '../packet/ethernet.ts';
 import { DESCRIPTOR } from '../packet/packet-batch.ts';
 import { storeSeconds } from '../packet/timestamp.ts';
 import { VLAN } from '../packet/vlan.ts';
@@ -34,7 +34,6 @@ const TP_STATUS_USER = 1;
 const TP_STATUS_CSUMNOTREADY = 1 << 3;
 const TP_STATUS_VLAN_VALID = 1 << 4;
 const TP_STATUS_VLAN_TPID_VALID = 1 << 6;
-const ETHERTYPE_VLAN = 0x8100;
 const MAC_ADDRESSES_BYTES = 12;
 
 /** Small enough to stay in a core's cache, large enough for the longest packet that Linux puts together (GRO). */
@@ -175,7 +174,7 @@ export class RingReader {
   #putVlanBack(header: number, address: number, knowsType: boolean): void {
     const { u8, u16, u32 } = this.#memory;
     const control = u32[(header + PACKET.vlanControl) >>> 2]!;
-    const type = knowsType ? u16[(header + PACKET.vlanType) >>> 1]! : ETHERTYPE_VLAN;
+    const type = knowsType ? u16[(header + PACKET.vlanType) >>> 1]! : ETHER_TYPE.vlan;
     u8.copyWithin(address - VLAN.headerLength, address, address + MAC_ADDRESSES_BYTES);
     const tag = address - VLAN.headerLength + MAC_ADDRESSES_BYTES;
     u8[tag] = type >>> 8;
