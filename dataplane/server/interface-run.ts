@@ -81,12 +81,16 @@ export abstract class InterfaceRun implements OpenRun {
   async #run(): Promise<void> {
     // The answer that it has begun goes out first.
     await new Promise(setImmediate);
-    this.#tell(this.describe());
+    const running = this.run(this.#abort.signal);
     try {
-      const { failure } = await this.run(this.#abort.signal);
+      this.#tell(this.describe());
+      const { failure } = await running;
       if (failure !== undefined) this.#error = failure.message;
       this.#state = failure === undefined ? 'stopped' : 'failed';
     } catch (error) {
+      // What it has open is closed, whatever went wrong.
+      this.#abort.abort();
+      await running.catch(() => {});
       this.#error = error instanceof Error ? error.message : String(error);
       this.#state = 'failed';
       // What is not an XdplabError is a bug, and shows its stack.

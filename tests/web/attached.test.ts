@@ -55,7 +55,7 @@ describe.skipIf(missing !== undefined || whyNoNamespaces !== undefined || whyNoK
 
   test('attaches nothing that was not agreed to', async () => {
     await page.getByLabel('Packets from').selectOption('near, attached generic');
-    await expect.poll(() => asked).toEqual(['From now on Linux runs the programs on near, and what they drop is lost. They are detached when the run is stopped.']);
+    await expect.poll(() => asked).toEqual(['From now on Linux runs the programs on near, and what they drop is lost; what they redirect leaves by any interface of the machine. They are detached when the run is stopped.']);
     await expect.poll(source).toBe('near, live');
     expect(isAttached()).toBe(false);
   }, PATIENCE_MS);

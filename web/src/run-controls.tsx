@@ -33,7 +33,7 @@ const liveChoices = computed((): readonly LiveChoice[] => {
   return [
     choice({ interface: name }, ', live'),
     ...(to === undefined ? [] : [choice({ interface: name, to }, ` and ${to}, inline`, `From now on packets pass between ${name} and ${to} as the programs say, and what they drop is lost.`)]),
-    ...(attach ? ATTACH_MODES.map((mode) => choice({ interface: name, attach: mode }, `, attached ${mode}`, `From now on Linux runs the programs on ${name}, and what they drop is lost. They are detached when the run is stopped.`)) : []),
+    ...(attach ? ATTACH_MODES.map((mode) => choice({ interface: name, attach: mode }, `, attached ${mode}`, `From now on Linux runs the programs on ${name}, and what they drop is lost; what they redirect leaves by any interface of the machine. They are detached when the run is stopped.`)) : []),
   ];
 });
 
