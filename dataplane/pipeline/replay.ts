@@ -247,10 +247,9 @@ class Replay {
       this.#busyMs += performance.now() - begun;
       this.packets = packetsBefore + end;
       this.#place = placeBefore + end;
-      if (end === count) this.bytes += capturedBytes(batch, begin);
+      this.bytes += capturedBytes(batch, first);
       this.#report(reader);
     }
-    if (batch.count < count) this.bytes += capturedBytes(batch, begin);
   }
 
   /** Whether the rest of the batch is not wanted any more. */

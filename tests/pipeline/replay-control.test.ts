@@ -76,6 +76,16 @@ test('a pause in the middle of a batch keeps what comes next', async () => {
   expect(numbers).toEqual(upTo(PACKETS));
 });
 
+test('in the middle of a batch, the bytes are those of the packets that have run', async () => {
+  const control = slow();
+  const { progress } = await watch(control, (packets) => {
+    if (packets === 1) control.pace = { kind: 'top' };
+  });
+  const first = await watch(new ReplayControl(), () => {}, { limit: 1 });
+  expect(progress[0]).toMatchObject({ packets: 1, bytes: first.result.bytes });
+  expect(progress.at(-1)!.bytes).toBe((await watch(new ReplayControl(), () => {})).result.bytes);
+});
+
 test('a seek forward leaves out what is in between', async () => {
   const control = slow();
   const { numbers, result } = await watch(control, (packets) => {
