@@ -11,7 +11,7 @@ import { measureBalance, type BalanceOptions } from '../insight/balance.ts';
 import { CostCounter, type Cost } from '../insight/cost.ts';
 import { packetCount, withoutOpening, type PacketTrace } from '../packet/packet-trace.ts';
 import { Lab } from '../pipeline/lab.ts';
-import { openLab, type LabSources } from '../pipeline/open-lab.ts';
+import { openLab, readObject, type LabSources, type ObjectOptions } from '../pipeline/open-lab.ts';
 import type { Attachment } from '../pipeline/pipeline.ts';
 import { TIMED, type BenchEngine, type BenchReport, type ProgramFigures, type SeriesName, type Timed } from './bench-report.ts';
 import { changeOfInstances, INSTANCES } from './change.ts';
@@ -74,7 +74,7 @@ export async function benchmarkLab(options: BenchmarkOptions): Promise<BenchRepo
   onProgress('reading the lab');
   const lab = await openFor(sources);
   const targets = targetsOf(lab, options);
-  const replace = options.versus === undefined ? undefined : replacement(lab, targets, options.versus);
+  const replace = options.versus === undefined ? undefined : await replacement(lab, targets, options.versus, sources);
   const tiers: { [Name in Timed]?: string } = {};
   const missing = new Map<Target, { engine: BenchEngine; why: string }[]>(targets.map((target) => [target, []]));
   const all: Series[] = [];
@@ -192,11 +192,14 @@ function targetsOf(lab: Lab, { trace, freshMaps, programs }: BenchmarkOptions): 
   return single.length === 1 ? single : [...single, { name: 'all programs', hook: undefined, trace: prepared('xdp') }];
 }
 
-/** The other object in the place of the lab's object that has a program of the same name. */
-function replacement(lab: Lab, targets: readonly Target[], versus: string): ReadonlyMap<string, string> {
+/** The other object in the place of the lab's object that has programs of the same names. */
+async function replacement(lab: Lab, targets: readonly Target[], versus: string, options: ObjectOptions): Promise<ReadonlyMap<string, string>> {
   const owners = lab.collections.filter(({ spec }) => targets.some(({ name }) => spec.programs.has(name)));
   const [owner] = owners;
   if (owner === undefined || owners.length > 1) throw new XdplabError('ERR_USAGE', `--vs ${versus}: the lab has ${owners.length} objects with programs that are measured, and only one can be compared; name that one only`);
+  const { programs } = await readObject(versus, options);
+  const missing = targets.find(({ name }) => owner.spec.programs.has(name) && !programs.has(name));
+  if (missing !== undefined) throw new XdplabError('ERR_USAGE', `--vs ${versus}: found no program '${missing.name}', expected one of ${[...programs.keys()].join(', ')}`);
   return new Map([[owner.name, versus]]);
 }
 

@@ -64,6 +64,11 @@ test('a program beside itself is no different', async () => {
   expect(programs[0]!.versus).toMatchObject({ object: counter, engine: 'wasm', cost: programs[0]!.cost });
 });
 
+test('an object without the program to compare is refused by its own name', async () => {
+  const firewall = join(programsDirectory(), 'xdp_firewall.bpf.o');
+  await expect(benchmarkLab(quick({ engines: ['wasm'], versus: firewall }))).rejects.toThrow(`--vs ${firewall}: found no program 'flow_counter', expected one of xdp_firewall`);
+});
+
 test('a program that is not there is refused by name', async () => {
   await expect(benchmarkLab(quick({ programs: ['nobody'] }))).rejects.toThrow("program 'nobody': not attached in this lab, expected one of flow_counter");
 });
