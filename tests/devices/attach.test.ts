@@ -74,6 +74,8 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
     const first = await here.live('near', '--attach', 'generic', '--xdp', FIREWALL);
     const busy = await here.refused('near', '--attach', 'generic', '--xdp', FIREWALL);
     expect(busy).toMatchObject({ status: 5, stderr: "xdplab: near: Linux does not attach 'xdp_firewall' to xdp (generic): another program is attached there; bpftool net shows it, ip link set dev <interface> xdp off takes it off (EBUSY)\n" });
+    const other = await here.refused('near', '--attach', 'native', '--xdp', FIREWALL);
+    expect(other).toMatchObject({ status: 5, stderr: "xdplab: near: Linux does not attach 'xdp_firewall' to xdp (native): another program is attached there in another mode; bpftool net shows it, ip link set dev <interface> xdp off takes it off (EEXIST)\n" });
     await first.interrupt();
     for (const [args, message] of [
       [['--attach', 'tcx', '--xdp', FIREWALL], "program 'xdp_firewall': tcx attaches TC programs, and it is for XDP; use native or generic"],

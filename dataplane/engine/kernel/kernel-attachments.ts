@@ -43,6 +43,7 @@ const XDP_FLAGS: Readonly<Record<XdpMode, number>> = { generic: 2, native: 4 };
 
 /** What refusals mean, where the errno alone does not say it. */
 const REFUSALS: Readonly<Record<string, string>> = {
+  EEXIST: 'another program is attached there in another mode; bpftool net shows it, ip link set dev <interface> xdp off takes it off',
   EBUSY: 'another program is attached there; bpftool net shows it, ip link set dev <interface> xdp off takes it off',
   EOPNOTSUPP: 'its driver does not run XDP so; use --attach generic',
   ERANGE: "its MTU, or that of its peer, is too large for XDP in the driver; make it smaller, or use --attach generic",
