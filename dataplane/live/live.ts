@@ -131,7 +131,7 @@ class LiveRun {
   }
 
   snapshot(): LiveSnapshot {
-    return { packets: this.#packets, bytes: this.#bytes, elapsedNs: (performance.now() - this.#startedMs) * 1e6, busyNs: this.#busyMs * 1e6, accounting: this.#account.read() };
+    return { packets: this.#packets, bytes: this.#bytes, elapsedNs: Math.round((performance.now() - this.#startedMs) * 1e6), busyNs: Math.round(this.#busyMs * 1e6), accounting: this.#account.read() };
   }
 
   /** Until the count is reached, the time is over, the signal aborts or an interface fails. */

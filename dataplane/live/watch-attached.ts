@@ -39,11 +39,11 @@ export async function watchAttached(attached: Attached, { durationMs = Infinity,
       checkAtMs = now + CHECK_MS;
     }
     if (now >= snapshotAtMs) {
-      onSnapshot?.((now - begun) * 1e6);
+      onSnapshot?.(Math.round((now - begun) * 1e6));
       snapshotAtMs = now + snapshotMs;
     }
     await sleep(Math.min(POLL_MS, Math.max(1, endMs - now)));
   }
   attached.tellOfRecords();
-  return { elapsedNs: (performance.now() - begun) * 1e6, interrupted: signal?.aborted === true, ...(failure === undefined ? {} : { failure }) };
+  return { elapsedNs: Math.round((performance.now() - begun) * 1e6), interrupted: signal?.aborted === true, ...(failure === undefined ? {} : { failure }) };
 }

@@ -116,6 +116,7 @@ test('tells snapshots while it runs, each of which adds up', async () => {
   const snapshots: LiveSnapshot[] = [];
   await live(lab, [source], { count: 3000, snapshotMs: 1e-9, onSnapshot: (snapshot) => snapshots.push(snapshot) });
   expect(snapshots.length).toBeGreaterThan(0);
+  for (const { elapsedNs, busyNs } of snapshots) expect([elapsedNs, busyNs].map(Number.isInteger)).toEqual([true, true]);
   for (const { packets, accounting } of snapshots) expect(accounting).toMatchObject({ received: 3009, ringDrops: 9, inFlight: 3000 - packets, verdicts: { dropped: packets } });
 });
 
