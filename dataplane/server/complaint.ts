@@ -2,9 +2,29 @@
 import type { TLocalizedValidationError } from 'typebox/error';
 
 /** `whole`: how to call the value itself. */
-export function complaint([error]: readonly TLocalizedValidationError[], whole: string): string {
+export function complaint(errors: readonly TLocalizedValidationError[], whole: string): string {
+  const [error] = closest(errors);
   if (error === undefined) return `${whole}: is not what is expected`;
   const { instancePath, keyword, message } = error;
   const place = instancePath.slice(1).replaceAll('/', '.') || whole;
+  if (keyword === 'const') return `${place}: expected ${choicesAt(instancePath, errors)}`;
   return `${place}: ${keyword === 'boolean' ? 'there is no such field' : message}`;
+}
+
+/** Everything that would do there. */
+function choicesAt(path: string, errors: readonly TLocalizedValidationError[]): string {
+  const choices = errors.filter(({ instancePath }) => instancePath === path).flatMap((error) => (error.keyword === 'const' ? JSON.stringify(error.params.allowedValue) : error.keyword === 'type' ? String(error.params.type) : []));
+  return choices.join(', ').replace(/, ([^,]*)$/, ' or $1');
+}
+
+/** Where there are several shapes, what is wrong with the one that the value came closest to. */
+function closest(errors: readonly TLocalizedValidationError[]): readonly TLocalizedValidationError[] {
+  const union = /^.*?\/anyOf\//.exec(errors[0]?.schemaPath ?? '')?.[0];
+  if (union === undefined) return errors;
+  const shapes = new Map<string, TLocalizedValidationError[]>();
+  for (const error of errors.filter(({ schemaPath }) => schemaPath.startsWith(union))) {
+    const [shape] = error.schemaPath.slice(union.length).split('/', 1) as [string];
+    shapes.set(shape, [...(shapes.get(shape) ?? []), error]);
+  }
+  return [...shapes.values()].reduce((best, shape) => (shape.length < best.length ? shape : best));
 }
