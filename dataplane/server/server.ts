@@ -120,7 +120,7 @@ async function listen(app: ReturnType<typeof createApp>, address: string, port: 
     await app.listen({ host: address, port });
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-    const why: Readonly<Record<string, string>> = { EADDRINUSE: 'another program listens there; choose another --port', EACCES: 'this user may not listen there; choose a --port from 1024 on', EADDRNOTAVAIL: 'this machine does not have that address; choose another --listen', ENOTFOUND: 'is no address; choose another --listen' };
+    const why: Readonly<Record<string, string>> = { EADDRINUSE: 'another program listens there; choose another --port', EACCES: 'this user may not listen there; choose a --port from 1024 on', EADDRNOTAVAIL: 'this machine does not have that address; choose another --listen', ENOTFOUND: 'is no address; choose another --listen, and a port with --port' };
     if (why[code] === undefined) throw error;
     throw new XdplabError(code === 'EACCES' ? 'ERR_PRIVILEGE' : 'ERR_USAGE', `${address}:${port}: ${why[code]}`, { cause: error });
   }
