@@ -6,7 +6,7 @@
  * and a kind of capture.
  */
 import type { MachineMemory } from '../machine/memory.ts';
-import { i32, i64, pair, select, type I32, type I64 } from '../wasm/expression.ts';
+import { i32, i64, pair, select, swap32, type I32, type I64 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Label, Local } from '../wasm/function-builder.ts';
 import { ModuleBuilder } from '../wasm/module-builder.ts';
 import { DESCRIPTOR } from './packet-batch.ts';
@@ -113,8 +113,7 @@ export class RecordEmitter {
   u32(offset: number, at: I32 = this.at): I32 {
     const value = i32.load(at, offset);
     if (this.#littleEndian) return value;
-    const word = this.f.let(value);
-    return i32.or(i32.and(i32.rotl(word, i32.const(8)), i32.const(0x00ff_00ff)), i32.and(i32.rotr(word, i32.const(8)), i32.const(0xff00_ff00)));
+    return swap32(this.f.let(value));
   }
 
   /** Leaves the record to the caller where it has fewer bytes, or more are said to be in it than there are. */

@@ -213,6 +213,9 @@ export const memory = {
 /** Two words as one, the first in the lower half: as they lie in memory, one behind the other. */
 export const pair = (first: I32, second: I32): I64 => i64.or(i64.extendU(first), i64.shl(i64.extendU(second), i64.const(32)));
 
+/** The four bytes in the other order; of a local, since it is read twice. */
+export const swap32 = (word: I32): I32 => i32.or(i32.and(i32.rotl(word, i32.const(8)), i32.const(0x00ff_00ff)), i32.and(i32.rotr(word, i32.const(8)), i32.const(0xff00_ff00)));
+
 /** `condition ? a : b`; both are evaluated. */
 export function select<T extends ValueType>(condition: I32, a: Expr<T>, b: Expr<T>): Expr<T> {
   return expr(a.type, [a.code, b.code, condition.code, 0x1b]);

@@ -5,7 +5,7 @@
  * unless the divisor is known.
  */
 import type { AluOp, BranchOp, OperandWidth } from '../../bpf/isa.ts';
-import { i32, i64, type I32, type I64 } from '../../wasm/expression.ts';
+import { i32, i64, swap32, type I32, type I64 } from '../../wasm/expression.ts';
 import type { FunctionBuilder, Local } from '../../wasm/function-builder.ts';
 import { bitsOf, type Constant, type Known } from './known-value.ts';
 
@@ -132,7 +132,7 @@ export function reverseBytes(f: FunctionBuilder, bits: 16 | 32 | 64, a: Value, s
       return i64.extendU(i32.or(high, bitsOf(a.known) <= 16 ? shifted : i32.and(shifted, i32.const(0xff))));
     }
     case 32:
-      return i64.extendU(i32.or(i32.and(i32.rotl(a.narrow, i32.const(8)), i32.const(0x00ff_00ff)), i32.and(i32.rotr(a.narrow, i32.const(8)), i32.const(0xff00_ff00 | 0))));
+      return i64.extendU(swap32(a.narrow));
     case 64: {
       // Clang widens what it swaps; what is above is zero, and moves to the lower end.
       const known = bitsOf(a.known);

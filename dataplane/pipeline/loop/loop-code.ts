@@ -236,11 +236,11 @@ export class LoopCode {
 
   /** `find_device(ifindex)`. */
   #defineFindDevice(): Callee<'i32'> {
-    const { devices, ifindexes } = this.at;
+    const { devices, devicesEnd } = this.at;
     const f = this.module.function('find_device', ['i32'], 'i32');
     const device = f.let(i32.const(devices));
     f.while(
-      () => i32.ltU(device, i32.const(devices + ifindexes.length * DEVICE.size)),
+      () => i32.ltU(device, i32.const(devicesEnd)),
       (again) => {
         f.if(i32.eq(i32.load(device, DEVICE.ifindex), f.param(0, 'i32')), () => f.return(device));
         f.set(device, i32.add(device, i32.const(DEVICE.size)));
