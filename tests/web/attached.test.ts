@@ -1,17 +1,13 @@
 /** The page of a server that may attach: a run that Linux does, in a real browser beside the server, in a network namespace of the test's own. */
-import { chmodSync, existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { chmodSync } from 'node:fs';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { object, Scratch, trace } from '../cli/run-cli.ts';
 import { Namespace, namespaceTitle, whyNoNamespaces } from '../devices/veth-pair.ts';
 import { kernelTitle, whyNoKernel } from '../engine/kernel/kernel-here.ts';
 import { Server } from '../server/live-server.ts';
+import { CHROMIUM, missing, openPage, PATIENCE_MS } from './browser.ts';
 
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
-const BUILT = existsSync(fileURLToPath(new URL('../../web/dist/index.html', import.meta.url)));
-const missing = CHROMIUM === undefined ? 'no Chromium is installed' : BUILT ? undefined : 'npm run build has not built the page';
-const PATIENCE_MS = 60_000;
 const scratch = new Scratch();
 
 describe.skipIf(missing !== undefined || whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kernelTitle(namespaceTitle(`the page of an attached run${missing === undefined ? '' : ` (skipped: ${missing})`}`)), () => {
@@ -31,10 +27,7 @@ describe.skipIf(missing !== undefined || whyNoNamespaces !== undefined || whyNoK
     const inNamespace = scratch.file('chromium', `#!/bin/sh\nexec ip netns exec ${here.name} ${CHROMIUM} "$@"\n`);
     chmodSync(inNamespace, 0o755);
     browser = await chromium.launch({ executablePath: inNamespace, args: ['--no-sandbox'] });
-    page = await browser.newPage({ viewport: { width: 1280, height: 860 } });
-    page.setDefaultTimeout(PATIENCE_MS);
-    page.on('pageerror', (error) => complaints.push(String(error)));
-    page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+    page = await openPage(browser, complaints);
     page.on('dialog', (dialog) => {
       asked.push(dialog.message());
       void (agrees ? dialog.accept() : dialog.dismiss());

@@ -1,14 +1,10 @@
 /** The page in a real browser: Chromium, where it is installed. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { chromium, type Browser, type Page, type WebSocketRoute } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
-const BUILT = existsSync(fileURLToPath(new URL('../../web/dist/index.html', import.meta.url)));
-const missing = CHROMIUM === undefined ? 'no Chromium is installed' : BUILT ? undefined : 'npm run build has not built the page';
-const PATIENCE_MS = 60_000;
+import { CHROMIUM, missing, openPage, PATIENCE_MS } from './browser.ts';
 
 const path = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 
@@ -39,10 +35,7 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
     const server = await serve();
     ({ child } = server);
     browser = await chromium.launch({ executablePath: CHROMIUM!, args: ['--no-sandbox'] });
-    page = await browser.newPage({ viewport: { width: 1280, height: 860 } });
-    page.setDefaultTimeout(PATIENCE_MS);
-    page.on('pageerror', (error) => complaints.push(String(error)));
-    page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+    page = await openPage(browser, complaints);
     page.on('request', (request) => new URL(request.url()).hostname === '127.0.0.1' || complaints.push(`asks ${request.url()}`));
     await page.routeWebSocket(/\/api\/stream$/, (socket) => {
       sockets.push(socket);
