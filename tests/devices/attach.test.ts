@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { kernelTitle, whyNoKernel } from '../engine/kernel/kernel-here.ts';
 import { object, replaySummary, Scratch, trace } from '../cli/run-cli.ts';
-import { Namespace, namespaceTitle, whyNoNamespaces } from './veth-pair.ts';
+import { Namespace, namespaceTitle, whyNoNamespaces, XDP_MODE } from './veth-pair.ts';
 
 const FIREWALL = object('xdp_firewall.bpf.o');
 const TC_FIREWALL = object('tc_firewall.bpf.o');
@@ -22,13 +22,9 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
   });
   afterEach(() => here.remove());
 
-  const xdpOf = (): unknown => (JSON.parse(here.ip('-j', 'link', 'show', 'near')) as { xdp?: { mode: number } }[])[0]!.xdp?.mode;
-  const NATIVE = 1;
-  const GENERIC = 2;
-
-  test.each([['native', NATIVE], ['generic', GENERIC]] as const)('by %s XDP, a program answers as in a replay, and its maps are shown while it runs', async (mode, number) => {
+  test.each([['native', XDP_MODE.native], ['generic', XDP_MODE.generic]] as const)('by %s XDP, a program answers as in a replay, and its maps are shown while it runs', async (mode, number) => {
     const command = await here.live('near', '--attach', mode, '--xdp', FIREWALL, '--json', '--every', '0.2');
-    expect(xdpOf()).toBe(number);
+    expect(here.xdpMode('near')).toBe(number);
     await here.send('far', trace('mixed.pcap'));
     const during = (await command.snapshotWhere((snapshot) => (snapshot as unknown as AttachedSummary).programs[0]!.packets === 1000)) as unknown as AttachedSummary;
     const replayed = await replaySummary([trace('mixed.pcap'), '--xdp', FIREWALL]);
@@ -36,7 +32,7 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
     expect(during.programs).toMatchObject([{ program: 'xdp_firewall', hook: 'xdp', mode, packets: 1000, verdicts: verdicts.map(({ verdict, packets }) => ({ verdict, packets })) }]);
     expect(during.maps.map(({ map, total }) => [map, total])).toEqual(replayed.maps.map(({ map, total }) => [map, total]));
     expect((await command.interrupt()).status).toBe(0);
-    expect(xdpOf()).toBeUndefined();
+    expect(here.xdpMode('near')).toBeUndefined();
   });
 
   test('by TCX, both directions are counted, and what is in maps is what the lab put there', async () => {
@@ -55,10 +51,10 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
 
   test('a process that is killed leaves nothing attached', async () => {
     const command = await here.live('near', '--attach', 'generic', '--xdp', FIREWALL, '--json');
-    expect(xdpOf()).toBe(GENERIC);
+    expect(here.xdpMode('near')).toBe(XDP_MODE.generic);
     command.kill('SIGKILL');
     await command.finished;
-    expect(xdpOf()).toBeUndefined();
+    expect(here.xdpMode('near')).toBeUndefined();
   });
 
   test('map contents of a lab are there before the first packet, and are written out as they are in the end', async () => {

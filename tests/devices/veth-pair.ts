@@ -23,7 +23,23 @@ export function namespaceTitle(title: string): string {
 }
 
 /** With the command line as this test runs it. */
+/** How XDP runs on an interface, as `ip link` says it. */
+export const XDP_MODE = { native: 1, generic: 2 } as const;
+
 export class Namespace extends BareNamespace {
+  /** One with a pair of interfaces, and a loopback that servers listen on. */
+  static forServers(): Namespace {
+    const here = new Namespace();
+    here.ip('link', 'set', 'lo', 'up');
+    here.pair('near', 'far');
+    return here;
+  }
+
+  /** An XDP_MODE; undefined where nothing is attached. */
+  xdpMode(device: string): number | undefined {
+    return (JSON.parse(this.ip('-j', 'link', 'show', device)) as { readonly xdp?: { readonly mode: number } }[])[0]!.xdp?.mode;
+  }
+
   /** `xdplab live`, once it is listening. Whether Linux would load the programs is asked elsewhere. */
   async live(...args: string[]): Promise<LiveCommand> {
     const command = new LiveCommand(this.start(process.execPath, MAIN, 'live', '--no-verify', ...args));

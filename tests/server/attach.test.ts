@@ -2,13 +2,11 @@
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { kernelTitle, whyNoKernel } from '../engine/kernel/kernel-here.ts';
 import { object, replaySummary, Scratch, trace } from '../cli/run-cli.ts';
-import { Namespace, namespaceTitle, whyNoNamespaces } from '../devices/veth-pair.ts';
+import { Namespace, namespaceTitle, whyNoNamespaces, XDP_MODE } from '../devices/veth-pair.ts';
 import { Server, type Answer, type Run } from './live-server.ts';
 
 const FIREWALL = object('xdp_firewall.bpf.o');
 const TC_FIREWALL = object('tc_firewall.bpf.o');
-const NATIVE = 1;
-const GENERIC = 2;
 const scratch = new Scratch();
 afterAll(() => scratch.remove());
 
@@ -24,9 +22,7 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
   let here: Namespace;
   let server: Server | undefined;
   beforeEach(() => {
-    here = new Namespace();
-    here.ip('link', 'set', 'lo', 'up');
-    here.pair('near', 'far');
+    here = Namespace.forServers();
   });
   afterEach(async () => {
     await server?.stop();
@@ -34,7 +30,6 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
     here.remove();
   });
 
-  const xdpOf = (): unknown => (JSON.parse(here.ip('-j', 'link', 'show', 'near')) as { xdp?: { mode: number } }[])[0]!.xdp?.mode;
   const start = (...args: string[]): Promise<Server> => Server.start(here, '--live', 'near', '--allow-attach', ...args);
   const attach = (mode: string): Answer => {
     server!.ask('POST', '/api/runs/r1/stop');
@@ -44,12 +39,12 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
   const mapCalled = (name: string): { readonly id: number } => (server!.ask('GET', '/api/maps').body as { readonly maps: readonly { readonly id: number; readonly name: string }[] }).maps.find((map) => map.name === name)!;
   const entriesOf = (name: string): readonly { readonly key: unknown; readonly value: unknown }[] => (server!.ask('GET', `/api/maps/${mapCalled(name).id}`).body as { readonly entries: [] }).entries;
 
-  test.each([['native', NATIVE], ['generic', GENERIC]] as const)('has programs attached by %s XDP where somebody asks, with verdicts as in a replay and maps as Linux keeps them', async (mode, number) => {
+  test.each([['native', XDP_MODE.native], ['generic', XDP_MODE.generic]] as const)('has programs attached by %s XDP where somebody asks, with verdicts as in a replay and maps as Linux keeps them', async (mode, number) => {
     const replayed = await replaySummary([trace('mixed.pcap'), '--xdp', FIREWALL]);
     server = await start('--xdp', FIREWALL);
-    expect(xdpOf()).toBeUndefined();
+    expect(here.xdpMode('near')).toBeUndefined();
     expect(attach(mode)).toMatchObject({ status: 201, body: { id: 'r2', interface: 'near', attach: mode, state: 'running', attached: [{ program: 'xdp_firewall', hook: 'xdp', mode, packets: 0 }] } });
-    expect(xdpOf()).toBe(number);
+    expect(here.xdpMode('near')).toBe(number);
     await here.send('far', trace('mixed.pcap'));
     const run = server.runWhere('r2', ({ packets }) => packets >= 1000);
     const wanted = replayed.statistics.programs[0]!.verdicts.map(({ verdict, packets }) => ({ verdict, packets }));
@@ -58,7 +53,7 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
     expect(statistics().reasons).toEqual([]);
     expect(Object.fromEntries(statistics().fates.map(({ fate, packets }) => [fate, packets]))).toEqual(Object.fromEntries(replayed.statistics.fates.map(({ fate, packets }) => [fate, packets])));
     expect(server.ask('POST', '/api/runs/r2/stop')).toMatchObject({ status: 200, body: { state: 'stopped', packets: 1000 } });
-    expect(xdpOf()).toBeUndefined();
+    expect(here.xdpMode('near')).toBeUndefined();
   });
 
   test('lets maps be written while Linux has them, keeps what it had in them, and goes on by itself', async () => {
@@ -109,7 +104,7 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
     expect(attach('tcx')).toMatchObject({ status: 422, body: { code: 'ERR_LAB', detail: "program 'xdp_firewall': tcx attaches TC programs, and it is for XDP; use native or generic" } });
     expect(server.ask('POST', '/api/runs', { interface: 'near', attach: 'native', to: 'far' })).toMatchObject({ status: 422, body: { code: 'ERR_REFUSED' } });
     expect(server.ask('POST', '/api/runs', { interface: 'far', attach: 'native' })).toMatchObject({ status: 422, body: { code: 'ERR_REFUSED' } });
-    expect(xdpOf()).toBeUndefined();
+    expect(here.xdpMode('near')).toBeUndefined();
   });
 
   test('is none the worse where Linux refuses, because another program is there', async () => {
@@ -131,9 +126,9 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
   ] as const)('leaves nothing attached when %s', async (_, end) => {
     server = await start('--xdp', FIREWALL);
     attach('generic');
-    expect(xdpOf()).toBe(GENERIC);
+    expect(here.xdpMode('near')).toBe(XDP_MODE.generic);
     await end();
-    await expect.poll(xdpOf).toBeUndefined();
+    await expect.poll(() => here.xdpMode('near')).toBeUndefined();
   });
 
   test('ends the run, with the reason, when its interface goes away', async () => {

@@ -8,9 +8,7 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a server with --l
   let here: Namespace;
   let server: Server | undefined;
   beforeEach(() => {
-    here = new Namespace();
-    here.ip('link', 'set', 'lo', 'up');
-    here.pair('near', 'far');
+    here = Namespace.forServers();
   });
   afterEach(async () => {
     await server?.stop();

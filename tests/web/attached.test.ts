@@ -20,9 +20,7 @@ describe.skipIf(missing !== undefined || whyNoNamespaces !== undefined || whyNoK
   let agrees = false;
 
   beforeAll(async () => {
-    here = new Namespace();
-    here.ip('link', 'set', 'lo', 'up');
-    here.pair('near', 'far');
+    here = Namespace.forServers();
     server = await Server.start(here, '--live', 'near', '--allow-attach', '--xdp', object('xdp_firewall.bpf.o'));
     const inNamespace = scratch.file('chromium', `#!/bin/sh\nexec ip netns exec ${here.name} ${CHROMIUM} "$@"\n`);
     chmodSync(inNamespace, 0o755);
