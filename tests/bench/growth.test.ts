@@ -8,6 +8,7 @@ import { formatSuite, type SuiteResults } from '../../bench/report.ts';
 import { suitePage } from '../../bench/suite-page.ts';
 import { BPF_MAP_TYPE } from '../../dataplane/bpf/map-type.ts';
 import type { MapSpec } from '../../dataplane/bpf/spec.ts';
+import type { Cache } from '../../dataplane/measure/caches.ts';
 
 function row(map: string, count: number, wasm: number, nsPerRead: number): GrowthRow {
   const table = { of: 'flows', count, map, reads: 3, passingBytes: count * 136, nsPerRead, entries: count, bytes: count * 72, kernelBytes: count * 113, nsToAdd: 90 };
@@ -58,7 +59,8 @@ test('the memory of a map is what is used of it, however much is declared', () =
 describe('the page of the suite', () => {
   const results = JSON.parse(readFileSync(join(import.meta.dirname, '../../bench/results/epyc-2-cores.json'), 'utf8')) as SuiteResults;
   const growth = [row('lb_flows', 1000, 50, 2), row('lb_flows', 10_000, 90, 3)];
-  const page = suitePage({ ...results, machine: { ...results.machine, caches: [{ level: 2, bytes: 1 << 20 }] }, growth });
+  const growing = (...caches: readonly Cache[]) => suitePage({ ...results, machine: { ...results.machine, caches }, growth });
+  const page = growing({ level: 2, bytes: 1 << 20 });
 
   test('asks for nothing outside of itself, and has no script', () => {
     expect(page).not.toMatch(/https?:|src=|href=|<script|@import|url\(|NaN|undefined/);
@@ -74,7 +76,7 @@ describe('the page of the suite', () => {
     const [, plots] = /as flows grow<\/h2>(.*?)<h2>/s.exec(page)!;
     expect(plots!.match(/<svg/g)).toHaveLength(2);
     expect(plots).toContain('L2 cache, 1 MiB');
-    expect(suitePage({ ...results, growth })).not.toContain('cache, ');
+    expect(growing()).not.toContain('cache, ');
   });
 
   test('says in words, as the text does, which step caches do not explain', () => {
