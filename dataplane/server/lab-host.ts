@@ -24,9 +24,8 @@ interface LabEvents {
   failed: [Error];
 }
 
-/** How long a lab may take to end what runs. What it has attached, nobody else can detach. */
+/** How long a lab may take to end what runs. What it has attached is detached with its thread in any case. */
 const PATIENCE_MS = 2000;
-const PATIENCE_ATTACHED_MS = 60_000;
 const NOBODY: LabNames = { epoch: 0, devices: [], attachments: [] };
 
 export class LabHost extends EventEmitter<LabEvents> {
@@ -38,7 +37,6 @@ export class LabHost extends EventEmitter<LabEvents> {
   #worker: Worker | undefined;
   #caller: ThreadCaller<LabService> | undefined;
   #epoch = 0;
-  #isAttached = false;
 
   get names(): LabNames {
     return this.#names;
@@ -90,23 +88,18 @@ export class LabHost extends EventEmitter<LabEvents> {
     const [worker, caller] = [this.#worker, this.#caller];
     if (worker === undefined || caller === undefined) return;
     this.#worker = undefined;
-    await Promise.race([caller.call('close').catch(() => {}), sleep(this.#isAttached ? PATIENCE_ATTACHED_MS : PATIENCE_MS, undefined, { ref: false })]);
+    await Promise.race([caller.call('close').catch(() => {}), sleep(PATIENCE_MS, undefined, { ref: false })]);
     await worker.terminate();
   }
 
   #hear(news: LabNews): void {
     if (news.news === 'names') this.#setNames(news.names);
-    else if (news.news === 'run') this.#setRun(news.run);
+    else if (news.news === 'run') this.emit('run', news.run);
     else if (news.news === 'events') {
       this.events.add(news.events, news.lostEvents);
       this.trace.add(news.trace, news.lostTrace);
       this.emit('events');
     }
-  }
-
-  #setRun(run: RunDescription): void {
-    this.#isAttached = run.attach !== undefined && run.state === 'running';
-    this.emit('run', run);
   }
 
   #setNames(names: LabNames): void {

@@ -1,7 +1,7 @@
 /** `xdplab live --attach`: programs that the running Linux runs on an interface of the test's own. */
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { kernelTitle, whyNoKernel } from '../engine/kernel/kernel-here.ts';
-import { object, replaySummary, Scratch, trace } from '../cli/run-cli.ts';
+import { object, replaySummary, REPOSITORY, Scratch, trace } from '../cli/run-cli.ts';
 import { Namespace, namespaceTitle, whyNoNamespaces, XDP_MODE } from './veth-pair.ts';
 
 const FIREWALL = object('xdp_firewall.bpf.o');
@@ -55,6 +55,21 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
     command.kill('SIGKILL');
     await command.finished;
     expect(here.xdpMode('near')).toBeUndefined();
+  });
+
+  test('a thread that hangs and is ended leaves nothing attached, though its process goes on', async () => {
+    const child = here.start(process.execPath, `${REPOSITORY}tests/devices/attach-and-hang.mjs`, 'near', FIREWALL);
+    try {
+      const said = (word: string): Promise<void> => new Promise((resolve) => child.stdout.on('data', (chunk: Buffer) => chunk.toString().includes(word) && resolve()));
+      await said('attached');
+      expect(here.xdpMode('near')).toBe(XDP_MODE.generic);
+      child.stdin.end();
+      await said('ended');
+      expect(child.exitCode).toBeNull();
+      expect(here.xdpMode('near')).toBeUndefined();
+    } finally {
+      child.kill('SIGKILL');
+    }
   });
 
   test('map contents of a lab are there before the first packet, and are written out as they are in the end', async () => {

@@ -2,11 +2,11 @@
  * The running Linux as this process can call it: bpf() and the few other system calls around it, through koffi.
  *
  * The kernel is handed addresses, and JavaScript moves its buffers: everything that a system call reads or writes is
- * in memory that was mapped here and stays where it is. File descriptors close with the process, so programs and maps
- * are gone when it ends, however it ends; until then, whoever opens one closes it.
+ * in memory that was mapped here and stays where it is. File descriptors close with the thread that opened them, so
+ * programs, maps and what is attached are gone when it ends, however it ends; until then, whoever opens one closes it.
  */
-import { readFileSync } from 'node:fs';
-import { constants } from 'node:os';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { constants, devNull } from 'node:os';
 import { XdplabError } from '../../errors.ts';
 import { errnoText, KOFFI_MISSING, openNative, PAGE_BYTES, type Native, type NativeFunction, type PinnedMemory } from '../../system/native.ts';
 import { ATTRIBUTE_BYTES, readAttribute, writeAttributes, type Attributes, type CommandName, type FieldName, COMMANDS } from './bpf-attributes.ts';
@@ -28,6 +28,7 @@ const CPU_MASK_BYTES = 128;
 /** capget(2): struct __user_cap_header_struct, then effective, permitted and inheritable capabilities, 32 of each, twice. */
 const CAPABILITIES = { version: 0x2008_0522, headerBytes: 8, effective: [8, 20] } as const;
 const FIRST_SCRATCH_BYTES = 1 << 16;
+const O_CLOEXEC = 0o2000000;
 /** How often a call that a signal interrupted is made again. */
 const ATTEMPTS = 5;
 
@@ -53,6 +54,7 @@ export class Linux {
   readonly #numbers: SystemCalls;
   readonly #syscall: NativeFunction;
   readonly #close: NativeFunction;
+  readonly #duplicate: NativeFunction;
   readonly #getAffinity: NativeFunction;
   readonly #setAffinity: NativeFunction;
   readonly #getCapabilities: NativeFunction;
@@ -70,13 +72,12 @@ export class Linux {
     this.#numbers = numbers;
     this.#syscall = libc.func('syscall', 'long', ['long', 'int', 'uintptr_t', 'uint']);
     this.#close = libc.func('close', 'int', ['int']);
+    this.#duplicate = libc.func('dup3', 'int', ['int', 'int', 'int']);
     this.#getAffinity = libc.func('sched_getaffinity', 'int', ['int', 'size_t', 'uintptr_t']);
     this.#setAffinity = libc.func('sched_setaffinity', 'int', ['int', 'size_t', 'uintptr_t']);
     this.#getCapabilities = libc.func('capget', 'int', ['uintptr_t', 'uintptr_t']);
     this.#setCapabilities = libc.func('capset', 'int', ['uintptr_t', 'uintptr_t']);
     this.#attributes = this.allocate(PAGE_BYTES);
-    // A worker thread ends without its process; what it left open would stay.
-    process.once('exit', () => this.#closeAll());
   }
 
   /** Calls bpf(): a file descriptor or 0, or negative errno. */
@@ -95,9 +96,17 @@ export class Linux {
 
   /** The same for commands that open a file descriptor, which `close` closes. */
   open<C extends CommandName>(command: C, attributes: Attributes<C>): number {
-    const fd = this.bpf(command, attributes);
-    if (fd >= 0) this.#open.add(fd);
-    return fd;
+    const opened = this.bpf(command, attributes);
+    if (opened < 0) return opened;
+    try {
+      // Node closes what a worker thread has opened through it, also where the thread is ended from outside.
+      const fd = openSync(devNull, 'r');
+      this.#open.add(fd);
+      this.#duplicate(opened, fd, O_CLOEXEC);
+      return fd;
+    } finally {
+      this.#close(opened);
+    }
   }
 
   /** A field that the kernel wrote in the last call of bpf(). */
@@ -106,7 +115,7 @@ export class Linux {
   }
 
   close(fd: number): void {
-    if (this.#open.delete(fd)) this.#close(fd);
+    if (this.#open.delete(fd)) closeSync(fd);
   }
 
   /** Closes a program. Its memory is freed later, by a worker each; Linux 6.18 locks up for good when a thousand wait. */
@@ -199,10 +208,6 @@ export class Linux {
       masks.bytes.set(saved, at);
       this.#setAffinity(0, CPU_MASK_BYTES, only);
     };
-  }
-
-  #closeAll(): void {
-    for (const fd of this.#open) this.close(fd);
   }
 }
 
