@@ -18,7 +18,7 @@ const { crc32 } = process.getBuiltinModule('node:zlib');
 
 // Node 20's V8 has no compiler between the baseline one and the optimising one, and turns to that early: a third of the
 // time that a short command takes goes into code that hardly runs. Later ones wait of their own accord.
-if (process.versions.v8.startsWith('11.')) setFlagsFromString('--interrupt-budget=1000000');
+if (process.versions.v8.startsWith('11.') && !process.execArgv.some((flag) => flag.startsWith('--interrupt'))) setFlagsFromString('--interrupt-budget=1000000');
 
 type Body = (exports: object, require: (name: string) => unknown, module: { exports: object }, file: string, folder: string) => void;
 

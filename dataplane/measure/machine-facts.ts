@@ -1,5 +1,6 @@
 /** The machine a result was measured on: without it a number means nothing. */
 import { arch, availableParallelism, cpus, loadavg, release, totalmem, type } from 'node:os';
+import { USERS_FLAGS } from '../wasm/compile.ts';
 import { dataCaches, type Cache } from './caches.ts';
 
 export interface MachineFacts {
@@ -18,7 +19,7 @@ export interface MachineFacts {
 }
 
 /** compile.ts asks V8 for it; nothing that is measured runs in another. */
-export const WASM_TIER = 'WebAssembly by the optimising compiler from the first packet on (no Liftoff)';
+export const WASM_TIER = USERS_FLAGS.length === 0 ? 'WebAssembly by the optimising compiler from the first packet on (no Liftoff)' : `WebAssembly as V8 compiles it with ${USERS_FLAGS.join(' ')}`;
 export const JAVASCRIPT_TIER = 'JavaScript by all tiers, warmed up';
 
 export function machineFacts(): MachineFacts {

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { Script } from 'node:vm';
 import { expect, test } from 'vitest';
 import { compileModule } from '../../dataplane/wasm/compile.ts';
@@ -13,6 +14,17 @@ test.each(['optimized', 'quick'] as const)('V8 has the flags that it had before,
   const before = flagsDigest();
   expect(compileModule(EMPTY, tier)).toBeInstanceOf(WebAssembly.Module);
   expect(flagsDigest()).toBe(before);
+});
+
+test.each(['--no-liftoff', '--liftoff-only', '--no_wasm_tier_up'])('V8 has the flags that a user started it with, %s, while a module is compiled and afterwards', (flag) => {
+  const program = `
+    import v8 from 'node:v8';
+    import { syncBuiltinESMExports } from 'node:module';
+    v8.setFlagsFromString = (set) => console.log(set);
+    syncBuiltinESMExports();
+    const { compileModule } = await import(${JSON.stringify(new URL('../../dist/dataplane/wasm/compile.js', import.meta.url))});
+    compileModule(new Uint8Array(${JSON.stringify([...EMPTY])}), 'optimized');`;
+  expect(execFileSync(process.execPath, [flag, '--input-type=module', '-e', program], { encoding: 'utf8' })).toBe('');
 });
 
 test('the digest of V8\'s flags is where this test looks for it', async () => {
