@@ -93,7 +93,7 @@ function checkerOf(schema: TSchema, isText: boolean): (value: unknown) => { read
   return (given) => {
     const value = isText ? Value.Default(schema, plainText(schema, given as Readonly<Record<string, string>>)) : given;
     if (compiled.Check(value)) return { value };
-    return { error: new HttpProblem(400, 'ERR_REQUEST', complaint(compiled.Errors(value), 'the request')) };
+    return { error: new HttpProblem(400, 'ERR_REQUEST', complaint(compiled, value, 'the request')) };
   };
 }
 

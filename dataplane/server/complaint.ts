@@ -1,14 +1,29 @@
 /** What is wrong with a value that does not fit its schema: the first thing, in one line. */
+import type { TSchema } from 'typebox';
 import type { TLocalizedValidationError } from 'typebox/error';
 
+interface Checker {
+  Type(): TSchema;
+  Errors(value: unknown): TLocalizedValidationError[];
+}
+
 /** `whole`: how to call the value itself. */
-export function complaint(errors: readonly TLocalizedValidationError[], whole: string): string {
+export function complaint(checker: Checker, value: unknown, whole: string): string {
+  const errors = checker.Errors(value);
   const [error] = closest(errors);
   if (error === undefined) return `${whole}: is not what is expected`;
-  const { instancePath, keyword, message } = error;
+  const { instancePath, keyword, message, schemaPath } = error;
   const place = instancePath.slice(1).replaceAll('/', '.') || whole;
   if (keyword === 'const') return `${place}: expected ${choicesAt(instancePath, errors)}`;
+  const inWords = keyword === 'pattern' ? descriptionAt(schemaPath, checker.Type()) : undefined;
+  if (inWords !== undefined) return `${place}: expected ${inWords}`;
   return `${place}: ${keyword === 'boolean' ? 'there is no such field' : message}`;
+}
+
+/** A pattern in words. */
+function descriptionAt(path: string, schema: TSchema): string | undefined {
+  const found = path.split('/').slice(1).reduce<Readonly<Record<string, unknown>> | undefined>((at, name) => at?.[name] as typeof at, schema as unknown as Readonly<Record<string, unknown>>);
+  return found?.['description'] as string | undefined;
 }
 
 /** Everything that would do there. */

@@ -34,7 +34,7 @@ export function openApiPage({ info, paths = {} }: OpenApi): string {
   const sections = tags.map((tag) => `<h2>${escape(tag)}</h2>\n${operations.filter(({ operation }) => (operation.tags ?? ['other']).includes(tag)).map(section).join('\n')}`);
   return `<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escape(info.title)}</title><link rel="stylesheet" href="/api/docs.css"></head>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escape(info.title)}</title><link rel="icon" href="/icon.svg"><link rel="stylesheet" href="/api/docs.css"></head>
 <body>
 <h1>${escape(info.title)} ${escape(info.version)}</h1>
 <p>${escape(info.description ?? '')} The same for programs: <a href="/api/openapi.json">openapi.json</a>.</p>

@@ -7,7 +7,7 @@ export const LONGEST_NAME = 256;
 const closed = { additionalProperties: false } as const;
 const oneOf = <const Names extends readonly string[]>(names: Names) => Type.Unsafe<Names[number]>(Type.Union(names.map((name) => Type.Literal(name))));
 
-export const Id = Type.String({ pattern: '^[ocr][0-9]{1,9}$', description: 'as the server chose it' });
+export const Id = Type.String({ pattern: '^[ocr][0-9]{1,9}$', description: 'an id as the server chose it, "o1", "c1" or "r1"' });
 export const Name = Type.String({ minLength: 1, maxLength: LONGEST_NAME });
 /** A program or section name of an object. */
 export const ProgramName = Type.String({ minLength: 1, maxLength: LONGEST_NAME });
@@ -91,9 +91,9 @@ export const RerunBody = Type.Union([
   Type.Object({ sequence: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'of a verdict whose packet was kept' }) }, closed),
   Type.Object(
     {
-      bytes: Type.String({ pattern: '^(?:[0-9a-fA-F]{2})*$', maxLength: 2 * MOST_RERUN_BYTES, description: 'of the packet, in hexadecimal' }),
+      bytes: Type.String({ pattern: '^(?:[0-9a-fA-F]{2})*$', maxLength: 2 * MOST_RERUN_BYTES, description: 'the packet in hexadecimal, two digits for each byte' }),
       device: Type.Optional(Name),
-      time: Type.Optional(Type.String({ pattern: '^[0-9]{1,10}(?:[.][0-9]{1,9})?$' })),
+      time: Type.Optional(Type.String({ pattern: '^[0-9]{1,10}(?:[.][0-9]{1,9})?$', description: 'seconds with up to nine decimals, as in "1700000000.5"' })),
     },
     closed,
   ),
@@ -223,7 +223,7 @@ export const Run = Type.Object({
 
 const Speed = Type.String({ maxLength: 40, description: 'top, original, <n>x or <n>pps' });
 const Count = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
-const InterfaceName = Type.String({ pattern: '^[A-Za-z0-9_.:-]{1,15}$' });
+const InterfaceName = Type.String({ pattern: '^[A-Za-z0-9_.:-]{1,15}$', description: 'the name of an interface: up to 15 letters, digits, ".", ":", "_" and "-"' });
 const LiveBody = Type.Object({ interface: InterfaceName, to: Type.Optional(InterfaceName), attach: Type.Optional(oneOf(ATTACH_MODES)) }, closed);
 const ReplayBody = Type.Object({ capture: Id, speed: Type.Optional(Speed), loops: Type.Optional(Type.Union([Count, Type.Null()])), limit: Type.Optional(Count), paused: Type.Optional(Type.Boolean()) }, closed);
 export const RunBody = Type.Union([ReplayBody, LiveBody]);

@@ -77,7 +77,7 @@ export function parseClientMessage(text: string): ClientMessage {
   if (!Object.hasOwn(MESSAGES, name)) throw refused(`found type '${String(type)}' and topic '${String(topic)}', expected one of ${Object.keys(MESSAGES).join(', ')}`);
   const message = MESSAGES[name as keyof typeof MESSAGES];
   if (message.Check(value)) return value as ClientMessage;
-  throw refused(complaint(message.Errors(value), 'the message'));
+  throw refused(complaint(message, value, 'the message'));
 }
 
 function refused(detail: string): HttpProblem {

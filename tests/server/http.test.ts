@@ -262,6 +262,12 @@ test('every route is in the OpenAPI document, and in the page that is made of it
   expect(text).not.toMatch(/<script|https?:\/\//);
 });
 
+test('all that the page of the routes refers to is there, an icon too', async () => {
+  const { text } = await served.ask('GET', '/api/docs');
+  expect(text).toContain('rel="icon"');
+  for (const [, path] of text.matchAll(/href="([^"]+)"/g)) expect([path, (await served.ask('GET', path!)).status]).toEqual([path, 200]);
+});
+
 test('Ctrl-C ends it, with 130, and takes what was uploaded away', async () => {
   const other = await Served.start([]);
   await other.upload('captures', 'imix.pcap', readFileSync(trace('imix.pcap')));

@@ -6,7 +6,7 @@ import type { App } from '../app.ts';
 
 const WITHOUT_PAGE = `<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>xdplab</title></head>
+<head><meta charset="utf-8"><title>xdplab</title><link rel="icon" href="data:,"></head>
 <body>
 <h1>xdplab is running</h1>
 <p>Its page is not built into this copy. The interface is there: see docs/server-api.md, and send the token of the address as <code>Authorization: Bearer …</code>.</p>
