@@ -29,7 +29,7 @@ export class AttachedRun extends InterfaceRun {
   protected facts(): RunFacts {
     if (this.#endedMs === undefined) this.#programs = this.#attached.read();
     const packets = this.#programs.reduce((sum, program) => sum + (program.mode === 'slot' ? 0 : program.packets), 0);
-    return { packets, bytes: 0, elapsedNs: ((this.#endedMs ?? performance.now()) - this.#begunMs) * 1e6, busyNs: 0, attach: this.#attach, attached: this.#programs };
+    return { packets, bytes: null, elapsedNs: ((this.#endedMs ?? performance.now()) - this.#begunMs) * 1e6, busyNs: null, attach: this.#attach, attached: this.#programs };
   }
 
   protected async run(signal: AbortSignal): Promise<{ readonly failure?: XdplabError }> {

@@ -1,14 +1,14 @@
 /** A run of a live interface, which begins and is stopped: what comes, comes when it comes. What is done with it is its kind's. */
 import { XdplabError } from '../errors.ts';
-import type { OpenRun, RunDescription, RunState } from './open-run.ts';
+import type { InterfaceRunDescription, OpenRun, RunState } from './open-run.ts';
 
 /** What a kind of run says of itself. */
-export type RunFacts = Pick<RunDescription, 'packets' | 'bytes' | 'elapsedNs' | 'busyNs'> & Partial<Pick<RunDescription, 'to' | 'attach' | 'attached' | 'accounting' | 'sent' | 'nowhere'>>;
+export type RunFacts = Omit<InterfaceRunDescription, 'id' | 'interface' | 'state' | 'startedAt' | 'error'>;
 
 export abstract class InterfaceRun implements OpenRun {
   readonly id: string;
   readonly #interface: string;
-  readonly #tell: (run: RunDescription) => void;
+  readonly #tell: (run: InterfaceRunDescription) => void;
   readonly #abort = new AbortController();
   readonly #startedAt = new Date().toISOString();
   readonly #finished: Promise<void>;
@@ -16,7 +16,7 @@ export abstract class InterfaceRun implements OpenRun {
   #error: string | undefined;
 
   /** `tell` is called when its state changes. */
-  constructor(request: { readonly id: string; readonly interface: string }, tell: (run: RunDescription) => void) {
+  constructor(request: { readonly id: string; readonly interface: string }, tell: (run: InterfaceRunDescription) => void) {
     this.id = request.id;
     this.#interface = request.interface;
     this.#tell = tell;
@@ -31,28 +31,22 @@ export abstract class InterfaceRun implements OpenRun {
     return this.#state !== 'running';
   }
 
-  describe(): RunDescription {
+  describe(): InterfaceRunDescription {
     const facts = this.facts();
-    const { packets, elapsedNs, busyNs } = facts;
+    const { elapsedNs, busyNs } = facts;
     return {
       id: this.id,
-      capture: '',
       interface: this.#interface,
       state: this.#state,
-      speed: 'original',
-      loops: 1,
-      round: 1,
-      packet: packets,
-      totalPackets: packets,
       startedAt: this.#startedAt,
       ...(this.#error === undefined ? {} : { error: this.#error }),
       ...facts,
       elapsedNs: Math.round(elapsedNs),
-      busyNs: Math.round(busyNs),
+      busyNs: busyNs === null ? null : Math.round(busyNs),
     };
   }
 
-  async stop(): Promise<RunDescription> {
+  async stop(): Promise<InterfaceRunDescription> {
     this.#abort.abort();
     await this.#finished;
     return this.describe();

@@ -5,7 +5,7 @@ import { paceText, parsePace } from '../pipeline/pace.ts';
 import type { BatchObserver } from '../pipeline/pipeline.ts';
 import { ReplayControl } from '../pipeline/replay-control.ts';
 import { replay, type ReplayProgress } from '../pipeline/replay.ts';
-import type { OpenRun, RunDescription, RunState } from './open-run.ts';
+import type { CaptureRunDescription, OpenRun, RunState } from './open-run.ts';
 
 export interface RunRequest {
   readonly id: string;
@@ -28,7 +28,7 @@ export class LabRun implements OpenRun {
   readonly #request: RunRequest;
   readonly #control: ReplayControl;
   readonly #abort = new AbortController();
-  readonly #tell: (run: RunDescription) => void;
+  readonly #tell: (run: CaptureRunDescription) => void;
   readonly #startedAt = new Date().toISOString();
   readonly #finished: Promise<void>;
   #state: RunState;
@@ -40,7 +40,7 @@ export class LabRun implements OpenRun {
   #error: string | undefined;
 
   /** `tell` is called when its state changes. */
-  constructor(lab: Lab, request: RunRequest, observer: BatchObserver, tell: (run: RunDescription) => void) {
+  constructor(lab: Lab, request: RunRequest, observer: BatchObserver, tell: (run: CaptureRunDescription) => void) {
     this.id = request.id;
     this.#request = request;
     this.#tell = tell;
@@ -54,7 +54,7 @@ export class LabRun implements OpenRun {
     return this.#state !== 'running' && this.#state !== 'paused';
   }
 
-  describe(): RunDescription {
+  describe(): CaptureRunDescription {
     const { id, capture, totalPackets, loops } = this.#request;
     const { packets, bytes, place, round, busyNs } = this.#progress;
     const elapsedMs = this.#elapsedMs + (this.#sinceMs === undefined ? 0 : performance.now() - this.#sinceMs);
@@ -77,28 +77,28 @@ export class LabRun implements OpenRun {
     };
   }
 
-  pause(): RunDescription {
+  pause(): CaptureRunDescription {
     this.#control.paused = true;
     return this.#enter('paused');
   }
 
-  resume(): RunDescription {
+  resume(): CaptureRunDescription {
     this.#control.paused = false;
     return this.#enter('running');
   }
 
-  async stop(): Promise<RunDescription> {
+  async stop(): Promise<CaptureRunDescription> {
     this.#abort.abort();
     await this.#finished;
     return this.describe();
   }
 
-  seek(place: number): RunDescription {
+  seek(place: number): CaptureRunDescription {
     this.#control.seek(place);
     return this.describe();
   }
 
-  hurry(speed: string): RunDescription {
+  hurry(speed: string): CaptureRunDescription {
     this.#control.pace = parsePace(speed);
     return this.#enter(this.#state);
   }
@@ -127,7 +127,7 @@ export class LabRun implements OpenRun {
     }
   }
 
-  #enter(state: RunState): RunDescription {
+  #enter(state: RunState): CaptureRunDescription {
     if (this.#sinceMs !== undefined) this.#elapsedMs += performance.now() - this.#sinceMs;
     this.#sinceMs = state === 'running' ? performance.now() : undefined;
     this.#state = state;

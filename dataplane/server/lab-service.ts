@@ -350,7 +350,7 @@ export class LabService {
     if (this.#run === undefined) return;
     if (!this.#run.ended) throw new XdplabError('ERR_LAB', `run ${this.#run.id}: has not ended; stop it first`);
     const { elapsedNs, busyNs } = this.#run.describe();
-    this.#before = { elapsedNs: this.#before.elapsedNs + elapsedNs, busyNs: this.#before.busyNs + busyNs };
+    this.#before = { elapsedNs: this.#before.elapsedNs + elapsedNs, busyNs: this.#before.busyNs + (busyNs ?? 0) };
     this.#run = undefined;
   }
 

@@ -5,35 +5,43 @@ import type { InlineCounts } from '../live/inline.ts';
 
 export type RunState = 'running' | 'paused' | 'finished' | 'stopped' | 'failed';
 
-export interface RunDescription {
+interface AnyRun {
   readonly id: string;
-  /** Empty where it is of an interface. */
-  readonly capture: string;
-  readonly interface?: string;
-  /** Inline, the other side. */
-  readonly to?: string;
-  /** The running Linux has the programs, attached so; how often each has answered what. */
-  readonly attach?: AttachMode;
-  readonly attached?: readonly AttachedProgram[];
   readonly state: RunState;
+  readonly packets: number;
+  /** null where the running Linux has the programs: it counts packets alone, in its own time. */
+  readonly bytes: number | null;
+  readonly busyNs: number | null;
+  readonly elapsedNs: number;
+  readonly startedAt: string;
+  readonly error?: string;
+}
+
+export interface CaptureRunDescription extends AnyRun {
+  readonly capture: string;
   readonly speed: string;
   readonly loops: number | null;
   readonly round: number;
   readonly packet: number;
   readonly totalPackets: number;
-  readonly packets: number;
-  readonly bytes: number;
-  readonly elapsedNs: number;
-  readonly busyNs: number;
-  readonly startedAt: string;
   readonly damage?: string;
-  readonly error?: string;
-  /** Of an interface: where every packet is. */
+}
+
+export interface InterfaceRunDescription extends AnyRun {
+  readonly interface: string;
+  /** Inline, the other side. */
+  readonly to?: string;
+  /** The running Linux has the programs, attached so; how often each has answered what. */
+  readonly attach?: AttachMode;
+  readonly attached?: readonly AttachedProgram[];
+  /** Of packets that come here: where every one is. */
   readonly accounting?: Accounting;
   /** Inline, by interface; and what was redirected to devices that stand for none. */
   readonly sent?: InlineCounts['sent'];
   readonly nowhere?: number;
 }
+
+export type RunDescription = CaptureRunDescription | InterfaceRunDescription;
 
 export interface OpenRun {
   readonly id: string;

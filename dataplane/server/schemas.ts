@@ -191,23 +191,30 @@ export const Capture = Type.Object({
   damage: Type.Optional(Type.String()),
 });
 
-export const Run = Type.Object({
+const NOT_OF_LINUX = { description: 'null where the running Linux has the programs' } as const;
+const runFields = {
   id: Type.String(),
-  capture: Type.String({ description: 'empty where it is of an interface' }),
   state: oneOf(['running', 'paused', 'finished', 'stopped', 'failed']),
-  speed: Type.String(),
-  loops: Type.Union([Type.Integer(), Type.Null()]),
-  round: Type.Integer(),
-  packet: Type.Integer(),
-  totalPackets: Type.Integer(),
   packets: Type.Integer(),
-  bytes: Type.Integer(),
+  bytes: Type.Union([Type.Integer(), Type.Null()], NOT_OF_LINUX),
   elapsedNs: Type.Number(),
-  busyNs: Type.Number(),
+  busyNs: Type.Union([Type.Number(), Type.Null()], NOT_OF_LINUX),
   startedAt: Type.String(),
-  damage: Type.Optional(Type.String()),
   error: Type.Optional(Type.String()),
-  interface: Type.Optional(Type.String()),
+};
+const CaptureRun = Type.Object({
+  ...runFields,
+  capture: Type.String(),
+  speed: Type.String(),
+  loops: Type.Union([Type.Integer(), Type.Null()], { description: 'null: for ever' }),
+  round: Type.Integer(),
+  packet: Type.Integer({ description: 'place in the capture of the last one that ran' }),
+  totalPackets: Type.Integer({ description: 'of the capture' }),
+  damage: Type.Optional(Type.String()),
+});
+const InterfaceRun = Type.Object({
+  ...runFields,
+  interface: Type.String(),
   to: Type.Optional(Type.String({ description: 'inline: the other side' })),
   sent: Type.Optional(Type.Array(Type.Object({ interface: Type.String(), packets: Type.Integer(), bytes: Type.Integer(), tooLong: Type.Integer(), refused: Type.Integer() }), { description: 'inline' })),
   nowhere: Type.Optional(Type.Integer({ description: 'inline: redirected to devices that stand for no interface' })),
@@ -218,8 +225,9 @@ export const Run = Type.Object({
       { description: 'programs that the running Linux has attached' },
     ),
   ),
-  accounting: Type.Optional(Type.Object({ received: Type.Integer(), ringDrops: Type.Integer(), rejected: Type.Integer(), inFlight: Type.Integer(), verdicts: Type.Record(Type.String(), Type.Integer()) })),
+  accounting: Type.Optional(Type.Object({ received: Type.Integer(), ringDrops: Type.Integer(), rejected: Type.Integer(), inFlight: Type.Integer(), verdicts: Type.Record(Type.String(), Type.Integer()) }, { description: 'of packets that come here' })),
 });
+export const Run = Type.Union([CaptureRun, InterfaceRun]);
 
 const Speed = Type.String({ maxLength: 40, description: 'top, original, <n>x or <n>pps' });
 const Count = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });

@@ -50,6 +50,8 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
     const wanted = replayed.statistics.programs[0]!.verdicts.map(({ verdict, packets }) => ({ verdict, packets }));
     expect(run.attached).toMatchObject([{ packets: 1000, verdicts: wanted }]);
     expect(statistics()).toMatchObject({ packets: 1000, devices: [{ device: 'near', rxPackets: 1000 }], hooks: [{ hook: 'xdp', packets: 1000, verdicts: wanted }] });
+    expect(Object.keys(run).toSorted()).toEqual(['attach', 'attached', 'busyNs', 'bytes', 'elapsedNs', 'id', 'interface', 'packets', 'startedAt', 'state']);
+    expect(run).toMatchObject({ bytes: null, busyNs: null });
     expect(statistics().reasons).toEqual([]);
     expect(Object.fromEntries(statistics().fates.map(({ fate, packets }) => [fate, packets]))).toEqual(Object.fromEntries(replayed.statistics.fates.map(({ fate, packets }) => [fate, packets])));
     expect(server.ask('POST', '/api/runs/r2/stop')).toMatchObject({ status: 200, body: { state: 'stopped', packets: 1000 } });

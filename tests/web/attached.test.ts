@@ -60,6 +60,8 @@ describe.skipIf(missing !== undefined || whyNoNamespaces !== undefined || whyNoK
     await page.getByText(`${sent.toLocaleString('en-US')} packets, by Linux`).waitFor();
     await expect.poll(() => page.locator('.totals').textContent(), { timeout: PATIENCE_MS }).toContain('delivered to the host');
     await page.locator('.legend li', { hasText: 'near xdp' }).first().waitFor();
+    // Of bytes and time nothing is known.
+    expect(await page.locator('.chart figcaption').allTextContents()).toEqual(['packets/s', 'verdicts/s']);
     await page.getByRole('tab', { name: 'Maps' }).click();
     await page.locator('.panel').getByText('fw_counters').click();
     // Packets and bytes of each CPU, by turns.

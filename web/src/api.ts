@@ -107,26 +107,29 @@ export interface Capture {
   readonly damage?: string;
 }
 
-export interface Run {
+interface AnyRun {
   readonly id: string;
-  readonly capture: string;
-  /** Such a run can only be stopped. */
-  readonly interface?: string;
-  /** Inline: the other side. */
-  readonly to?: string;
-  /** The running Linux runs the programs, attached so; no packet comes here. */
-  readonly attach?: AttachMode;
   readonly state: 'running' | 'paused' | 'finished' | 'stopped' | 'failed';
+  readonly packets: number;
+  readonly error?: string;
+}
+
+export interface CaptureRun extends AnyRun {
+  readonly interface?: undefined;
+  readonly capture: string;
   readonly speed: string;
   readonly loops: number | null;
   readonly round: number;
   readonly packet: number;
   readonly totalPackets: number;
-  readonly packets: number;
-  readonly error?: string;
-  /** Of an interface. */
+}
+
+/** Such a run can only be stopped. */
+export interface InterfaceRun extends AnyRun, WantedLive {
   readonly accounting?: { readonly ringDrops: number };
 }
+
+export type Run = CaptureRun | InterfaceRun;
 
 export type AttachMode = 'native' | 'generic' | 'tcx';
 
@@ -139,7 +142,9 @@ export interface LiveInfo {
 
 export interface WantedLive {
   readonly interface: string;
+  /** Inline: the other side. */
   readonly to?: string;
+  /** The running Linux runs the programs, attached so; no packet comes here. */
   readonly attach?: AttachMode;
 }
 

@@ -1,7 +1,7 @@
 /** Which capture runs, how fast, and where it is; or which interface is listened to. */
 import { computed, signal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { api, type AttachMode, type Run, type WantedLive } from './api.ts';
+import { api, type AttachMode, type CaptureRun, type Run, type WantedLive } from './api.ts';
 import { attempt, captures, live, run } from './model.ts';
 import { count } from './text.ts';
 
@@ -38,7 +38,7 @@ const liveChoices = computed((): readonly LiveChoice[] => {
 });
 
 const valueOf = ({ interface: name, to, attach }: WantedLive): string => [name, to === undefined ? '' : `to=${to}`, attach === undefined ? '' : `attach=${attach}`].filter((part) => part !== '').join(' ');
-const sourceOf = (one: Run): string => (one.interface === undefined ? one.capture : valueOf(one as WantedLive));
+const sourceOf = (one: Run): string => (one.interface === undefined ? one.capture : valueOf(one));
 
 /** The id of a capture, or the value of a way to run an interface. */
 const chosen = signal<string | undefined>(undefined);
@@ -95,17 +95,19 @@ function Icon({ shape }: { readonly shape: keyof typeof SHAPES }): JSX.Element {
 }
 
 /** Whether it runs or has a pause says the button before it. */
-function placeText({ interface: name, attach, packets, packet, totalPackets, round, state, accounting }: Run): string {
-  const end = hasEnded(state) ? `, ${state}` : '';
+function placeText(one: Run): string {
+  const end = hasEnded(one.state) ? `, ${one.state}` : '';
+  if (one.interface === undefined) return `${count(one.packet)} / ${count(one.totalPackets)}${one.round > 1 ? `, round ${count(one.round)}` : ''}${end}`;
+  const { attach, packets, accounting } = one;
   if (attach !== undefined) return `${count(packets)} packets, by Linux${end}`;
-  if (name !== undefined) return `${count(packets)} packets${accounting === undefined || accounting.ringDrops === 0 ? '' : `, ${count(accounting.ringDrops)} lost before`}${end}`;
-  return `${count(packet)} / ${count(totalPackets)}${round > 1 ? `, round ${count(round)}` : ''}${end}`;
+  return `${count(packets)} packets${accounting === undefined || accounting.ringDrops === 0 ? '' : `, ${count(accounting.ringDrops)} lost before`}${end}`;
 }
 
 export function RunControls(): JSX.Element {
   const current = run.value;
   const going = current !== undefined && !hasEnded(current.state);
   const isLive = going && current.interface !== undefined;
+  const replayed = going && current.interface === undefined ? current : undefined;
   return (
     <div class="run" role="group" aria-label="Run">
       <MainButton current={going ? current : undefined} />
@@ -114,23 +116,23 @@ export function RunControls(): JSX.Element {
         {liveChoices.value.map(({ value, title }) => <option key={value} value={value}>{title}</option>)}
         {captures.value.map(({ id, name }) => <option key={id} value={id}>{name}</option>)}
       </select>
-      {isLive ? null : <ReplayControls current={going ? current : undefined} />}
+      {isLive ? null : <ReplayControls current={replayed} />}
       <span class="muted place" aria-live="off">{current === undefined ? 'no run yet' : placeText(current)}</span>
     </div>
   );
 }
 
-interface Going {
-  /** The run, if it has not ended. */
-  readonly current: Run | undefined;
+/** Of a run that has not ended. */
+interface Going<Kind> {
+  readonly current: Kind | undefined;
 }
 
-function MainButton({ current }: Going): JSX.Element {
+function MainButton({ current }: Going<Run>): JSX.Element {
   const [shape, word] = current === undefined ? ['play', 'start'] as const : current.interface !== undefined ? ['stop', 'stop'] as const : current.state === 'paused' ? ['play', 'resume'] as const : ['pause', 'pause'] as const;
   return <button type="button" class="main" aria-keyshortcuts="Space" title={`${word} (space)`} onClick={() => void pauseOrResume()}><Icon shape={shape} />{word}</button>;
 }
 
-function ReplayControls({ current }: Going): JSX.Element {
+function ReplayControls({ current }: Going<CaptureRun>): JSX.Element {
   const shownSpeed = current?.speed ?? speed.value;
   return (
     <>

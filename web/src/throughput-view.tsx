@@ -44,6 +44,9 @@ type Count = (of: { readonly packets: number; readonly bytes: number }) => numbe
 const packetsOf: Count = ({ packets }) => packets;
 const bitsOf: Count = ({ bytes }) => 8 * bytes;
 
+/** The running Linux counts packets, and neither bytes nor its time. */
+const isOfLinux = ({ run }: Statistics): boolean => run?.interface !== undefined && run.attach !== undefined;
+
 function hookLines(count: Count): Subject['lines'] {
   return ({ hooks }) => {
     if (hooks.length === 0) return coloured([{ label: 'in all', value: perSecond(count) }]);
@@ -96,13 +99,13 @@ const backendLines: Subject['lines'] = (now) => {
 
 const SUBJECTS: readonly Subject[] = [
   { title: 'packets/s', show: short, lines: hookLines(packetsOf) },
-  { title: 'bits/s', show: short, lines: hookLines(bitsOf) },
+  { title: 'bits/s', show: short, lines: (now) => (isOfLinux(now) ? [] : hookLines(bitsOf)(now)) },
   { title: 'packets/s on each CPU', show: short, lines: cpuLines(packetsOf) },
   { title: 'bits/s on each CPU', show: short, lines: cpuLines(bitsOf) },
   { title: 'verdicts/s', show: short, lines: outcomeLines },
   {
     title: 'ns a packet, in the packet loop', show: short,
-    lines: () => [{ label: 'all programs', colour: '--violet', value: (before, now) => (now.packets > before.packets ? (now.busyNs - before.busyNs) / (now.packets - before.packets) : null) }],
+    lines: (now) => (isOfLinux(now) ? [] : [{ label: 'all programs', colour: '--violet', value: (before, now) => (now.packets > before.packets ? (now.busyNs - before.busyNs) / (now.packets - before.packets) : null) }]),
   },
   { title: 'share of each backend', show: percent, lines: backendLines },
 ];

@@ -74,7 +74,7 @@ export function VerdictList(): JSX.Element {
   return (
     <>
       <FilterBox />
-      {run.value?.attach === undefined || run.value.state !== 'running' ? null : <p class="muted">Linux runs the programs on {run.value.interface}: it counts their verdicts, and lists none.</p>}
+      {run.value?.interface === undefined || run.value.attach === undefined || run.value.state !== 'running' ? null : <p class="muted">Linux runs the programs on {run.value.interface}: it counts their verdicts, and lists none.</p>}
       <p class="muted account" aria-live="off">
         {count(size)} shown of {count(produced)} verdicts{skipped > 0 ? `, ${count(skipped)} do not fit the filter` : ''}{dropped > 0 ? `, ${count(dropped)} were gone before they could be sent` : ''}
         <span class="actions">

@@ -28,7 +28,9 @@ export function addCaptureRoutes(app: App, { captures, runs, mostUploadBytes }: 
   app.get('/api/captures/:capture', { schema: { summary: 'one capture', tags, params, response: answers(200, Capture) } }, async ({ params: { capture } }) => info(captures.get(capture)));
 
   app.delete('/api/captures/:capture', { schema: { summary: 'forget a capture', tags, params, response: nothing } }, async ({ params: { capture } }, reply) => {
-    if (runs.open?.capture === captures.get(capture).id) throw new HttpProblem(409, 'ERR_BUSY', `run ${runs.open.id} reads it; stop it first`);
+    const { id } = captures.get(capture);
+    const { open } = runs;
+    if (open !== undefined && 'capture' in open && open.capture === id) throw new HttpProblem(409, 'ERR_BUSY', `run ${open.id} reads it; stop it first`);
     await captures.delete(capture);
     return reply.status(204).send();
   });
