@@ -267,6 +267,7 @@ function enterCallback(walk: Walk, id: number, facts: CallFacts): void {
 /** A function of the program returns. Answers the next slot. */
 export function leaveFunction(walk: Walk): number {
   const { state } = walk;
+  walk.liveness.settle();
   const frame = walk.frame;
   const result = frame.registers[0]!;
   if (result.type === 'fp') refuse('EINVAL', 'cannot return stack pointer to the caller');

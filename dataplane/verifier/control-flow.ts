@@ -49,7 +49,7 @@ const ALL_REGISTERS = 0x3ff;
 const R0 = 1;
 /** r0..r5. */
 const CALLER_SAVED = 0x3f;
-const NONE = -1;
+export const NONE = -1;
 
 export function analyseControlFlow(instructions: readonly Instruction[], functions: readonly FunctionRange[], callee: CalleeFactsOf): ControlFlow {
   return {
@@ -61,7 +61,7 @@ export function analyseControlFlow(instructions: readonly Instruction[], functio
 }
 
 /** The slot after the instruction, or none where control does not fall through. */
-function fallThrough(instruction: Instruction, slot: number): number {
+export function fallThrough(instruction: Instruction, slot: number): number {
   switch (instruction.kind) {
     case 'exit':
     case 'jump':
@@ -75,7 +75,7 @@ function fallThrough(instruction: Instruction, slot: number): number {
 }
 
 /** The slot it jumps to within its function, or none. */
-function jumpsTo(instruction: Instruction, slot: number): number {
+export function jumpsTo(instruction: Instruction, slot: number): number {
   return isJump(instruction) ? jumpTarget(slot, instruction.offset) : NONE;
 }
 

@@ -70,24 +70,31 @@ export function checkReleasable(walk: Walk, number: Register): void {
 
 /** The record goes, and with it all dynptrs and slices of it. */
 export function releaseDynptr(walk: Walk, number: Register): void {
-  const { frame, slot } = dynptrAt(walk, walk.get(number))!;
+  const { frame, frameNumber, slot } = dynptrAt(walk, walk.get(number))!;
   const { reference } = frame.stack[slot]!.spilled;
   walk.state.references = walk.state.references.filter(({ id }) => id !== reference);
   changeRegisters(walk.state, (register) => (register.reference === reference ? walk.invalid() : register));
   for (let clone = SLOTS - 1; clone < frame.stack.length; clone++) {
     if (!isDynptr(frame, clone) || !factsAt(frame, clone).first || frame.stack[clone]!.spilled.reference !== reference) continue;
-    frame.stack[clone] = frame.stack[clone - 1] = EMPTY_SLOT;
+    clear(walk, frame, frameNumber, clone);
   }
 }
 
 /** A write to the slot: a dynptr there is none any more. */
-export function destroyDynptr(walk: Walk, frame: Frame, slot: number): void {
+export function destroyDynptr(walk: Walk, frame: Frame, frameNumber: number, slot: number): void {
   if (!isDynptr(frame, slot)) return;
   const first = factsAt(frame, slot).first ? slot : slot + 1;
   const { id } = frame.stack[first]!.spilled;
   if (isReferenced(factsAt(frame, first).of)) refuse('EINVAL', 'cannot overwrite referenced dynptr');
-  frame.stack[first] = frame.stack[first - 1] = EMPTY_SLOT;
+  clear(walk, frame, frameNumber, first);
   changeRegisters(walk.state, (register) => (isDataOf(register, id) ? walk.invalid() : register));
+}
+
+function clear(walk: Walk, frame: Frame, frameNumber: number, first: number): void {
+  for (const slot of [first, first - 1]) {
+    frame.stack[slot] = EMPTY_SLOT;
+    walk.liveness.overwrite(frameNumber, slot);
+  }
 }
 
 /** Linux looks for plain memory only: slices that are read only, or say of what they are, stay. */

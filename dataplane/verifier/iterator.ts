@@ -61,6 +61,7 @@ export function destroyIterator(walk: Walk, place: ObjectPlace): void {
   release(walk.state, reference);
   changeRegisters(walk.state, (register) => (register.reference === reference ? walk.invalid() : register));
   place.frame.stack[place.slot] = EMPTY_SLOT;
+  walk.liveness.overwrite(place.frameNumber, place.slot);
 }
 
 /** What `next` answered is in r0, and may be NULL. */

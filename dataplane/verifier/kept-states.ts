@@ -16,6 +16,7 @@ import { NO_SLOTS } from './slot-set.ts';
 import { EMPTY_SLOT, type State } from './state.ts';
 import type { VerifyOptions } from './verify.ts';
 import type { Walk } from './walk.ts';
+import { sameCalls } from './widen.ts';
 
 const MAX_HISTORY = 40;
 /** Of one instruction, without CAP_BPF. */
@@ -76,6 +77,7 @@ export class KeptStates {
     const iteratesHere = meetsItself && this.#asks.iterates(at);
     const mayGoHere = meetsItself && this.#instructions[at]!.kind === 'may_goto';
     const among = kept.length;
+    if (this.#options.pruning !== false) this.#cleanFinished(walk, kept, live);
     for (let index = 0; index < kept.length; ) {
       const old = kept[index]!;
       if (old.at !== at) {
@@ -95,7 +97,6 @@ export class KeptStates {
         if (!covered && !force && jumps - this.#jumpsAtLast < 20 && processed - this.#processedAtLast < 100) add = false;
       } else if (this.#options.pruning !== false) {
         loop = this.#loops.isOpen(old);
-        if (!loop && !old.cleaned) this.#clean(walk, old, live);
         covered = coveredBy(old, state, loop ? 'range' : 'used', live, walk);
       }
       if (covered) {
@@ -115,6 +116,13 @@ export class KeptStates {
     }
     if (add && (walk.rights.bpf || among <= MAX_KEPT)) this.#keep(walk, kept);
     return false;
+  }
+
+  /** At once, since what is known of the stack changes. */
+  #cleanFinished(walk: Walk, kept: readonly State[], live: (frame: number) => number): void {
+    for (const old of kept) {
+      if (old.branches === 0 && !old.cleaned && old.at === walk.at && sameCalls(old, walk.state) && !this.#loops.isOpen(old)) this.#clean(walk, old, live);
+    }
   }
 
   /** All paths from here are known, so registers and slots that none of them read say nothing: neither what they hold, nor whether it matters. */

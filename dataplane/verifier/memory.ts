@@ -249,7 +249,6 @@ export function storeTo(walk: Walk, number: Register, offset: number, bytes: Acc
   const stored: Stored = source.kind === 'register' ? { register: source.register } : { immediate: source.value };
   const value = stored.register === undefined ? undefined : walk.read(stored.register);
   const register = walk.read(number);
-  if (register.type !== 'fp') walk.liveness.write(undefined);
   write(walk, number, register, offset, bytes, value, stored);
 }
 
@@ -353,7 +352,6 @@ export function atomic(walk: Walk, instruction: Extract<Instruction, { kind: 'at
   const old = loadFrom(walk, dst, offset, bytes, false);
   if (register.type === 'fp' && !fetch && walk.isSecret(old)) refuse('EACCES', `leaking pointer from stack off ${register.offset + offset}`);
   write(walk, dst, register, offset, bytes, undefined, {});
-  walk.liveness.write(undefined);
   if (fetched !== undefined) walk.set(fetched, old);
 }
 

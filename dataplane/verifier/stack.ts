@@ -58,9 +58,9 @@ export function writeStack(walk: Walk, pointer: RegisterState, offset: number, b
 function writeAt(walk: Walk, frame: Frame, frameNumber: number, offset: number, bytes: number, value: RegisterState | undefined, valueNumber: number | undefined, immediate: number | undefined): void {
   growTo(walk, frame, offset);
   const slot = slotOf(offset);
-  destroyDynptr(walk, frame, slot);
+  destroyDynptr(walk, frame, frameNumber, slot);
   const before = frame.stack[slot]!;
-  walk.liveness.write(frame === walk.frame && bytes === SLOT_BYTES ? slot : undefined);
+  if (bytes === SLOT_BYTES) walk.liveness.overwrite(frameNumber, slot);
   const { bpf, perfmon } = walk.rights;
   if (!perfmon && isSpilled(before) && !isSpilledScalar(before) && bytes !== SLOT_BYTES) refuse('EACCES', 'attempt to corrupt spilled pointer on stack');
   if (!perfmon && mayBePassed(before, value, offset, bytes)) walk.speculation!.putBehind(walk.at);
@@ -131,10 +131,9 @@ function writeSomewhere(walk: Walk, frame: Frame, pointer: RegisterState, offset
   const least = pointer.offset + offset + Number(pointer.scalar.smin);
   const end = pointer.offset + offset + Number(pointer.scalar.smax) + bytes;
   growTo(walk, frame, least);
-  walk.liveness.write(undefined);
   const zero = value === undefined ? immediate === 0 : isKnownZero(value);
   let marked = false;
-  for (let slot = slotOf(least); slot >= slotOf(end - 1); slot--) destroyDynptr(walk, frame, slot);
+  for (let slot = slotOf(least); slot >= slotOf(end - 1); slot--) destroyDynptr(walk, frame, pointer.frame, slot);
   for (let at = least; at < end; at++) {
     const slot = slotOf(at);
     const before = frame.stack[slot]!;
@@ -236,22 +235,20 @@ export function checkStackBytes(walk: Walk, frame: Frame, number: number, pointe
   if (end <= least) return;
   const { perfmon } = walk.rights;
   growTo(walk, frame, least);
-  if (!writes) walk.liveness.read(pointer.frame, slotOf(end - 1), slotOf(least));
   for (let at = least; at < end; at++) {
     const slot = slotOf(at);
     const found = frame.stack[slot]!;
     const kind = kindAt(found, byteOf(at));
-    if (kind === BYTE.misc) continue;
     if (kind === BYTE.zero || (kind === BYTE.invalid && perfmon)) {
       if (writes) setSlot(frame, slot, { kinds: withKind(found.kinds, byteOf(at), BYTE.misc), spilled: found.spilled });
-      continue;
-    }
-    // Of what stands beside a number that was spilled nothing is asked, as in Linux.
-    if (isSpilled(found) && (perfmon || found.spilled.type === 'scalar')) {
+    } else if (isSpilled(found) && kind !== BYTE.misc && (perfmon || found.spilled.type === 'scalar')) {
+      // Of what stands beside a number that was spilled nothing is asked, as in Linux.
       if (writes) setSlot(frame, slot, { kinds: scrub(found), spilled: NOT_INITIALISED });
-      continue;
+    } else if (kind !== BYTE.misc) {
+      const where = isConstant(pointer.scalar) ? `off ${least}+${at - least}` : `var_off ${tnumText(pointer.scalar)}+${at - least}`;
+      refuse('EACCES', `invalid read from stack R${number} ${where} size ${size}`);
     }
-    const where = isConstant(pointer.scalar) ? `off ${least}+${at - least}` : `var_off ${tnumText(pointer.scalar)}+${at - least}`;
-    refuse('EACCES', `invalid read from stack R${number} ${where} size ${size}`);
+    // Whoever writes some of it leaves the rest.
+    walk.liveness.read(pointer.frame, slot, slot);
   }
 }

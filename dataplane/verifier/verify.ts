@@ -94,6 +94,9 @@ const MAX_PENDING = 8192;
 /** Of an address in a map. */
 const MAX_DIRECT_OFFSET = 1 << 29;
 
+/** Instructions that overwrite stack slots on some paths, and on others may not. */
+const mayOverwrite = ({ kind }: Instruction): boolean => kind === 'store' || kind === 'atomic' || kind === 'call';
+
 /** Where nobody asks which numbers mattered. */
 const NOT_FOLLOWED: Walk['precision'] = { markRegister: () => {}, markSlot: () => {}, propagate: () => false };
 
@@ -340,6 +343,7 @@ class Verifier {
     for (;;) {
       this.#followPath(walk);
       this.#kept!.finished(walk.state);
+      walk.liveness.settle();
       const next = this.#pending.pop();
       if (next === undefined) return;
       walk.state = next.state;
@@ -367,7 +371,10 @@ class Verifier {
       observer?.verifying?.(state);
       if ((point & POINT.jump) !== 0) walk.remember();
       if (!state.speculative) this.#reached[at] = 1;
-      const next = state.speculative ? this.#stepAhead(walk, instructions[at]!) : this.#step(walk, instructions[at]!);
+      const instruction = instructions[at]!;
+      const depth = state.frames.length;
+      const next = state.speculative ? this.#stepAhead(walk, instruction) : this.#step(walk, instruction);
+      if (mayOverwrite(instruction) && state.frames.length === depth) walk.liveness.ran();
       if (next === undefined) return;
       walk.previous = at;
       walk.at = next;
@@ -385,7 +392,6 @@ class Verifier {
     } catch (error) {
       if (!speculation.prevents(error, at)) throw error;
       this.#options.observer?.prevented?.(walk.state, `${error.before}${error.message}`);
-      if (instruction.kind === 'store' || instruction.kind === 'atomic') walk.liveness.write(undefined);
       return undefined;
     }
   }

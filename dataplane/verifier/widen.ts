@@ -18,7 +18,7 @@ export function keptBefore(state: State | undefined, slot: number, like: State):
   return before;
 }
 
-function sameCalls(one: State, other: State): boolean {
+export function sameCalls(one: State, other: State): boolean {
   return one.frames.length === other.frames.length && one.frames.every((frame, index) => frame.callSite === other.frames[index]!.callSite);
 }
 

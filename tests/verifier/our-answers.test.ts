@@ -10,6 +10,7 @@ const DIFFERENCES: ReadonlyMap<string, string> = new Map([
   ['a map value that may be NULL is memory where NULL is allowed, even if some of it is read', 'Linux reads at NULL where the lookup found nothing'],
   ['bpf_snprintf with a format that is no text is refused', 'formats are read when the program runs'],
   ['what an atomic operation fetched from the stack matters, which Linux overlooks before 6.18.50: a second path is accepted', 'CVE-2026-43009: the program reads behind the value of a map'],
+  ['a store that overwrites another slot when it runs again is not the end of the first, which Linux overlooks below 256 bytes of stack: a second path with another number there is accepted', 'the program reads behind the value of a map: Linux 6.18 keeps what a store overwrote before in 32 bits for 64 slots'],
   ['an XDP lookup in a tc program is refused', 'a function that takes the context of another type is not to be called at all'],
   ['an XDP lookup in a tc program with its stack for the context is accepted', 'the kernel would follow the pointers that stand there'],
   ['a tc lookup in an XDP program is refused', 'a function that takes the context of another type is not to be called at all'],
