@@ -76,6 +76,8 @@ export const LOOP = {
   fatePackets: 64 + 8 * 32,
   fateBytes: 64 + 8 * 48,
   truncated: 64 + 8 * 64,
+  /** Counter, u64: bytes of packets as they came in, whatever became of them. */
+  bytes: 64 + 8 * 65,
   size: 1024,
 } as const;
 

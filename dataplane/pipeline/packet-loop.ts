@@ -68,6 +68,7 @@ function processPacket(parts: Parts, f: FunctionBuilder, d: Local<'i32'>, finish
   }
   const from = f.let(i32.load(d, DESCRIPTOR.address), 'from');
   const captured = f.let(i32.load(d, DESCRIPTOR.captured), 'captured');
+  count(f, i32.const(at.cells), LOOP.bytes, captured);
   const reject = (reason: DropReason): void => {
     f.do(call(finish, from, captured, i32.const(FATE.rejected), i32.const(DROP_REASON[reason])));
     f.br(finished);

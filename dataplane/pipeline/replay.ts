@@ -9,6 +9,7 @@ import { DESCRIPTOR, PacketBatch } from '../packet/packet-batch.ts';
 import type { Region } from '../machine/memory.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import type { Lab } from './lab.ts';
+import { LOOP } from './layout.ts';
 import { Pacer, type Pace } from './pace.ts';
 import type { BatchObserver } from './pipeline.ts';
 import { ReplayControl } from './replay-control.ts';
@@ -60,7 +61,7 @@ export interface ReplayResult {
   readonly interrupted: boolean;
 }
 
-const BATCH_PACKETS = 256;
+const BATCH_PACKETS = 1024;
 const WINDOW_BYTES = 1 << 20;
 /** Where several CPUs run: they take turns with what reads, and to take turns has its price. */
 const PARALLEL_BATCH_PACKETS = 32_768;
@@ -99,13 +100,6 @@ export async function replay(lab: Lab, path: string, options: ReplayOptions = {}
   };
 }
 
-function capturedBytes(batch: PacketBatch, first: number): number {
-  const { u32 } = batch.memory;
-  let bytes = 0;
-  for (let index = first; index < batch.count; index++) bytes += u32[(batch.descriptor(index) + DESCRIPTOR.captured) >>> 2]!;
-  return bytes;
-}
-
 /** Which device packets of a capture interface arrive at: the one of its name, else the first. */
 function deviceOfInterface(lab: Lab, name: string | undefined): NetworkDevice {
   return lab.devices.find((device) => device.name === name) ?? lab.devices[0]!;
@@ -129,7 +123,6 @@ function buffersOf(lab: Lab): Buffers {
 
 class Replay {
   packets = 0;
-  bytes = 0;
   readonly #lab: Lab;
   readonly #options: ReplayOptions;
   readonly #control: ReplayControl;
@@ -147,6 +140,8 @@ class Replay {
   /** Packets before this place are skipped. */
   #from = 1;
   #sought = false;
+  /** What the lab's packets had before this replay. */
+  readonly #bytesBefore: number;
   /** What is added to numbers and timestamps of later rounds. */
   #packetsBefore = 0;
   #shiftNs = 0n;
@@ -157,10 +152,15 @@ class Replay {
     this.#lab = lab;
     this.#options = options;
     ({ batch: this.#batch, window: this.#window } = buffersOf(lab));
+    this.#bytesBefore = lab.pipeline.counter(LOOP.bytes);
     this.#control = options.control ?? new ReplayControl({ pace: options.pace ?? { kind: 'top' } });
     this.#pace = new Pacer(this.#control.pace);
     this.#control.onChange = () => this.#look();
     options.signal?.addEventListener('abort', () => this.#look(), { once: true });
+  }
+
+  get bytes(): number {
+    return this.#lab.pipeline.counter(LOOP.bytes) - this.#bytesBefore;
   }
 
   get finished(): boolean {
@@ -247,7 +247,6 @@ class Replay {
       this.#busyMs += performance.now() - begun;
       this.packets = packetsBefore + end;
       this.#place = placeBefore + end;
-      this.bytes += capturedBytes(batch, first);
       this.#report(reader);
     }
   }
