@@ -1,6 +1,6 @@
 /** The operators of the verifier's numbers, exhaustively for a few bits; `npm run domains` does the same for more. */
 import { describe, expect, test } from 'vitest';
-import { constant, sync } from '../../dataplane/verifier/scalar.ts';
+import { constant, sync, UNKNOWN, type Scalar } from '../../dataplane/verifier/scalar.ts';
 import { alu } from '../../dataplane/verifier/scalar-arithmetic.ts';
 import { tnumAdd, tnumIntersect, type Tnum } from '../../dataplane/verifier/tnum.ts';
 import { checkBranchOf } from './branches.ts';
@@ -8,8 +8,9 @@ import { calculate } from './concrete.ts';
 import { checkDeductions } from './deductions.ts';
 import { checkBinaryIntervals } from './intervals.ts';
 import { allKnownBits, BINARY, checkBinary, checkSets, SETS } from './known-bits.ts';
+import { checkClasses, checkEachPair } from './pairs.ts';
 import { SMALL, stepsFor } from './plan.ts';
-import { isGood } from './row.ts';
+import { isGood, type Row } from './row.ts';
 import { runFrom } from './runs.ts';
 
 describe('nothing is lost, and where Linux says all that can be said, so does the verifier', () => {
@@ -62,6 +63,20 @@ describe('what is wrong is found:', () => {
     expect(check(-1n).wrong).toBe('0..0 and 0..0');
     expect(check(1n)).toMatchObject({ looked: 36 * 36, inexact: 36 * 36 });
     expect(check(0n)).toMatchObject({ inexact: 0 });
+  });
+
+  test('an answer that leaves out what some pair of its class gives, and one that says too little', () => {
+    const run = runFrom(0n, 8);
+    const check = (umax: (a: Scalar, b: Scalar) => bigint): Row => checkClasses('bits', 'or', run, run, ['unsigned'], (op, width, a, b) => ({ ...alu(op, width, a, b), umax: umax(a, b) }));
+    expect(check((a, b) => (a.umax > b.umax ? a.umax : b.umax)).wrong).toMatch(/ and .* in 64 bits$/);
+    expect(check(() => 7n)).not.toHaveProperty('wrong');
+    expect(isGood(check(() => 7n))).toBe(false);
+  });
+
+  test('pairs of a class that are not answered alike', () => {
+    const run = runFrom(0n, 8);
+    const uneven: typeof alu = (op, width, a, b) => (a.umin === 3n && b.umin === 2n ? UNKNOWN : alu(op, width, a, b));
+    expect(checkEachPair('sums', 'add', run, run, [], uneven).wrong).toMatch(/: not answered as others of its class$/);
   });
 
   test('bits that are cut off where bounds and bits are put together', () => {

@@ -15,13 +15,15 @@ import { textOf, type Run } from './runs.ts';
 /** What has to be said exactly, where that is asked for. */
 export type Bounds = readonly Order[];
 
-interface Results {
+/** What an operator gives of all pairs of numbers. */
+export interface Results {
+  readonly values: readonly bigint[];
   readonly numbers: Numbers;
   /** By operands' indices: which number, as the place of its hull. */
   readonly at: Int32Array;
 }
 
-function resultsOf(lefts: readonly bigint[], rights: readonly bigint[], concrete: (x: bigint, y: bigint) => bigint): Results {
+export function resultsOf(lefts: readonly bigint[], rights: readonly bigint[], concrete: (x: bigint, y: bigint) => bigint): Results {
   const places = new Map<bigint, number>();
   const at = Int32Array.from({ length: lefts.length * rights.length }, (_, index) => {
     const value = concrete(lefts[Math.floor(index / rights.length)]!, rights[index % rights.length]!);
@@ -29,13 +31,15 @@ function resultsOf(lefts: readonly bigint[], rights: readonly bigint[], concrete
     if (place === undefined) places.set(value, (place = places.size));
     return place * HULL;
   });
-  return { numbers: new Numbers([...places.keys()]), at };
+  const values = [...places.keys()];
+  return { values, numbers: new Numbers(values), at };
 }
 
-/** All pairs of intervals of two runs. `tight`: bounds that have to be exact. */
-export function checkBinaryIntervals(what: string, lefts: Run, rights: Run, abstract: (a: Scalar, b: Scalar) => Scalar, concrete: (x: bigint, y: bigint) => bigint, tight: Bounds = []): Row {
-  const { numbers, at } = resultsOf(lefts.values, rights.values, concrete);
-  const tally = new Tally();
+/**
+ * Visits all pairs of intervals of two runs by their places, with the hull of all that their members give: always the
+ * same array. `half`: of two pairs that are each other the other way round, one.
+ */
+export function eachPair(lefts: Run, rights: Run, { numbers, at }: Results, visit: (left: number, right: number, hull: Int32Array) => void, half = false): void {
   // Of the left interval with each right number; then with a right interval.
   const byRight = noHulls(rights.count);
   const all = noHulls(1);
@@ -43,22 +47,32 @@ export function checkBinaryIntervals(what: string, lefts: Run, rights: Run, abst
     for (let y = 0; y < rights.count; y++) clear(byRight, y * HULL);
     for (let most = least; most < lefts.count; most++) {
       for (let y = 0; y < rights.count; y++) join(byRight, y * HULL, numbers.hulls, at[most * rights.count + y]!);
-      const a = lefts.scalars[least * lefts.count + most];
-      if (a === undefined) continue;
+      const left = least * lefts.count + most;
+      if (lefts.scalars[left] === undefined) continue;
       for (const from of rights.ends) {
+        if (half && from < least) continue;
         clear(all, 0);
         for (let to = from; to < rights.count; to++) {
           join(all, 0, byRight, to * HULL);
-          const b = rights.scalars[from * rights.count + to];
-          if (b === undefined) continue;
-          const found = abstract(a, b);
-          tally.looked++;
-          if (!numbers.isWithin(all, 0, found)) tally.lost(() => `${textOf(lefts, least, most)} and ${textOf(rights, from, to)}`);
-          if (!tight.every((order) => numbers.isTight(all, 0, found, order))) tally.inexact++;
+          const right = from * rights.count + to;
+          if (rights.scalars[right] !== undefined && !(half && right < left)) visit(left, right, all);
         }
       }
     }
   }
+}
+
+/** All pairs of intervals of two runs. `tight`: bounds that have to be exact. */
+export function checkBinaryIntervals(what: string, lefts: Run, rights: Run, abstract: (a: Scalar, b: Scalar) => Scalar, concrete: (x: bigint, y: bigint) => bigint, tight: Bounds = []): Row {
+  const results = resultsOf(lefts.values, rights.values, concrete);
+  const { numbers } = results;
+  const tally = new Tally();
+  eachPair(lefts, rights, results, (left, right, all) => {
+    const found = abstract(lefts.scalars[left]!, rights.scalars[right]!);
+    tally.looked++;
+    if (!numbers.isWithin(all, 0, found)) tally.lost(() => `${textOf(lefts, Math.floor(left / lefts.count), left % lefts.count)} and ${textOf(rights, Math.floor(right / rights.count), right % rights.count)}`);
+    if (!tight.every((order) => numbers.isTight(all, 0, found, order))) tally.inexact++;
+  });
   return tally.row(what, tight.length > 0 ? 'must be exact' : 'not counted');
 }
 
@@ -69,7 +83,6 @@ export interface UnaryOperator {
   readonly name: string;
   readonly abstract: (a: Scalar) => Scalar;
   readonly concrete: (x: bigint) => bigint;
-  readonly tight?: Bounds;
 }
 
 const shift = (op: 'lsh' | 'rsh' | 'arsh', width: Width, count: number): UnaryOperator => ({

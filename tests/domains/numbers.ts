@@ -31,12 +31,38 @@ export function clear(hulls: Int32Array, at: number): void {
 
 export const isEmpty = (hulls: Int32Array, at: number): boolean => hulls[at + 4] === -1;
 
-/** Adds what is at `from` to what is at `to`. */
+/** Adds what is at `from` to what is at `to`. Written out, as nothing else takes as long. */
 export function join(to: Int32Array, at: number, hulls: Int32Array, from: number): void {
-  for (let index = 0; index < 4; index++) if (hulls[from + index]! < to[at + index]!) to[at + index] = hulls[from + index]!;
-  for (let index = 4; index < EVERY; index++) if (hulls[from + index]! > to[at + index]!) to[at + index] = hulls[from + index]!;
-  for (let index = EVERY; index < SOME; index++) to[at + index]! &= hulls[from + index]!;
-  for (let index = SOME; index < HULL; index++) to[at + index]! |= hulls[from + index]!;
+  if (hulls[from]! < to[at]!) to[at] = hulls[from]!;
+  if (hulls[from + 1]! < to[at + 1]!) to[at + 1] = hulls[from + 1]!;
+  if (hulls[from + 2]! < to[at + 2]!) to[at + 2] = hulls[from + 2]!;
+  if (hulls[from + 3]! < to[at + 3]!) to[at + 3] = hulls[from + 3]!;
+  if (hulls[from + 4]! > to[at + 4]!) to[at + 4] = hulls[from + 4]!;
+  if (hulls[from + 5]! > to[at + 5]!) to[at + 5] = hulls[from + 5]!;
+  if (hulls[from + 6]! > to[at + 6]!) to[at + 6] = hulls[from + 6]!;
+  if (hulls[from + 7]! > to[at + 7]!) to[at + 7] = hulls[from + 7]!;
+  to[at + 8]! &= hulls[from + 8]!;
+  to[at + 9]! &= hulls[from + 9]!;
+  to[at + 10]! |= hulls[from + 10]!;
+  to[at + 11]! |= hulls[from + 11]!;
+}
+
+/** Of all numbers of a hull the low halves, with zeroes above. Their ranks in the other orders are those of the low halves. */
+export function lowHalf(to: Int32Array, at: number, hulls: Int32Array, from: number): void {
+  for (const end of [0, 4]) {
+    to.fill(hulls[from + end + AT.unsigned32]!, at + end, at + end + AT.signed32);
+    to[at + end + AT.signed32] = hulls[from + end + AT.signed32]!;
+  }
+  for (const bits of [EVERY, SOME]) {
+    to[at + bits] = hulls[from + bits]!;
+    to[at + bits + 1] = 0;
+  }
+}
+
+/** Whether two hulls have the same ends in an order. */
+export function isAlikeIn(order: Order, left: Int32Array, at: number, right: Int32Array, from: number): boolean {
+  const index = AT[order];
+  return left[at + index] === right[from + index] && left[at + 4 + index] === right[from + 4 + index];
 }
 
 const BIGS = new BigUint64Array(2);

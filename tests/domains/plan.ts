@@ -1,12 +1,14 @@
 /** All that is gone through, for numbers of so many bits. */
-import { ALU_OPS, BRANCH_OPS, type AluOp, type BranchOp } from '../../dataplane/bpf/isa.ts';
+import { BRANCH_OPS, type BranchOp } from '../../dataplane/bpf/isa.ts';
 import { of } from '../../dataplane/verifier/scalar.ts';
 import { checkBranch, checkBranchOf, checkBranchWithItself, type Known } from './branches.ts';
 import { checkDeductions, PARTS } from './deductions.ts';
+import { OPERATORS, type Operator } from './digest.ts';
 import { checkArithmetic, checkUnaryIntervals, checkUnion, CONVERSIONS, SHIFTS, type Bounds } from './intervals.ts';
 import { allKnownBits, BINARY, checkBinary, checkSets, tnumsOf, tnumText } from './known-bits.ts';
+import { checkClasses, checkEachPair } from './pairs.ts';
 import type { Row } from './row.ts';
-import { runFrom } from './runs.ts';
+import { runFrom, type Run } from './runs.ts';
 import { checkRanges, checkShifts } from './shifts.ts';
 
 /** Bits of operands. */
@@ -16,8 +18,13 @@ export interface Sizes {
   /** Intervals by themselves; beside partly known numbers, or intervals of another order. */
   readonly intervals: number;
   readonly beside: number;
-  /** Pairs of intervals by arithmetic, and by branches. */
-  readonly arithmetic: number;
+  /** Pairs of intervals by arithmetic, of which the verifier is asked all; by classes; by classes of products, which are more; and of two orders. */
+  readonly each: number;
+  readonly classes: number;
+  readonly products: number;
+  readonly mixed: number;
+  /** Pairs of intervals by union, and by branches. */
+  readonly unions: number;
   readonly branches: number;
   /** Pairs of partly known numbers by branches. */
   readonly branchBits: number;
@@ -25,25 +32,27 @@ export interface Sizes {
   readonly allParts: number;
 }
 
-export const FULL: Sizes = { knownBits: 8, intervals: 8, beside: 7, arithmetic: 6, branches: 5, branchBits: 6, allParts: 3 };
-export const SMALL: Sizes = { knownBits: 4, intervals: 4, beside: 4, arithmetic: 3, branches: 3, branchBits: 3, allParts: 2 };
+export const FULL: Sizes = { knownBits: 8, intervals: 8, beside: 7, each: 6, classes: 8, products: 7, mixed: 5, unions: 7, branches: 5, branchBits: 6, allParts: 3 };
+export const SMALL: Sizes = { knownBits: 4, intervals: 4, beside: 4, each: 3, classes: 4, products: 3, mixed: 3, unions: 3, branches: 3, branchBits: 3, allParts: 2 };
 
 const WIDTHS = [32, 64] as const;
 /** Where numbers change their sign, or their width. */
 const PLACES: readonly (readonly [name: string, place: bigint])[] = [['0', 0n], ['2^31', 1n << 31n], ['2^32', 1n << 32n], ['2^63', 1n << 63n]];
-const ARITHMETIC: readonly AluOp[] = ALU_OPS.filter((op) => !/div|mod|sh|mov/.test(op));
-/** Bounds that Linux gives exactly, where nothing overflows. */
-const EXACT: Partial<Record<AluOp, Bounds>> = { add: ['unsigned', 'signed'], mul: ['unsigned', 'signed'] };
+const ORDERS = ['unsigned', 'signed'] as const;
+/** Bounds that Linux gives exactly: of all sums and differences, and of products that nothing negative is in. */
+const exactOf = (op: Operator, isUnsigned: boolean): Bounds => (op === 'add' || op === 'sub' || (op === 'mul' && isUnsigned) ? ORDERS : []);
 const isSigned = (op: BranchOp): boolean => op.startsWith('js') && op !== 'jset';
 
 /** A step by its name, which runs when asked for. */
 export interface Step {
   readonly part: 'bits' | 'intervals' | 'deductions' | 'branches';
+  /** Of pairs of intervals. */
+  readonly operator?: Operator;
   readonly run: () => Row;
 }
 
 export function stepsFor(sizes: Sizes): Step[] {
-  return [...bitsSteps(sizes), ...intervalSteps(sizes), ...deductionSteps(sizes), ...branchSteps(sizes)];
+  return [...bitsSteps(sizes), ...intervalSteps(sizes), ...pairSteps(sizes), ...deductionSteps(sizes), ...branchSteps(sizes)];
 }
 
 function bitsSteps({ knownBits }: Sizes): Step[] {
@@ -56,25 +65,36 @@ function bitsSteps({ knownBits }: Sizes): Step[] {
   ];
 }
 
-function intervalSteps({ intervals, arithmetic }: Sizes): Step[] {
+const around0 = (bits: number, ends?: readonly number[]): Readonly<Record<(typeof ORDERS)[number], Run>> => ({ unsigned: runFrom(0n, 2 ** bits, ends), signed: runFrom(BigInt(-(2 ** bits) / 2), 2 ** bits, ends) });
+
+function intervalSteps({ intervals, unions }: Sizes): Step[] {
   const step = (run: () => Row): Step => ({ part: 'intervals', run });
-  const count = 2 ** intervals;
-  const [whole, pairs] = [{ unsigned: runFrom(0n, count), signed: runFrom(BigInt(-count / 2), count) }, { unsigned: runFrom(0n, 2 ** arithmetic), signed: runFrom(BigInt(-(2 ** arithmetic) / 2), 2 ** arithmetic) }];
-  /** Ends of intervals of which there are too many for pairs. */
-  const ends = [0, 1, Math.floor(count / 32) + 5, count / 2 - 1, count / 2, count - 2, count - 1];
-  const few = { unsigned: runFrom(0n, count, ends), signed: runFrom(BigInt(-count / 2), count, ends) };
+  const whole = around0(intervals);
   return [
-    ...WIDTHS.flatMap((width) => ARITHMETIC.flatMap((op) => [
-      step(() => checkArithmetic(`${arithmetic}-bit unsigned intervals`, op, width, pairs.unsigned, pairs.unsigned, width === 64 ? EXACT[op] : undefined)),
-      step(() => checkArithmetic(`${arithmetic}-bit signed intervals`, op, width, pairs.signed, pairs.signed)),
-      step(() => checkArithmetic(`${intervals}-bit unsigned intervals, some signed ones`, op, width, whole.unsigned, few.signed)),
-      step(() => checkArithmetic(`${intervals}-bit signed intervals, some unsigned ones`, op, width, whole.signed, few.unsigned)),
-    ])),
-    ...(['unsigned', 'signed'] as const).map((order) => step(() => checkUnaryIntervals(`${intervals}-bit ${order} intervals: shifts by every count`, whole[order], SHIFTS))),
+    ...ORDERS.map((order) => step(() => checkUnaryIntervals(`${intervals}-bit ${order} intervals: shifts by every count`, whole[order], SHIFTS))),
     ...[0n, 1n << 7n, 1n << 15n, 1n << 16n, ...PLACES.slice(1).map(([, place]) => place)].map((place) =>
-      step(() => checkUnaryIntervals(`${intervals}-bit intervals around ${place}: negation, extensions, truncations, byte swaps`, runFrom(place - BigInt(count / 2), count), CONVERSIONS))),
-    ...(['unsigned', 'signed'] as const).map((order) => step(() => checkUnion(`${arithmetic}-bit ${order} intervals: union`, pairs[order]))),
+      step(() => checkUnaryIntervals(`${intervals}-bit intervals around ${place}: negation, extensions, truncations, byte swaps`, runFrom(place - BigInt(2 ** intervals / 2), 2 ** intervals), CONVERSIONS))),
+    ...ORDERS.map((order) => step(() => checkUnion(`${unions}-bit ${order} intervals: union`, around0(unions)[order]))),
   ];
+}
+
+/** Sums, differences, products and bits of pairs of intervals. */
+function pairSteps({ intervals, each, classes, products, mixed }: Sizes): Step[] {
+  const [few, many, fewer, mixedRuns] = [around0(each), around0(classes), around0(products), around0(mixed)];
+  /** Ends of intervals of which there are too many for pairs. */
+  const count = 2 ** intervals;
+  const [whole, some] = [around0(intervals), around0(intervals, [0, 1, Math.floor(count / 32) + 5, count / 2 - 1, count / 2, count - 2, count - 1])];
+  return OPERATORS.flatMap((operator) => {
+    const step = (run: () => Row): Step => ({ part: 'intervals', operator, run });
+    const [bits, runs] = operator === 'mul' ? [products, fewer] : [classes, many];
+    return [
+      ...ORDERS.map((order) => step(() => checkEachPair(`${each}-bit ${order} intervals`, operator, few[order], few[order], exactOf(operator, order === 'unsigned')))),
+      step(() => checkEachPair(`${mixed}-bit unsigned and signed intervals`, operator, mixedRuns.unsigned, mixedRuns.signed, exactOf(operator, false))),
+      step(() => checkEachPair(`${mixed}-bit signed and unsigned intervals`, operator, mixedRuns.signed, mixedRuns.unsigned, exactOf(operator, false))),
+      ...ORDERS.map((order) => step(() => checkClasses(`${bits}-bit ${order} intervals`, operator, runs[order], runs[order], exactOf(operator, order === 'unsigned')))),
+      ...ORDERS.flatMap((order) => ORDERS.flatMap((other) => WIDTHS.map((width) => step(() => checkArithmetic(`${intervals}-bit ${order} intervals, some ${other} ones`, operator, width, whole[order], some[other]))))),
+    ];
+  });
 }
 
 function deductionSteps({ beside, allParts }: Sizes): Step[] {
