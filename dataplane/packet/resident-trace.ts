@@ -8,6 +8,7 @@ import { packetCount, type PacketTrace } from './packet-trace.ts';
 
 /** Any time: programs see differences only. */
 const START_NS = 1_700_000_000n * 1_000_000_000n;
+const TWO_32 = 4_294_967_296;
 
 export class ResidentTrace {
   readonly batch: PacketBatch;
@@ -28,22 +29,29 @@ export class ResidentTrace {
     this.batch.memory.u8.set(this.#trace.bytes, this.#address);
   }
 
-  /** Makes the batch that of `count` packets from `first` on; of fewer where the trace ends, or the batch is full. */
+  /**
+   * Makes the batch that of `count` packets from `first` on; of fewer where the trace ends, or the batch is full. Without
+   * BigInts, whose memory would take the packets' place in the caches.
+   */
   show(first: number, count: number): void {
     const { offsets, gapNs } = this.#trace;
-    const { u32, u64 } = this.batch.memory;
-    const gap = BigInt(gapNs);
+    const { u32 } = this.batch.memory;
     this.batch.count = Math.min(count, this.batch.capacity, packetCount(this.#trace) - first);
-    let time = START_NS + (this.#round * BigInt(packetCount(this.#trace)) + BigInt(first)) * gap;
-    for (let index = 0; index < this.batch.count; index++, time += gap) {
-      const at = this.batch.descriptor(index);
+    const beginNs = START_NS + (this.#round * BigInt(packetCount(this.#trace)) + BigInt(first)) * BigInt(gapNs);
+    let [low, high] = [Number(beginNs & 0xffff_ffffn), Number(beginNs >> 32n)];
+    for (let index = 0; index < this.batch.count; index++) {
+      const word = this.batch.descriptor(index) >>> 2;
       const offset = offsets[first + index]!;
       const length = offsets[first + index + 1]! - offset;
-      u32[(at + DESCRIPTOR.address) >>> 2] = this.#address + offset;
-      u32[(at + DESCRIPTOR.captured) >>> 2] = length;
-      u32[(at + DESCRIPTOR.wire) >>> 2] = length;
-      u64[(at + DESCRIPTOR.number) >>> 3] = BigInt(first + index + 1);
-      u64[(at + DESCRIPTOR.timestampNs) >>> 3] = time;
+      u32[word + DESCRIPTOR.address / 4] = this.#address + offset;
+      u32[word + DESCRIPTOR.captured / 4] = length;
+      u32[word + DESCRIPTOR.wire / 4] = length;
+      u32[word + DESCRIPTOR.number / 4] = first + index + 1;
+      u32[word + DESCRIPTOR.number / 4 + 1] = 0;
+      u32[word + DESCRIPTOR.timestampNs / 4] = low;
+      u32[word + DESCRIPTOR.timestampNs / 4 + 1] = high;
+      low += gapNs;
+      if (low >= TWO_32) [low, high] = [low - TWO_32, high + 1];
     }
   }
 
