@@ -3,7 +3,7 @@
  * the program in its own words, as far as its C lines show them.
  */
 import type { Instruction, Register } from '../bpf/isa.ts';
-import type { LineInfo, ProgramSpec, ProgramType } from '../bpf/spec.ts';
+import type { FunctionSpec, LineInfo, ProgramSpec, ProgramType } from '../bpf/spec.ts';
 import { capabilityFor, HELPER_NAMES, prototypeOf } from '../helpers/index.ts';
 import { contextField } from '../hooks/context-access.ts';
 import { isConstant } from '../verifier/scalar.ts';
@@ -98,10 +98,19 @@ const before = ({ line }: Situation): string => (line === undefined ? '' : ` bef
 
 const VERDICTS: Readonly<Record<ProgramType, string>> = { xdp: 'XDP_DROP', sched_cls: 'TC_ACT_SHOT', sched_act: 'TC_ACT_SHOT', socket_filter: '0', cgroup_skb: '0' };
 
+/** The function around the refusal, where that is not the one that the program begins with. */
+function calledFunction({ program, refusal: { slot } }: Situation): FunctionSpec | undefined {
+  const around = program.functions.filter((each) => each.slot <= slot).toSorted((one, other) => other.slot - one.slot)[0];
+  return around?.slot === 0 ? undefined : around;
+}
+
 /** How to leave where the line is: with a verdict where the function around returns one. */
-function leave({ program, type, line }: Situation): string {
-  const returned = line === undefined ? VERDICTS[type] : (returnedNear(program.lines, line) ?? (line.file.endsWith('.c') ? VERDICTS[type] : ''));
-  return /^(XDP_|TC_ACT_|0$)/.test(returned) ? `return ${VERDICTS[type]};` : 'return …;';
+function leave(situation: Situation): string {
+  const { program, type, line } = situation;
+  const inMain = calledFunction(situation) === undefined;
+  const otherwise = inMain && line?.file.endsWith('.c') !== false ? VERDICTS[type] : '';
+  const returned = line === undefined ? otherwise : (returnedNear(program.lines, line) ?? otherwise);
+  return /^(XDP_|TC_ACT_)/.test(returned) || (inMain && returned === '0') ? `return ${VERDICTS[type]};` : 'return …;';
 }
 
 /** Bytes that the instruction reads or writes behind the register; for helpers, what the argument has to hold. */
@@ -120,6 +129,9 @@ function accessed({ program, type, instruction, number, refusal }: Situation): {
   return bytes === undefined || program === undefined ? undefined : { from: 0, bytes };
 }
 
+/** A comparison of the pointer plus a few bytes is already one of a place behind 65,535. */
+const NEARLY_MOST_OFFSET = 0xff00;
+
 function packetBounds(situation: Situation): Advice {
   const { register, line, program, history, lineAt } = situation;
   const access = accessed(situation) ?? { from: 0, bytes: 1 };
@@ -132,6 +144,12 @@ function packetBounds(situation: Situation): Advice {
     };
   }
   const bytes = access.from + access.bytes;
+  if (register !== undefined && register.offset + Number(register.scalar.umax) + bytes >= NEARLY_MOST_OFFSET) {
+    return {
+      needed: `an offset into the packet of at most 65,535: of places behind that, no comparison with ${end} says anything`,
+      suggestion: 'end the loop that leads so far: count its rounds and stop at a constant (for (int i = 0; i < 16; i++))',
+    };
+  }
   return {
     needed: `${bytes > 0 ? `${bytesWords(bytes)} proven from there on` : 'that place proven'}, by a comparison with ${end} on every way here`,
     suggestion: `if (${packetComparison(situation, bytes)} > ${end}) ${leave(situation)}${before(situation)}`,
@@ -152,7 +170,12 @@ function mayBeNull(situation: Situation): Advice {
   const call = history.length === 0 ? undefined : lineAt(history[history.length - 1]!.slot);
   const used = situation.instruction?.kind === 'call' && number !== undefined ? argumentIn(line?.text ?? '', number) : pointerIn(line?.text ?? '', 'any');
   const name = used ?? (call === undefined ? undefined : assignedIn(call.text)) ?? 'pointer';
-  return { needed: 'a pointer that is known not to be NULL', suggestion: `if (!${name}) ${leave(situation)}${before(situation)}` };
+  const needed = 'a pointer that is known not to be NULL';
+  const suggestion = `if (!${name}) ${leave(situation)}${before(situation)}`;
+  const around = calledFunction(situation);
+  // Nothing made it what it is, so it is an argument.
+  if (around?.linkage !== 'global' || history.length > 0) return { needed, suggestion };
+  return { needed: `${needed}: ${around.name} is a global function, verified by itself, whoever calls it`, suggestion: `${suggestion}; or make ${around.name} static, so that it is verified with each call` };
 }
 
 function releasedBefore({ history, lineAt, number, line }: Situation): Advice {
@@ -277,7 +300,18 @@ function stackDepth({ program, report }: Situation): Advice {
   return { needed: `at most 512 bytes of stack in all functions that are active at once, each rounded up to 16; here: ${sizes}`, suggestion: 'move the largest local variable into a per-CPU array map with one element' };
 }
 
-function stackBounds({ refusal: { message } }: Situation): Advice {
+function stackBounds(situation: Situation): Advice {
+  const { refusal: { message, registers }, instruction, number, register, line } = situation;
+  const room = register === undefined ? undefined : roomBehind(register);
+  const bytes = accessed(situation)?.bytes;
+  if (instruction?.kind === 'call' && number !== undefined && room !== undefined && bytes !== undefined && bytes > room) {
+    const size = argumentIn(line?.text ?? '', number + 1) ?? 'size';
+    const variable = /^&?(\w+)$/.exec(argumentIn(line?.text ?? '', number) ?? '')?.[1];
+    return {
+      needed: `a size of at most what is there, ${bytesWords(room)} to the end of the stack; here it can be ${numberWords(registers[number + 1]!.scalar)}`,
+      suggestion: `if (${size} > ${variable === undefined ? room : `sizeof(${variable})`}) ${leave(situation)}${before(situation)}; or make room for more`,
+    };
+  }
   if (/invalid (indirect )?read from stack/.test(message)) return { needed: 'bytes that were written before, within the 512 bytes of the frame', suggestion: 'initialise the whole variable, padding too: struct key key = {}; and pass no more than its size' };
   return { needed: 'an access within the 512 bytes of the frame', suggestion: 'bound the index, make local data smaller, or keep it in a per-CPU array map' };
 }
