@@ -14,6 +14,7 @@
  *   asking      Of a state whose paths are finished all reads are known, so what is not alive is dead.
  *
  * Settling again costs what changes: instructions are visited again only where something behind them, or of theirs, did.
+ * Memory costs what is touched, by pages of instructions: a long function may be entered by many chains of calls.
  */
 import type { Instruction } from '../bpf/isa.ts';
 import { postorderOf, type Postorder } from './postorder.ts';
@@ -24,42 +25,89 @@ import type { Walk } from './walk.ts';
 const WORDS = 2;
 const MAX_FRAMES = 8;
 
-/** What is known of one frame, for each instruction by its place in post-order, in words of slots. */
+/** Words of a place: four sets of slots, and whether it is to be visited. */
+const READS = 0;
+const OVERWRITES = 2;
+const ALIVE = 4;
+/** Of a caller's frame: nobody asks of a function's own. */
+const OVERWRITTEN = 6;
+const CHANGED = 8;
+const PLACE_WORDS = 9;
+/** Places of a page. */
+const PAGE_BITS = 6;
+const PAGE = 1 << PAGE_BITS;
+
+const pageOf = (place: number): number => place >>> PAGE_BITS;
+/** In its page. */
+const wordOf = (place: number): number => PLACE_WORDS * (place & (PAGE - 1));
+const newPage = (): Uint32Array => new Uint32Array(PAGE * PLACE_WORDS);
+
+/** Of what was not touched; never written. */
+const UNTOUCHED = newPage();
+
+/** What is known of one frame, for each instruction by its place in post-order. */
 class FrameMarks {
-  readonly reads: Uint32Array;
-  readonly overwrites: Uint32Array;
-  readonly alive: Uint32Array;
-  /** Of a caller's frame: nobody asks of a function's own. */
-  readonly overwritten: Uint32Array | undefined;
   readonly #order: Postorder;
-  /** Places to visit, and between which they are. */
-  readonly #changed: Uint8Array;
+  readonly #own: boolean;
+  readonly #pages = new Map<number, Uint32Array>();
+  /** Between which places those are that are to be visited. */
   #first: number;
   #last = -1;
 
   constructor(order: Postorder, own: boolean) {
-    const words = WORDS * order.length;
-    this.reads = new Uint32Array(words);
-    this.overwrites = new Uint32Array(words);
-    this.alive = new Uint32Array(words);
-    this.overwritten = own ? undefined : new Uint32Array(words);
     this.#order = order;
-    this.#changed = new Uint8Array(order.length);
+    this.#own = own;
     this.#first = order.length;
   }
 
-  change(place: number): void {
-    this.#changed[place] = 1;
-    if (place < this.#first) this.#first = place;
-    if (place > this.#last) this.#last = place;
+  isAlive(place: number, slot: number): boolean {
+    return (this.#page(place)[wordOf(place) + ALIVE + (slot >>> 5)]! & (1 << (slot & 31))) !== 0;
+  }
+
+  /** The set of the place that begins at word ALIVE or OVERWRITTEN. Borrowed. */
+  setAt(place: number, word: typeof ALIVE | typeof OVERWRITTEN): Uint32Array {
+    return this.#page(place).subarray(wordOf(place) + word, wordOf(place) + word + WORDS);
+  }
+
+  /** Whether that changes anything. */
+  noteReads(place: number, slots: Uint32Array): boolean {
+    const page = this.#pageToWrite(place);
+    const at = wordOf(place);
+    let changes = false;
+    for (let word = 0; word < WORDS; word++) {
+      const read = slots[word]!;
+      if ((read & ~page[at + ALIVE + word]!) !== 0 && (read & ~page[at + READS + word]!) !== 0) changes = true;
+      page[at + READS + word]! |= read;
+    }
+    if (changes) this.#visitLater(place, page);
+    return changes;
+  }
+
+  /** `again`: it ran before, and overwrites only what it did then as well. Whether that changes anything. */
+  noteOverwrites(place: number, low: number, high: number, again: boolean): boolean {
+    const page = again ? this.#page(place) : this.#pageToWrite(place);
+    if (page === UNTOUCHED) return false;
+    const at = wordOf(place) + OVERWRITES;
+    const [lowBefore, highBefore] = [page[at]!, page[at + 1]!];
+    page[at] = again ? lowBefore & low : low;
+    page[at + 1] = again ? highBefore & high : high;
+    if (page[at] === lowBefore && page[at + 1] === highBefore) return false;
+    this.#visitLater(place, page);
+    return true;
   }
 
   forgetOverwritten(): void {
-    if (this.overwritten === undefined) return;
-    this.overwritten.fill(0);
-    this.#changed.fill(1);
-    this.#first = 0;
-    this.#last = this.#order.length - 1;
+    if (this.#own) return;
+    for (const [number, page] of this.#pages) {
+      const least = PAGE * number;
+      const end = Math.min(least + PAGE, this.#order.length);
+      for (let place = least; place < end; place++) {
+        page.fill(0, wordOf(place) + OVERWRITTEN, wordOf(place) + OVERWRITTEN + WORDS);
+        page[wordOf(place) + CHANGED] = 1;
+      }
+      this.#first = Math.min(this.#first, least);
+      this.#last = Math.max(this.#last, end - 1);
+    }
   }
 
   settle(): void {
@@ -68,14 +116,21 @@ class FrameMarks {
       let [place, last] = [this.#first, this.#last];
       this.#first = length;
       this.#last = -1;
+      let page = this.#page(place);
       for (; place <= last; place++) {
-        if (this.#changed[place] === 0) continue;
-        this.#changed[place] = 0;
-        if (!this.#visit(place)) continue;
+        if ((place & (PAGE - 1)) === 0) page = this.#page(place);
+        if (page === UNTOUCHED) {
+          place |= PAGE - 1;
+          continue;
+        }
+        if (page[wordOf(place) + CHANGED] === 0) continue;
+        page[wordOf(place) + CHANGED] = 0;
+        if (!this.#visit(place, page)) continue;
         for (const earlier of before[place]!) {
-          if (earlier <= place) this.change(earlier);
+          const its = this.#pageToWrite(earlier);
+          if (earlier <= place) this.#visitLater(earlier, its);
           else {
-            this.#changed[earlier] = 1;
+            its[wordOf(earlier) + CHANGED] = 1;
             if (earlier > last) last = earlier;
           }
         }
@@ -84,27 +139,44 @@ class FrameMarks {
   }
 
   /** Whether anything is different before the instruction. */
-  #visit(place: number): boolean {
-    const { reads, overwrites, alive, overwritten } = this;
-    const [one, other] = [this.#order.after[2 * place]!, this.#order.after[2 * place + 1]!];
+  #visit(place: number, page: Uint32Array): boolean {
+    const { after } = this.#order;
+    const [one, other] = [after[2 * place]!, after[2 * place + 1]!];
     if (one < 0) return false;
+    const [onePage, otherPage] = [this.#page(one), this.#page(other < 0 ? one : other)];
+    const [at, oneAt, otherAt] = [wordOf(place), wordOf(one), wordOf(other < 0 ? one : other)];
     let different = false;
     for (let word = 0; word < WORDS; word++) {
-      const at = WORDS * place + word;
-      const [first, second] = [WORDS * one + word, WORDS * (other < 0 ? one : other) + word];
-      const aliveHere = (((alive[first]! | alive[second]!) & ~overwrites[at]!) | reads[at]!) >>> 0;
-      if (aliveHere !== alive[at]) {
-        alive[at] = aliveHere;
+      const overwrites = page[at + OVERWRITES + word]!;
+      const alive = (((onePage[oneAt + ALIVE + word]! | otherPage[otherAt + ALIVE + word]!) & ~overwrites) | page[at + READS + word]!) >>> 0;
+      if (alive !== page[at + ALIVE + word]) {
+        page[at + ALIVE + word] = alive;
         different = true;
       }
-      if (overwritten === undefined) continue;
-      const overwrittenHere = ((overwritten[first]! & overwritten[second]!) | overwrites[at]!) >>> 0;
-      if (overwrittenHere !== overwritten[at]) {
-        overwritten[at] = overwrittenHere;
+      if (this.#own) continue;
+      const overwritten = ((onePage[oneAt + OVERWRITTEN + word]! & otherPage[otherAt + OVERWRITTEN + word]!) | overwrites) >>> 0;
+      if (overwritten !== page[at + OVERWRITTEN + word]) {
+        page[at + OVERWRITTEN + word] = overwritten;
         different = true;
       }
     }
     return different;
+  }
+
+  #visitLater(place: number, page: Uint32Array): void {
+    page[wordOf(place) + CHANGED] = 1;
+    if (place < this.#first) this.#first = place;
+    if (place > this.#last) this.#last = place;
+  }
+
+  #page(place: number): Uint32Array {
+    return this.#pages.get(pageOf(place)) ?? UNTOUCHED;
+  }
+
+  #pageToWrite(place: number): Uint32Array {
+    let page = this.#pages.get(pageOf(place));
+    if (page === undefined) this.#pages.set(pageOf(place), (page = newPage()));
+    return page;
   }
 }
 
@@ -117,8 +189,8 @@ class Instance {
   readonly #order: Postorder;
   /** By frame. */
   readonly #marks: (FrameMarks | undefined)[] = [];
-  /** By place: whether it is known what the instruction overwrites. */
-  readonly #ran: Uint8Array;
+  /** Places of which it is known what the instruction overwrites. */
+  readonly #ran = new Set<number>();
   #changed = false;
   #overwritesLess = false;
 
@@ -128,42 +200,28 @@ class Instance {
     this.#callSite = callSite;
     this.depth = caller === undefined ? 0 : caller.depth + 1;
     this.#order = order;
-    this.#ran = new Uint8Array(order.length);
   }
 
   isAlive(at: number, frame: number, slot: number): boolean {
-    const marks = this.#marks[frame];
-    return marks !== undefined && (marks.alive[WORDS * this.#placeOf(at) + (slot >>> 5)]! & (1 << (slot & 31))) !== 0;
+    return this.#marks[frame]?.isAlive(this.#placeOf(at), slot) === true;
   }
 
   /** `slots`: of one frame. */
   noteReads(at: number, frame: number, slots: Uint32Array): void {
-    const { reads, alive } = this.#marksOf(frame);
-    const place = this.#placeOf(at);
-    for (let word = 0; word < WORDS; word++) {
-      const index = WORDS * place + word;
-      if ((slots[word]! & ~alive[index]!) !== 0 && (slots[word]! & ~reads[index]!) !== 0) this.#change(frame, place);
-      reads[index]! |= slots[word]!;
-    }
+    if ((slots[0]! | slots[1]!) !== 0 && this.#marksOf(frame).noteReads(this.#placeOf(at), slots)) this.#changed = true;
   }
 
   /** `slots`: of all frames. */
   noteOverwrites(at: number, slots: Uint32Array): void {
     const place = this.#placeOf(at);
-    const again = this.#ran[place] === 1;
-    this.#ran[place] = 1;
+    const again = this.#ran.has(place);
+    if (!again) this.#ran.add(place);
     for (let frame = 0; frame <= this.depth; frame++) {
-      for (let word = 0; word < WORDS; word++) {
-        const here = slots[WORDS * frame + word]!;
-        if (here === 0 && (!again || this.#marks[frame] === undefined)) continue;
-        const { overwrites } = this.#marksOf(frame);
-        const index = WORDS * place + word;
-        const before = overwrites[index]!;
-        overwrites[index] = again ? before & here : here;
-        if (overwrites[index] === before) continue;
-        this.#change(frame, place);
-        if (again) this.#overwritesLess = true;
-      }
+      const [low, high] = [slots[WORDS * frame]!, slots[WORDS * frame + 1]!];
+      if ((low | high) === 0 && (!again || this.#marks[frame] === undefined)) continue;
+      if (!this.#marksOf(frame).noteOverwrites(place, low, high, again)) continue;
+      this.#changed = true;
+      if (again) this.#overwritesLess = true;
     }
   }
 
@@ -185,15 +243,10 @@ class Instance {
     for (let frame = 0; frame < this.depth; frame++) {
       const marks = this.#marks[frame];
       if (marks === undefined) continue;
-      caller.noteReads(this.#callSite, frame, marks.alive.subarray(WORDS * place, WORDS * (place + 1)));
-      overwrites.set(marks.overwritten!.subarray(WORDS * place, WORDS * (place + 1)), WORDS * frame);
+      caller.noteReads(this.#callSite, frame, marks.setAt(place, ALIVE));
+      overwrites.set(marks.setAt(place, OVERWRITTEN), WORDS * frame);
     }
     caller.noteOverwrites(this.#callSite, overwrites);
-  }
-
-  #change(frame: number, place: number): void {
-    this.#changed = true;
-    this.#marks[frame]!.change(place);
   }
 
   #placeOf(at: number): number {
