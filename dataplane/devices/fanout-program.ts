@@ -37,22 +37,14 @@ export function fanoutProgram(key: Uint8Array, sockets: readonly number[]): Uint
     { code: OP.loadAbsoluteByte, k: SKF_PACKET_TYPE },
     { code: OP.ifEqual, k: PACKET_OUTGOING, otherwise: 'received' },
     { code: OP.loadXImmediate, k: ETHERNET.headerLength },
-    'received',
-    // A first VLAN tag the kernel has taken off.
     { code: OP.loadAbsoluteHalf, k: PROTOCOL },
-    ...[ETHER_TYPE.vlan, ETHER_TYPE.qinq].map((k): Step => ({ code: OP.ifEqual, k, to: 'tagged' })),
-    { code: OP.jump, to: 'known' },
-    'tagged',
-    { code: OP.fromX },
-    { code: OP.add, k: VLAN.headerLength },
-    { code: OP.toX },
-    // The type is before what the tag is in front of.
-    { code: OP.store, k: SCRATCH },
-    { code: OP.add, k: -2 },
-    { code: OP.toX },
-    { code: LOAD.half, k: 0 },
-    { code: OP.loadXMemory, k: SCRATCH },
-    'known',
+    ...throughTag('first'),
+    { code: OP.jump, to: 'untagged' },
+    'received',
+    // Of what came in the kernel has taken the first VLAN tag off.
+    { code: OP.loadAbsoluteHalf, k: PROTOCOL },
+    'untagged',
+    ...throughTag('second'),
     { code: OP.ifEqual, k: ETHER_TYPE.ipv4, to: 'ipv4' },
     { code: OP.ifEqual, k: ETHER_TYPE.ipv6, otherwise: 'other' },
     { code: OP.jump, to: 'ipv6' },
@@ -86,6 +78,25 @@ export function fanoutProgram(key: Uint8Array, sockets: readonly number[]): Uint
     ...choose(sockets, 0, sockets.length),
   ];
   return assembled(steps);
+}
+
+/** A is the type of what is at X: if that is a VLAN tag, both go on behind it. */
+function throughTag(name: string): (Step | string)[] {
+  return [
+    { code: OP.ifEqual, k: ETHER_TYPE.vlan, to: `${name}-tag` },
+    { code: OP.ifEqual, k: ETHER_TYPE.qinq, otherwise: `${name}-done` },
+    `${name}-tag`,
+    { code: OP.fromX },
+    { code: OP.add, k: VLAN.headerLength },
+    { code: OP.toX },
+    // The type is before what the tag is in front of.
+    { code: OP.store, k: SCRATCH },
+    { code: OP.add, k: -2 },
+    { code: OP.toX },
+    { code: LOAD.half, k: 0 },
+    { code: OP.loadXMemory, k: SCRATCH },
+    `${name}-done`,
+  ];
 }
 
 /** Words of the header at X, and a word without ports behind them. */

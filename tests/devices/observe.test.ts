@@ -103,6 +103,18 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'
     expect((await packetsOf('--xdp', FIREWALL)).accounting.received).toBe(0);
   });
 
+  test('of the host itself comes to CPUs by the hash of what is behind its VLAN tags too', async () => {
+    const macs = { source: '02:00:00:00:00:0a', destination: '02:00:00:00:00:0b' };
+    const flow = (index: number) => ipv4({ source: '10.0.0.1', destination: '10.0.0.2' }, udp({ sourcePort: 5000 + index, destinationPort: 9 }, new Uint8Array(30)));
+    const shapes = (index: number): Uint8Array[] => [ethernet(macs, flow(index)), ethernet(macs, vlan({ id: 7 }, flow(index))), ethernet(macs, vlan({ id: 7 }, vlan({ id: 8 }, flow(index))))];
+    const capture = captureOf(scratch, 'sent-shapes.pcap', Array.from({ length: 32 }, (__, index) => shapes(index)).flat());
+    const command = await here.live('near', '--json', '--cpus', '4', '--tc-egress', `${object('tc_firewall.bpf.o')}:tc_fw_egress`);
+    await here.send('near', capture, '--queued');
+    const { statistics } = JSON.parse((await command.interrupt()).stdout) as LiveSummary;
+    const replayed = await replaySummary([capture, '--xdp', FIREWALL, '--cpus', '4']) as unknown as LiveSummary;
+    expect(statistics.hooks[0]!.cpus.map(({ packets }) => packets)).toEqual(replayed.statistics.hooks[0]!.cpus.map(({ packets }) => packets));
+  });
+
   test('that several CPUs receive is left after --count packets', async () => {
     const command = await here.live('near', '--json', '--count', '100', '--cpus', '2');
     await here.send('far', trace('mixed.pcap'));
