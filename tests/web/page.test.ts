@@ -1,27 +1,9 @@
 /** The page in a real browser: Chromium, where it is installed. */
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { chromium, type Browser, type Page, type WebSocketRoute } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CHROMIUM, missing, openPage, PATIENCE_MS } from './browser.ts';
-
-const path = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url));
-
-function serve(): Promise<{ readonly child: ChildProcess; readonly address: string }> {
-  const child = spawn(process.execPath, [path('dist/dataplane/cli/start.cjs'), 'serve', '--lab', path('programs/demo.yaml'), '--capture', path('traces/demo.pcapng'), '--speed', '500pps', '--port', '0'], { stdio: ['ignore', 'pipe', 'pipe'] });
-  return new Promise((resolve, reject) => {
-    let said = '';
-    const hear = (text: Buffer): void => {
-      said += String(text);
-      const address = /http:\/\/\S+/.exec(said)?.[0];
-      if (address !== undefined) resolve({ child, address });
-    };
-    child.stdout!.on('data', hear);
-    child.stderr!.on('data', hear);
-    child.once('exit', (code) => reject(new Error(`the server ended with ${code}: ${said}`)));
-  });
-}
+import { CHROMIUM, missing, openPage, path, PATIENCE_MS, serveDemo } from './browser.ts';
 
 describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : ` (skipped: ${missing})`}`, () => {
   let child: ChildProcess;
@@ -32,7 +14,7 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
   let reachable = true;
 
   beforeAll(async () => {
-    const server = await serve();
+    const server = await serveDemo();
     ({ child } = server);
     browser = await chromium.launch({ executablePath: CHROMIUM!, args: ['--no-sandbox'] });
     page = await openPage(browser, complaints);
@@ -101,6 +83,15 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
     await page.locator('.ran summary', { hasText: /\.bpf\.c:\d+ / }).first().waitFor();
     await page.getByText('destination', { exact: true }).first().hover();
     expect(await page.locator('.hex .lit').count()).toBeGreaterThan(0);
+  }, PATIENCE_MS);
+
+  test('what stands beside the path leads to its map, and to all of them', async () => {
+    await page.getByRole('tab', { name: 'Packet' }).click();
+    await page.locator('.backends').getByRole('button', { name: 'Services' }).click();
+    await page.locator('.map-list button[aria-pressed=true]', { hasText: 'vip_stats' }).waitFor();
+    await page.getByRole('tab', { name: 'Packet' }).click();
+    await page.locator('.backends').getByRole('button', { name: 'all maps' }).click();
+    await page.locator('.map-list button', { hasText: 'deny_v4' }).waitFor();
   }, PATIENCE_MS);
 
   test('a map is written, and holds what was written', async () => {

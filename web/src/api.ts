@@ -170,6 +170,7 @@ export interface HookStatistics {
 
 export interface Highlight {
   readonly title: string;
+  readonly map: string;
   readonly by: string;
   readonly total: number;
   readonly more: number;

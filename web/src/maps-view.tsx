@@ -3,7 +3,7 @@ import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { api, type LabMap, type MapEntry } from './api.ts';
-import { attempt, lab } from './model.ts';
+import { attempt, lab, openTab } from './model.ts';
 import { count, plain } from './text.ts';
 
 const REFRESH_MS = 1000;
@@ -40,6 +40,16 @@ function choose(id: number): void {
   page.value = 0;
   table.value = undefined;
   void attempt(refresh);
+}
+
+/** Opens the map that a summary is of: by its name, or its object's and its own. */
+export function openMap(title: string): Promise<void> {
+  openTab('maps');
+  return attempt(async () => {
+    maps.value = await api.maps();
+    const map = maps.value.find(({ name, readable }) => readable && (name === title || title.endsWith(`:${name}`)));
+    if (map !== undefined) choose(map.id);
+  });
 }
 
 export function MapsView(): JSX.Element {

@@ -210,8 +210,12 @@ function subscribe(): void {
 /** Shows the packet of a verdict, also of the one that was chosen before. */
 export function choose(index: number): void {
   selected.value = index;
-  tab.value = 'packet';
-  // Where one thing stands below the other, the packet is out of sight.
+  openTab('packet');
+}
+
+export function openTab(name: Tab): void {
+  tab.value = name;
+  // Where one thing stands below the other, it is out of sight.
   if (window.matchMedia('(max-width: 820px)').matches) document.querySelector('.side')?.scrollIntoView({ behavior: 'smooth' });
 }
 

@@ -5,7 +5,8 @@
  */
 import type { JSX } from 'preact';
 import type { Highlight, HookName, HookStatistics, Outcome, Statistics } from './api.ts';
-import { lab, latest, rateOf } from './model.ts';
+import { openMap } from './maps-view.tsx';
+import { lab, latest, openTab, rateOf } from './model.ts';
 import { LOOKS } from './outcome.ts';
 import { count, percent, short } from './text.ts';
 
@@ -76,9 +77,9 @@ export function PathView(): JSX.Element {
         {sample === undefined ? null : <Totals statistics={sample.statistics} />}
       </div>
       <div class="backends">
-        {highlights.filter((one) => one !== backends || left.length === 0).map(({ title, rows: items, total, more }) => (
+        {highlights.filter((one) => one !== backends || left.length === 0).map(({ title, map, rows: items, total, more }) => (
           <figure key={title}>
-            <figcaption>{title}</figcaption>
+            <figcaption><button type="button" title={`the map ${map}`} onClick={() => void openMap(map)}>{title}</button></figcaption>
             {items.slice(0, MOST_ROWS).map(({ label, amount }) => {
               const part = percent(total === 0 ? 0 : amount / total);
               return <div key={label} class="share" title={`${label}: ${part}`} style={{ '--part': part.replace(' ', '') }}><span>{label}</span><span>{part}</span></div>;
@@ -86,6 +87,7 @@ export function PathView(): JSX.Element {
             {more + Math.max(0, items.length - MOST_ROWS) > 0 ? <p class="muted">and {count(more + Math.max(0, items.length - MOST_ROWS))} more</p> : null}
           </figure>
         ))}
+        <button type="button" onClick={() => openTab('maps')}>all maps</button>
       </div>
     </div>
   );

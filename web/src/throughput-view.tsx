@@ -105,7 +105,7 @@ const SUBJECTS: readonly Subject[] = [
   { title: 'verdicts/s', show: short, lines: outcomeLines },
   {
     title: 'ns a packet, in the packet loop', show: short,
-    lines: (now) => (isOfLinux(now) ? [] : [{ label: 'all programs', colour: '--violet', value: (before, now) => (now.packets > before.packets ? (now.busyNs - before.busyNs) / (now.packets - before.packets) : null) }]),
+    lines: (now) => (isOfLinux(now) ? [] : [{ label: 'all programs', colour: '--violet', value: (before, later) => (later.packets > before.packets ? (later.busyNs - before.busyNs) / (later.packets - before.packets) : null) }]),
   },
   { title: 'share of each backend', show: percent, lines: backendLines },
 ];
