@@ -63,8 +63,13 @@ export class OutputFile {
     return this.#writtenBytes + this.at;
   }
 
+  /** Bytes that fit before the buffer is full. */
+  get free(): number {
+    return BUFFER_BYTES - this.at;
+  }
+
   reserve(lengthBytes: number): void {
-    if (this.at + lengthBytes > BUFFER_BYTES) this.#makeRoom();
+    if (lengthBytes > this.free) this.#makeRoom();
   }
 
   /** At most as much as a buffer holds. */

@@ -55,14 +55,14 @@ export function emitPacketLoop(at: LoopConstants): Uint8Array<ArrayBuffer> {
 /** One packet, from its descriptor to its end. */
 function processPacket(parts: Parts, f: FunctionBuilder, d: Local<'i32'>, finished: Label): void {
   const { loop, skb, tc, chooseQueue } = parts;
-  const { at, imports, finish, setCpuCell, setCell, count } = loop;
+  const { at, describes, imports, finish, setCpuCell, setCell, count } = loop;
   setCpuCell(f, CPU_BLOCK.descriptor, d);
   const timestamp = f.let(i64.load(d, DESCRIPTOR.timestampNs), 'timestamp');
   f.if(i64.leU(i64.load(i32.const(at.cpuBlock), CPU_BLOCK.nextTimer), timestamp), () => f.do(call(imports.timers)));
   // As Linux's monotonic clock, time does not go back where a capture is out of order.
   const now = f.let(i64.load(i32.const(at.cpuBlock), CPU_BLOCK.now), 'now');
   f.do(i64.store(i32.const(at.cpuBlock), CPU_BLOCK.now, at.spread ? i64.load(d, DESCRIPTOR.now) : select(i64.gtU(timestamp, now), timestamp, now)));
-  if (at.keeps !== 'counters') {
+  if (describes) {
     f.do(i64.store(d, DESCRIPTOR.leftIfindex, pair(i32.const(0), i32.const(NO_VERDICT))));
     f.do(i64.store(d, DESCRIPTOR.tcIngress, pair(i32.const(NO_VERDICT), i32.const(NO_VERDICT))));
   }
@@ -162,7 +162,7 @@ function runXdp({ loop, inSlot, redirectOnCpu }: Parts, f: FunctionBuilder, chai
 }
 
 function defineRun(parts: Parts): Callee<'i32'> {
-  const { at, module, imports, cell, cpuCell, begin } = parts.loop;
+  const { at, records, module, imports, cell, cpuCell, begin } = parts.loop;
   const f = module.function('run', ['i32', 'i32'], 'i32');
   const [d, limit] = [f.param(0, 'i32'), f.param(1, 'i32')];
   const done = f.local('i32', 'done');
@@ -175,9 +175,9 @@ function defineRun(parts: Parts): Callee<'i32'> {
         const frame = i32.add(i32.load(d, DESCRIPTOR.captured), i32.const(FRAME.skbHeadroom + FRAME.size));
         f.if(i32.gtU(i32.add(cell(LOOP.arenaCursor), frame), i32.const(at.arenaEnd)), () => f.return(done));
       }
-      if (at.keeps !== 'counters') {
-        const records = i32.add(cell(LOOP.recordCursor), i32.const(at.recordBytesPerPacket));
-        f.if(i32.gtU(records, i32.const(at.recordsEnd)), () => f.return(done));
+      if (records) {
+        const end = i32.add(cell(LOOP.recordCursor), i32.const(at.recordBytesPerPacket));
+        f.if(i32.gtU(end, i32.const(at.recordsEnd)), () => f.return(done));
       }
       f.block((finished) => processPacket(parts, f, d, finished));
       f.set(done, i32.add(done, i32.const(1)));

@@ -18,7 +18,7 @@ import { LoopTables, type DeviceCounters } from './loop-tables.ts';
 import { spreadOf, writeReceiveSideScaling } from './receive-side-scaling.ts';
 import { CpuSet, type Received } from './cpus/cpu-set.ts';
 import { whyOneCpu } from './cpus/differences.ts';
-import type { Kept } from './loop/loop-code.ts';
+import { KEPT, type Kept, type Watched } from './loop/loop-code.ts';
 import { IN_SLOT_HOOK } from './loop/in-slot.ts';
 import { emitPacketLoop, type PacketLoop } from './packet-loop.ts';
 
@@ -34,8 +34,8 @@ export interface Attachment {
 
 /** Looks at a stretch of finished packets. Descriptors, frames and records are borrowed: valid until it returns. */
 export interface BatchObserver {
-  /** `records`: not at packets as they left, of which only the last is there then. `packets` unless said. */
-  readonly looksAt?: 'records' | 'packets';
+  /** `records`: at nothing else; `descriptors`: at what became of packets too, but not at their bytes as they left, of which only the last are there then. `packets` unless said. */
+  readonly looksAt?: Watched;
   /** `records` are the verdict records of packets `first` to `first + count - 1` of the batch, in order. */
   finished(batch: PacketBatch, first: number, count: number, records: DataView, recordCount: number): void;
 }
@@ -46,7 +46,7 @@ export function inTurn(observers: readonly BatchObserver[]): BatchObserver {
   if (first !== undefined && others.length === 0) return first;
   return {
     get looksAt() {
-      return observers.every(({ looksAt }) => looksAt === 'records') ? 'records' : 'packets';
+      return KEPT.findLast((kept): kept is Watched => observers.some((each) => keptFor(each) === kept))!;
     },
     finished: (...args) => observers.forEach((each) => each.finished(...args)),
   };

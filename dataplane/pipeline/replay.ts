@@ -66,8 +66,11 @@ const WINDOW_BYTES = 1 << 20;
 /** Where several CPUs run: they take turns with what reads, and to take turns has its price. */
 const PARALLEL_BATCH_PACKETS = 32_768;
 const PARALLEL_WINDOW_BYTES = 8 << 20;
-/** Signals and timers are seen only where the replay lets go of the thread: this often. */
-const BREATHE_EVERY_MS = 20;
+/**
+ * Signals, timers and written buffers are seen only where the replay lets go of the thread: this often. A buffer that comes
+ * back soon is still in a cache, and to fill one that is not takes longer than to fill it twice.
+ */
+const BREATHE_EVERY_MS = 2;
 /** Where the capture begins anew, or is gone back in: a typical gap between two packets. */
 const GAP_NS = 1000n;
 

@@ -20,7 +20,7 @@ const TWO_32 = 4_294_967_296;
 
 /** Writes the log line by line to `write`, a stretch of packets at a time. What lines have in common is made once. */
 export class VerdictLog implements BatchObserver {
-  readonly looksAt = 'records';
+  readonly looksAt = 'descriptors';
   readonly #pipeline: Pipeline;
   readonly #interfaceNames: (index: number) => string;
   readonly #write: (lines: string) => void;

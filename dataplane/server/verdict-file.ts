@@ -19,6 +19,8 @@ export class VerdictFile implements BatchObserver {
   readonly #pipeline: Pipeline;
   readonly #file: OutputFile;
   #records = 0;
+  /** The frame that is being filled: where in the file's buffer it begins and ends, and how many records it has. */
+  #frame = { at: 0, end: -1, count: 0 };
   /** Attachments that the file has the names of. */
   #named = -1;
 
@@ -33,22 +35,37 @@ export class VerdictFile implements BatchObserver {
     const bytes = new Uint8Array(records.buffer, records.byteOffset, recordCount * VERDICT_RECORD.size);
     for (let from = 0; from < recordCount; from += MOST_RECORDS) {
       const count = Math.min(MOST_RECORDS, recordCount - from);
-      this.#writeFrame(bytes.subarray(from * VERDICT_RECORD.size, (from + count) * VERDICT_RECORD.size), count);
+      this.#writeRecords(bytes.subarray(from * VERDICT_RECORD.size, (from + count) * VERDICT_RECORD.size), count);
     }
   }
 
-  #writeFrame(records: Uint8Array, count: number): void {
+  /** Into the frame before, where that ends here and both have room. */
+  #writeRecords(records: Uint8Array, count: number): void {
     const file = this.#file;
-    file.reserve(FRAME_HEADER.size + records.length);
+    if (file.at !== this.#frame.end || this.#frame.count + count > MOST_RECORDS || file.free < records.length) this.#beginFrame(records.length);
+    const frame = this.#frame;
+    file.bytes.set(records, file.at);
+    file.at += records.length;
+    frame.end = file.at;
+    frame.count += count;
     this.#records += count;
-    const { view, at, bytes } = file;
-    bytes.fill(0, at, at + FRAME_HEADER.size);
-    view.setUint8(at + FRAME_HEADER.kind, FRAME_KIND.verdicts);
-    view.setUint16(at + FRAME_HEADER.recordBytes, VERDICT_RECORD.size, true);
-    view.setUint32(at + FRAME_HEADER.count, count, true);
-    for (const field of ['next', 'produced', 'sent'] as const) view.setBigUint64(at + FRAME_HEADER[field], BigInt(this.#records), true);
-    bytes.set(records, at + FRAME_HEADER.size);
-    file.at += FRAME_HEADER.size + records.length;
+    const { view } = file;
+    const records64 = BigInt(this.#records);
+    view.setUint32(frame.at + FRAME_HEADER.count, frame.count, true);
+    view.setBigUint64(frame.at + FRAME_HEADER.next, records64, true);
+    view.setBigUint64(frame.at + FRAME_HEADER.produced, records64, true);
+    view.setBigUint64(frame.at + FRAME_HEADER.sent, records64, true);
+  }
+
+  #beginFrame(bytes: number): void {
+    const file = this.#file;
+    file.reserve(FRAME_HEADER.size + bytes);
+    const { at } = file;
+    this.#frame = { at, end: -1, count: 0 };
+    file.bytes.fill(0, at, at + FRAME_HEADER.size);
+    file.view.setUint8(at + FRAME_HEADER.kind, FRAME_KIND.verdicts);
+    file.view.setUint16(at + FRAME_HEADER.recordBytes, VERDICT_RECORD.size, true);
+    file.at += FRAME_HEADER.size;
   }
 
   #writeNames(): void {

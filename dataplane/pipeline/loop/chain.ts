@@ -55,7 +55,7 @@ export function judgedAt({ cpuCell }: LoopCode, attachment: Local<'i32'>, fault:
 }
 
 /** Counts a program's answer, writes its record where someone looks, and says what the answer does: the number of an Outcome. */
-export function judge({ at, count, cell, setCell, descriptor }: LoopCode, f: FunctionBuilder, { attachment, outcomes, tag, ifindex }: Judged, code: Local<'i32'>, length: Local<'i32'>): I32 {
+export function judge({ records, count, cell, setCell, descriptor }: LoopCode, f: FunctionBuilder, { attachment, outcomes, tag, ifindex }: Judged, code: Local<'i32'>, length: Local<'i32'>): I32 {
   const raw = f.let(i32.add(code, i32.const(1)));
   const slot = f.let(select(i32.ltU(raw, i32.const(OTHER_VERDICT_SLOT)), raw, i32.const(OTHER_VERDICT_SLOT)));
   // A constant goes into the instruction that counts.
@@ -63,7 +63,7 @@ export function judge({ at, count, cell, setCell, descriptor }: LoopCode, f: Fun
   const counter = f.let(i32.add(base, i32.shl(slot, i32.const(4))));
   count(f, counter, offset + ATTACHMENT.verdicts, i32.const(1));
   count(f, counter, offset + ATTACHMENT.verdicts + 8, length);
-  if (at.keeps !== 'counters') {
+  if (records) {
     const d = f.let(descriptor());
     const record = f.let(cell(LOOP.recordCursor));
     f.do(i64.store(record, RECORD.number, i64.load(d, DESCRIPTOR.number)));
@@ -76,8 +76,8 @@ export function judge({ at, count, cell, setCell, descriptor }: LoopCode, f: Fun
 }
 
 /** The packet's verdict at the hook is that of the program that spoke last. */
-export function tellVerdict({ at, descriptor }: LoopCode, f: FunctionBuilder, hook: I32, code: I32): void {
-  if (at.keeps !== 'counters') f.do(i32.store(i32.add(descriptor(), i32.shl(hook, i32.const(2))), DESCRIPTOR.xdp, code));
+export function tellVerdict({ describes, descriptor }: LoopCode, f: FunctionBuilder, hook: I32, code: I32): void {
+  if (describes) f.do(i32.store(i32.add(descriptor(), i32.shl(hook, i32.const(2))), DESCRIPTOR.xdp, code));
 }
 
 /** Ends a packet that an XDP program neither passed nor sent anywhere. */

@@ -24,11 +24,14 @@ export const PROGRAMS = 'program';
 const FEW_DEVICES = 8;
 
 /**
- * What the loop leaves behind of a packet. `counters` is fastest: every packet has the same frame, and nothing else is
- * written. `records`: descriptors and verdict records too. `packets`: each packet in a frame of its own.
+ * What the loop leaves behind of a packet, each more than the one before. `counters` is fastest: every packet has the same
+ * frame, and nothing else is written. `records`: of each verdict. `descriptors`: what became of each packet. `packets`: each
+ * packet in a frame of its own.
  */
-export const KEPT = ['counters', 'records', 'packets'] as const;
+export const KEPT = ['counters', 'records', 'descriptors', 'packets'] as const;
 export type Kept = (typeof KEPT)[number];
+/** By somebody who looks. */
+export type Watched = Exclude<Kept, 'counters'>;
 
 /** What is constant in the loop's code: addresses, and what is attached. */
 export interface LoopConstants {
@@ -79,6 +82,9 @@ export interface LoopImports {
 export class LoopCode {
   readonly module = new ModuleBuilder();
   readonly at: LoopConstants;
+  /** Whether verdict records are written, and what becomes of a packet into its descriptor. */
+  readonly records: boolean;
+  readonly describes: boolean;
   /** Table and type of programs' entry functions. */
   readonly programs: number;
   readonly entry: FunctionType<'i64'>;
@@ -92,6 +98,8 @@ export class LoopCode {
   constructor(at: LoopConstants) {
     const { module } = this;
     this.at = at;
+    this.records = at.keeps !== 'counters';
+    this.describes = at.keeps === 'descriptors' || at.keeps === 'packets';
     this.#anyRedirects = at.chains.some(({ links }) => links.some(({ program }) => mayRedirect(program)));
     module.importMemory('machine', 'memory', at.sharedMemory);
     this.programs = module.importTable('machine', 'programs');
@@ -191,12 +199,12 @@ export class LoopCode {
   readonly countSent = (f: FunctionBuilder, device: I32, length: I32): void => {
     this.count(f, device, DEVICE.txPackets, i32.const(1));
     this.count(f, device, DEVICE.txBytes, length);
-    if (this.at.keeps !== 'counters') f.do(i32.store(this.descriptor(), DESCRIPTOR.leftIfindex, i32.load(device, DEVICE.ifindex)));
+    if (this.describes) f.do(i32.store(this.descriptor(), DESCRIPTOR.leftIfindex, i32.load(device, DEVICE.ifindex)));
   };
 
   /** Ends the packet as XDP left it. */
   readonly finishXdp = (f: FunctionBuilder, fate: Fate, reason: DropReason): void => {
-    if (this.at.keeps !== 'counters') {
+    if (this.describes) {
       f.do(call(this.finish, this.xdp(XDP_MD.data), this.xdpLength(), i32.const(FATE[fate]), i32.const(DROP_REASON[reason])));
       return;
     }
@@ -209,10 +217,10 @@ export class LoopCode {
 
   /** `finish(address, length, fate, reason)`: ends a packet: where its bytes are, its fate, and the counters of both. */
   #defineFinish(): Callee<undefined> {
-    const { count, at } = this;
+    const { count, at, describes } = this;
     const f = this.module.function('finish', ['i32', 'i32', 'i32', 'i32'], undefined);
     const [address, length, fate, reason] = [f.param(0, 'i32'), f.param(1, 'i32'), f.param(2, 'i32'), f.param(3, 'i32')];
-    if (at.keeps !== 'counters') {
+    if (describes) {
       const d = f.let(this.descriptor());
       f.do(i64.store(d, DESCRIPTOR.leftAddress, pair(address, length)));
       f.do(i32.store(d, DESCRIPTOR.outcome, i32.or(fate, i32.shl(reason, i32.const(16)))));
