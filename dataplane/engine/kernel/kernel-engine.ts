@@ -60,6 +60,16 @@ const SKB_FIELDS: readonly { readonly offset: number; readonly lengthBytes: numb
 const NO_BYTES = new Uint8Array();
 const XDP_CONTEXT = new Uint8Array(24);
 
+/** Of those who need Linux, only runs have somewhere else to go. */
+function openForRuns(): Linux {
+  try {
+    return openLinux();
+  } catch (error) {
+    if (!(error instanceof XdplabError)) throw error;
+    throw new XdplabError(error.code, `${error.message}; or use another engine`, { cause: error });
+  }
+}
+
 export class KernelEngine implements Engine {
   readonly name = 'kernel';
   readonly verifies = true;
@@ -77,7 +87,7 @@ export class KernelEngine implements Engine {
   /** ERR_PRIVILEGE where this process may not. */
   constructor(machine: Machine) {
     this.#machine = machine;
-    this.#linux = openLinux();
+    this.#linux = openForRuns();
     const { possibleCpus } = this.#linux;
     if (machine.cpus > possibleCpus) throw new XdplabError('ERR_LAB', `cpus: found ${machine.cpus}, but this kernel has ${possibleCpus}, and keeps values for no more; give fewer, or use another engine`);
     this.#oracle = new KernelOracle(machine, { adapt: (program) => this.#adapt(program), onMap: (map, twin) => this.#keep(map, twin) });

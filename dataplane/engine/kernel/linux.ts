@@ -253,7 +253,7 @@ function probe(found: Linux): void {
 }
 
 function refuse(problem: string): never {
-  throw new XdplabError('ERR_PRIVILEGE', `programs cannot run in the kernel: ${problem}; or use another engine`);
+  throw new XdplabError('ERR_PRIVILEGE', `programs cannot run in the kernel: ${problem}`);
 }
 
 /** `0-3` or `0,2-5`: the kernel counts up to the last one. Guessing would let it write past what was allocated for its values. */
