@@ -51,6 +51,8 @@ export class Agreement {
   readonly deliberate = new Map<DeliberateDifference, number>();
   /** Programs that Linux is not asked about. */
   dangerous = 0;
+  /** And those that it has no answer to: of long paths it keeps megabytes in one piece, which it does not always have. */
+  unanswered = 0;
   executed = 0;
   checked = 0;
   /** Of those that were to be checked, how many are verified over too many instructions. */
@@ -90,6 +92,10 @@ export class Agreement {
     }
     this.#kernel.rest();
     const kernel = this.#kernel.verdict(spec);
+    if (kernel.errno === 'ENOMEM') {
+      this.unanswered++;
+      return false;
+    }
     const ours = this.#ours(spec);
     if (ours instanceof Error) {
       this.#report('an exception of ours', firstLine(ours), spec, (candidate) => errorGroup(this.#ours(candidate)) === firstLine(ours));

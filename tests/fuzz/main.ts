@@ -94,7 +94,7 @@ function main(): number {
   return agreement.mismatches === 0 ? 0 : 1;
 }
 
-function table({ cells, groups, deliberate, dangerous, executed, checked, tooLong, otherRefusals, sameWalk }: Agreement, seed: number): string {
+function table({ cells, groups, deliberate, dangerous, unanswered, executed, checked, tooLong, otherRefusals, sameWalk }: Agreement, seed: number): string {
   const rows = CELLS.map((cell) => `${String(cells.get(cell)).padStart(9)}  ${cell}`);
   const causes = [...groups].toSorted(([, a], [, b]) => b - a).map(([group, count]) => `${String(count).padStart(9)}  ${group}`);
   const others = [...otherRefusals].toSorted(([, a], [, b]) => b - a);
@@ -103,6 +103,7 @@ function table({ cells, groups, deliberate, dangerous, executed, checked, tooLon
     `seed ${seed}`,
     ...rows,
     `${String(dangerous).padStart(9)}  not asked, because the kernel might not survive it (deliberate.ts)`,
+    `${String(unanswered).padStart(9)}  not answered, because the kernel had no memory`,
     `${String(executed).padStart(9)}  run in the kernel and by both engines`,
     `${String(checked).padStart(9)}  run here, and every instruction held against what the verifier found`,
     `${String(tooLong).padStart(9)}  not so, because too much was found of them`,
