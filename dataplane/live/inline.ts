@@ -59,7 +59,7 @@ export class Inline implements BatchObserver {
       const fate = u16[(at + DESCRIPTOR.outcome) >>> 1];
       const left = u32[(at + DESCRIPTOR.leftIfindex) >>> 2]!;
       let sender: PacketSender | undefined;
-      if (fate === FATE.stack || fate === FATE.sent) sender = this.#otherSide[u32[(at + DESCRIPTOR.interface) >>> 2]!];
+      if (fate === FATE.stack) sender = this.#otherSide[u32[(at + DESCRIPTOR.interface) >>> 2]!];
       // A broadcast has left as copies, and by no device itself.
       else if ((fate === FATE.transmitted || fate === FATE.redirected) && left !== 0) sender = this.#byIfindex.get(left);
       else continue;

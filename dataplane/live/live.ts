@@ -115,10 +115,10 @@ class LiveRun {
     const devices = deviceOfEach(lab, sources.map((source) => source.interface.name));
     sources.forEach((source, index) => {
       const device = devices[index]!;
-      lab.pipeline.setInterface(source.index, device);
+      lab.pipeline.setInterface(source.index, device, 'wire');
       options.onInterface?.(source.index, device, source);
       if (source.outgoingIndex === undefined) return;
-      lab.pipeline.setInterface(source.outgoingIndex, device, { fromHost: true });
+      lab.pipeline.setInterface(source.outgoingIndex, device, 'host');
       options.onInterface?.(source.outgoingIndex, device, source);
     });
     this.#startedMs = performance.now();

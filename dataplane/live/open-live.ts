@@ -47,7 +47,7 @@ export function usableInterfaces(names: readonly (string | undefined)[]): LiveIn
   return names.filter((name) => name !== undefined).map((name) => usableInterface(liveInterface(name)));
 }
 
-/** The device of a lab that stands for an interface. Inline, what has the interface's own address as its source comes from the wire all the same. */
+/** The device of a lab that stands for an interface. Inline it stands for every address behind it, so that none is another host's. */
 export function deviceOf({ name, ifindex, mac, mtuBytes }: LiveInterface, isInline: boolean): DeviceOptions {
   return { name, ifindex, mtuBytes, ...(isInline ? {} : { mac }) };
 }

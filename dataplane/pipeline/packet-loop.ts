@@ -11,7 +11,7 @@ import { FRAME, SK_BUFF, XDP_MD } from '../packet/frame.ts';
 import { DESCRIPTOR, NO_VERDICT } from '../packet/packet-batch.ts';
 import { call, i32, i64, pair, select, type Callee, type I32 } from '../wasm/expression.ts';
 import type { FunctionBuilder, Label, Local } from '../wasm/function-builder.ts';
-import { ATTACHMENT, DEVICE, DEVICE_FLAG, FROM_HOST, HANDOVER, LOOP } from './layout.ts';
+import { ATTACHMENT, DEVICE, DEVICE_FLAG, HANDOVER, LOOP, SENDER } from './layout.ts';
 import { judge, judgedAt, outcomeNumber, refuseXdp, runChain, tellVerdict, type Chain } from './loop/chain.ts';
 import { LoopCode, type LoopConstants } from './loop/loop-code.ts';
 import { receive } from './loop/receive.ts';
@@ -77,12 +77,12 @@ function processPacket(parts: Parts, f: FunctionBuilder, d: Local<'i32'>, finish
   f.if(i32.geU(wireInterface, i32.const(at.interfaceCount)), () => reject('LINK_TYPE'));
   const entry = f.let(i32.load(i32.shl(wireInterface, i32.const(2)), at.interfaces), 'entry');
   f.if(i32.eqz(entry), () => reject('LINK_TYPE'));
-  const device = f.let(i32.and(entry, i32.const(~FROM_HOST)), 'device');
+  const device = f.let(i32.and(entry, i32.const(~SENDER.mask)), 'device');
   f.if(i32.ltU(captured, i32.const(FRAME.minimumLength)), () => reject('PKT_TOO_SMALL'));
   f.if(i32.ltU(captured, i32.load(d, DESCRIPTOR.wire)), () => count(f, i32.const(at.cells), LOOP.truncated, i32.const(1)));
   receive(loop, chooseQueue, f, from, captured, device);
-  const fromHost = f.let(i32.and(entry, i32.const(FROM_HOST)), 'fromHost');
-  if (at.anyKnowsOwn) f.set(fromHost, i32.or(fromHost, isOwn(from, device)));
+  const fromHost = f.let(i32.and(entry, i32.const(SENDER.host)), 'fromHost');
+  if (at.anyKnowsOwn) f.set(fromHost, i32.or(fromHost, i32.and(i32.eqz(i32.and(entry, i32.const(SENDER.wire))), isOwn(from, device))));
   f.if(fromHost, () => {
     setCell(f, LOOP.hops, i32.const(0));
     f.do(call(skb.build, device, i32.const(0)));

@@ -161,12 +161,12 @@ export class Pipeline {
     this.#runner.lookAheadOf(this.attached.map(({ program }) => program.id));
   }
 
-  /** Packets of capture interface `index` arrive at `device`; undefined: they cannot be run, and are counted as such. `fromHost`: the host sends them there, whatever address they carry. */
-  setInterface(index: number, device: NetworkDevice | undefined, { fromHost = false }: { readonly fromHost?: boolean } = {}): void {
+  /** Packets of capture interface `index` arrive at `device`; undefined: they cannot be run, and are counted as such. `sender`: who sends them there, whatever address they carry; unless said, those of the device's own address are the host's. */
+  setInterface(index: number, device: NetworkDevice | undefined, sender?: 'host' | 'wire'): void {
     if (index >= MAX_INTERFACES) {
       throw new XdplabError('ERR_CAPTURE', `capture interface ${index}: at most ${MAX_INTERFACES} interfaces are supported; split the capture`);
     }
-    for (const tables of this.#tables) tables.setInterface(index, device, fromHost);
+    for (const tables of this.#tables) tables.setInterface(index, device, sender);
   }
 
   /** Compiles what packets run through, for whoever looks at them; otherwise the first that run wait for it. */

@@ -1,10 +1,11 @@
 /** A live run over sources of the test's own: what is judged, how it ends, and that the account is exact. */
 import { expect, test } from 'vitest';
+import { parseMac } from '../../dataplane/address.ts';
 import type { LiveInterface, PacketSource, SourceCounts } from '../../dataplane/devices/device.ts';
 import { XdplabError } from '../../dataplane/errors.ts';
 import { DESCRIPTOR, type PacketBatch } from '../../dataplane/packet/packet-batch.ts';
 import { devicesFor, live, type LiveSnapshot } from '../../dataplane/live/live.ts';
-import type { Lab } from '../../dataplane/pipeline/lab.ts';
+import type { DeviceOptions, Lab } from '../../dataplane/pipeline/lab.ts';
 import { frame, smallLab } from '../pipeline/small-lab.ts';
 
 const DROP = 'r0 = 1\nexit';
@@ -64,7 +65,7 @@ class Given implements PacketSource {
 }
 
 /** Room that sources put their packet into. */
-function labOf(devices = [{ name: 'eth0' }]): Lab {
+function labOf(devices: readonly DeviceOptions[] = [{ name: 'eth0' }]): Lab {
   const lab = smallLab('wasm', [{ hook: 'xdp', source: DROP }], { devices });
   void lab.pipeline;
   lab.machine.memory.allocate(4096, 64, 'packets of the test');
@@ -108,6 +109,12 @@ test('counts only its own packets, in a lab where others ran before', async () =
   for (let packet = 0; packet < 3; packet++) lab.run(frame());
   const { accounting } = await live(lab, [new Given(lab, { packets: 20 })], { count: 20 });
   expect(accounting).toEqual({ received: 20, ringDrops: 0, rejected: 0, inFlight: 0, verdicts: { dropped: 20 } });
+});
+
+test('what came in meets the XDP program, also with the address of the device as its source', async () => {
+  const lab = labOf([{ name: 'eth0', mac: parseMac('02:00:00:00:00:02')! }]);
+  const { accounting } = await live(lab, [new Given(lab, { packets: 20 })], { count: 20 });
+  expect(accounting.verdicts).toEqual({ dropped: 20 });
 });
 
 test('tells snapshots while it runs, each of which adds up', async () => {

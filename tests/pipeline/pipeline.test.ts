@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { parseMac } from '../../dataplane/address.ts';
 import { PacketBatch } from '../../dataplane/packet/packet-batch.ts';
 import type { EngineName } from '../../dataplane/engine/engine.ts';
 import type { Lab } from '../../dataplane/pipeline/lab.ts';
@@ -223,18 +224,21 @@ describe.each(ENGINE_NAMES)('the packet path with the %s engine', (engine) => {
     expect(runs).toBe(10 * 9 * 60);
   });
 
-  test('what the host sends goes through egress, whatever address it carries', () => {
-    const lab = smallLab(engine, [{ hook: 'xdp', source: answer(1) }, { hook: 'tc-egress', source: answer(2) }]);
+  test('what the host sends goes through egress and what comes from the wire through XDP, whatever address they carry', () => {
+    const mac = parseMac('02:00:00:00:00:02')!;
+    const lab = smallLab(engine, [{ hook: 'xdp', source: answer(1) }, { hook: 'tc-egress', source: answer(2) }], { devices: [{ name: 'eth0' }, { name: 'eth1', mac }] });
     const { memory } = lab.machine;
-    const batch = new PacketBatch(memory, 2);
+    const batch = new PacketBatch(memory, 3);
     const at = memory.allocate(64, 64, 'packet');
-    memory.u8.set(frame(), at);
-    batch.count = 2;
+    memory.u8.set(frame({ source: '02:00:00:00:00:02' }), at);
+    batch.count = 3;
     for (let index = 0; index < batch.count; index++) memory.u32.set([at, 60, 60, index], batch.descriptor(index) >>> 2);
     lab.pipeline.setInterface(0, lab.devices[0]);
-    lab.pipeline.setInterface(1, lab.devices[0], { fromHost: true });
+    lab.pipeline.setInterface(1, lab.devices[0], 'host');
+    lab.pipeline.setInterface(2, lab.devices[1], 'wire');
     lab.pipeline.run(batch);
     expect(lab.statistics().reasons).toMatchObject([{ reason: 'XDP', packets: 1 }, { reason: 'TC_EGRESS', packets: 1 }]);
+    expect(lab.statistics().fates).toMatchObject([{ fate: 'stack', packets: 1 }, { fate: 'dropped', packets: 2 }]);
   });
 
   test('two devices that redirect to each other stop after 8 hops', () => {

@@ -4,7 +4,7 @@
  * put in order by time. And back: descriptors and records of what the CPUs have run, in that order. ring.ts draws what
  * this works on.
  */
-import { DEVICE, FROM_HOST, RECORD } from '../layout.ts';
+import { DEVICE, RECORD, SENDER } from '../layout.ts';
 import { FRAME } from '../../packet/frame.ts';
 import { DESCRIPTOR } from '../../packet/packet-batch.ts';
 import { call, i32, i64, select, type Callee, type I32 } from '../../wasm/expression.ts';
@@ -104,7 +104,7 @@ function defineQueueOf(module: ModuleBuilder, at: SpreadAddresses): Callee<'i32'
   const wireInterface = f.let(i32.load(d, DESCRIPTOR.interface), 'interface');
   f.if(i32.geU(wireInterface, i32.const(at.interfaceCount)), () => f.return(none));
   const entry = f.let(i32.load(i32.add(i32.const(at.interfaces), i32.shl(wireInterface, i32.const(2)))), 'entry');
-  const device = f.let(i32.and(entry, i32.const(~FROM_HOST)), 'device');
+  const device = f.let(i32.and(entry, i32.const(~SENDER.mask)), 'device');
   f.if(i32.or(i32.eqz(device), i32.ltU(captured, i32.const(FRAME.minimumLength))), () => f.return(none));
   const rss = f.let(i32.load(device, DEVICE.rss), 'rss');
   f.if(i32.eqz(rss), () => f.return(none));

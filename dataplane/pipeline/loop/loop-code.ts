@@ -54,7 +54,7 @@ export interface LoopConstants {
   readonly devicesEnd: number;
   /** Of the devices, in the order of their records. */
   readonly ifindexes: readonly number[];
-  /** u32 device record address by capture interface, or-ed with FROM_HOST; 0 where packets of it cannot be run. */
+  /** u32 device record address by capture interface, or-ed with a SENDER; 0 where packets of it cannot be run. */
   readonly interfaces: number;
   readonly interfaceCount: number;
   readonly instructionBudget: number;
