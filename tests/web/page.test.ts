@@ -76,6 +76,18 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
     await expect.poll(async () => (await rows()).some((row) => row.includes('PASS')), { timeout: PATIENCE_MS }).toBe(true);
   }, PATIENCE_MS);
 
+  test('a filter lets go of the verdict that was chosen', async () => {
+    await page.locator('.rows .row').first().dispatchEvent('pointerdown');
+    await page.locator('.row.selected').waitFor();
+    const box = page.getByLabel('Filter', { exact: true });
+    await box.fill('udp');
+    await box.press('Enter');
+    await page.locator('.row.selected').waitFor({ state: 'detached' });
+    await box.fill('');
+    await page.locator('.rows .row:has(.has-bytes)').first().waitFor();
+    expect(complaints).toEqual([]);
+  }, PATIENCE_MS);
+
   test('a verdict is taken apart to its bytes', async () => {
     await page.locator('.rows .row:has(.has-bytes)').first().dispatchEvent('pointerdown');
     await page.getByRole('heading', { name: /^Packet [\d,]+$/ }).waitFor();

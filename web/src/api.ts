@@ -1,4 +1,5 @@
 /** The server's HTTP interface as far as the page uses it (docs/server-api.md). */
+import type { RunMoment } from './run-moment.ts';
 
 export interface Attachment {
   readonly index: number;
@@ -107,7 +108,7 @@ export interface Capture {
   readonly damage?: string;
 }
 
-interface AnyRun {
+interface AnyRun extends RunMoment {
   readonly id: string;
   readonly state: 'running' | 'paused' | 'finished' | 'stopped' | 'failed';
   readonly packets: number;

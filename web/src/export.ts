@@ -61,7 +61,7 @@ function block(type: number, words: readonly number[], bytes: Uint8Array = new U
 export function exportPcapng(): void {
   const found = new Set<KeptPacket>();
   for (let index = records.first; index < records.end; index++) {
-    const packet = packetOf(index);
+    const packet = packetOf({ packet: records.packet(index), timestampNs: records.timestampNs(index) });
     if (packet !== undefined) found.add(packet);
   }
   const parts: ArrayBuffer[] = [

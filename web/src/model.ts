@@ -3,6 +3,7 @@ import { computed, signal } from '@preact/signals';
 import { api, Problem, type Capture, type Lab, type LiveInfo, type Run, type Statistics } from './api.ts';
 import { parseFilter } from './filter.ts';
 import { RecordStore } from './record-store.ts';
+import { isBefore } from './run-moment.ts';
 import { NOTHING_YET, VerdictStream, type Message, type Names } from './stream.ts';
 import type { StreamPacket } from '../../dataplane/server/verdict-decoder.ts';
 
@@ -32,6 +33,12 @@ export const lab = signal<Lab | undefined>(undefined);
 export const names = signal<Names | undefined>(undefined);
 export const captures = signal<readonly Capture[]>([]);
 export const run = signal<Run | undefined>(undefined);
+
+/** What was said before what is known already would turn a button back under a hand. */
+export function tellRun(now: Run): void {
+  if (run.value === undefined || !isBefore(now, run.value)) run.value = now;
+}
+
 /** What the server may do with the interface that it was started with. */
 export const live = signal<LiveInfo | null>(null);
 export const samples = signal<readonly Sample[]>([]);
@@ -51,9 +58,9 @@ export const tab = signal<Tab>('throughput');
 export const packets = new Map<number, KeptPacket>();
 
 /** That of a record. Another run counts from the beginning: its packets have other times. */
-export function packetOf(index: number): KeptPacket | undefined {
-  const kept = packets.get(records.packet(index));
-  return kept?.timestampNs === records.timestampNs(index) ? kept : undefined;
+export function packetOf({ packet, timestampNs }: { readonly packet: number; readonly timestampNs: bigint }): KeptPacket | undefined {
+  const kept = packets.get(packet);
+  return kept?.timestampNs === timestampNs ? kept : undefined;
 }
 export const printed = signal<readonly { readonly time: string; readonly source: string; readonly text: string }[]>([]);
 
@@ -167,13 +174,14 @@ function hearNames(message: Message): void {
 function hear(message: Message): void {
   switch (message.type) {
     case 'run':
-      run.value = message;
+      tellRun(message);
       if (message.error !== undefined) notice.value = { text: message.error, bad: true };
       break;
     case 'statistics':
       freshSamples = [...freshSamples.slice(1 - SAMPLES), { at: performance.now(), statistics: message }];
       // A lab that starts over has none.
-      run.value = message.run ?? undefined;
+      if (message.run === null) run.value = undefined;
+      else tellRun(message.run);
       break;
     case 'events':
     case 'trace':

@@ -22,11 +22,12 @@ export function PacketDetail(): JSX.Element {
   void recordsVersion.value;
   const known = names.value;
   const index = selected.value !== undefined && selected.value >= records.first && selected.value < records.end ? selected.value : undefined;
-  const kept = index === undefined ? undefined : packetOf(index);
+  const row = index === undefined || known === undefined ? undefined : rowAt(index, known);
+  const kept = row && packetOf(row);
   // Verdicts come sixty times a second: what does not change with them is not made anew.
   const taken = useMemo(() => kept && <Bytes kept={kept} />, [kept]);
-  if (index === undefined || known === undefined) return <p class="muted">Choose a verdict in the list: its packet is taken apart here.</p>;
-  const { packet: number, timestampNs } = rowAt(index, known);
+  if (index === undefined || known === undefined || row === undefined) return <p class="muted">Choose a verdict in the list: its packet is taken apart here.</p>;
+  const { packet: number, timestampNs } = row;
   const rows = [];
   for (let at = Math.max(records.first, index - NEAR); at < Math.min(records.end, index + NEAR); at++) if (records.packet(at) === number && records.timestampNs(at) === timestampNs) rows.push(rowAt(at, known));
   return (

@@ -2,7 +2,7 @@
 import { computed, signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { api, type AttachMode, type CaptureRun, type Run, type WantedLive } from './api.ts';
-import { attempt, captures, live, run } from './model.ts';
+import { attempt, captures, live, run, tellRun } from './model.ts';
 import { count } from './text.ts';
 
 const SPEEDS = ['top', 'original', '10x', '100pps', '1000pps', '10000pps', '100000pps', '1000000pps'] as const;
@@ -57,7 +57,7 @@ export async function start(source = chosen.value ?? (run.value && sourceOf(run.
   const current = run.value;
   await attempt(async () => {
     if (current !== undefined && !hasEnded(current.state)) await api.control(current.id, 'stop');
-    run.value = await api.run(wanted?.wanted ?? { capture: source, speed: speed.value, loops: endless.value ? null : 1 });
+    tellRun(await api.run(wanted?.wanted ?? { capture: source, speed: speed.value, loops: endless.value ? null : 1 }));
   });
 }
 
@@ -72,18 +72,18 @@ export async function pauseOrResume(): Promise<void> {
   const current = run.value;
   if (current === undefined || hasEnded(current.state)) return start();
   const what = current.interface !== undefined ? 'stop' : current.state === 'paused' ? 'resume' : 'pause';
-  await attempt(async () => void (run.value = await api.control(current.id, what)));
+  await attempt(async () => tellRun(await api.control(current.id, what)));
 }
 
 async function changeSpeed(value: string): Promise<void> {
   speed.value = value;
   const current = run.value;
-  if (current !== undefined && !hasEnded(current.state)) await attempt(async () => void (run.value = await api.speed(current.id, value)));
+  if (current !== undefined && !hasEnded(current.state)) await attempt(async () => tellRun(await api.speed(current.id, value)));
 }
 
 async function seek(id: string): Promise<void> {
   const packet = sought.value;
-  if (packet !== undefined) await attempt(async () => void (run.value = await api.seek(id, packet)));
+  if (packet !== undefined) await attempt(async () => tellRun(await api.seek(id, packet)));
   sought.value = undefined;
 }
 
@@ -111,7 +111,7 @@ export function RunControls(): JSX.Element {
   return (
     <div class="run" role="group" aria-label="Run">
       <MainButton current={going ? current : undefined} />
-      {isLive ? null : <button type="button" disabled={!going} onClick={() => current && void attempt(async () => void (run.value = await api.control(current.id, 'stop')))}><Icon shape="stop" />stop</button>}
+      {isLive ? null : <button type="button" disabled={!going} onClick={() => current && void attempt(async () => tellRun(await api.control(current.id, 'stop')))}><Icon shape="stop" />stop</button>}
       <select aria-label="Packets from" value={chosen.value ?? (current && sourceOf(current)) ?? ''} onChange={({ currentTarget }) => void choose(currentTarget)}>
         {liveChoices.value.map(({ value, title }) => <option key={value} value={value}>{title}</option>)}
         {captures.value.map(({ id, name }) => <option key={id} value={id}>{name}</option>)}

@@ -179,9 +179,10 @@ function Rows({ rows, total, offset }: { readonly rows: readonly Row[]; readonly
   );
 }
 
+/** Drawn again when another verdict is chosen, also while the store is empty already: it reads nothing of its record there. */
 function VerdictRow({ row, select }: { readonly row: Row; readonly select: (index: number) => void }): JSX.Element {
   const outcome = row.fault === undefined ? outcomeOf(row.verdict) : 'aborted';
-  const kept = packetOf(row.index);
+  const kept = packetOf(row);
   const fate = kept === undefined || names.value === undefined ? undefined : fateText(kept, names.value);
   return (
     <div
