@@ -94,6 +94,8 @@ export class LabRun implements OpenRun {
   }
 
   seek(place: number): CaptureRunDescription {
+    const { totalPackets } = this.#request;
+    if (place > totalPackets) throw new XdplabError('ERR_VALUE', `packet ${place}: the capture has ${totalPackets}; expected 1 to ${totalPackets}`);
     this.#control.seek(place);
     return this.describe();
   }

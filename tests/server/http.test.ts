@@ -69,6 +69,7 @@ describe('a run', () => {
     expect(await served.expect(200, 'GET', `/api/runs/${id}`)).toMatchObject({ state: 'paused', packets: 0, loops: null });
     await served.expect(200, 'POST', `/api/runs/${id}/speed`, { body: { speed: '0.01pps' } });
     await served.expect(200, 'POST', `/api/runs/${id}/seek`, { body: { packet: 300 } });
+    expect(await served.expect(422, 'POST', `/api/runs/${id}/seek`, { body: { packet: 100_000 } })).toMatchObject({ code: 'ERR_VALUE', detail: expect.stringMatching(/^packet 100000: the capture has (\d+); expected 1 to \1$/) as string });
     await served.expect(200, 'POST', `/api/runs/${id}/resume`);
     expect(await runUntil(id, ({ packets }) => packets > 0)).toMatchObject({ state: 'running', packet: 300, packets: 1, speed: '0.01pps' });
     await served.expect(200, 'POST', `/api/runs/${id}/pause`);
