@@ -20,6 +20,8 @@ export async function runAttached(name: string, filter: readonly string[], flags
   const misplaced = NOT_HERE.find((option) => flags[option] !== undefined);
   if (misplaced !== undefined) throw new XdplabError('ERR_USAGE', `--attach ${attach}: --${misplaced} is about packets that come to this process, and they stay in the kernel; leave it out`);
   if (filter.length > 0) throw new XdplabError('ERR_USAGE', `--attach ${attach}: packets stay in the kernel, so they are not filtered; leave the filter out`);
+  if (flags.engine === 'interpreter') throw new XdplabError('ERR_USAGE', `--attach ${attach}: the running Linux runs the programs; leave --engine interpreter out`);
+  if (flags.cpus !== undefined) throw new XdplabError('ERR_USAGE', `--attach ${attach}: the lab has as many CPUs as this Linux; leave --cpus out`);
   const [to] = usableInterfaces([name]);
   // Linux verifies what is loaded into it.
   const opened = await openLab({ ...labSources(flags), verify: false, ...kernelCpus(), engine: 'wasm', devices: [deviceOf(to!, false)] });

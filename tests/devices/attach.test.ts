@@ -91,6 +91,8 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
     for (const [args, message] of [
       [['--attach', 'tcx', '--xdp', FIREWALL], "program 'xdp_firewall': tcx attaches TC programs, and it is for XDP; use native or generic"],
       [['--attach', 'generic', '--xdp', FIREWALL, '--out', scratch.at('left.pcap')], '--attach generic: --out is about packets that come to this process, and they stay in the kernel; leave it out'],
+      [['--attach', 'generic', '--xdp', FIREWALL, '--cpus', '2'], '--attach generic: the lab has as many CPUs as this Linux; leave --cpus out'],
+      [['--attach', 'generic', '--xdp', FIREWALL, '--engine', 'interpreter'], '--attach generic: the running Linux runs the programs; leave --engine interpreter out'],
       [['--attach', 'generic'], 'near: there is no program to attach; give one with --xdp, --tc-ingress, --tc-egress or a lab file'],
       [['--attach', 'generic', '--xdp', FIREWALL, '--xdp', FIREWALL], "program 'xdp_firewall': Linux attaches one XDP program to an interface, and the lab has it second in a chain; let the first tail-call it"],
     ] as const) {
