@@ -5,8 +5,7 @@
 import { XdplabError } from '../errors.ts';
 import { timersOf } from '../helpers/timer.ts';
 import { MemorySnapshot } from '../machine/memory-snapshot.ts';
-import type { NetworkDevice } from '../machine/network.ts';
-import type { Lab, PacketResult } from '../pipeline/lab.ts';
+import type { Lab, PacketResult, RunOptions } from '../pipeline/lab.ts';
 import { RunTracer, type TracedRun } from './run-trace.ts';
 import type { WatchedPrograms } from './watched-programs.ts';
 
@@ -29,7 +28,7 @@ export class Rerunner {
     this.#watched = watched;
   }
 
-  run(packet: Uint8Array, options: { readonly device: NetworkDevice; readonly timestampNs?: bigint }): Rerun {
+  run(packet: Uint8Array, options: RunOptions): Rerun {
     const { machine } = this.#lab;
     const { memory } = machine;
     if (memory.usedBytes > MOST_MEMORY_BYTES) throw new XdplabError('ERR_MEMORY', `the lab has ${Math.round(memory.usedBytes / MIB)} MiB of memory, all of which is put back after a packet has run again: expected at most ${MOST_MEMORY_BYTES / MIB} MiB; declare smaller maps`);

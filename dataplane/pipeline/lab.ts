@@ -56,6 +56,16 @@ export interface AttachOptions {
   readonly mode?: string;
 }
 
+/** How one packet is run. */
+export interface RunOptions {
+  /** The first one unless said. */
+  readonly device?: NetworkDevice;
+  /** Who sends it, whatever address it carries; unless said, what has the device's own is the host's. */
+  readonly sender?: 'host' | 'wire';
+  /** The machine's clock unless said. */
+  readonly timestampNs?: bigint;
+}
+
 /** What happened to one packet. */
 export interface PacketResult {
   readonly verdicts: readonly { readonly hook: HookName; readonly device: string; readonly program: string; readonly verdict: string; readonly code: number; readonly faulted: boolean }[];
@@ -318,13 +328,13 @@ export class Lab {
   }
 
   /** Runs one packet, as if it came in at `device` (the first unless said). */
-  run(packet: Uint8Array, options: { readonly device?: NetworkDevice; readonly timestampNs?: bigint } = {}): PacketResult {
+  run(packet: Uint8Array, options: RunOptions = {}): PacketResult {
     const { pipeline, machine } = this;
     this.#single ??= { batch: new PacketBatch(machine.memory, 1), window: machine.memory.allocate(ONE_PACKET_BYTES, 64, 'packet') };
     const { batch, window } = this.#single;
     if (packet.length > ONE_PACKET_BYTES) throw new XdplabError('ERR_VALUE', `packet: found ${packet.length} bytes, expected at most ${ONE_PACKET_BYTES}`);
     machine.memory.u8.set(packet, window);
-    pipeline.setInterface(0, options.device ?? this.#devices[0]);
+    pipeline.setInterface(0, options.device ?? this.#devices[0], options.sender);
     const { view } = machine.memory;
     const at = batch.descriptor(0);
     view.setUint32(at + DESCRIPTOR.address, window, true);

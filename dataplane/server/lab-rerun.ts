@@ -12,6 +12,8 @@ export interface RerunRequest {
   readonly bytes: Uint8Array;
   /** The first one of the lab unless said. */
   readonly device?: string;
+  /** Who sent it, whatever address it carries; where that is not known, its address says it. */
+  readonly sender?: 'host' | 'wire';
   /** The lab's clock stands at the last packet unless said. */
   readonly timestampNs?: bigint;
   /** Where it has run before. */
@@ -77,8 +79,8 @@ export function recordedPacket(ring: VerdictRing, names: LabNames, sequence: num
   const { before, captured, fate, reason, after, left } = packet;
   return {
     bytes: before,
-    // At the other hooks it is at the device that it leaves by.
-    ...(first === undefined || first.hook === 'tc-egress' ? {} : { device: first.device }),
+    // At the other hooks it is at the device that it leaves by, and the host's.
+    ...(first === undefined ? {} : first.hook === 'tc-egress' ? { sender: 'host' as const } : { device: first.device, sender: 'wire' as const }),
     timestampNs: bytes.readBigUInt64LE(VERDICT_RECORD.timestampNs),
     recorded: { cut: before.length < captured, verdicts, fate: FATES[fate]!, ...(reason === 0 ? {} : { reason: DROP_REASONS[reason]!.name }), after, left },
   };

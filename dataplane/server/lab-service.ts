@@ -304,8 +304,8 @@ export class LabService {
     this.#expectHere();
     this.#counts.stop();
     const device = request.device === undefined ? this.#lab.devices[0]! : this.#lab.device(request.device);
-    const { bytes, timestampNs } = request;
-    return rerunAnswer(request, this.#rerunner.run(bytes, { device, ...(timestampNs === undefined ? {} : { timestampNs }) }));
+    const { bytes, sender, timestampNs } = request;
+    return rerunAnswer(request, this.#rerunner.run(bytes, { device, ...(sender === undefined ? {} : { sender }), ...(timestampNs === undefined ? {} : { timestampNs }) }));
   }
 
   /** Nothing can be asked afterwards. */
