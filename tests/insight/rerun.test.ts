@@ -28,7 +28,7 @@ test.each([1, 2])('with %i CPUs, maps, counters, clock and random numbers are as
 
 test.each([['wire', ['xdp']], ['host', ['tc-egress']], [undefined, ['tc-egress']]] as const)('a packet with the address of its device, sent by %s, meets %s', (sender, hooks) => {
   const lab = smallLab('wasm', [{ hook: 'xdp', source: 'r0 = 1\nexit' }, { hook: 'tc-egress', source: 'r0 = 0\nexit' }], { devices: [{ name: 'eth0', mac: Uint8Array.of(2, 0, 0, 0, 0, 2) }] });
-  const { verdicts } = new Rerunner(lab, new WatchedPrograms(lab)).run(frame({ source: '02:00:00:00:00:02' }), { ...(sender === undefined ? {} : { sender }) });
+  const { verdicts } = new Rerunner(lab, new WatchedPrograms(lab)).run(frame({ source: '02:00:00:00:00:02' }), sender === undefined ? {} : { sender });
   expect(verdicts.map(({ hook }) => hook)).toEqual(hooks);
 });
 
