@@ -67,10 +67,18 @@ describe('what is wrong is found:', () => {
 
   test('an answer that leaves out what some pair of its class gives, and one that says too little', () => {
     const run = runFrom(0n, 8);
-    const check = (umax: (a: Scalar, b: Scalar) => bigint): Row => checkClasses('bits', 'or', run, run, ['unsigned'], (op, width, a, b) => ({ ...alu(op, width, a, b), umax: umax(a, b) }));
+    const check = (umax: (a: Scalar, b: Scalar) => bigint): Row => checkClasses('bits', 'or', run, run, ['unsigned'], { abstract: (op, width, a, b) => ({ ...alu(op, width, a, b), umax: umax(a, b) }) });
     expect(check((a, b) => (a.umax > b.umax ? a.umax : b.umax)).wrong).toMatch(/ and .* in 64 bits$/);
     expect(check(() => 7n)).not.toHaveProperty('wrong');
     expect(isGood(check(() => 7n))).toBe(false);
+  });
+
+  test('a product of a few pairs, in the part that they are in', () => {
+    const run = runFrom(0n, 8);
+    const check = (number: number): Row => checkClasses('products', 'mul', run, run, [], { part: { number, of: 7 }, abstract: (op, width, a, b) => (a.umin === 5n && b.umin === 6n ? constant(0n) : alu(op, width, a, b)) });
+    const rows = Array.from({ length: 7 }, (_, number) => check(number));
+    expect(rows.map(({ wrong }) => wrong)).toEqual(rows.map((_, number) => (number === 30 % 7 ? '5..5 and 6..6 in 64 bits' : undefined)));
+    expect(rows.reduce((sum, { looked }) => sum + looked, 0)).toBe(36 * 36);
   });
 
   test('pairs of a class that are not answered alike', () => {

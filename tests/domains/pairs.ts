@@ -107,8 +107,14 @@ export function checkEachPair(what: string, op: Operator, lefts: Run, rights: Ru
 /** One pair of so many is asked too. */
 const SAMPLE = 1009;
 
-/** All pairs are calculated, and the first of each class is asked. */
-export function checkClasses(what: string, op: Operator, lefts: Run, rights: Run, tight: Bounds = [], abstract = alu): Row {
+/** Of so many parts of all pairs, by what their first members give, the one with this number. */
+export interface Part {
+  readonly number: number;
+  readonly of: number;
+}
+
+/** All pairs are calculated, or those of a part, where there are more classes than memory; and the first of each class is asked. */
+export function checkClasses(what: string, op: Operator, lefts: Run, rights: Run, tight: Bounds = [], { part, abstract = alu }: { readonly part?: Part; readonly abstract?: typeof alu } = {}): Row {
   const question = new Question(op, lefts, rights, tight, abstract);
   const digestOf = digestsOf(op, lefts, rights);
   const classes = new Classes();
@@ -122,7 +128,7 @@ export function checkClasses(what: string, op: Operator, lefts: Run, rights: Run
     tally.looked += half && i !== j ? 2 : 1;
     if (++seen % SAMPLE === 0) samples.push({ pair, number });
     if (!question.isAlike(classes.hulls, number * HULL, hull)) tally.inexact++;
-  }, half);
+  }, { half, ...(part === undefined ? {} : { firsts: (result) => Number(result % BigInt(part.of)) === part.number }) });
   for (let number = 0; number < classes.count; number++) {
     const first = classes.firsts[number]!;
     question.hold(tally, classes.hulls, number * HULL, question.answer(first), first);

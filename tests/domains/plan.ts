@@ -18,11 +18,12 @@ export interface Sizes {
   /** Intervals by themselves; beside partly known numbers, or intervals of another order. */
   readonly intervals: number;
   readonly beside: number;
-  /** Pairs of intervals by arithmetic, of which the verifier is asked all; by classes; by classes of products, which are more; and of two orders. */
+  /** Pairs of intervals by arithmetic, of which the verifier is asked all; by classes; and of two orders. */
   readonly each: number;
   readonly classes: number;
-  readonly products: number;
   readonly mixed: number;
+  /** Parts that classes of products are looked at in, as there are more than memory. */
+  readonly productParts: number;
   /** Pairs of intervals by union, and by branches. */
   readonly unions: number;
   readonly branches: number;
@@ -32,8 +33,8 @@ export interface Sizes {
   readonly allParts: number;
 }
 
-export const FULL: Sizes = { knownBits: 8, intervals: 8, beside: 7, each: 6, classes: 8, products: 7, mixed: 5, unions: 7, branches: 5, branchBits: 6, allParts: 3 };
-export const SMALL: Sizes = { knownBits: 4, intervals: 4, beside: 4, each: 3, classes: 4, products: 3, mixed: 3, unions: 3, branches: 3, branchBits: 3, allParts: 2 };
+export const FULL: Sizes = { knownBits: 8, intervals: 8, beside: 7, each: 6, classes: 8, mixed: 5, productParts: 61, unions: 7, branches: 5, branchBits: 6, allParts: 3 };
+export const SMALL: Sizes = { knownBits: 4, intervals: 4, beside: 4, each: 3, classes: 4, mixed: 3, productParts: 3, unions: 3, branches: 3, branchBits: 3, allParts: 2 };
 
 const WIDTHS = [32, 64] as const;
 /** Where numbers change their sign, or their width. */
@@ -79,19 +80,20 @@ function intervalSteps({ intervals, unions }: Sizes): Step[] {
 }
 
 /** Sums, differences, products and bits of pairs of intervals. */
-function pairSteps({ intervals, each, classes, products, mixed }: Sizes): Step[] {
-  const [few, many, fewer, mixedRuns] = [around0(each), around0(classes), around0(products), around0(mixed)];
+function pairSteps({ intervals, each, classes, mixed, productParts }: Sizes): Step[] {
+  const [few, many, mixedRuns] = [around0(each), around0(classes), around0(mixed)];
   /** Ends of intervals of which there are too many for pairs. */
   const count = 2 ** intervals;
   const [whole, some] = [around0(intervals), around0(intervals, [0, 1, Math.floor(count / 32) + 5, count / 2 - 1, count / 2, count - 2, count - 1])];
   return OPERATORS.flatMap((operator) => {
     const step = (run: () => Row): Step => ({ part: 'intervals', operator, run });
-    const [bits, runs] = operator === 'mul' ? [products, fewer] : [classes, many];
+    const parts = operator === 'mul' ? Array.from({ length: productParts }, (_, number) => ({ number, of: productParts })) : [undefined];
     return [
       ...ORDERS.map((order) => step(() => checkEachPair(`${each}-bit ${order} intervals`, operator, few[order], few[order], exactOf(operator, order === 'unsigned')))),
       step(() => checkEachPair(`${mixed}-bit unsigned and signed intervals`, operator, mixedRuns.unsigned, mixedRuns.signed, exactOf(operator, false))),
       step(() => checkEachPair(`${mixed}-bit signed and unsigned intervals`, operator, mixedRuns.signed, mixedRuns.unsigned, exactOf(operator, false))),
-      ...ORDERS.map((order) => step(() => checkClasses(`${bits}-bit ${order} intervals`, operator, runs[order], runs[order], exactOf(operator, order === 'unsigned')))),
+      ...ORDERS.flatMap((order) => parts.map((part) =>
+        step(() => checkClasses(`${classes}-bit ${order} intervals${part === undefined ? '' : `, part ${part.number} of ${part.of}`}`, operator, many[order], many[order], exactOf(operator, order === 'unsigned'), part === undefined ? {} : { part })))),
       ...ORDERS.flatMap((order) => ORDERS.flatMap((other) => WIDTHS.map((width) => step(() => checkArithmetic(`${intervals}-bit ${order} intervals, some ${other} ones`, operator, width, whole[order], some[other]))))),
     ];
   });
