@@ -2,7 +2,7 @@
 import { DIGEST, type Digest } from './digest.ts';
 import { HULL, join, noHulls } from './numbers.ts';
 
-function hashOf(digest: Digest): number {
+export function hashOf(digest: Digest): number {
   let hash = 0;
   for (let index = 0; index < DIGEST; index++) {
     hash = Math.imul(hash ^ digest[index]!, 0x9e37_79b1);
@@ -28,8 +28,7 @@ export class Classes {
   }
 
   /** Adds a pair with the hull of its results, and answers which class it is in. */
-  add(digest: Digest, pair: number, hull: Int32Array): number {
-    const hash = hashOf(digest);
+  add(digest: Digest, hash: number, pair: number, hull: Int32Array): number {
     let slot = this.#slotOf(digest, hash);
     if (this.#slots[slot] === 0) {
       if (this.count === this.firsts.length) {

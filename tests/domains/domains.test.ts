@@ -73,12 +73,13 @@ describe('what is wrong is found:', () => {
     expect(isGood(check(() => 7n))).toBe(false);
   });
 
-  test('a product of a few pairs, in the part that they are in', () => {
+  test('a product of some pairs, in the part that their class is in', () => {
     const run = runFrom(0n, 8);
-    const check = (number: number): Row => checkClasses('products', 'mul', run, run, [], { part: { number, of: 7 }, abstract: (op, width, a, b) => (a.umin === 5n && b.umin === 6n ? constant(0n) : alu(op, width, a, b)) });
-    const rows = Array.from({ length: 7 }, (_, number) => check(number));
-    expect(rows.map(({ wrong }) => wrong)).toEqual(rows.map((_, number) => (number === 30 % 7 ? '5..5 and 6..6 in 64 bits' : undefined)));
-    expect(rows.reduce((sum, { looked }) => sum + looked, 0)).toBe(36 * 36);
+    const zero: typeof alu = (op, width, a, b) => (a.umin === 5n && b.umin === 6n ? constant(0n) : alu(op, width, a, b));
+    const parts = [0, 1, 2, 3].map((number) => checkClasses('products', 'mul', run, run, [], { part: { number, of: 4 }, abstract: zero }));
+    expect(parts.filter(({ wrong }) => wrong !== undefined)).not.toEqual([]);
+    expect(parts.reduce((sum, { looked }) => sum + looked, 0)).toBe(36 * 36);
+    expect(parts.filter(({ looked }) => looked === 0)).toEqual([]);
   });
 
   test('pairs of a class that are not answered alike', () => {

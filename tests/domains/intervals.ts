@@ -35,20 +35,11 @@ export function resultsOf(lefts: readonly bigint[], rights: readonly bigint[], c
   return { values, numbers: new Numbers(values), at };
 }
 
-/** Which pairs of intervals are visited. */
-export interface Some {
-  /** Of two pairs that are each other the other way round, one. */
-  readonly half?: boolean;
-  /** Those whose first members give so. */
-  readonly firsts?: (result: bigint) => boolean;
-}
-
 /**
- * Visits pairs of intervals of two runs by their places, all of them or some, with the hull of all that their members
- * give: always the same array.
+ * Visits all pairs of intervals of two runs by their places, with the hull of all that their members give: always the
+ * same array. `half`: of two pairs that are each other the other way round, one.
  */
-export function eachPair(lefts: Run, rights: Run, { values, numbers, at }: Results, visit: (left: number, right: number, hull: Int32Array) => void, { half = false, firsts }: Some = {}): void {
-  const isLeftOut = values.map((value) => firsts?.(value) === false);
+export function eachPair(lefts: Run, rights: Run, { numbers, at }: Results, visit: (left: number, right: number, hull: Int32Array) => void, half = false): void {
   // Of the left interval with each right number; then with a right interval.
   const byRight = noHulls(rights.count);
   const all = noHulls(1);
@@ -59,7 +50,7 @@ export function eachPair(lefts: Run, rights: Run, { values, numbers, at }: Resul
       const left = least * lefts.count + most;
       if (lefts.scalars[left] === undefined) continue;
       for (const from of rights.ends) {
-        if ((half && from < least) || isLeftOut[at[least * rights.count + from]! / HULL]!) continue;
+        if (half && from < least) continue;
         clear(all, 0);
         for (let to = from; to < rights.count; to++) {
           join(all, 0, byRight, to * HULL);

@@ -22,7 +22,7 @@ export interface Sizes {
   readonly each: number;
   readonly classes: number;
   readonly mixed: number;
-  /** Parts that classes of products are looked at in, as there are more than memory. */
+  /** Parts in which classes of products are looked at, as there are more than memory. */
   readonly productParts: number;
   /** Pairs of intervals by union, and by branches. */
   readonly unions: number;
@@ -33,7 +33,7 @@ export interface Sizes {
   readonly allParts: number;
 }
 
-export const FULL: Sizes = { knownBits: 8, intervals: 8, beside: 7, each: 6, classes: 8, mixed: 5, productParts: 61, unions: 7, branches: 5, branchBits: 6, allParts: 3 };
+export const FULL: Sizes = { knownBits: 8, intervals: 8, beside: 7, each: 6, classes: 8, mixed: 5, productParts: 9, unions: 7, branches: 5, branchBits: 6, allParts: 3 };
 export const SMALL: Sizes = { knownBits: 4, intervals: 4, beside: 4, each: 3, classes: 4, mixed: 3, productParts: 3, unions: 3, branches: 3, branchBits: 3, allParts: 2 };
 
 const WIDTHS = [32, 64] as const;
