@@ -48,7 +48,16 @@ export function inTurn(observers: readonly BatchObserver[]): BatchObserver {
     get looksAt() {
       return KEPT.findLast((kept): kept is Watched => observers.some((each) => keptFor(each) === kept))!;
     },
-    finished: (...args) => observers.forEach((each) => each.finished(...args)),
+    finished: (batch, first, count, records, recordCount) => {
+      const { byteOffset, byteLength } = records;
+      let view = records;
+      for (const each of observers) {
+        each.finished(batch, first, count, view, recordCount);
+        // One that takes memory at its first packets may have made it grow, and views of before are worth nothing then.
+        const { buffer } = batch.memory.u8;
+        if (view.buffer !== buffer) view = new DataView(buffer, byteOffset, byteLength);
+      }
+    },
   };
 }
 
