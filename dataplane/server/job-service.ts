@@ -63,7 +63,7 @@ const BATCH_PACKETS = 4096;
 const WINDOW_BYTES = 1 << 20;
 
 export class JobService {
-  describe({ bytes, name }: ObjectFile): ObjectDescription {
+  describe({ bytes, name }: Omit<ObjectFile, 'id'>): ObjectDescription {
     return describeObject(parseObject(bytes, name));
   }
 

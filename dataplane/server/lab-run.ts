@@ -97,7 +97,9 @@ export class LabRun implements OpenRun {
     const { totalPackets } = this.#request;
     if (place > totalPackets) throw new XdplabError('ERR_VALUE', `packet ${place}: the capture has ${totalPackets}; expected 1 to ${totalPackets}`);
     this.#control.seek(place);
-    return this.describe();
+    // The replay goes there only when it looks again.
+    this.#progress = { ...this.#progress, place: place - 1 };
+    return this.#enter(this.#state);
   }
 
   hurry(speed: string): CaptureRunDescription {

@@ -44,16 +44,21 @@ export class ObjectStore {
 
   async add(name: string, bytes: Uint8Array): Promise<StoredObject> {
     if (this.#objects.size >= MOST_OBJECTS) throw new HttpProblem(409, 'ERR_TOO_MANY', `there are ${MOST_OBJECTS} objects already; delete one first`);
-    return this.#keep({ id: `o${++this.#count}`, name, bytes });
+    const description = await this.#describe({ name, bytes });
+    // Only now: what is damaged has no number.
+    return this.#keep({ id: `o${++this.#count}`, name, bytes }, description);
   }
 
   /** What the lab begins with again, also where it was forgotten meanwhile. */
   async restore(files: Iterable<ObjectFile>): Promise<void> {
-    for (const file of files) if (!this.#objects.has(file.id)) await this.#keep(file);
+    for (const file of files) if (!this.#objects.has(file.id)) this.#keep(file, await this.#describe(file));
   }
 
-  async #keep(file: ObjectFile): Promise<StoredObject> {
-    const description = await this.#jobs.run(file.name, (call) => call('describe', file));
+  #describe(file: Omit<ObjectFile, 'id'>): Promise<ObjectDescription> {
+    return this.#jobs.run(file.name, (call) => call('describe', file));
+  }
+
+  #keep(file: ObjectFile, description: ObjectDescription): StoredObject {
     const stored = { file, description };
     this.#objects.set(file.id, stored);
     return stored;

@@ -66,6 +66,8 @@ const FASTIFY_CODES: Readonly<Record<string, ProblemCode>> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'ERR_CONTENT_TYPE',
 };
 
+const NOT_THIS_TYPE = 'the content-type of the body is not what the route takes: application/json, unless GET /api/docs says another';
+
 export interface Problem {
   readonly type: 'about:blank';
   readonly title: string;
@@ -80,7 +82,7 @@ export function problemOf(error: unknown): Problem & Readonly<Record<string, unk
   if (error instanceof XdplabError) return problem(STATUS_BY_CODE[error.code], error.code, error.message);
   if (error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' && error.statusCode >= 400 && error.statusCode < 500) {
     const code = 'code' in error && typeof error.code === 'string' ? FASTIFY_CODES[error.code] : undefined;
-    return problem(error.statusCode, code ?? 'ERR_REQUEST', error.message);
+    return problem(error.statusCode, code ?? 'ERR_REQUEST', code === 'ERR_CONTENT_TYPE' ? NOT_THIS_TYPE : error.message);
   }
   return problem(500, 'ERR_INTERNAL', 'a mistake of the server; its terminal says more');
 }

@@ -68,7 +68,7 @@ describe('a run', () => {
     const { id } = await served.expect<Run>(201, 'POST', '/api/runs', { body: { capture, paused: true, loops: null } });
     expect(await served.expect(200, 'GET', `/api/runs/${id}`)).toMatchObject({ state: 'paused', packets: 0, loops: null });
     await served.expect(200, 'POST', `/api/runs/${id}/speed`, { body: { speed: '0.01pps' } });
-    await served.expect(200, 'POST', `/api/runs/${id}/seek`, { body: { packet: 300 } });
+    expect(await served.expect(200, 'POST', `/api/runs/${id}/seek`, { body: { packet: 300 } })).toMatchObject({ state: 'paused', packet: 299, packets: 0 });
     expect(await served.expect(422, 'POST', `/api/runs/${id}/seek`, { body: { packet: 100_000 } })).toMatchObject({ code: 'ERR_VALUE', detail: expect.stringMatching(/^packet 100000: the capture has (\d+); expected 1 to \1$/) as string });
     await served.expect(200, 'POST', `/api/runs/${id}/resume`);
     expect(await runUntil(id, ({ packets }) => packets > 0)).toMatchObject({ state: 'running', packet: 300, packets: 1, speed: '0.01pps' });
@@ -116,6 +116,15 @@ describe('objects', () => {
     const answer = await served.ask('POST', '/api/objects?name=broken.o', { body: readFileSync(object('xdp_lb.bpf.o')).subarray(0, 500), headers: { 'content-type': 'application/octet-stream' } });
     expect(JSON.parse(answer.text)).toMatchObject({ status: 422, code: 'ERR_ELF', detail: expect.stringMatching(/^broken\.o: /) });
     expect(await served.expect(200, 'GET', '/api/objects')).toEqual(before);
+  });
+
+  test('have numbers one after the other, also where one between was damaged', async () => {
+    const numberOf = (id: string): number => Number(id.slice(1));
+    const first = numberOf(await upload('flow_counter.bpf.o'));
+    expect((await served.ask('POST', '/api/objects?name=broken.o', { body: Buffer.from('no object'), headers: { 'content-type': 'application/octet-stream' } })).status).toBe(422);
+    expect(numberOf(await upload('flow_counter.bpf.o'))).toBe(first + 1);
+    const [third, fourth] = await Promise.all([upload('flow_counter.bpf.o'), upload('flow_counter.bpf.o')]);
+    expect([third, fourth].map(numberOf).toSorted((a, b) => a - b)).toEqual([first + 2, first + 3]);
   });
 
   test('are attached, replaced with their map contents, detached, and only then forgotten', async () => {
@@ -273,4 +282,9 @@ test('Ctrl-C ends it, with 130, and takes what was uploaded away', async () => {
   const other = await Served.start([]);
   await other.upload('captures', 'imix.pcap', readFileSync(trace('imix.pcap')));
   expect(await other.stop()).toMatchObject({ status: 130 });
+});
+
+test('who sends JSON as a form, as curl -d does, is told what to send', async () => {
+  const answer = await served.ask('POST', '/api/maps/1/lookup', { body: '{"key":0}', headers: { 'content-type': 'application/x-www-form-urlencoded' } });
+  expect(JSON.parse(answer.text)).toMatchObject({ status: 415, code: 'ERR_CONTENT_TYPE', detail: expect.stringContaining('application/json') as string });
 });
