@@ -26,7 +26,7 @@ import { TypedMap } from '../program/typed-map.ts';
 import { createCheckingInterpreter, type CheckingInterpreter } from '../soundness/checking-interpreter.ts';
 import { admit } from '../verifier/admit.ts';
 import { ProofMemory, type Proofs } from '../verifier/proofs.ts';
-import { RECORD } from './layout.ts';
+import { RECORD, type Sender } from './layout.ts';
 import { DROP_REASONS, FATES, type DropReason, type Fate } from './outcome.ts';
 import { differences, whyOneCpu } from './cpus/differences.ts';
 import { Pipeline, type Attachment, type WantedAttachment } from './pipeline.ts';
@@ -61,7 +61,7 @@ export interface RunOptions {
   /** The first one unless said. */
   readonly device?: NetworkDevice;
   /** Who sends it, whatever address it carries; unless said, what has the device's own is the host's. */
-  readonly sender?: 'host' | 'wire';
+  readonly sender?: Sender;
   /** The machine's clock unless said. */
   readonly timestampNs?: bigint;
 }

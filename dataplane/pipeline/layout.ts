@@ -52,6 +52,7 @@ export const DEVICE_FLAG = {
 
 /** Of an entry of the table of interfaces, beside the address of a device record: who has sent its packets, where that is known. Else their source address says it. */
 export const SENDER = { host: 1, wire: 2, mask: 3 } as const;
+export type Sender = Exclude<keyof typeof SENDER, 'mask'>;
 
 export const ATTACHMENT = { programId: 0, outcomes: 4, index: 8, hook: 12, verdicts: 16, faults: 272, next: 280, size: 320 } as const;
 

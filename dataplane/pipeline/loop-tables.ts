@@ -9,7 +9,7 @@ import type { MachineMemory, Region } from '../machine/memory.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import { SK_BUFF, XDP_MD } from '../packet/frame.ts';
 import { MAX_INTERFACES } from '../packet/packet-batch.ts';
-import { ATTACHMENT, DEVICE, DEVICE_FLAG, HANDOVER, LOOP, RECORD, SENDER, VERDICT_SLOTS } from './layout.ts';
+import { ATTACHMENT, DEVICE, DEVICE_FLAG, HANDOVER, LOOP, RECORD, SENDER, VERDICT_SLOTS, type Sender } from './layout.ts';
 import type { Chain } from './loop/chain.ts';
 import type { LoopConstants } from './loop/loop-code.ts';
 import type { Attachment } from './pipeline.ts';
@@ -89,7 +89,7 @@ export class LoopTables {
   }
 
   /** `sender`: who sends packets there, whatever address they carry; unless said, the device's own address says it. No device: they cannot be run. */
-  setInterface(index: number, device: NetworkDevice | undefined, sender: 'host' | 'wire' | undefined): void {
+  setInterface(index: number, device: NetworkDevice | undefined, sender: Sender | undefined): void {
     const entry = device === undefined ? 0 : this.#recordOf(device) | (sender === undefined ? 0 : SENDER[sender]);
     this.#memory.u32[(this.at.interfaces >>> 2) + index] = entry;
   }

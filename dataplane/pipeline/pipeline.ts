@@ -12,7 +12,7 @@ import { HOOK_NAMES, OUTCOMES, type HookName, type VerdictMode } from '../hooks/
 import { MAX_INTERFACES, type PacketBatch } from '../packet/packet-batch.ts';
 import type { VerifiedProgram } from '../program/program.ts';
 import { compileModule } from '../wasm/compile.ts';
-import { LOOP, MAX_CHAINS, MAX_IN_SLOTS, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from './layout.ts';
+import { LOOP, MAX_CHAINS, MAX_IN_SLOTS, OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS, type Sender } from './layout.ts';
 import { LoopRunner } from './loop-runner.ts';
 import { LoopTables, type DeviceCounters } from './loop-tables.ts';
 import { spreadOf, writeReceiveSideScaling } from './receive-side-scaling.ts';
@@ -171,7 +171,7 @@ export class Pipeline {
   }
 
   /** Packets of capture interface `index` arrive at `device`; undefined: they cannot be run, and are counted as such. `sender`: who sends them there, whatever address they carry; unless said, those of the device's own address are the host's. */
-  setInterface(index: number, device: NetworkDevice | undefined, sender?: 'host' | 'wire'): void {
+  setInterface(index: number, device: NetworkDevice | undefined, sender?: Sender): void {
     if (index >= MAX_INTERFACES) {
       throw new XdplabError('ERR_CAPTURE', `capture interface ${index}: at most ${MAX_INTERFACES} interfaces are supported; split the capture`);
     }

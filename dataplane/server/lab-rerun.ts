@@ -3,6 +3,7 @@ import type { LineInfo } from '../bpf/spec.ts';
 import type { Rerun } from '../insight/rerun.ts';
 import type { TracedRun } from '../insight/run-trace.ts';
 import type { PacketResult } from '../pipeline/lab.ts';
+import type { Sender } from '../pipeline/layout.ts';
 import { DROP_REASONS, FATES } from '../pipeline/outcome.ts';
 import { nameOfVerdict, type LabNames } from './lab-names.ts';
 import { VERDICT_RECORD } from './verdict-decoder.ts';
@@ -13,7 +14,7 @@ export interface RerunRequest {
   /** The first one of the lab unless said. */
   readonly device?: string;
   /** Who sent it, whatever address it carries; where that is not known, its address says it. */
-  readonly sender?: 'host' | 'wire';
+  readonly sender?: Sender;
   /** The lab's clock stands at the last packet unless said. */
   readonly timestampNs?: bigint;
   /** Where it has run before. */
