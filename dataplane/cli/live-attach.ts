@@ -71,7 +71,7 @@ function summarize(name: string, flags: LiveFlags, programs: readonly AttachedPr
     else print(jsonText(summary));
     return;
   }
-  const sections = [[`${paint('bold', safe(name))}  attached (${flags.attach}), ${duration(elapsedNs)}`], ...programs.map(programSection), ...maps.map(highlightSection), eventSection(events)];
+  const sections = [[`${paint('bold', safe(name))}  attached (${flags.attach}), ${duration(elapsedNs)}: Linux runs the programs, and counts verdicts; single ones are not listed`], ...programs.map(programSection), ...maps.map(highlightSection), eventSection(events)];
   print(sections.filter((lines) => lines.length > 0).map((lines) => lines.join('\n')).join('\n\n'), ownsStandardOutput(flags) ? process.stderr : process.stdout);
 }
 

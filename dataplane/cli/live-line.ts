@@ -13,8 +13,9 @@ export class LiveLine extends StatusLine {
   #packets = 0;
   #elapsedNs = 0;
 
-  /** Whoever starts this in a script waits for the line before it sends anything. */
-  begin(sources: readonly PacketSource[], mode: 'observe' | 'inline'): void {
+  /** `remarks`: what to know before packets come. Whoever starts this in a script waits for the line before it sends anything. */
+  begin(sources: readonly PacketSource[], mode: 'observe' | 'inline', remarks: readonly string[]): void {
+    for (const remark of remarks) print(remark, process.stderr);
     const names = sources.map(({ interface: { name } }) => safe(name));
     print(`${mode === 'inline' ? `inline between ${names.join(' and ')}` : `listening on ${names[0]}`} (${sources[0]!.backend}), Ctrl-C ends it`, process.stderr);
   }

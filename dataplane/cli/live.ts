@@ -131,13 +131,21 @@ async function takeIn(lab: Lab, sources: readonly PacketSource[], flags: LiveFla
     abandon: abandon.signal,
   };
   try {
-    line.begin(sources, inline === undefined ? 'observe' : 'inline');
+    line.begin(sources, inline === undefined ? 'observe' : 'inline', beforehand(lab, sources, flags));
     return await live(lab, sources, options);
   } finally {
     process.off('SIGINT', interrupt);
     process.off('SIGTERM', interrupt);
     line.clear();
   }
+}
+
+/** What somebody may not expect, while there is time to begin otherwise. */
+function beforehand({ pipeline: { attachments } }: Lab, [source]: readonly PacketSource[], { promiscuous }: LiveFlags): string[] {
+  return [
+    ...(attachments.length === 0 ? ['no program is attached: packets are counted, and nothing judges them; --xdp, --tc-ingress or --lab gives programs'] : []),
+    ...(source!.backend === 'cap' && promiscuous === undefined ? ['by cap, packets for other hosts are left out; --promiscuous takes them too'] : []),
+  ];
 }
 
 function tellSnapshot({ packets, bytes: size, elapsedNs, accounting }: LiveSnapshot, flags: LiveFlags): void {

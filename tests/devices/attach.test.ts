@@ -81,6 +81,11 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
     expect(programs[0]!.verdicts).toMatchObject(replayed.statistics.programs[0]!.verdicts.map(({ verdict, packets }) => ({ verdict, packets })));
   });
 
+  test('the summary says that verdicts are counted, and none listed', async () => {
+    const command = await here.live('near', '--attach', 'generic', '--xdp', FIREWALL);
+    expect((await command.interrupt()).stdout).toMatch(/^near  attached \(generic\), [^\n]*: Linux runs the programs, and counts verdicts; single ones are not listed\n/);
+  });
+
   test('what Linux does not attach, or is about packets that do not come here, is refused in one line', async () => {
     const first = await here.live('near', '--attach', 'generic', '--xdp', FIREWALL);
     const busy = await here.refused('near', '--attach', 'generic', '--xdp', FIREWALL);

@@ -2,11 +2,12 @@
 import { spawnSync } from 'node:child_process';
 import { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { object, replaySummary, REPOSITORY, Scratch, trace } from '../cli/run-cli.ts';
+import { object, replaySummary, REPOSITORY, Scratch, trace, xdplab } from '../cli/run-cli.ts';
 import { readCapture } from '../packet/crafted-capture.ts';
 import { captureOf, hex, udpTo } from './sample-packets.ts';
 import { holds, Namespace, whyNoNamespaces, type LiveSummary } from './veth-pair.ts';
 
+const NOBODY = 65_534;
 const FIREWALL = object('xdp_firewall.bpf.o');
 const scratch = new Scratch();
 afterAll(() => scratch.remove());
@@ -63,7 +64,16 @@ describe.skipIf(whyNot !== undefined)(whyNot === undefined ? 'by cap' : `by cap 
     const command = await here.live('near', '--backend', 'cap', '--json', '--every', '0.1');
     await here.send('far', captureOf(scratch, 'other.pcap', [other, own]));
     expect((await command.snapshotWhere(({ packets }) => packets > 0)).accounting.received).toBe(1);
-    await command.interrupt();
+    expect((await command.interrupt()).stderr).toMatch(/^by cap, packets for other hosts are left out; --promiscuous takes them too$/m);
+  });
+
+  test('who may not capture is told so in one line, and by the list', async () => {
+    const refusal = /packet sockets are not allowed: this process lacks CAP_NET_RAW; [^\n]+/;
+    const { status: exit, stderr } = await xdplab(['live', 'lo', '--backend', 'cap'], { uid: NOBODY });
+    expect(exit).toBe(5);
+    expect(stderr).toMatch(new RegExp(`^xdplab: ${refusal.source}\n$`));
+    const { backends } = JSON.parse((await xdplab(['live', '--list', '--json'], { uid: NOBODY })).stdout) as { backends: readonly { name: string; refused: string | null }[] };
+    expect(backends.map(({ name, refused }) => [name, refusal.test(refused ?? '')])).toEqual([['af_packet', true], ['cap', true]]);
   });
 
   test('a bad filter is told in libpcap\'s words', async () => {

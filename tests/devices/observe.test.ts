@@ -254,6 +254,12 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'
     expect((JSON.parse(stdout) as LiveSummary).accounting).toMatchObject({ received: 1000, inFlight: 0 });
   });
 
+  test('without a program, says that nothing judges packets', async () => {
+    const remark = /^no program is attached: packets are counted, and nothing judges them;/m;
+    expect((await (await here.live('near')).interrupt()).stderr).toMatch(remark);
+    expect((await (await here.live('near', '--xdp', FIREWALL)).interrupt()).stderr).not.toMatch(remark);
+  });
+
   test('that is down, or no interface, is refused in one line', async () => {
     here.ip('link', 'set', 'near', 'down');
     expect(await here.refused('near')).toMatchObject({ status: 5, stderr: 'xdplab: near: it is down; ip link set near up\n' });
