@@ -8,7 +8,7 @@ import { ENGINES } from '../engine/index.ts';
 import type { HookName } from '../hooks/hook.ts';
 import { MOST_CPUS } from '../machine/machine.ts';
 import type { LabSources } from '../pipeline/open-lab.ts';
-import { ProofFolder } from '../verifier/proofs.ts';
+import { CacheFolder } from '../system/cache-folder.ts';
 
 export interface LabFlags {
   readonly lab?: string;
@@ -54,15 +54,16 @@ export function labSources(flags: LabFlags): LabSources {
     ...(flags.cpus === undefined ? {} : { cpus: flags.cpus }),
     engine: flags.engine,
     verify: flags.verify,
-    proofs: new ProofFolder(proofsPath()),
+    proofs: new CacheFolder(cachePath('proofs')),
+    modules: new CacheFolder(cachePath('modules')),
     contents: flags.map,
     programs: hooks.flatMap(([hook, programs]) => programs.map((program) => ({ hook, program }))),
   };
 }
 
-/** Where it is remembered which programs were accepted. */
-export function proofsPath(): string {
-  return join(process.env.XDG_CACHE_HOME || process.env.LOCALAPPDATA || join(homedir(), '.cache'), 'xdplab', 'proofs');
+/** `proofs`: which programs were accepted. `modules`: what they were compiled to. */
+export function cachePath(what: 'proofs' | 'modules'): string {
+  return join(process.env.XDG_CACHE_HOME || process.env.LOCALAPPDATA || join(homedir(), '.cache'), 'xdplab', what);
 }
 
 export function wholeNumber(least: number, most: number): (text: string) => number {

@@ -7,7 +7,7 @@ import { kernelCpus } from '../live/attached.ts';
 import { deviceOf, usableInterfaces } from '../live/open-live.ts';
 import { parsePace } from '../pipeline/pace.ts';
 import type { RunningServer } from '../server/server.ts';
-import { addLabOptions, labSources, proofsPath, wholeNumber, type LabFlags } from './lab-options.ts';
+import { addLabOptions, cachePath, labSources, wholeNumber, type LabFlags } from './lab-options.ts';
 import { paint, print } from './terminal.ts';
 
 interface ServeFlags extends LabFlags {
@@ -66,7 +66,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   });
   // Only who serves waits for what a server is made of.
   const { startServer } = await import('../server/server.ts');
-  const { proofs: _proofs, ...sources } = labSources(flags);
+  const { proofs: _proofs, modules: _modules, ...sources } = labSources(flags);
   const { live, allowInline, allowAttach } = flags;
   if (allowInline !== undefined && (live === undefined || allowInline === live)) throw new XdplabError('ERR_USAGE', `--allow-inline ${allowInline}: is the other side of --live <interface>; give two different ones`);
   if (allowAttach && live === undefined) throw new XdplabError('ERR_USAGE', '--allow-attach: to which interface? Give it with --live');
@@ -75,7 +75,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   const server = await startServer({
     sources: { ...sources, ...(interfaces.length === 0 ? {} : { devices: interfaces.map((each) => deviceOf(each, allowInline !== undefined)) }), ...(allowAttach ? kernelCpus() : {}) },
     ...(live === undefined ? {} : { live: { interface: live, promiscuous: flags.promiscuous === true, allowAttach: allowAttach === true, ...(allowInline === undefined ? {} : { allowInline }) } }),
-    proofsPath: proofsPath(),
+    proofsPath: cachePath('proofs'),
     ...(flags.capture === undefined ? {} : { capture: { path: flags.capture, run: { speed: flags.speed, loops: flags.loop ?? null, paused: flags.paused === true } } }),
     address: flags.listen,
     port: flags.port,

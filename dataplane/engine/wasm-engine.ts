@@ -2,9 +2,11 @@
 import type { Machine } from '../machine/machine.ts';
 import type { Program, VerifiedProgram } from '../program/program.ts';
 import { compileModule } from '../wasm/compile.ts';
+import { emissionKey } from './emission-key.ts';
 import type { Engine } from './engine.ts';
 import { compileFunctions, compileLookAhead } from './jit/function-compiler.ts';
-import { ProgramModule } from './jit/program-module.ts';
+import { adoptCallbacks, ProgramModule } from './jit/program-module.ts';
+import { instantiateImage } from './program-image.ts';
 import { wasmText } from './wasm-text.ts';
 
 export interface WasmEngine extends Engine {
@@ -15,22 +17,30 @@ export interface WasmEngine extends Engine {
 
 export function createWasmEngine(machine: Machine): WasmEngine {
   const loaded: VerifiedProgram[] = [];
-  const compiled = (program: Program): { readonly module: ProgramModule; readonly code: WebAssembly.Module } => {
+  const compiled = (program: Program): Compiled => {
     const module = new ProgramModule(machine, program);
     compileFunctions(module);
-    return { module, code: compile(module) };
+    return compile(module);
   };
-  const compiledAhead = (program: VerifiedProgram): { readonly module: ProgramModule; readonly code: WebAssembly.Module } | undefined => {
+  const compiledAhead = (program: VerifiedProgram): Compiled | undefined => {
     // A short replay fills no table so that to look ahead would pay.
     if (machine.tier === 'quick' || program.proof !== 'verified' || program.type !== 'xdp') return undefined;
     const module = new ProgramModule(machine, program);
-    return compileLookAhead(module) ? { module, code: compile(module) } : undefined;
+    return compileLookAhead(module) ? compile(module) : undefined;
   };
   return {
     name: 'wasm',
     load(program) {
-      const { module, code } = compiled(program);
-      machine.programTable.set(program.id, module.instantiate(code));
+      const key = machine.modules === undefined || program.proof !== 'verified' ? undefined : emissionKey(machine, program);
+      const emitted = key === undefined ? undefined : machine.modules?.get(key);
+      if (emitted === undefined) {
+        const { module, bytes, code } = compiled(program);
+        machine.programTable.set(program.id, module.instantiate(code));
+        if (key !== undefined) machine.modules?.add(key, bytes);
+      } else {
+        const code = compileModule(emitted, machine.tier);
+        instantiateImage(machine, { id: program.id, type: program.type, module: code, callbacks: adoptCallbacks(machine, code) });
+      }
       loaded.push(program);
       const ahead = compiledAhead(program);
       if (ahead !== undefined) machine.lookAheads.set(program.id, ahead.module.instantiateLookAhead(ahead.code));
@@ -52,10 +62,16 @@ export function createWasmEngine(machine: Machine): WasmEngine {
   };
 }
 
-function compile(module: ProgramModule): WebAssembly.Module {
+interface Compiled {
+  readonly module: ProgramModule;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly code: WebAssembly.Module;
+}
+
+function compile(module: ProgramModule): Compiled {
   const bytes = module.assemble();
   try {
-    return compileModule(bytes, module.machine.tier);
+    return { module, bytes, code: compileModule(bytes, module.machine.tier) };
   } catch (error) {
     if (!(error instanceof WebAssembly.CompileError)) throw error;
     throw module.refuse(`V8 does not compile it (${error.message}); use --engine interpreter`);

@@ -6,6 +6,7 @@
  * code is for one CPU: the first, unless it is emitted within `onCpu`. Where CPUs run in threads of their own, each
  * thread has a machine that is its CPU's, over the same memory.
  */
+import type { Cache } from '../system/cache-folder.ts';
 import { CPU_BLOCK, CPU_BLOCK_BYTES, FAULT, STACK_BYTES } from './cpu.ts';
 import { MachineMemory, type MemoryPart } from './memory.ts';
 import { Network } from './network.ts';
@@ -24,6 +25,8 @@ export interface MachineOptions {
   readonly parallel?: boolean;
   /** What V8 is to make of the code that packets run through: fast code at once, or code at once that becomes fast. `optimized` unless said. */
   readonly tier?: CompilerTier;
+  /** Code of programs that was emitted before, maybe by another process. */
+  readonly modules?: Cache;
 }
 
 export type CompilerTier = 'optimized' | 'quick';
@@ -65,6 +68,7 @@ export class Machine {
   readonly cpus: number;
   readonly instructionBudget: number;
   readonly tier: CompilerTier;
+  readonly modules: Cache | undefined;
   /** Entry functions of programs, `(ctx: i32) -> i64`, by program id. Id 0 stays empty. */
   readonly programTable = new WebAssembly.Table({ element: 'anyfunc', initial: 64 });
   /** By id, of programs that look up large tables. */
@@ -85,6 +89,7 @@ export class Machine {
   constructor(options: MachineOptions = {}, image?: CpuImage) {
     this.cpus = image?.cpus ?? options.cpus ?? 1;
     this.tier = options.tier ?? 'optimized';
+    this.modules = options.modules;
     this.instructionBudget = image?.instructionBudget ?? options.instructionBudget ?? DEFAULT_BUDGET;
     this.#cpu = image?.cpu ?? 0;
     if (image !== undefined) {
@@ -186,6 +191,11 @@ export class Machine {
   /** In the table of programs. */
   makeRoomFor(programId: number): void {
     while (programId >= this.programTable.length) this.programTable.grow(this.programTable.length);
+  }
+
+  /** The value that the next callback gets. */
+  get nextCallback(): number {
+    return this.#callbacks.length;
   }
 
   /** Makes a subprogram callable by helpers; the returned value is what a program sees as its address. */

@@ -12,6 +12,7 @@ import type { HookName } from '../hooks/hook.ts';
 import type { CompilerTier } from '../machine/machine.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import type { Collection } from '../program/collection.ts';
+import type { Cache } from '../system/cache-folder.ts';
 import type { Proofs } from '../verifier/proofs.ts';
 import { Lab, type DeviceOptions } from './lab.ts';
 import { parseLabFile, splitProgram, type Highlight, type LabDescription, type ProgramChoice } from './lab-file.ts';
@@ -49,6 +50,8 @@ export interface LabSources {
   readonly verify?: boolean;
   /** What was proven before. */
   readonly proofs?: Proofs;
+  /** What was compiled before. */
+  readonly modules?: Cache;
 }
 
 export interface OpenedLab {
@@ -78,6 +81,7 @@ export async function openLab(sources: LabSources): Promise<OpenedLab> {
     ...(sources.engine === undefined ? {} : { engine: sources.engine }),
     ...(sources.verify === undefined ? {} : { verify: sources.verify }),
     ...(sources.proofs === undefined ? {} : { proofs: sources.proofs }),
+    ...(sources.modules === undefined ? {} : { modules: sources.modules }),
     ...(sources.check === undefined ? {} : { check: sources.check }),
     share: description.share,
     constants: description.constants,

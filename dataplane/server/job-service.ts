@@ -17,8 +17,8 @@ import { parseObject } from '../pipeline/open-lab.ts';
 import { seconds } from '../pipeline/verdict-log.ts';
 import { Collection } from '../program/collection.ts';
 import { unverified } from '../program/program.ts';
+import { CacheFolder } from '../system/cache-folder.ts';
 import { prove } from '../verifier/admit.ts';
-import { ProofFolder } from '../verifier/proofs.ts';
 import { leastPrivileged } from '../verifier/user.ts';
 import { verifyProgram, type VerifierReport, type VerifyOptions } from '../verifier/verify.ts';
 import type { ObjectFile } from './lab-service.ts';
@@ -78,7 +78,7 @@ export class JobService {
   prove({ bytes, name }: ObjectFile, wanted: string | undefined, cpus: number, proofsPath: string): Verification {
     const spec = parseObject(bytes, name);
     const program = programOf(spec.programs, name, wanted);
-    const { report, options } = prove(program, program.type, { maps: spec.maps, btf: spec.btf, cpus }, new ProofFolder(proofsPath));
+    const { report, options } = prove(program, program.type, { maps: spec.maps, btf: spec.btf, cpus }, new CacheFolder(proofsPath));
     return verificationOf(program, report, options);
   }
 

@@ -19,7 +19,7 @@ import type { Attachment } from '../pipeline/pipeline.ts';
 import type { Statistics } from '../pipeline/statistics.ts';
 import type { Collection } from '../program/collection.ts';
 import type { Program } from '../program/program.ts';
-import { ProofFolder } from '../verifier/proofs.ts';
+import { CacheFolder } from '../system/cache-folder.ts';
 import { AttachedRun, type AttachedRequest } from './attached-run.ts';
 import { LabMaps, plainValue, type MapContents, type MapDescription, type MapEntry, type UpdateFlag } from './lab-maps.ts';
 import { attachmentName, type AttachmentName, type LabNames } from './lab-names.ts';
@@ -142,7 +142,7 @@ export class LabService {
       if (!start.readsDisk) throw new XdplabError('ERR_LAB', `${path}: no object of that name was uploaded; upload it first`);
       return readBytes(path);
     };
-    return new LabService(start, await openLab({ ...start.sources, read, proofs: new ProofFolder(start.proofsPath) }), tell);
+    return new LabService(start, await openLab({ ...start.sources, read, proofs: new CacheFolder(start.proofsPath) }), tell);
   }
 
   describe(): LabDescription {

@@ -1,13 +1,11 @@
 /**
  * Programs that were accepted before, by a digest of everything the verifier looks at, itself included: a program is
- * verified again when it, its maps, its types or the verifier changed.
+ * verified again when it, its maps, its types or this program's code changed.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
-import { basename, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { MapSpec, ProgramSpec } from '../bpf/spec.ts';
+import { codeDigest } from '../system/code-digest.ts';
 import type { VerifyOptions } from './verify.ts';
 
 export interface Proofs {
@@ -17,7 +15,6 @@ export interface Proofs {
 }
 
 const MOST_IN_MEMORY = 256;
-const ROOMS = ['.', '../bpf', '../maps', '../helpers', '../hooks'];
 
 /** Kept as long as the process lives; the ones that came first go first. */
 export class ProofMemory implements Proofs {
@@ -33,35 +30,6 @@ export class ProofMemory implements Proofs {
   }
 }
 
-/** A file for each, in a folder that is made when first needed. Without a right to write, everything is verified each time. */
-export class ProofFolder implements Proofs {
-  readonly #path: string;
-
-  constructor(path: string) {
-    this.#path = path;
-  }
-
-  get(key: string): Uint8Array | undefined {
-    try {
-      return readFileSync(join(this.#path, key));
-    } catch {
-      return undefined;
-    }
-  }
-
-  add(key: string, reached: Uint8Array): void {
-    const file = join(this.#path, key);
-    const unfinished = `${file}.${process.pid}`;
-    try {
-      mkdirSync(this.#path, { recursive: true });
-      writeFileSync(unfinished, reached);
-      renameSync(unfinished, file);
-    } catch {
-      // It is a cache: who may not write there waits a little longer next time.
-    }
-  }
-}
-
 /** Names and lines decide nothing, and who watches neither. All else counts, so that what is added later does. */
 export function proofKey(spec: ProgramSpec, { maps, btf, kernelBtf, observer: _observer, ...options }: VerifyOptions): string {
   const { name: _name, section: _section, lines: _lines, ...program } = spec;
@@ -69,7 +37,7 @@ export function proofKey(spec: ProgramSpec, { maps, btf, kernelBtf, observer: _o
   const used = new Set(instructions.flatMap((one) => (one.kind === 'load_imm64' && (one.value.kind === 'map' || one.value.kind === 'map_value') ? [one.value.map] : [])));
   // The running kernel's types are as its release has them.
   const facts = { ...program, options: { ...options, type: spec.type ?? options.type }, maps: [...used].map((name) => [name, maps.get(name)]), kernel: kernelBtf?.bytes ?? release() };
-  const digest = createHash('sha256').update(verifierDigest()).update(JSON.stringify(facts, plain));
+  const digest = createHash('sha256').update(codeDigest()).update(JSON.stringify(facts, plain));
   if (btf !== undefined) digest.update(btf.bytes);
   return digest.digest('hex');
 }
@@ -88,22 +56,4 @@ function plain(key: string, value: unknown): unknown {
 
 function isMapSpec(value: unknown): value is MapSpec {
   return typeof value === 'object' && value !== null && 'maxEntries' in value && 'frozen' in value && !('frozenContents' in value);
-}
-
-let known: string | undefined;
-
-function verifierDigest(): string {
-  if (known === undefined) {
-    const digest = createHash('sha256');
-    for (const file of verifierFiles()) digest.update(basename(file)).update(readFileSync(file));
-    known = digest.digest('hex');
-  }
-  return known;
-}
-
-/** The code that decides: this room, and those that it asks; or what they were bundled into. */
-function verifierFiles(): readonly string[] {
-  const here = fileURLToPath(import.meta.url);
-  if (!/^proofs\.[jt]s$/.test(basename(here))) return [here];
-  return ROOMS.map((room) => join(dirname(here), room)).flatMap((room) => readdirSync(room).filter((name) => /\.[jt]s$/.test(name)).toSorted().map((name) => join(room, name)));
 }

@@ -32,10 +32,10 @@ test('a V8 that does not take it, since its flags are others, runs the bundle al
   expect(await node('--no-opt', START, 'supported')).toBe(await node(MODULES, 'supported'));
 });
 
-test('all that decides whether a program is accepted is in the file that proofs are bound to', async () => {
+test('all that decides whether a program is accepted, and what it is compiled to, is in the file that both are bound to', async () => {
   const others = (await readdir(dirname(BUNDLE))).filter((name) => name.endsWith('.cjs') && name !== basename(BUNDLE));
   expect(others.length).toBeGreaterThan(0);
-  const rooms = /^\/\/ dataplane\/(?:verifier|bpf|maps|helpers|hooks)\//m;
+  const rooms = /^\/\/ dataplane\/(?:system|machine|wasm|verifier|bpf|maps|helpers|hooks|program|engine)\//m;
   expect(await readFile(BUNDLE, 'latin1')).toMatch(rooms);
   for (const name of others) expect(await readFile(join(dirname(BUNDLE), name), 'latin1'), name).not.toMatch(rooms);
 });

@@ -7,8 +7,9 @@ import { assemble } from '../../dataplane/bpf/assemble.ts';
 import { disassembleInstruction } from '../../dataplane/bpf/disassemble.ts';
 import type { ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import type { Program, VerifiedProgram } from '../../dataplane/program/program.ts';
+import { CacheFolder } from '../../dataplane/system/cache-folder.ts';
 import { admit } from '../../dataplane/verifier/admit.ts';
-import { ProofFolder, ProofMemory, proofKey, type Proofs } from '../../dataplane/verifier/proofs.ts';
+import { ProofMemory, proofKey, type Proofs } from '../../dataplane/verifier/proofs.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'xdplab-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -57,7 +58,7 @@ test('branches that go one way only are jumps, and everything keeps its place', 
 
 describe.each<readonly [string, () => Proofs]>([
   ['memory', () => new ProofMemory()],
-  ['a folder', () => new ProofFolder(join(folder, 'proofs'))],
+  ['a folder', () => new CacheFolder(join(folder, 'proofs'))],
 ])('proofs in %s', (_where, make) => {
   test('a program that was accepted is not verified again; another one is, and a refused one too', () => {
     const proofs = new Counted(make());
@@ -81,7 +82,7 @@ test('a proof holds for what was asked, not for the same program asked otherwise
 
 test('a damaged proof is no proof', () => {
   const path = join(folder, 'damaged');
-  const proofs = new Counted(new ProofFolder(path));
+  const proofs = new Counted(new CacheFolder(path));
   admitted('r0 = 2\nexit', proofs);
   for (const file of readdirSync(path)) writeFileSync(join(path, file), 'x');
   expect(admitted('r0 = 2\nexit', proofs).proof).toBe('verified');
@@ -89,7 +90,7 @@ test('a damaged proof is no proof', () => {
 });
 
 test('where nothing can be written, programs are verified each time', () => {
-  const proofs = new ProofFolder('/dev/null/proofs');
+  const proofs = new CacheFolder('/dev/null/proofs');
   expect(admitted('r0 = 2\nexit', proofs).proof).toBe('verified');
   expect(admitted('r0 = 2\nexit', proofs).proof).toBe('verified');
 });

@@ -47,6 +47,16 @@ const MAX_BODY_BYTES = 7_654_321;
 
 const MOST_LOOKUPS_IN_PLACE = 32;
 
+/** Before the slot of a function that helpers call back, what it is exported as. */
+const CALLBACK = 'callback_';
+
+/** Makes room for the callbacks of a module that was emitted before, under the values that its code has: exports are in the order of those. */
+export function adoptCallbacks(machine: Machine, compiled: WebAssembly.Module): readonly { readonly value: number; readonly exported: string }[] {
+  return WebAssembly.Module.exports(compiled)
+    .filter(({ name }) => name.startsWith(CALLBACK))
+    .map(({ name }) => ({ value: machine.addCallback(() => 0n), exported: name }));
+}
+
 export class ProgramModule {
   readonly module = new ModuleBuilder();
   readonly machine: Machine;
@@ -103,7 +113,7 @@ export class ProgramModule {
     const known = this.#callbacks.get(slot);
     if (known) return known.value;
     const subprogram = this.subprogram(slot);
-    const exported = `callback_${slot}`;
+    const exported = `${CALLBACK}${slot}`;
     const f = this.module.function(`${subprogram.name}.callback`, SUBPROGRAM_PARAMS.slice(0, 5), 'i64');
     emitCharge(f, this.machine, 1, f.local('i32', 'left'));
     const cell = i32.const(this.machine.cpuBlock + CPU_BLOCK.framePointer);
