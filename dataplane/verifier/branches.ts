@@ -32,6 +32,8 @@ export function branch(walk: Walk, instruction: Branch): number {
   const right = number === undefined ? constantRegister(BigInt(source.kind === 'immediate' ? source.value : 0)) : walk.read(number);
   if (number !== undefined && !(isPacketOrEnd(left) && isPacketOrEnd(right)) && walk.isSecret(right)) refuse('EACCES', `R${number} pointer comparison prohibited`);
 
+  const stackPointers = (left.type === 'fp' ? 1 << dst : 0) | (number !== undefined && right.type === 'fp' ? 1 << number : 0);
+  if (stackPointers !== 0) walk.remember(-1, -1, undefined, stackPointers);
   const taken = decided(left, right, op, width);
   if (taken !== undefined) {
     if (!isPointer(left)) walk.precision.markRegister(walk.state, dst);

@@ -187,8 +187,7 @@ export class Precision {
       }
       case 'branch':
         if (instruction.source.kind === 'register' && (trace.has(instruction.dst) || trace.has(instruction.source.register))) {
-          trace.add(instruction.dst);
-          trace.add(instruction.source.register);
+          for (const operand of [instruction.dst, instruction.source.register]) if (((step?.stackPointers ?? 0) & (1 << operand)) === 0) trace.add(operand);
         }
         if (step?.linked !== undefined) linkTogether(trace, step.linked);
         return;

@@ -91,6 +91,8 @@ export interface Step {
   readonly slot: number;
   /** Scalars that the branch here narrowed together. */
   readonly linked: readonly Place[] | undefined;
+  /** Registers, as bits, that the branch here compared as pointers to the stack: no numbers that could matter. */
+  readonly stackPointers: number;
 }
 
 export interface Reference {

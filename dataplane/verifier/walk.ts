@@ -132,7 +132,7 @@ export class Walk {
   }
 
   /** Remembers the current instruction for backtracking; once, with all that is said about it. */
-  remember(frame = -1, slot = -1, linked?: readonly Place[]): void {
+  remember(frame = -1, slot = -1, linked?: readonly Place[], stackPointers?: number): void {
     const { state } = this;
     const last = state.history;
     const known = last !== undefined && last === this.#remembered && state === this.#rememberedIn ? last : undefined;
@@ -145,6 +145,7 @@ export class Walk {
       frame: slot >= 0 || known === undefined ? frame : known.frame,
       slot: slot >= 0 || known === undefined ? slot : known.slot,
       linked: linked ?? known?.linked,
+      stackPointers: stackPointers ?? known?.stackPointers ?? 0,
     };
     state.history = step;
     this.#remembered = step;
