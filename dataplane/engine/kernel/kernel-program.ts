@@ -221,7 +221,7 @@ export function refusalLine(log: string): string | undefined {
   return log
     .trimEnd()
     .split('\n')
-    .findLast((line) => line.trim() !== '' && !/^(processed \d+ insns|verification time|stack depth)/.test(line))
+    .findLast((line) => line.trim() !== '' && !/^(processed \d+ insns|verification time|stack depth|cur state:|old state:)/.test(line))
     // Of a message that Linux does not end with a newline.
     ?.replace(/verification time \d+ usec$/, '')
     .trim();

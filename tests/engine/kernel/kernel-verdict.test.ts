@@ -16,6 +16,11 @@ describe.skipIf(whyNoKernel !== undefined)(kernelTitle('Linux'), () => {
     expect(kernelVerdict(programOf(each!), { type: 'xdp', maps: NO_MAPS, btf: typesOf(each!) })).toMatchObject({ accepted: false, message: "Caller passes invalid args into func#1 ('check')" });
   });
 
+  test('says of a loop without an end what is wrong with it, not what its registers were', () => {
+    const [each] = parseCases('refused\n-- asm\nr0 = 0\nloop: goto loop', 'case');
+    expect(kernelVerdict(programOf(each!), { type: 'xdp', maps: NO_MAPS })).toMatchObject({ accepted: false, message: 'infinite loop detected at insn 1' });
+  });
+
   test('is asked without the types where it refuses those: arguments need names', () => {
     const [each] = parseCases('nothing\n-- asm\nr0 = 2\nexit', 'case');
     const btf = Btf.parse(buildBtf([int('int', 4, 1), { kind: 'func_proto', word: 1, words: ['', 1] }, { kind: 'func', name: 'naked', word: 2, vlen: 0 }]), 'case');
