@@ -40,7 +40,7 @@ export function verifiedText({ program, user, report, explanation, kernel, notAs
 const STEP_INDENT = ' '.repeat(6);
 
 function explained({ message, slot, instruction, line, known, meaning, history, needed, suggestion }: Explanation): string[] {
-  const lines = [`  ${paint('red', safe(message))}`];
+  const lines = message.split('\n').map((each) => `  ${paint('red', safe(each))}`);
   if (line !== undefined) lines.push('', `  ${safe(line.file)}:${line.line}`, `${STEP_INDENT}${paint('bold', safe(line.text.trim()))}`);
   if (instruction !== '') lines.push(`${STEP_INDENT}${paint('dim', `instruction ${slot}: ${safe(instruction)}`)}`);
   if (known !== undefined) lines.push('', `  known   ${safe(known)}`);

@@ -7,7 +7,7 @@ import type { FunctionSpec, LineInfo, ProgramSpec, ProgramType } from '../bpf/sp
 import { capabilityFor, HELPER_NAMES, prototypeOf } from '../helpers/index.ts';
 import { contextField } from '../hooks/context-access.ts';
 import { isConstant } from '../verifier/scalar.ts';
-import type { RegisterState } from '../verifier/register.ts';
+import { isPointer, type RegisterState } from '../verifier/register.ts';
 import type { Refusal, VerifierReport } from '../verifier/verify.ts';
 import { argumentIn, assignedIn, indexIn, packetEndIn, pointerIn, returnedNear } from './c-line.ts';
 import type { ValueChange } from './value-history.ts';
@@ -45,6 +45,7 @@ const fixed = (pattern: RegExp, needed: string, suggestion: string): Row => ({ p
 const ROWS: readonly Row[] = [
   fixed(/unsupported alu operation.*!root/, 'without CAP_PERFMON, a pointer into the stack or into a map value: other pointers move by constants alone', 'read the bytes with bpf_skb_load_bytes() or bpf_xdp_load_bytes(), which take the place as a number; or load the program with CAP_PERFMON'),
   fixed(/from different maps, paths or scalars/, 'without CAP_PERFMON, one object and one range for each place where an index is added', 'add the index in each branch by itself, behind the same bounds check (index &= 63); or load the program with CAP_PERFMON'),
+  fixed(/variable stack access prohibited for !root/, 'without CAP_PERFMON, a place in the stack that is the same on every run', 'keep the array in a map value, where an index may vary; or load the program with CAP_PERFMON'),
   fixed(/prohibited for !root/, 'without CAP_PERFMON, a pointer that never leaves its object, not even on its way to the right place, and an index that is never negative', 'bound the index first (index &= 63), and add all of it at once; or load the program with CAP_PERFMON'),
   fixed(/tail_call abusing map_ptr/, 'without CAP_PERFMON, one program array for each tail call', 'call bpf_tail_call() in each branch, with the array itself'),
   fixed(/back-edge/, 'CAP_BPF for loops: without it jumps lead forwards only', 'write the rounds out (#pragma unroll), or load the program with CAP_BPF'),
@@ -77,15 +78,20 @@ const ROWS: readonly Row[] = [
   fixed(/misaligned (packet|value|stack|pointer|\w+)? ?access/, 'an address that is a multiple of the size of the access', 'align the variable, or copy it with __builtin_memcpy'),
   { pattern: /invalid (indirect )?read from stack|invalid (write to|unbounded variable-offset|variable-offset).*stack/, advise: stackBounds },
   { pattern: /invalid bpf_context access/, advise: contextAccess },
+  fixed(/cannot write into rdonly_mem/, 'memory that programs may write', 'ask for bytes to write with bpf_dynptr_slice_rdwr()'),
   fixed(/cannot write into packet/, 'a program type that may write packets', 'socket filters and control group programs only read: attach at XDP or TC, or change the packet with a helper'),
   { pattern: /cannot use helper|unknown func|invalid func/, advise: otherHelper },
   fixed(/GPL/, 'a license that is compatible with the GPL', 'char _license[] SEC("license") = "Dual MIT/GPL"; or do without the helper'),
   { pattern: /^write into map forbidden|^read from map forbidden/, advise: mapRights },
   fixed(/function calls are not allowed while holding a lock/, 'no call of anything but bpf_spin_unlock while the lock is held', 'call before bpf_spin_lock or behind bpf_spin_unlock, and unlock on every way out'),
+  fixed(/spin_(lock|unlock) of different lock/, 'the lock that was taken last given back, before any other', 'pass bpf_spin_unlock() the same lock as bpf_spin_lock()'),
+  fixed(/spin_lock cannot be accessed/, 'a lock that nothing but bpf_spin_lock() and bpf_spin_unlock() touches', 'read and write the other fields of the value; leave its lock alone'),
   fixed(/bpf_spin_lock-ed region|spin_lock/, 'bpf_spin_lock and bpf_spin_unlock in pairs on every path', 'unlock before each return'),
   { pattern: /has (smin|smax|unknown)|should have been in|not a known value|not a scalar value/, advise: returnRange },
   { pattern: /R\d+ type=\S+ expected=/, advise: otherArgument },
   fixed(/32-bit pointer arithmetic|bitwise operator|partial copy of pointer|pointer arithmetic with|sign-extension part/, 'pointers whole, and moved only by adding or subtracting', 'compute with the bytes that it points to, or with the difference of two pointers'),
+  fixed(/pointer -= pointer prohibited/, 'CAP_PERFMON, which the difference of two pointers takes', 'ask for the length: skb->len, or bpf_xdp_get_buff_len(); or load the program with CAP_PERFMON'),
+  fixed(/pointer comparison prohibited/, 'without CAP_PERFMON, pointers compared with NULL, or packet pointers with each other', 'compare what it points to; or load the program with CAP_PERFMON'),
   fixed(/pointer .*pointer prohibited|subtract pointer from scalar|pointer comparison prohibited|pointer arithmetic/, 'pointers moved only by adding or subtracting 64-bit numbers', 'compute the index in a number first, bound it, then add it to the pointer'),
 ];
 
@@ -136,7 +142,8 @@ function packetBounds(situation: Situation): Advice {
   const { register, line, program, history, lineAt } = situation;
   const access = accessed(situation) ?? { from: 0, bytes: 1 };
   const compared = history.map(({ slot }) => lineAt(slot)).findLast((each) => each !== undefined && packetEndIn([each], undefined) !== undefined);
-  const end = packetEndIn(compared === undefined ? program.lines : [compared], line) ?? 'data_end';
+  // Metadata ends where the packet begins.
+  const end = register?.type === 'pkt_meta' ? 'data' : (packetEndIn(compared === undefined ? program.lines : [compared], line) ?? 'data_end');
   if (register !== undefined && !isConstant(register.scalar) && register.scalar.umax >= 0xffffn) {
     return {
       needed: `an offset into the packet of less than 65,535; what was added can be ${numberWords(register.scalar)}, and no comparison with ${end} says anything about such a pointer`,
@@ -189,11 +196,12 @@ function releasedBefore({ history, lineAt, number, line }: Situation): Advice {
 }
 
 function notAPointer(situation: Situation): Advice {
-  const { program, type, history, lineAt } = situation;
-  const moved = history.findLast(({ slot, value }) => {
+  const { program, type, history, register, lineAt } = situation;
+  const moved = history.findLast(({ slot, before: was, value }) => {
     const instruction = program.instructions[slot];
-    return value.type === 'scalar' && instruction?.kind === 'call' && (instruction.target.kind !== 'helper' || prototypeOf(instruction.target.id, type)?.changesPacket === true);
+    return was !== undefined && isPointer(was) && value.type === 'scalar' && instruction?.kind === 'call' && (instruction.target.kind !== 'helper' || prototypeOf(instruction.target.id, type)?.changesPacket === true);
   });
+  if (moved === undefined && register?.type === 'scalar' && isConstant(register.scalar) && register.scalar.value === 0n) return mayBeNull(situation);
   if (moved === undefined) return { needed: 'a pointer; this is a number', suggestion: 'an address has to come from the context, the stack, a map or a helper; a cast makes none' };
   const call = program.instructions[moved.slot];
   const name = call?.kind === 'call' && call.target.kind === 'helper' ? `bpf_${HELPER_NAMES[call.target.id]}` : 'the call';
@@ -288,11 +296,27 @@ function leakedReference({ refusal, lineAt, program }: Situation): Advice {
   const line = acquired === undefined ? undefined : lineAt(acquired.acquiredAt);
   const call = acquired === undefined ? undefined : program.instructions[acquired.acquiredAt];
   const name = (line === undefined ? undefined : assignedIn(line.text)) ?? 'record';
+  const given = acquired === undefined ? undefined : giveBack(call, line, name);
+  if (given !== undefined) return { needed: `what line ${line?.line ?? '…'} acquired given back on every way out`, suggestion: given };
   const ringbuf = call?.kind === 'call' && call.target.kind === 'helper' && HELPER_NAMES[call.target.id]?.startsWith('ringbuf') === true;
   return {
     needed: `what line ${line?.line ?? '…'} acquired given back on every way out`,
     suggestion: ringbuf ? `bpf_ringbuf_discard(${name}, 0); before this return, or bpf_ringbuf_submit(${name}, 0);` : `bpf_sk_release(${name}); before this return`,
   };
+}
+
+/** What is not released by what it was assigned to: the state lies on the stack. */
+function giveBack(call: Instruction | undefined, line: LineInfo | undefined, name: string): string | undefined {
+  if (call?.kind !== 'call') return undefined;
+  const text = line?.text ?? '';
+  if (call.target.kind === 'helper') {
+    if (HELPER_NAMES[call.target.id] !== 'ringbuf_reserve_dynptr') return undefined;
+    const dynptr = argumentIn(text, 4) ?? '&dynptr';
+    return `bpf_ringbuf_discard_dynptr(${dynptr}, 0); before this, or bpf_ringbuf_submit_dynptr(${dynptr}, 0); also where it could not be reserved`;
+  }
+  if (call.target.kind !== 'kfunc') return undefined;
+  const iterator = /bpf_iter_(\w+)_new/.exec(text)?.[1];
+  return iterator === undefined ? `give ${name} to the function that releases it, before this` : `bpf_iter_${iterator}_destroy(${argumentIn(text, 1) ?? '&iterator'}); before this: leave the loop with break, not with return`;
 }
 
 function stackDepth({ program, report }: Situation): Advice {
@@ -322,6 +346,7 @@ function contextAccess({ type, instruction }: Situation): Advice {
   const context = type === 'xdp' ? 'struct xdp_md' : 'struct __sk_buff';
   const sizes = instruction.kind === 'load' ? field?.read : field?.write;
   if (field === undefined) return { needed: `a field of ${context}`, suggestion: `there is none at ${instruction.offset} for programs of this type: docs/SUPPORTED.md lists them` };
+  if (sizes?.includes(instruction.bytes) === true && instruction.offset === field.offset) return { needed: `a right or an attach type that ${field.name} takes`, suggestion: field.kind === 'scalar' ? 'load the program with CAP_BPF; or do without the field' : 'load the program with CAP_BPF; or read the packet with bpf_skb_load_bytes()' };
   if (sizes === undefined || sizes.length === 0) return { needed: `a field that may be ${instruction.kind === 'load' ? 'read' : 'written'}; ${field.name} may not`, suggestion: instruction.kind === 'load' ? 'docs/SUPPORTED.md lists the fields by program type' : field.name === 'len' ? 'the length changes with the packet: bpf_skb_change_tail()' : field.kind !== 'scalar' ? 'the packet is moved by helpers: bpf_xdp_adjust_head(), bpf_xdp_adjust_tail(), bpf_skb_adjust_room()' : 'keep the value in a map or on the stack' };
   return { needed: `${field.name} of ${context} ${instruction.kind === 'load' ? 'read' : 'written'} as it is declared, ${sizes.join(' or ')} bytes at offset ${field.offset}; here it is ${bytesWords(instruction.bytes)} at offset ${instruction.offset}`, suggestion: `use ${field.name} without a cast, and cut the result to size afterwards` };
 }
