@@ -128,7 +128,12 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
     await page.getByRole('rowheader', { name: '203.0.113.0/24' }).waitFor({ state: 'detached' });
     // A struct is edited as JSON: Enter writes it, Escape leaves it as it is.
     await page.getByRole('button', { name: /^fw_config/ }).click();
-    await page.getByRole('button', { name: 'edit 0' }).click();
+    const edit = page.getByRole('button', { name: 'edit 0' });
+    await edit.waitFor();
+    // Also where the table is wider than the panel.
+    const [button, panel] = [(await edit.boundingBox())!, (await page.locator('.panel').boundingBox())!];
+    expect(button.x + button.width).toBeLessThanOrEqual(panel.x + panel.width);
+    await edit.click();
     const value = page.getByLabel('value of 0');
     await value.fill((await value.inputValue()).replace('"syn_rate": 10', '"syn_rate": 11'));
     await value.press('Enter');
@@ -151,9 +156,17 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
     expect(await page.getByLabel('Instructions').locator('li').first().locator('.times').textContent()).toMatch(/^\d/);
   }, PATIENCE_MS);
 
+  test('what programs sent is there whole', async () => {
+    await page.getByRole('tab', { name: 'Printed' }).click();
+    await page.locator('.printed li', { hasText: 'fw_drops' }).first().waitFor();
+    expect(await page.evaluate("(() => { const panel = document.querySelector('.panel'); return panel.scrollWidth - panel.clientWidth; })()")).toBe(0);
+  }, PATIENCE_MS);
+
   test('a pause stops the packets, and the run goes on from there', async () => {
     await page.getByRole('button', { name: 'pause' }).click();
     await page.getByRole('button', { name: 'resume' }).waitFor();
+    // Ways that packets went stay where they are, so that nothing jumps.
+    await expect.poll(() => page.locator('.way svg').textContent(), { timeout: PATIENCE_MS }).toMatch(/✕ 0 dropped⇢ 0 redirected↩ 0 sent back/);
     await page.getByRole('button', { name: 'resume' }).click();
     await page.getByRole('button', { name: 'pause' }).waitFor();
   }, PATIENCE_MS);
@@ -205,6 +218,14 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
     await page.getByRole('button', { name: 'attach flow_counter to xdp of eth0' }).click();
     await page.getByText('flow_counter runs at xdp of eth0').waitFor();
     await expect.poll(() => page.locator('.way svg').textContent(), { timeout: PATIENCE_MS }).toContain('xdp_firewall, xdp_lb, flow_counter');
+  }, PATIENCE_MS);
+
+  test('a new version of an object takes the place of its old one, and of no other', async () => {
+    await page.locator('.open-file input').setInputFiles(path('programs/xdp_lb.bpf.o'));
+    await page.getByRole('heading', { name: 'xdp_lb.bpf.o' }).waitFor();
+    expect(await page.getByRole('button', { name: /^replace/ }).allTextContents()).toEqual(['replace xdp_lb.bpf.o, keep its maps']);
+    await page.getByRole('button', { name: /^replace/ }).click();
+    await page.getByText('xdp_lb.bpf.o took the place of xdp_lb.bpf.o: kept lb_config').waitFor();
   }, PATIENCE_MS);
 
   test('a lab that starts over has no verdicts, no run, and what was attached at its start', async () => {

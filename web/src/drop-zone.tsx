@@ -73,7 +73,9 @@ function Attach({ object }: { readonly object: LabObject }): JSX.Element {
   const box = useRef<HTMLDialogElement>(null);
   useEffect(() => box.current?.showModal(), []);
   const leave = (): void => void (arrived.value = arrived.value.slice(1));
-  const { objects = [], devices = [] } = lab.value ?? {};
+  const { objects = [], devices = [], attachments = [] } = lab.value ?? {};
+  const hasProgram = (wanted: string): boolean => object.programs.some(({ name }) => name === wanted);
+  const replaceable = objects.filter(({ id }) => attachments.every((one) => one.object !== id || hasProgram(one.program)));
   const [device, setDevice] = useState(devices[0]?.name);
   const then = async (what: () => Promise<string>): Promise<void> => {
     const text = await attempt(what);
@@ -85,7 +87,7 @@ function Attach({ object }: { readonly object: LabObject }): JSX.Element {
   return (
     <dialog ref={box} aria-label={`What to do with ${object.name}`} onClose={leave}>
       <h2>{object.name}</h2>
-      {objects.map(({ id, name }) => (
+      {replaceable.map(({ id, name }) => (
         <button type="button" key={id} onClick={() => void then(async () => {
           const { keptMaps, freshMaps } = await api.replaceObject(id, object.id);
           return `${object.name} took the place of ${name}: kept ${keptMaps.join(', ') || 'no map'}; fresh ${freshMaps.join(', ') || 'none'}`;

@@ -49,6 +49,9 @@ const FASTEST_S = 0.8;
 const isHook = (hook: HookName, device: string) => (one: HookStatistics): boolean => one.hook === hook && one.device === device && one.slots === undefined;
 const sumOf = (outcomes: readonly Outcome[], hook: HookStatistics | undefined): number => (hook?.verdicts ?? []).reduce((sum, { outcome, packets }) => sum + (outcomes.includes(outcome) ? packets : 0), 0);
 
+/** Whether a hook has ever decided so: what is drawn for it stays, so that the picture does not jump. */
+const hasDecided = (device: string, hook: HookName, outcomes: readonly Outcome[]): boolean => sumOf(outcomes, latest.value?.statistics.hooks.find(isHook(hook, device))) > 0;
+
 /** Packets a second that a hook decided so. */
 const hookRate = (device: string, hook: HookName, outcomes: readonly Outcome[]): number => rateOf((statistics) => sumOf(outcomes, statistics.hooks.find(isHook(hook, device))));
 
@@ -113,7 +116,7 @@ function drawDevice(device: string, drawing: Drawing): void {
   const y = drawing.height;
   const middle = y + BOX.height / 2;
   const attached = (hook: HookName): readonly string[] => (lab.value?.attachments ?? []).filter((one) => one.device === device && one.hook === hook && one.slots === undefined).map(({ program }) => program);
-  const along = (from: Point, x: number, rate: number): Edge => ({ points: [from, [x, middle]], outcome: 'pass', rate, label: { text: short(rate), at: [(from[0] + x) / 2, middle - 8], anchor: 'middle' } });
+  const along = (from: Point, x: number, rate: number): Edge => ({ points: [from, [x, middle]], outcome: 'pass', rate, ...(rate > 0 ? { label: { text: short(rate), at: [(from[0] + x) / 2, middle - 8], anchor: 'middle' } as const } : {}) });
   const received = rateOf((now) => now.devices.find((one) => one.device === device)?.rxPackets);
   boxes.push({ x: COLUMNS.in, y, title: device, lines: [`${short(received)} packets/s`] });
   let from = rightOf(COLUMNS.in, middle);
@@ -143,7 +146,7 @@ function drawDevice(device: string, drawing: Drawing): void {
 /** Devices that packets only leave through: the counters do not say from where, only redirects go there. Backends are behind the first. */
 function drawOut(left: readonly string[], seen: readonly string[], backends: Highlight | undefined, drawing: Drawing): void {
   const { boxes, edges, shares } = drawing;
-  const redirecting = seen.findIndex((device) => hookRate(device, 'xdp', ['redirect']) + hookRate(device, 'tc-ingress', ['redirect']) > 0);
+  const redirecting = seen.findIndex((device) => hasDecided(device, 'xdp', ['redirect']) || hasDecided(device, 'tc-ingress', ['redirect']));
   const top = drawing.height;
   left.forEach((device, index) => {
     const y = top + index * (OUT.height + OUT.gap);
@@ -167,7 +170,7 @@ function drawOut(left: readonly string[], seen: readonly string[], backends: Hig
 
 /** What does not go on from a hook: down and out of the picture, with its sign. How many ways there are. */
 function leaves(device: string, hook: HookName, x: number, y: number, edges: Edge[]): number {
-  const ways = (['drop', 'redirect', 'transmit', 'aborted', 'consumed'] as const).map((outcome) => ({ outcome, rate: hookRate(device, hook, [outcome]) })).filter(({ rate }) => rate > 0);
+  const ways = (['drop', 'redirect', 'transmit', 'aborted', 'consumed'] as const).filter((outcome) => hasDecided(device, hook, [outcome])).map((outcome) => ({ outcome, rate: hookRate(device, hook, [outcome]) }));
   ways.forEach(({ outcome, rate }, index) => {
     // Longer ways to the left: none crosses another's label.
     const at = x + 20 + 6 * (ways.length - 1 - index);
@@ -184,7 +187,7 @@ function EdgeView({ edge: { points, outcome, rate, label } }: { readonly edge: E
     <g class={`edge ${outcome} ${rate > 0 ? 'busy' : ''}`}>
       <path d={path} stroke-width={rate <= 0 ? 1.5 : Math.min(6, 1.5 + Math.log10(rate + 1))} />
       {rate > 0 ? <circle r="3.5" style={{ offsetPath: `path("${path}")`, animationDuration: `${seconds.toFixed(1)}s` }} /> : null}
-      {label === undefined || rate <= 0 ? null : <text x={label.at[0]} y={label.at[1]} text-anchor={label.anchor}>{label.text}</text>}
+      {label === undefined ? null : <text x={label.at[0]} y={label.at[1]} text-anchor={label.anchor}>{label.text}</text>}
     </g>
   );
 }
