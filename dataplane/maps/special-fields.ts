@@ -82,6 +82,13 @@ export function hasSpinLock(spec: MapSpec): boolean {
   return spinLockOffset(spec) !== undefined;
 }
 
+const CALLING: ReadonlySet<SpecialField['type']> = new Set(['bpf_timer', 'bpf_wq', 'bpf_task_work']);
+
+/** Whether values hold what calls back later, with the map that it is in. */
+export function callsBack(spec: MapSpec): boolean {
+  return specialFields(spec).some(({ type }) => CALLING.has(type));
+}
+
 /** Where in a value its lock is. */
 export function spinLockOffset(spec: MapSpec): number | undefined {
   return specialFields(spec).find((field) => field.type === 'bpf_spin_lock')?.offset;

@@ -2,7 +2,7 @@
 import type { BranchOp, Instruction, Register } from '../bpf/isa.ts';
 import { jumpTarget } from '../bpf/isa.ts';
 import { isMapOfMaps } from '../bpf/map-type.ts';
-import { hasSpinLock } from '../maps/special-fields.ts';
+import { callsBack, hasSpinLock } from '../maps/special-fields.ts';
 import { refuse } from './refusal.ts';
 import { AT_PACKET_END, BEYOND_PACKET_END, constantRegister, isPacketOrEnd, isPointer, withFacts, type RegisterState } from './register.ts';
 import { constant, isConstant, isSubregConstant, zeroExtend32 } from './scalar.ts';
@@ -156,7 +156,7 @@ export function resolveNull(state: State, register: RegisterState, isNull: boole
 function notNull(register: RegisterState): RegisterState {
   const { map } = register;
   if (register.type === 'map_value' && map !== undefined && isMapOfMaps(map.type) && map.inner !== undefined) {
-    return withFacts(register, { type: 'map_ptr', nullable: false, id: 0, map: map.inner, mapUid: register.id });
+    return withFacts(register, { type: 'map_ptr', nullable: false, id: 0, map: map.inner, mapUid: callsBack(map.inner) ? register.id : 0 });
   }
   const keepsId = register.type === 'map_value' && map !== undefined && hasSpinLock(map);
   return withFacts(register, { nullable: false, id: keepsId ? register.id : 0 });

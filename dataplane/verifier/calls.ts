@@ -16,7 +16,7 @@ import { exchanged } from './kernel-pointer.ts';
 import { callKfunc, mayCallUnderLock } from './kfunc.ts';
 import { isGplCompatible } from './license.ts';
 import { isKnownZero, NOT_INITIALISED, pointer, scalarRegister, typeText, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
-import { constant, UNKNOWN, type Scalar } from './scalar.ts';
+import { constant, isConstant, UNKNOWN, type Scalar } from './scalar.ts';
 import { refine } from './scalar-branch.ts';
 import { changeRegisters, Frame, type CallbackContext, type State } from './state.ts';
 import { programsOnlyRead, storeByte } from './memory.ts';
@@ -92,6 +92,9 @@ function callHelper(walk: Walk, id: number): void {
   if (id === HELPER.get_local_storage && !isKnownZero(walk.get(2))) refuse('EINVAL', "get_local_storage() doesn't support non-zero flags");
   if (id === HELPER.for_each_map_elem && !ITERABLE.has(facts.map!.type)) refuse('ENOTSUPP', 'callback function not allowed for map');
   if (id === HELPER.tail_call) {
+    // Linux makes a jump of a tail call whose index it knows.
+    const index = walk.get(3);
+    if (index.type === 'scalar' && isConstant(index.scalar) && index.scalar.value < BigInt(facts.map!.maxEntries)) walk.precision.markRegister(walk.state, 3);
     checkResources(walk, 'tail_call');
     walk.speculation?.tailCalls(walk.at, facts.map!);
   }

@@ -100,6 +100,7 @@ const OWN_MAPS: readonly MapSpec[] = [
   map('maps', 'array_of_maps', 4, 4, 4, { inner: map('inner_array', 'array', 4, 48, 4) }),
   map('maps_hash', 'hash_of_maps', 4, 4, 4, { inner: map('inner_hash', 'hash', 4, 16, 4) }),
   map('maps_locked', 'array_of_maps', 4, 4, 4, { btf: CASE_BTF, inner: map('inner_locked', 'array', 4, 16, 4, locked) }),
+  map('maps_timed', 'array_of_maps', 4, 4, 4, { btf: CASE_BTF, inner: map('inner_timed', 'array', 4, 24, 4, timed) }),
   map('locked', 'array', 4, 16, 4, locked),
   map('locked_hash', 'hash', 4, 16, 4, locked),
   map('timed', 'array', 4, 24, 4, timed),

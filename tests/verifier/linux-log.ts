@@ -19,6 +19,8 @@ const STATE = /^\d+:( frame\d+:)? (R\d|fp-)/;
 /** Kernel functions by their BTF id, which we do not know. */
 const KFUNC = /(call bpf_\w+)#(0|\d{4,})/;
 const DYNPTR_ID = /,dynptr_id=\d+/g;
+/** Inner maps have no name in Linux. */
+const INNER_MAP = /map=inner_\w+,/g;
 /** Of a call, which arguments and slots are shown again: Linux shows some that helpers and callbacks touch. */
 const CALL_TOUCHES = /( R(?:[1-9]|10)=| fp-\d+=)\S+/g;
 const CALL = /^\d+: \(85\)/;
@@ -36,7 +38,8 @@ export function comparable(log: readonly string[]): string[] {
     if (STATE.test(line) && last !== undefined && INSTRUCTION.test(last) && !last.includes(' ; ') && !last.endsWith(';')) lines[lines.length - 1] = `${last} ;${line.slice(line.indexOf(':') + 1)}`;
     else lines.push(line.trimEnd());
   }
-  return lines.map((each) => {
+  return lines.map((shown) => {
+    const each = shown.replace(INNER_MAP, '');
     const line = CALL.test(each) ? each.replace(CALL_TOUCHES, '').replace(/ +;$/, '') : each.replace(DYNPTR_ID, '');
     return INSTRUCTION.test(line) ? line.replace(MAP, ' = map ').replace(KFUNC, '$1').replace(/ +;/, ' ;').replace(FUNCTION, ' = function$2').trimEnd() : line;
   });
@@ -49,8 +52,6 @@ export const DIFFERS: Readonly<Record<string, string>> = {
   'zero bytes that were stored one by one are zero to a read at an unknown offset': 'Linux shows every slot that a variable place may be',
   'a map value that may be NULL is memory where NULL is allowed, even if some of it is read': 'Linux writes why the argument is not memory before it sees that it may be NULL',
   'a value equal to a checked value is checked too': 'Linux keeps the id of a pointer that it knows not to be NULL by another one',
-  'an inner map found in an array of maps is a map after a check': 'inner maps have no name in Linux',
-  'an array that is found in an array of maps has the size of the inner declaration: its value at a constant index needs no check': 'inner maps have no name in Linux',
   'a lookup in an xskmap gives a socket whose queue_id is readable': 'values of an xskmap are sockets to Linux, and stay map values here',
   'what an atomic operation fetched from the stack matters, which Linux overlooks before 6.18.50: a second path is accepted': 'the deliberate difference that the sentence names',
   'a store that overwrites another slot when it runs again is not the end of the first, which Linux overlooks below 256 bytes of stack: a second path with another number there is accepted': 'the deliberate difference that the sentence names',
