@@ -34,6 +34,11 @@ export interface MapSpec {
   readonly btf?: Btf;
 }
 
+/** A map as it is declared, without what is in it and what its types are called: plain data, of which a digest can be made. */
+export function declarationOf({ btf: _btf, contents: _contents, inner, ...declared }: MapSpec): object {
+  return { ...declared, inner: inner && declarationOf(inner) };
+}
+
 /** A function of a program: the entry function is first, its subprograms follow. */
 export interface FunctionSpec {
   readonly name: string;

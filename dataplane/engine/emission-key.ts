@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { serialize } from 'node:v8';
+import { declarationOf } from '../bpf/spec.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
 import type { Program } from '../program/program.ts';
@@ -19,7 +20,5 @@ export function emissionKey(machine: Machine, { spec, type, maps }: Program): st
 
 /** Of its contents only those count that never change: they are constants in the code. */
 function mapFacts({ memory }: Machine, { id, spec, frozen, geometry: { descriptor, storage } }: BpfMap): object {
-  const { btf: _btf, contents: _contents, inner, ...declaration } = spec;
-  const { btf: _innerBtf, ...innerDeclaration } = inner ?? {};
-  return { id, declaration, inner: innerDeclaration, descriptor, storage, constants: frozen ? memory.u8.slice(storage, storage + spec.valueBytes) : undefined };
+  return { id, declaration: declarationOf(spec), descriptor, storage, constants: frozen ? memory.u8.slice(storage, storage + spec.valueBytes) : undefined };
 }

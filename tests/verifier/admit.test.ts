@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { assemble } from '../../dataplane/bpf/assemble.ts';
 import { disassembleInstruction } from '../../dataplane/bpf/disassemble.ts';
-import type { ProgramSpec } from '../../dataplane/bpf/spec.ts';
+import type { MapSpec, ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import type { Program, VerifiedProgram } from '../../dataplane/program/program.ts';
 import { CacheFolder } from '../../dataplane/system/cache-folder.ts';
 import { admit } from '../../dataplane/verifier/admit.ts';
@@ -78,6 +78,17 @@ test('a proof holds for what was asked, not for the same program asked otherwise
   const keys = [options, { ...options, cpus: 2 }, { ...options, deviceBound: true }, { ...options, user: 'without_perfmon' as const }, { ...options, type: 'sched_cls' as const }].map((each, index) => proofKey(index === 4 ? { ...spec, type: undefined } : spec, each));
   expect(new Set(keys).size).toBe(5);
   expect(proofKey({ ...spec, name: 'another', lines: [] }, options)).toBe(keys[0]);
+});
+
+test('a proof holds for maps as they are declared, and for contents that never change', () => {
+  const { spec } = programOf('r1 = map[numbers]\nr0 = 2\nexit');
+  const numbers: MapSpec = { name: 'numbers', type: 2, keyBytes: 4, valueBytes: 4, maxEntries: 1, flags: 0, pinning: 'none', keyTypeId: 0, valueTypeId: 0, frozen: false, contents: Uint8Array.of(1, 0, 0, 0) };
+  const frozen: MapSpec = { ...numbers, frozen: true };
+  const outer: MapSpec = { ...numbers, type: 12, inner: numbers };
+  const keyOf = (map: MapSpec): string => proofKey(spec, { maps: new Map([['numbers', map]]) });
+  const others: MapSpec[] = [{ ...numbers, maxEntries: 2 }, frozen, { ...frozen, contents: Uint8Array.of(2, 0, 0, 0) }, outer, { ...outer, inner: { ...numbers, valueBytes: 8 } }];
+  expect(new Set([numbers, ...others].map(keyOf)).size).toBe(6);
+  expect(keyOf({ ...numbers, contents: Uint8Array.of(2, 0, 0, 0) })).toBe(keyOf(numbers));
 });
 
 test('a damaged proof is no proof', () => {
