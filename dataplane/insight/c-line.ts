@@ -3,21 +3,44 @@ import type { LineInfo } from '../bpf/spec.ts';
 
 const KEYWORDS = new Set(['if', 'return', 'sizeof', 'while', 'for', 'switch', 'case', 'else', 'const', 'void', 'struct']);
 
-/** The variable whose target is read or written: `tcp` of `flow.port = tcp->source;` */
-export function pointerIn(text: string, access: 'read' | 'written' | 'any'): string | undefined {
-  const assignment = /[^=!<>]=(?!=)/.exec(text);
-  const [left, right] = assignment === null ? [text, text] : [text.slice(0, assignment.index + 1), text.slice(assignment.index + 2)];
-  const found = access === 'written' ? dereferenced(left) : dereferenced(right);
-  return access === 'any' ? (found[0] ?? dereferenced(left)[0]) : access === 'written' ? found[0] : found.at(-1);
+export interface Dereference {
+  /** The pointer: `tcp` of `flow.port = tcp->source;` */
+  readonly name: string;
+  /** One to what is accessed, typed: `tcp`, `&data[i]`, `&header->ports[i]`, `(__u16 *)(data + i)`. */
+  readonly place: string;
 }
 
-function dereferenced(text: string): string[] {
-  const found: string[] = [];
-  for (const match of text.matchAll(/\b([A-Za-z_]\w*)\s*(?:->|\[)|(?:^|[=(,!&|<>+]\s*)\*\s*([A-Za-z_]\w*)/g)) {
-    const name = match[1] ?? match[2]!;
-    if (!KEYWORDS.has(name)) found.push(name);
-  }
-  return found;
+/** What the line reads or writes through a pointer. */
+export function dereferenceIn(text: string, access: 'read' | 'written'): Dereference | undefined {
+  const assignment = /[^=!<>]=(?!=)/.exec(text);
+  if (access === 'read') return dereferenced(assignment === null ? text : text.slice(assignment.index + 2)).at(-1);
+  return dereferenced(assignment === null ? text : text.slice(0, assignment.index + 1))[0];
+}
+
+/** `a->b.c[i]` */
+const CHAIN = String.raw`\b(?<chain>[A-Za-z_]\w*(?:->\w+|\.\w+|\[(?:[^[\]]|\[[^[\]]*\])+\])+)`;
+/** `*a`, `*(a + i)`, `*(u16 *)(a + i)`; what is cast behind a constant number of bytes belongs to a structure that the line does not name. */
+const STAR = String.raw`(?:^|[=(,!&|<>+]|\breturn)\s*\*\s*(?<cast>\([^()]*\*\)\s*)?(?:(?<target>[A-Za-z_]\w*)|\((?<sum>[^()]+)\))`;
+const DEREFERENCES = new RegExp(`${CHAIN}|${STAR}`, 'g');
+
+function dereferenced(text: string): Dereference[] {
+  return [...text.matchAll(DEREFERENCES)].flatMap(({ groups }) => {
+    const { chain, cast, target, sum } = groups as Readonly<Record<'chain' | 'cast' | 'target' | 'sum', string | undefined>>;
+    if (chain !== undefined) return reached(chain);
+    const name = target ?? /[A-Za-z_]\w*/.exec(sum!)?.[0];
+    if (name === undefined || KEYWORDS.has(name) || (cast !== undefined && /^\w+ [+-] \d+$/.test(sum ?? ''))) return [];
+    return [{ name, place: cast === undefined ? (target ?? sum!) : `${cast}${target ?? `(${sum})`}` }];
+  });
+}
+
+/** A member is in its structure as long as its index is a number; any other index, and that of the pointer itself, says which element it is. */
+function reached(chain: string): Dereference[] {
+  const arrow = chain.lastIndexOf('->');
+  const bracket = chain.indexOf('[', arrow + 1);
+  if (arrow < 0 && bracket < 0) return [];
+  const name = chain.slice(0, arrow < 0 ? bracket : arrow);
+  const inside = bracket < 0 || (arrow >= 0 && !/\[.*[a-z]/.test(chain.slice(bracket)));
+  return [{ name, place: inside ? name : `&${chain}` }];
 }
 
 /** The variable that the line gives a value: `counter` of `struct counter *counter = bpf_map_lookup_elem(…);` */

@@ -9,7 +9,7 @@ import { contextField } from '../hooks/context-access.ts';
 import { isConstant } from '../verifier/scalar.ts';
 import { isPointer, type RegisterState } from '../verifier/register.ts';
 import type { Refusal, VerifierReport } from '../verifier/verify.ts';
-import { argumentIn, assignedIn, indexIn, packetEndIn, pointerIn, returnedNear } from './c-line.ts';
+import { argumentIn, assignedIn, dereferenceIn, indexIn, packetEndIn, returnedNear } from './c-line.ts';
 import type { ValueChange } from './value-history.ts';
 import { numberWords } from './value-words.ts';
 
@@ -166,17 +166,19 @@ function packetBounds(situation: Situation): Advice {
 function packetComparison({ line, instruction, number, history, lineAt }: Situation, bytes: number): string {
   const text = line?.text ?? '';
   if (instruction?.kind === 'call') return `${(number === undefined ? undefined : argumentIn(text, number)) ?? 'pointer'} + ${bytes}`;
-  const pointer = pointerIn(text, instruction?.kind === 'load' ? 'read' : 'written');
-  if (pointer !== undefined) return bytes > 0 ? `(void *)(${pointer} + 1)` : `(void *)${pointer}`;
+  const found = dereferenceIn(text, instruction?.kind === 'load' ? 'read' : 'written');
+  if (found !== undefined) return bytes > 0 ? `(void *)(${found.place} + 1)` : `(void *)${found.name}`;
   const made = history.map(({ slot }) => lineAt(slot)).findLast((each) => each !== undefined && assignedIn(each.text) !== undefined);
   return made === undefined ? 'pointer + size' : `(void *)(${assignedIn(made.text)!} + 1)`;
 }
 
 function mayBeNull(situation: Situation): Advice {
-  const { line, history, lineAt, number } = situation;
+  const { line, history, lineAt, number, instruction } = situation;
+  const text = line?.text ?? '';
   const call = history.length === 0 ? undefined : lineAt(history[history.length - 1]!.slot);
-  const used = situation.instruction?.kind === 'call' && number !== undefined ? argumentIn(line?.text ?? '', number) : pointerIn(line?.text ?? '', 'any');
-  const name = used ?? (call === undefined ? undefined : assignedIn(call.text)) ?? 'pointer';
+  const assigned = call === undefined ? undefined : assignedIn(call.text);
+  const used = instruction?.kind === 'call' && number !== undefined ? argumentIn(text, number) : dereferenceIn(text, instruction?.kind === 'load' ? 'read' : 'written')?.name;
+  const name = (assigned !== undefined && new RegExp(`\\b${assigned}\\b`).test(text) ? assigned : used) ?? assigned ?? 'pointer';
   const needed = 'a pointer that is known not to be NULL';
   const suggestion = `if (!${name}) ${leave(situation)}${before(situation)}`;
   const around = calledFunction(situation);
