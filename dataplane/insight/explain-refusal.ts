@@ -12,7 +12,7 @@ import { registerText } from '../verifier/log.ts';
 import { isPointer, withFacts, type RegisterState } from '../verifier/register.ts';
 import { isConstant } from '../verifier/scalar.ts';
 import type { VerifierReport, VerifyOptions } from '../verifier/verify.ts';
-import { adviceFor, type Situation } from './refusal-advice.ts';
+import { adviceFor, sizeAtFault, type Situation } from './refusal-advice.ts';
 import { historyOf, momentsOf, type ValueChange } from './value-history.ts';
 import { valueWords } from './value-words.ts';
 
@@ -55,7 +55,8 @@ export function explainRefusal(spec: ProgramSpec, report: VerifierReport, option
   const names = { helper: (id: number) => HELPER_NAMES[id], subprogram: (start: number) => program.functions.find((one) => one.slot === start)?.name };
   const show = (at: number): string => (program.instructions[at] === undefined ? '' : disassembleInstruction(program.instructions[at], at, names));
   const at = (each: number): LineInfo | undefined => lineAt(program, each);
-  const number = subjectOf(message, instruction, registers);
+  const named = subjectOf(message, instruction, registers);
+  const number = named === undefined ? undefined : (sizeAtFault(program.type ?? options.type!, instruction, registers, named) ?? named);
   const register = number === undefined ? undefined : registers[number];
   const changes = number === undefined ? [] : historyOf(program.instructions, momentsOf(program, options, path), number);
   // The depth of the stack is nowhere in particular.

@@ -116,7 +116,7 @@ function leave(situation: Situation): string {
   const inMain = calledFunction(situation) === undefined;
   const otherwise = inMain && line?.file.endsWith('.c') !== false ? VERDICTS[type] : '';
   const returned = line === undefined ? otherwise : (returnedNear(program.lines, line) ?? otherwise);
-  return /^(XDP_|TC_ACT_)/.test(returned) || (inMain && returned === '0') ? `return ${VERDICTS[type]};` : 'return …;';
+  return /\b(XDP_|TC_ACT_)/.test(returned) || (inMain && returned === '0') ? `return ${VERDICTS[type]};` : 'return …;';
 }
 
 /** Bytes that the instruction reads or writes behind the register; for helpers, what the argument has to hold. */
@@ -227,14 +227,38 @@ function leak({ refusal: { message } }: Situation): Advice {
   return { needed: `a number: without CAP_PERFMON a kernel address may not be ${where}`, suggestion: 'store what it points to, or a number of your own; or load the program with CAP_PERFMON' };
 }
 
+/** The size behind a pointer that a helper is given, where more is asked for than there is behind the pointer. */
+export function sizeAtFault(type: ProgramType, instruction: Instruction | undefined, registers: readonly RegisterState[], number: number): Register | undefined {
+  if (sizeKind(type, instruction, number + 1) === undefined) return undefined;
+  const [memory, size] = [registers[number]!, registers[number + 1]!];
+  return size.scalar.umax > (roomBehind(memory) ?? Infinity) ? ((number + 1) as Register) : undefined;
+}
+
+function sizeKind(type: ProgramType, instruction: Instruction | undefined, number: number): 'size' | 'size_or_zero' | undefined {
+  if (instruction?.kind !== 'call' || instruction.target.kind !== 'helper') return undefined;
+  const kind = prototypeOf(instruction.target.id, type)?.args[number - 1];
+  return kind === 'size' || kind === 'size_or_zero' ? kind : undefined;
+}
+
 function helperSize(situation: Situation): Advice {
-  const { number, refusal, line } = situation;
+  const { type, program, number, register, refusal, instruction, line } = situation;
   const memory = number === undefined ? undefined : refusal.registers[number - 1];
   const room = memory === undefined ? undefined : roomBehind(memory);
-  const size = (number === undefined ? undefined : argumentIn(line?.text ?? '', number)) ?? 'size';
+  const least = number !== undefined && sizeKind(type, instruction, number) === 'size_or_zero' ? 0 : 1;
+  const [variable, given] = [-1, 0].map((from) => (number === undefined ? undefined : argumentIn(line?.text ?? '', number + from)));
+  const isPointerVariable = variable !== undefined && program.lines.some(({ text }) => new RegExp(`\\*\\s*${variable}\\b|\\b${variable}->`).test(text));
+  const owned = memory?.type === 'fp' && !isPointerVariable ? /^&?(\w+)$/.exec(variable ?? '')?.[1] : undefined;
+  const most = owned === undefined ? (room ?? 'MAX') : `sizeof(${owned})`;
+  const isFixed = register !== undefined && isConstant(register.scalar);
+  const needed = `a size from ${least} to ${room ?? 'the size of the memory'}${room === undefined ? '' : ', which is what is there'}${isFixed ? `; here it is ${numberWords(register.scalar)}` : ''}`;
+  const isVariable = given === undefined || /^[a-z_]\w*$/.test(given);
+  if (isFixed && (given === undefined || !isVariable)) return { needed, suggestion: `pass ${most} as argument ${number}${given === undefined ? '' : ` instead of ${given}`}; or make room for more` };
+  const size = isVariable ? (given ?? 'size') : 'size';
+  const test = `${least === 0 ? '' : `${size} < ${least} || `}${size} > ${most}`;
   return {
-    needed: `a size from 1 to ${room ?? 'the size of the memory'}${room === undefined ? '' : `, which is what is there`}`,
-    suggestion: `if (${size} < 1 || ${size} > ${room ?? 'MAX'}) ${leave(situation)}${before(situation)}, with ${size} read once into an unsigned variable`,
+    needed,
+    // Compilers compare what is left of a variable of 32 bits, or of what they just computed, and pass the whole.
+    suggestion: `${isVariable ? '' : `__u64 size = ${given}; `}barrier_var(${size}); if (${test}) ${leave(situation)}${before(situation)}, ${isVariable ? `with ${size} declared as __u64` : 'and pass size'}`,
   };
 }
 
@@ -250,7 +274,8 @@ function roomBehind({ type, offset, scalar, map, bytes }: RegisterState): number
 
 /** An index into something of known size. */
 function regionBounds(situation: Situation): Advice {
-  const { register, refusal: { message }, line } = situation;
+  const { type, register, refusal: { message }, line, instruction, number } = situation;
+  if (number !== undefined && sizeKind(type, instruction, number) !== undefined) return helperSize(situation);
   const access = accessed(situation);
   const size = register?.type === 'map_value' ? register.map?.valueBytes : register?.type === 'map_key' ? register.map?.keyBytes : register?.bytes;
   const index = indexIn(line?.text ?? '') ?? 'index';
@@ -327,17 +352,8 @@ function stackDepth({ program, report }: Situation): Advice {
 }
 
 function stackBounds(situation: Situation): Advice {
-  const { refusal: { message, registers }, instruction, number, register, line } = situation;
-  const room = register === undefined ? undefined : roomBehind(register);
-  const bytes = accessed(situation)?.bytes;
-  if (instruction?.kind === 'call' && number !== undefined && room !== undefined && bytes !== undefined && bytes > room) {
-    const size = argumentIn(line?.text ?? '', number + 1) ?? 'size';
-    const variable = /^&?(\w+)$/.exec(argumentIn(line?.text ?? '', number) ?? '')?.[1];
-    return {
-      needed: `a size of at most what is there, ${bytesWords(room)} to the end of the stack; here it can be ${numberWords(registers[number + 1]!.scalar)}`,
-      suggestion: `if (${size} > ${variable === undefined ? room : `sizeof(${variable})`}) ${leave(situation)}${before(situation)}; or make room for more`,
-    };
-  }
+  const { type, refusal: { message }, instruction, number } = situation;
+  if (number !== undefined && sizeKind(type, instruction, number) !== undefined) return helperSize(situation);
   if (/invalid (indirect )?read from stack/.test(message)) return { needed: 'bytes that were written before, within the 512 bytes of the frame', suggestion: 'initialise the whole variable, padding too: struct key key = {}; and pass no more than its size' };
   return { needed: 'an access within the 512 bytes of the frame', suggestion: 'bound the index, make local data smaller, or keep it in a per-CPU array map' };
 }

@@ -70,3 +70,39 @@ test.each([
 ])('the end of what is read is compared with data_end: %s', (line, place) => {
   expect(packetElement(line)?.suggestion).toContain(`if ((void *)(${place} + 1) > data_end)`);
 });
+
+/** 32 bytes of stack filled by `call`; the size is the user's. */
+const filled = (size: string, call: string) => explained(`refused
+-- asm
+r6 = r1
+${size}
+r3 = r10
+r3 += -32
+r2 = 0
+r1 = r6
+call bpf_xdp_load_bytes ; ${call}
+r0 = 2
+exit`);
+const LENGTH = 'r4 = *(u32 *)(r1 +16)';
+
+test('a size without a bound is compared with that of the variable, and with 0 where the helper takes no 0', () => {
+  const found = filled(LENGTH, 'bpf_xdp_load_bytes(ctx, 0, buf, len);');
+  expect(found?.known).toContain('R4 = ');
+  expect(found?.suggestion).toBe('barrier_var(len); if (len < 1 || len > sizeof(buf)) return XDP_DROP; before line 7, with len declared as __u64');
+});
+
+test('a size with a bound that is too large is what is shown, not the memory', () => {
+  const found = filled(`${LENGTH}\nr4 &= 63\nr4 |= 1`, 'bpf_xdp_load_bytes(ctx, 0, &header, header->length);');
+  expect(found).toMatchObject({ message: 'invalid write to stack R3 off=-32 size=63', meaning: '1 to 63' });
+  expect(found?.suggestion).toContain('__u64 size = header->length; barrier_var(size); if (size < 1 || size > sizeof(header))');
+});
+
+test('a constant size that is too large is told which one fits', () => {
+  const found = filled('r4 = 64', 'bpf_xdp_load_bytes(ctx, 0, &e, sizeof(e) * 2);');
+  expect(found).toMatchObject({ known: 'R4 = 64', suggestion: 'pass sizeof(e) as argument 4 instead of sizeof(e) * 2; or make room for more' });
+});
+
+test('where a size of 0 is allowed, only the upper bound is asked for', () => {
+  const found = explained('refused\n-- type sched_cls\n-- asm\nr4 = *(u32 *)(r1 +8)\n*(u64 *)(r10 -8) = 0\nr3 = r10\nr3 += -8\nr1 = 0\nr2 = 0\nr5 = 0\ncall bpf_csum_diff ; sum = bpf_csum_diff(0, 0, words, length, 0);\nr0 = 0\nexit');
+  expect(found?.suggestion).toContain('if (length > sizeof(words))');
+});
