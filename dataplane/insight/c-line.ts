@@ -53,9 +53,9 @@ export function indexIn(text: string): string | undefined {
   return /.*\[([^[\]]+)\]/.exec(text)?.[1]?.trim();
 }
 
-/** Argument `number`, from 1, of the last call of a helper in the line. */
-export function argumentIn(text: string, number: number): string | undefined {
-  const call = /.*\b(?:bpf_\w+)\s*\(/.exec(text);
+/** Argument `number`, from 1, of the last call in the line of a function of that name; of a helper where none is given. */
+export function argumentIn(text: string, number: number, name = String.raw`bpf_\w+`): string | undefined {
+  const call = new RegExp(String.raw`.*\b${name}\s*\(`).exec(text);
   if (call === null) return undefined;
   const given = [''];
   let depth = 0;

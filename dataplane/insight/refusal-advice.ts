@@ -106,17 +106,61 @@ const VERDICTS: Readonly<Record<ProgramType, string>> = { xdp: 'XDP_DROP', sched
 
 /** The function around the refusal, where that is not the one that the program begins with. */
 function calledFunction({ program, refusal: { slot } }: Situation): FunctionSpec | undefined {
-  const around = program.functions.filter((each) => each.slot <= slot).toSorted((one, other) => other.slot - one.slot)[0];
+  const around = functionAt(program, slot);
   return around?.slot === 0 ? undefined : around;
 }
 
-/** How to leave where the line is: with a verdict where the function around returns one. */
+function functionAt({ functions }: ProgramSpec, slot: number): FunctionSpec | undefined {
+  return functions.filter((each) => each.slot <= slot).toSorted((one, other) => other.slot - one.slot)[0];
+}
+
+/** How to leave where the line is: with a verdict where the function around returns one, and with nothing that it acquired. */
 function leave(situation: Situation): string {
   const { program, type, line } = situation;
   const inMain = calledFunction(situation) === undefined;
   const otherwise = inMain && line?.file.endsWith('.c') !== false ? VERDICTS[type] : '';
   const returned = line === undefined ? otherwise : (returnedNear(program.lines, line) ?? otherwise);
-  return /\b(XDP_|TC_ACT_)/.test(returned) || (inMain && returned === '0') ? `return ${VERDICTS[type]};` : 'return …;';
+  const verdict = /\b(XDP_|TC_ACT_)/.test(returned) || (inMain && returned === '0') ? `return ${VERDICTS[type]};` : 'return …;';
+  const held = heldHere(situation);
+  const loop = held.findLastIndex(({ iterator }) => iterator === true);
+  const way = [...held.slice(loop + 1).map(({ release }) => release).toReversed(), loop < 0 ? verdict : 'break;'];
+  return way.length === 1 ? way[0]! : `{ ${way.join(' ')} }`;
+}
+
+interface Held {
+  /** `bpf_ringbuf_discard(record, 0);` */
+  readonly release: string;
+  /** It is the state of a loop. */
+  readonly iterator?: true;
+}
+
+/** Releases by what acquired: an argument of that call, or else what it was assigned to, stands for `$`. What is not released by what it was assigned to lies on the stack. */
+const RELEASES: readonly (readonly [acquires: RegExp, release: string, argument?: number])[] = [
+  [/^bpf_ringbuf_reserve_dynptr$/, 'bpf_ringbuf_discard_dynptr($, 0);', 4],
+  [/^bpf_ringbuf_reserve$/, 'bpf_ringbuf_discard($, 0);'],
+  [/^bpf_skc?_lookup/, 'bpf_sk_release($);'],
+  [/_ct_/, 'bpf_ct_release($);'],
+  [/^bpf_obj_new/, 'bpf_obj_drop($);'],
+];
+
+/** What the function around acquired and has not given back, but for what the refusal itself is about: if that is NULL, there is nothing to give back. */
+function heldHere({ program, refusal, register, lineAt }: Situation): Held[] {
+  const around = functionAt(program, refusal.slot);
+  return refusal.references.flatMap(({ id, acquiredAt }) => {
+    if ((register?.nullable === true && (id === register.id || id === register.reference)) || functionAt(program, acquiredAt) !== around) return [];
+    return [heldBy(program.instructions[acquiredAt], lineAt(acquiredAt))];
+  });
+}
+
+/** By what a call acquired, and the line around it. */
+function heldBy(call: Instruction | undefined, line: LineInfo | undefined): Held {
+  if (call?.kind !== 'call' || call.target.kind === 'subprogram') return { release: 'release it;' };
+  const text = line?.text ?? '';
+  const acquires = call.target.kind === 'helper' ? `bpf_${HELPER_NAMES[call.target.id]}` : (call.target.name ?? '');
+  const iterator = /^bpf_iter_(\w+)_new$/.exec(acquires)?.[1];
+  if (iterator !== undefined) return { release: `bpf_iter_${iterator}_destroy(${argumentIn(text, 1, acquires) ?? '&iterator'});`, iterator: true };
+  const [, release, argument] = RELEASES.find(([pattern]) => pattern.test(acquires)) ?? [acquires, 'release $;'];
+  return { release: release.replace('$', (argument === undefined ? assignedIn(text) : argumentIn(text, argument)) ?? 'record') };
 }
 
 /** Bytes that the instruction reads or writes behind the register; for helpers, what the argument has to hold. */
@@ -319,31 +363,13 @@ function elementsBehind({ program, instruction, refusal: { registers, slot } }: 
 }
 
 function leakedReference({ refusal, lineAt, program }: Situation): Advice {
-  const acquired = refusal.references[0];
-  const line = acquired === undefined ? undefined : lineAt(acquired.acquiredAt);
-  const call = acquired === undefined ? undefined : program.instructions[acquired.acquiredAt];
-  const name = (line === undefined ? undefined : assignedIn(line.text)) ?? 'record';
-  const given = acquired === undefined ? undefined : giveBack(call, line, name);
-  if (given !== undefined) return { needed: `what line ${line?.line ?? '…'} acquired given back on every way out`, suggestion: given };
-  const ringbuf = call?.kind === 'call' && call.target.kind === 'helper' && HELPER_NAMES[call.target.id]?.startsWith('ringbuf') === true;
-  return {
-    needed: `what line ${line?.line ?? '…'} acquired given back on every way out`,
-    suggestion: ringbuf ? `bpf_ringbuf_discard(${name}, 0); before this return, or bpf_ringbuf_submit(${name}, 0);` : `bpf_sk_release(${name}); before this return`,
-  };
-}
-
-/** What is not released by what it was assigned to: the state lies on the stack. */
-function giveBack(call: Instruction | undefined, line: LineInfo | undefined, name: string): string | undefined {
-  if (call?.kind !== 'call') return undefined;
-  const text = line?.text ?? '';
-  if (call.target.kind === 'helper') {
-    if (HELPER_NAMES[call.target.id] !== 'ringbuf_reserve_dynptr') return undefined;
-    const dynptr = argumentIn(text, 4) ?? '&dynptr';
-    return `bpf_ringbuf_discard_dynptr(${dynptr}, 0); before this, or bpf_ringbuf_submit_dynptr(${dynptr}, 0); also where it could not be reserved`;
-  }
-  if (call.target.kind !== 'kfunc') return undefined;
-  const iterator = /bpf_iter_(\w+)_new/.exec(text)?.[1];
-  return iterator === undefined ? `give ${name} to the function that releases it, before this` : `bpf_iter_${iterator}_destroy(${argumentIn(text, 1) ?? '&iterator'}); before this: leave the loop with break, not with return`;
+  const acquiredAt = refusal.references[0]?.acquiredAt;
+  const line = acquiredAt === undefined ? undefined : lineAt(acquiredAt);
+  const { release, iterator } = heldBy(acquiredAt === undefined ? undefined : program.instructions[acquiredAt], line);
+  const where = refusal.message.startsWith('tail_call') ? 'this tail call' : 'this return';
+  const submit = release.includes('discard') ? `, or ${release.replace('discard', 'submit')}` : '';
+  const more = iterator === true ? ': leave the loop with break, not with return' : release.includes('dynptr') ? ' also where it could not be reserved' : '';
+  return { needed: `what line ${line?.line ?? '…'} acquired given back on every way out`, suggestion: `${release} before ${where}${submit}${more}` };
 }
 
 function stackDepth({ program, report }: Situation): Advice {

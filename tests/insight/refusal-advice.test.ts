@@ -5,13 +5,14 @@ import type { LineInfo } from '../../dataplane/bpf/spec.ts';
 import { explainRefusal } from '../../dataplane/insight/explain-refusal.ts';
 import { verifyProgram } from '../../dataplane/verifier/verify.ts';
 import { parseCases, programOf } from '../verifier/case-file.ts';
+import { CASE_MAPS } from '../verifier/case-maps.ts';
 
 /** What stands behind a `;` is the line of C that the instruction is of. */
 function explained(text: string) {
   const [each] = parseCases(text, 'case');
   const assembled = programOf(each!);
   const program = { ...assembled, lines: linesOf(each!.asm, assembled.instructions) };
-  const options = { maps: new Map<string, never>(), type: each!.type, user: each!.user };
+  const options = { maps: CASE_MAPS, type: each!.type, user: each!.user };
   return explainRefusal(program, verifyProgram(program, options), options);
 }
 
@@ -105,4 +106,60 @@ test('a constant size that is too large is told which one fits', () => {
 test('where a size of 0 is allowed, only the upper bound is asked for', () => {
   const found = explained('refused\n-- type sched_cls\n-- asm\nr4 = *(u32 *)(r1 +8)\n*(u64 *)(r10 -8) = 0\nr3 = r10\nr3 += -8\nr1 = 0\nr2 = 0\nr5 = 0\ncall bpf_csum_diff ; sum = bpf_csum_diff(0, 0, words, length, 0);\nr0 = 0\nexit');
   expect(found?.suggestion).toContain('if (length > sizeof(words))');
+});
+
+test('while a record is held, it is given back on the way out', () => {
+  const found = explained(`refused
+-- asm
+r6 = r1
+r1 = map[ringbuf]
+r2 = 16
+r3 = 0
+call bpf_ringbuf_reserve ; struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+if r0 == 0 goto out
+r7 = r0
+r2 = *(u32 *)(r6 +0)
+r3 = *(u8 *)(r2 +0) ; event->first = data[0];
+r1 = r7
+r2 = 0
+call bpf_ringbuf_submit
+out: r0 = 2
+exit`);
+  expect(found?.suggestion).toContain('{ bpf_ringbuf_discard(event, 0); return XDP_DROP; }');
+});
+
+test('a record that may be NULL is not given back where it is', () => {
+  const found = explained(`refused
+-- asm
+r1 = map[ringbuf]
+r2 = 16
+r3 = 0
+call bpf_ringbuf_reserve ; struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+*(u64 *)(r0 +0) = 0 ; event->time = 0;
+r0 = 2
+exit`);
+  expect(found?.suggestion).toContain('if (!event) return XDP_DROP;');
+});
+
+test('a loop over an iterator is left with break', () => {
+  const found = explained(`refused
+-- asm
+r6 = *(u32 *)(r1 +0)
+r1 = r10
+r1 += -8
+r2 = 0
+r3 = 10
+call bpf_iter_num_new ; bpf_for(i, 0, 10) {
+next: r1 = r10
+r1 += -8
+call bpf_iter_num_next
+if r0 == 0 goto out
+r3 = *(u8 *)(r6 +0) ; sum += data[i];
+goto next
+out: r1 = r10
+r1 += -8
+call bpf_iter_num_destroy
+r0 = 2
+exit`);
+  expect(found?.suggestion).toContain('> data_end) break; before line');
 });
