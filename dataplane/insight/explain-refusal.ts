@@ -143,17 +143,20 @@ function placeSteps({ program, refusal: { message, path, references, slot }, lin
 
   function branchesFrom(begin: number): Step[] {
     if (begin < 0) return [];
-    const steps: Step[] = [];
-    for (let index = begin; index < path.length - 1 && steps.length <= BRANCHES_SHOWN; index++) {
+    const steps = new Map<string, Step>();
+    for (let index = begin; index < path.length - 1; index++) {
       const where = path[index]!;
       const branch = program.instructions[where]?.kind === 'branch';
-      if (index > begin && !branch) continue;
       const line = at(where);
-      if (line === undefined || steps.some((step) => step.line!.file === line.file && step.line!.line === line.line)) continue;
+      if (line === undefined || (index > begin && !branch)) continue;
       const next = branch ? nextLine(index, line) : undefined;
-      steps.push({ slot: where, line, ...(next === undefined ? {} : { value: `goes on in line ${next.line}: ${next.text.trim()}` }) });
+      const place = `${line.file}:${line.line}`;
+      // Of a line that is gone through several times, the last one leads here.
+      steps.delete(place);
+      steps.set(place, { slot: where, line, ...(next === undefined ? {} : { value: `goes on in line ${next.line}: ${next.text.trim()}` }) });
     }
-    return steps;
+    const [first, ...branches] = steps.values();
+    return first === undefined ? [] : [first, ...branches.slice(-BRANCHES_SHOWN)];
   }
 
   /** The next line that begins behind the branch; a jump may land in the middle of what belongs to another one. */

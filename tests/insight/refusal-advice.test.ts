@@ -163,3 +163,31 @@ r0 = 2
 exit`);
   expect(found?.suggestion).toContain('> data_end) break; before line');
 });
+
+test('of a line that is gone through several times, it is the last time that is shown', () => {
+  const found = explained(`refused
+-- asm
+r8 = *(u32 *)(r1 +16) ; __u32 queue = ctx->rx_queue_index;
+r1 = map[ringbuf] ; struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+r2 = 16
+r3 = 0
+call bpf_ringbuf_reserve
+if r0 == 0 goto out ; if (!event) return XDP_PASS;
+r7 = r0 ; event = event;
+r6 = 0
+next: if r6 == 3 goto out ; if (i == 3 && queue == i)
+r6 += 1 ; i++;
+if r6 < 5 goto next ; while (i < 5);
+r1 = r7
+r2 = 0
+call bpf_ringbuf_submit
+out: r0 = 2 ; return XDP_PASS;
+exit`);
+  expect(found?.message).toContain('reference leak');
+  expect(found?.history.map(({ line, value }) => [line?.text, value])).toEqual([
+    ['struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);', undefined],
+    ['if (!event) return XDP_PASS;', 'goes on in line 7: event = event;'],
+    ['while (i < 5);', 'goes on in line 9: if (i == 3 && queue == i)'],
+    ['if (i == 3 && queue == i)', 'goes on in line 15: return XDP_PASS;'],
+  ]);
+});
