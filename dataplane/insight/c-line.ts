@@ -48,9 +48,10 @@ export function assignedIn(text: string): string | undefined {
   return /(?:^|[\s*(])([A-Za-z_]\w*)\s*=(?!=)/.exec(text)?.[1];
 }
 
-/** What stands in the last square brackets. */
-export function indexIn(text: string): string | undefined {
-  return /.*\[([^[\]]+)\]/.exec(text)?.[1]?.trim();
+/** What stands in the last square brackets, and what in front of them: `config->pad` and `i` of `config->pad[i]`. */
+export function elementIn(text: string): { readonly array: string; readonly index: string } | undefined {
+  const [, array, index] = /.*?([\w.>-]*)\[([^[\]]+)\][^[\]]*$/.exec(text) ?? [];
+  return array === undefined || index === undefined ? undefined : { array, index: index.trim() };
 }
 
 /** Argument `number`, from 1, of the last call in the line of a function of that name; of a helper where none is given. */

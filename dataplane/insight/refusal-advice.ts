@@ -9,7 +9,7 @@ import { contextField } from '../hooks/context-access.ts';
 import { isConstant } from '../verifier/scalar.ts';
 import { isPointer, type RegisterState } from '../verifier/register.ts';
 import type { Refusal, VerifierReport } from '../verifier/verify.ts';
-import { argumentIn, assignedIn, dereferenceIn, indexIn, packetEndIn, returnedNear } from './c-line.ts';
+import { argumentIn, assignedIn, dereferenceIn, elementIn, packetEndIn, returnedNear } from './c-line.ts';
 import type { ValueChange } from './value-history.ts';
 import { numberWords } from './value-words.ts';
 
@@ -322,13 +322,18 @@ function regionBounds(situation: Situation): Advice {
   if (number !== undefined && sizeKind(type, instruction, number) !== undefined) return helperSize(situation);
   const access = accessed(situation);
   const size = register?.type === 'map_value' ? register.map?.valueBytes : register?.type === 'map_key' ? register.map?.keyBytes : register?.bytes;
-  const index = indexIn(line?.text ?? '') ?? 'index';
+  const { array = '', index = 'index' } = elementIn(line?.text ?? '') ?? {};
   if (register === undefined || size === undefined || access === undefined) return { needed: 'an index inside of it', suggestion: `if (${index} >= SIZE) ${leave(situation)}${before(situation)}` };
   const from = register.offset + access.from;
   const what = `${size} bytes`;
   if (isConstant(register.scalar)) {
     const at = from + Number(BigInt.asIntN(64, register.scalar.value));
-    return { needed: `${bytesWords(access.bytes)} inside of ${what}; this is at ${at}`, suggestion: 'look at the type that the pointer was cast to, and at the size that the map was declared with' };
+    const needed = `${bytesWords(access.bytes)} inside of ${what}; this is at ${at}`;
+    if (array === '' || /^\w*[A-Z\d]$/.test(index)) return { needed, suggestion: 'look at the type that the pointer was cast to, and at the size that the map was declared with' };
+    const begin = situation.history.find(({ value }) => value.type === register.type)?.value.offset ?? 0;
+    // Arrays have a size in C; what a pointer leads to has none.
+    const bytes = register.map?.section !== undefined || /[.>]/.test(array) ? `sizeof(${array})` : String(size - begin);
+    return { needed, suggestion: `if (${index} >= ${bytes} / sizeof(${array}[0])) ${leave(situation)}${before(situation)}` };
   }
   const step = stepOf(register);
   const elements = Math.max(1, Math.floor((size - access.bytes - from) / step) + 1);
@@ -346,7 +351,7 @@ function stepOf({ scalar: { value, mask } }: RegisterState): number {
 }
 
 function pointerMath(situation: Situation): Advice {
-  const index = indexIn(situation.line?.text ?? '') ?? 'index';
+  const index = elementIn(situation.line?.text ?? '')?.index ?? 'index';
   const limit = elementsBehind(situation) ?? 'SIZE';
   return { needed: 'a number with a lower and an upper bound to add to the pointer', suggestion: `if (${index} < 0 || ${index} >= ${limit}) ${leave(situation)}${before(situation)}; or make it unsigned, which leaves the upper bound` };
 }

@@ -191,3 +191,26 @@ exit`);
     ['if (i == 3 && queue == i)', 'goes on in line 15: return XDP_PASS;'],
   ]);
 });
+
+test.each([
+  ['sum += values[i];', 'if (i >= 48 / sizeof(values[0])) return XDP_DROP;'],
+  ['sum += entry->values[i];', 'if (i >= sizeof(entry->values) / sizeof(entry->values[0])) return XDP_DROP;'],
+  ['sum += values[9];', 'look at the type'],
+])('an index that leaves the value in some round of a loop is bounded: %s', (line, suggestion) => {
+  const found = explained(`refused
+-- asm
+*(u32 *)(r10 -4) = 0
+r1 = map[array]
+r2 = r10
+r2 += -4
+call bpf_map_lookup_elem
+if r0 == 0 goto out
+r6 = 0
+next: r3 = *(u32 *)(r0 +0) ; ${line}
+r0 += 4
+r6 += 1
+if r6 < 20 goto next
+out: r0 = 2
+exit`);
+  expect(found?.suggestion).toContain(suggestion);
+});
