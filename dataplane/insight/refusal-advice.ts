@@ -2,10 +2,12 @@
  * What a refused program would have needed, and what to change: a row for each way in which Linux refuses. Rows speak of
  * the program in its own words, as far as its C lines show them.
  */
+import type { Btf } from '../bpf/btf.ts';
 import type { Instruction, Register } from '../bpf/isa.ts';
 import type { FunctionSpec, LineInfo, ProgramSpec, ProgramType } from '../bpf/spec.ts';
 import { capabilityFor, HELPER_NAMES, prototypeOf } from '../helpers/index.ts';
 import { contextField } from '../hooks/context-access.ts';
+import { signatureOf } from '../verifier/global-function.ts';
 import { isConstant } from '../verifier/scalar.ts';
 import { isPointer, type RegisterState } from '../verifier/register.ts';
 import type { Refusal, VerifierReport } from '../verifier/verify.ts';
@@ -16,6 +18,7 @@ import { numberWords } from './value-words.ts';
 /** A refusal, and what is known around it. */
 export interface Situation {
   readonly program: ProgramSpec;
+  readonly btf: Btf | undefined;
   readonly type: ProgramType;
   readonly report: VerifierReport;
   readonly refusal: Refusal;
@@ -164,9 +167,14 @@ function heldBy(call: Instruction | undefined, line: LineInfo | undefined): Held
 }
 
 /** Bytes that the instruction reads or writes behind the register; for helpers, what the argument has to hold. */
-function accessed({ program, type, instruction, number, refusal }: Situation): { readonly from: number; readonly bytes: number } | undefined {
+function accessed({ program, btf, type, instruction, number, refusal }: Situation): { readonly from: number; readonly bytes: number } | undefined {
   if (instruction?.kind === 'load' || instruction?.kind === 'store' || instruction?.kind === 'atomic') return { from: instruction.offset, bytes: instruction.bytes };
-  if (instruction?.kind !== 'call' || instruction.target.kind !== 'helper' || number === undefined) return undefined;
+  if (instruction?.kind !== 'call' || number === undefined) return undefined;
+  const called = calledBy(program, instruction);
+  const signature = called === undefined ? undefined : signatureOf(btf, called, type);
+  const parameter = signature?.refused === undefined ? signature?.parameters[number - 1] : undefined;
+  if (parameter?.kind === 'memory') return { from: 0, bytes: parameter.bytes };
+  if (instruction.target.kind !== 'helper') return undefined;
   const prototype = prototypeOf(instruction.target.id, type);
   const kind = prototype?.args[number - 1];
   const map = refusal.registers[1]?.map;
@@ -177,6 +185,18 @@ function accessed({ program, type, instruction, number, refusal }: Situation): {
   if ((next === 'size' || next === 'size_or_zero') && size?.type === 'scalar') return { from: 0, bytes: Number(size.scalar.umax) };
   const bytes = prototype?.sizes?.[number - 1];
   return bytes === undefined || program === undefined ? undefined : { from: 0, bytes };
+}
+
+/** A function of the program itself. */
+function calledBy({ functions }: ProgramSpec, instruction: Instruction | undefined): FunctionSpec | undefined {
+  if (instruction?.kind !== 'call' || instruction.target.kind !== 'subprogram') return undefined;
+  const { slot } = instruction.target;
+  return functions.find((each) => each.slot === slot);
+}
+
+/** What the line gives the call as argument `number`. */
+function argument({ program, instruction, line }: Situation, number: number): string | undefined {
+  return argumentIn(line?.text ?? '', number, calledBy(program, instruction)?.name);
 }
 
 /** A comparison of the pointer plus a few bytes is already one of a place behind 65,535. */
@@ -207,10 +227,13 @@ function packetBounds(situation: Situation): Advice {
   };
 }
 
-function packetComparison({ line, instruction, number, history, lineAt }: Situation, bytes: number): string {
-  const text = line?.text ?? '';
-  if (instruction?.kind === 'call') return `${(number === undefined ? undefined : argumentIn(text, number)) ?? 'pointer'} + ${bytes}`;
-  const found = dereferenceIn(text, instruction?.kind === 'load' ? 'read' : 'written');
+function packetComparison(situation: Situation, bytes: number): string {
+  const { line, instruction, number, history, lineAt } = situation;
+  if (instruction?.kind === 'call') {
+    const pointer = (number === undefined ? undefined : argument(situation, number)) ?? 'pointer';
+    return `(void *)${/^&?[\w.>-]+$/.test(pointer) ? pointer : `(${pointer})`} + ${bytes}`;
+  }
+  const found = dereferenceIn(line?.text ?? '', instruction?.kind === 'load' ? 'read' : 'written');
   if (found !== undefined) return bytes > 0 ? `(void *)(${found.place} + 1)` : `(void *)${found.name}`;
   const made = history.map(({ slot }) => lineAt(slot)).findLast((each) => each !== undefined && assignedIn(each.text) !== undefined);
   return made === undefined ? 'pointer + size' : `(void *)(${assignedIn(made.text)!} + 1)`;
@@ -221,7 +244,7 @@ function mayBeNull(situation: Situation): Advice {
   const text = line?.text ?? '';
   const call = history.length === 0 ? undefined : lineAt(history[history.length - 1]!.slot);
   const assigned = call === undefined ? undefined : assignedIn(call.text);
-  const used = instruction?.kind === 'call' && number !== undefined ? argumentIn(text, number) : dereferenceIn(text, instruction?.kind === 'load' ? 'read' : 'written')?.name;
+  const used = instruction?.kind === 'call' && number !== undefined ? argument(situation, number) : dereferenceIn(text, instruction?.kind === 'load' ? 'read' : 'written')?.name;
   const name = (assigned !== undefined && new RegExp(`\\b${assigned}\\b`).test(text) ? assigned : used) ?? assigned ?? 'pointer';
   const needed = 'a pointer that is known not to be NULL';
   const suggestion = `if (!${name}) ${leave(situation)}${before(situation)}`;
@@ -231,10 +254,11 @@ function mayBeNull(situation: Situation): Advice {
   return { needed: `${needed}: ${around.name} is a global function, verified by itself, whoever calls it`, suggestion: `${suggestion}; or make ${around.name} static, so that it is verified with each call` };
 }
 
-function releasedBefore({ history, lineAt, number, line }: Situation): Advice {
+function releasedBefore(situation: Situation): Advice {
+  const { history, lineAt, number } = situation;
   const released = history.at(-1);
   const where = released === undefined ? undefined : lineAt(released.slot);
-  const name = (number === undefined ? undefined : argumentIn(line?.text ?? '', number)) ?? 'it';
+  const name = (number === undefined ? undefined : argument(situation, number)) ?? 'it';
   return {
     needed: `what was acquired and not given back yet${where === undefined ? '' : `; line ${where.line} has given it back`}`,
     suggestion: `give ${name} back once: an else, or a return behind line ${where?.line ?? '…'}`,
@@ -285,11 +309,11 @@ function sizeKind(type: ProgramType, instruction: Instruction | undefined, numbe
 }
 
 function helperSize(situation: Situation): Advice {
-  const { type, program, number, register, refusal, instruction, line } = situation;
+  const { type, program, number, register, refusal, instruction } = situation;
   const memory = number === undefined ? undefined : refusal.registers[number - 1];
   const room = memory === undefined ? undefined : roomBehind(memory);
   const least = number !== undefined && sizeKind(type, instruction, number) === 'size_or_zero' ? 0 : 1;
-  const [variable, given] = [-1, 0].map((from) => (number === undefined ? undefined : argumentIn(line?.text ?? '', number + from)));
+  const [variable, given] = [-1, 0].map((from) => (number === undefined ? undefined : argument(situation, number + from)));
   const isPointerVariable = variable !== undefined && program.lines.some(({ text }) => new RegExp(`\\*\\s*${variable}\\b|\\b${variable}->`).test(text));
   const owned = memory?.type === 'fp' && !isPointerVariable ? /^&?(\w+)$/.exec(variable ?? '')?.[1] : undefined;
   const most = owned === undefined ? (room ?? 'MAX') : `sizeof(${owned})`;
@@ -429,17 +453,18 @@ const ARGUMENT_WORDS: Readonly<Record<string, string>> = { map_ptr: 'a map', fp:
 /** What helpers take, as their prototypes name it; numbers where nothing is said. */
 const KIND_WORDS: Readonly<Partial<Record<string, string>>> = { u64: 'number', u32: 'number', i32: 'number', unchecked: 'anything', memory_out: 'memory', memory_inout: 'memory', ringbuf_record: 'record', size_or_zero: 'size', allocated_size: 'size', map_value_out: 'value', map_key: 'key', map_value: 'value' };
 
-function otherArgument({ refusal: { message, registers }, type, instruction, number, line, register }: Situation): Advice {
+function otherArgument(situation: Situation): Advice {
+  const { refusal: { message, registers }, type, instruction, number, register } = situation;
   const expected = /expected=(.*)/.exec(message)?.[1]?.split(', ') ?? [];
   const first = expected[0] ?? '';
   const id = instruction?.kind === 'call' && instruction.target.kind === 'helper' ? instruction.target.id : undefined;
   const name = id === undefined ? 'the function' : `bpf_${HELPER_NAMES[id]}`;
   const kinds = id === undefined ? [] : (prototypeOf(id, type)?.args ?? []).map((kind) => KIND_WORDS[kind] ?? kind.replaceAll('_', ' '));
-  const argument = (index: number): string => argumentIn(line?.text ?? '', index) ?? `argument ${index}`;
+  const words = (index: number): string => argument(situation, index) ?? `argument ${index}`;
   const needed = `${ARGUMENT_WORDS[first] ?? first} as argument ${number} of ${name}${kinds.length === 0 ? '' : `(${kinds.join(', ')})`}`;
   if (number === undefined) return { needed, suggestion: 'see man bpf-helpers' };
   if (register?.type === 'scalar' && isConstant(register.scalar) && register.scalar.value === 0n) return { needed, suggestion: `NULL is not allowed here: pass the address of a variable that holds it` };
   const other = registers.findIndex((each, index) => index >= 1 && index <= kinds.length && index !== number && expected.includes(each.type));
-  if (other > 0 && first === 'map_ptr') return { needed, suggestion: `exchange arguments ${number} and ${other}: ${argument(other)} is the map` };
-  return { needed, suggestion: `pass that instead of ${argument(number)}; man bpf-helpers says what each argument is` };
+  if (other > 0 && first === 'map_ptr') return { needed, suggestion: `exchange arguments ${number} and ${other}: ${words(other)} is the map` };
+  return { needed, suggestion: `pass that instead of ${words(number)}; man bpf-helpers says what each argument is` };
 }

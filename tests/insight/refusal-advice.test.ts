@@ -6,13 +6,14 @@ import { explainRefusal } from '../../dataplane/insight/explain-refusal.ts';
 import { verifyProgram } from '../../dataplane/verifier/verify.ts';
 import { parseCases, programOf } from '../verifier/case-file.ts';
 import { CASE_MAPS } from '../verifier/case-maps.ts';
+import { typesOf } from '../verifier/case-types.ts';
 
 /** What stands behind a `;` is the line of C that the instruction is of. */
 function explained(text: string) {
   const [each] = parseCases(text, 'case');
   const assembled = programOf(each!);
   const program = { ...assembled, lines: linesOf(each!.asm, assembled.instructions) };
-  const options = { maps: CASE_MAPS, type: each!.type, user: each!.user };
+  const options = { maps: CASE_MAPS, btf: typesOf(each!), type: each!.type, user: each!.user };
   return explainRefusal(program, verifyProgram(program, options), options);
 }
 
@@ -213,4 +214,18 @@ if r6 < 20 goto next
 out: r0 = 2
 exit`);
   expect(found?.suggestion).toContain(suggestion);
+});
+
+test('a global function is given as many bytes as its parameter points to', () => {
+  const found = explained(`refused
+-- global check mem16
+-- asm
+r1 = *(u32 *)(r1 +0)
+call check ; if (check(header))
+r0 = 2
+exit
+check: r0 = 0
+exit`);
+  expect(found?.needed).toContain('16 bytes proven');
+  expect(found?.suggestion).toContain('if ((void *)header + 16 > data_end) return XDP_DROP;');
 });
