@@ -70,7 +70,7 @@ export function explainRefusal(spec: ProgramSpec, report: VerifierReport, option
     slot,
     instruction: somewhere ? show(slot) : '',
     ...(line === undefined ? {} : { line }),
-    ...(register === undefined || (SAYS_NOTHING.has(register.type) && !/leaks addr/.test(message)) ? {} : { known: `R${number} = ${registerText(withFacts(register, { id: 0, reference: 0 }))}`, meaning: valueWords(register) }),
+    ...(register === undefined || number === FRAME_POINTER || (SAYS_NOTHING.has(register.type) && !/leaks addr/.test(message)) ? {} : { known: `R${number} = ${registerText(withFacts(register, { id: 0, reference: 0 }))}`, meaning: valueWords(register) }),
     history: steps.map((step) => ({ ...step, text: show(step.slot) })),
     ...(advice === undefined ? {} : { needed: advice.needed, suggestion: advice.suggestion }),
   };
@@ -96,6 +96,9 @@ function subjectOf(message: string, instruction: Instruction | undefined, regist
 }
 
 type Step = Omit<ExplainedStep, 'text'>;
+
+/** Always the end of the stack. */
+const FRAME_POINTER = 10;
 
 /** What is said of the register by its mere use. */
 const SAYS_NOTHING: ReadonlySet<RegisterState['type']> = new Set(['ctx', 'map_ptr', 'func', '?']);

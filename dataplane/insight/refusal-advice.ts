@@ -65,7 +65,7 @@ const ROWS: readonly Row[] = [
   { pattern: /unbounded memory access|(max|min) value is outside of the allowed|min value is negative/, advise: regionBounds },
   { pattern: /math between|pointer be out of bounds/, advise: pointerMath },
   fixed(/infinite loop detected/, 'a loop in which something changes with each round', 'count the rounds and stop at a constant: for (int i = 0; i < 16; i++)'),
-  fixed(/sequence of \d+ jumps/, 'at most 8192 branches whose other side is still to be looked at', 'give the loop a constant bound (for (int i = 0; i < 16; i++)), or use bpf_loop()'),
+  fixed(/sequence of \d+ jumps/, 'at most 8,192 branches whose other side is still to be looked at', 'give the loop a constant bound (for (int i = 0; i < 16; i++)), or use bpf_loop()'),
   fixed(/program is too large/i, 'at most a million instructions over all paths', 'make loops shorter, or move work into bpf_loop(), a global function (verified by itself, once) or a tail call'),
   fixed(/dynptr/i, 'a struct bpf_dynptr on the stack that is set up once, and that nothing else writes over', 'declare it as a local variable; submit or discard that of a ring buffer record on every path, also where it could not be reserved'),
   fixed(/iter_\w+ as arg|pointer to an iterator/, 'an iterator on the stack that is set up once, and destroyed on every path', 'use the bpf_for() macro, which does both; leave it with break, not with return'),
@@ -431,8 +431,9 @@ function otherHelper({ type, refusal: { message } }: Situation): Advice {
   return { needed: `a helper that programs of type ${type} may call`, suggestion: '`xdplab supported` lists helpers by program type' };
 }
 
-function mapRights({ register, refusal: { message }, line }: Situation): Advice {
-  const map = register?.map;
+function mapRights({ register, refusal: { message, registers }, instruction, line }: Situation): Advice {
+  // Helpers take the map itself, first.
+  const map = instruction?.kind === 'call' ? registers[1]?.map : register?.map;
   const writes = message.startsWith('write');
   const name = map?.name ?? 'the map';
   if (map?.section?.startsWith('.rodata') === true) return { needed: 'a variable that is not constant', suggestion: `leave out const where it is declared: then it lives in .data, which programs write${line === undefined ? '' : `; or do without line ${line.line}`}` };

@@ -22,7 +22,7 @@ export function numberWords(scalar: Scalar): string {
   return smax === S64_MAX ? `${number(smin)} or more` : `${number(smin)} to ${number(smax)}${multiple}`;
 }
 
-const number = (value: bigint): string => (value > -100_000n && value < 100_000n ? value.toString() : value.toLocaleString('en-US'));
+const number = (value: bigint): string => value.toLocaleString('en-US');
 
 function multipleOf(bits: bigint): bigint {
   return bits === 0n ? 1n : bits & -bits;
@@ -50,7 +50,7 @@ const THINGS: Readonly<Record<Exclude<RegisterType, '?' | 'scalar' | 'pkt' | 'pk
 export function offsetWords({ offset, scalar }: RegisterState, more = 0): string {
   const constant = isConstant(scalar);
   const fixed = offset + more + (constant ? Number(BigInt.asIntN(64, scalar.value)) : 0);
-  return `${fixed === 0 ? '' : fixed > 0 ? ` + ${fixed}` : ` - ${-fixed}`}${constant ? '' : ` + (${numberWords(scalar)})`}`;
+  return `${fixed === 0 ? '' : fixed > 0 ? ` + ${number(BigInt(fixed))}` : ` - ${number(BigInt(-fixed))}`}${constant ? '' : ` + (${numberWords(scalar)})`}`;
 }
 
 export function valueWords(register: RegisterState): string {

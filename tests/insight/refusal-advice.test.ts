@@ -229,3 +229,37 @@ exit`);
   expect(found?.needed).toContain('16 bytes proven');
   expect(found?.suggestion).toContain('if ((void *)header + 16 > data_end) return XDP_DROP;');
 });
+
+test('a record that is held at a tail call is given back before that', () => {
+  const found = explained(`refused
+-- asm
+r6 = r1
+r1 = map[ringbuf]
+r2 = 16
+r3 = 0
+call bpf_ringbuf_reserve ; struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+if r0 == 0 goto out
+r1 = r6
+r2 = map[programs]
+r3 = 0
+call bpf_tail_call ; bpf_tail_call(ctx, &programs, 0);
+out: r0 = 2
+exit`);
+  expect(found?.suggestion).toBe('bpf_ringbuf_discard(event, 0); before this tail call, or bpf_ringbuf_submit(event, 0);');
+});
+
+test('a map that a helper may not write is named', () => {
+  const found = explained('refused\n-- asm\n*(u64 *)(r10 -16) = 0\n*(u64 *)(r10 -8) = 0\nr1 = map[array_readable]\nr2 = r10\nr2 += -16\nr3 = r2\nr4 = 0\ncall bpf_map_update_elem\nr0 = 2\nexit');
+  expect(found?.needed).toContain('; array_readable is declared with BPF_F_RDONLY_PROG');
+});
+
+test('of the frame pointer nothing is known that is worth a line', () => {
+  const found = explained('refused\n-- asm\nr0 = *(u32 *)(r10 +8)\nexit');
+  expect(found?.message).toContain('R10');
+  expect(found?.known).toBeUndefined();
+});
+
+test('numbers are spelled in one way', () => {
+  const found = explained('refused\n-- asm\nr2 = *(u32 *)(r1 +0)\nr3 = *(u32 *)(r1 +16)\nr3 &= 0xffff\nr2 += r3\nr0 = *(u8 *)(r2 +0)\nexit');
+  expect(found?.needed).toContain('less than 65,535; what was added can be 0 to 65,535');
+});
