@@ -62,7 +62,7 @@ export function explainRefusal(spec: ProgramSpec, report: VerifierReport, option
   // The depth of the stack is nowhere in particular.
   const somewhere = !/combined stack size|call stack of/.test(message);
   const line = somewhere ? at(slot) : undefined;
-  const situation: Situation = { program, btf: options.btf, type: program.type ?? options.type!, report, refusal, instruction, line, number, register, history: changes, lineAt: at };
+  const situation: Situation = { program, btf: options.btf, type: program.type ?? options.type!, user: options.user ?? 'privileged', report, refusal, instruction, line, number, register, history: changes, lineAt: at };
   const advice = adviceFor(situation);
   const steps = number === undefined ? placeSteps(situation) : valueSteps(situation);
   return {

@@ -10,6 +10,7 @@ import { contextField } from '../hooks/context-access.ts';
 import { signatureOf } from '../verifier/global-function.ts';
 import { isConstant } from '../verifier/scalar.ts';
 import { isPointer, type RegisterState } from '../verifier/register.ts';
+import type { User } from '../verifier/user.ts';
 import type { Refusal, VerifierReport } from '../verifier/verify.ts';
 import { argumentIn, assignedIn, dereferenceIn, elementIn, packetEndIn, returnedNear } from './c-line.ts';
 import type { ValueChange } from './value-history.ts';
@@ -20,6 +21,7 @@ export interface Situation {
   readonly program: ProgramSpec;
   readonly btf: Btf | undefined;
   readonly type: ProgramType;
+  readonly user: User;
   readonly report: VerifierReport;
   readonly refusal: Refusal;
   readonly instruction: Instruction | undefined;
@@ -65,7 +67,7 @@ const ROWS: readonly Row[] = [
   { pattern: /unbounded memory access|(max|min) value is outside of the allowed|min value is negative/, advise: regionBounds },
   { pattern: /math between|pointer be out of bounds/, advise: pointerMath },
   fixed(/infinite loop detected/, 'a loop in which something changes with each round', 'count the rounds and stop at a constant: for (int i = 0; i < 16; i++)'),
-  fixed(/sequence of \d+ jumps/, 'at most 8,192 branches whose other side is still to be looked at', 'give the loop a constant bound (for (int i = 0; i < 16; i++)), or use bpf_loop()'),
+  { pattern: /sequence of \d+ jumps/, advise: tooManyBranches },
   fixed(/program is too large/i, 'at most a million instructions over all paths', 'make loops shorter, or move work into bpf_loop(), a global function (verified by itself, once) or a tail call'),
   fixed(/dynptr/i, 'a struct bpf_dynptr on the stack that is set up once, and that nothing else writes over', 'declare it as a local variable; submit or discard that of a ring buffer record on every path, also where it could not be reserved'),
   fixed(/iter_\w+ as arg|pointer to an iterator/, 'an iterator on the stack that is set up once, and destroyed on every path', 'use the bpf_for() macro, which does both; leave it with break, not with return'),
@@ -92,7 +94,7 @@ const ROWS: readonly Row[] = [
   fixed(/bpf_spin_lock-ed region|spin_lock/, 'bpf_spin_lock and bpf_spin_unlock in pairs on every path', 'unlock before each return'),
   { pattern: /has (smin|smax|unknown)|should have been in|not a known value|not a scalar value/, advise: returnRange },
   { pattern: /R\d+ type=\S+ expected=/, advise: otherArgument },
-  fixed(/32-bit pointer arithmetic|bitwise operator|partial copy of pointer|pointer arithmetic with|sign-extension part/, 'pointers whole, and moved only by adding or subtracting', 'compute with the bytes that it points to, or with the difference of two pointers'),
+  fixed(/32-bit pointer arithmetic|bitwise operator|partial copy of pointer|pointer arithmetic with|sign-extension part/, 'pointers whole, and moved only by adding or subtracting', 'compute with the bytes that it points to, or with the length of the packet: skb->len, bpf_xdp_get_buff_len()'),
   fixed(/pointer -= pointer prohibited/, 'CAP_PERFMON, which the difference of two pointers takes', 'ask for the length: skb->len, or bpf_xdp_get_buff_len(); or load the program with CAP_PERFMON'),
   fixed(/pointer comparison prohibited/, 'without CAP_PERFMON, pointers compared with NULL, or packet pointers with each other', 'compare what it points to; or load the program with CAP_PERFMON'),
   fixed(/pointer .*pointer prohibited|subtract pointer from scalar|pointer comparison prohibited|pointer arithmetic/, 'pointers moved only by adding or subtracting 64-bit numbers', 'compute the index in a number first, bound it, then add it to the pointer'),
@@ -399,6 +401,12 @@ function leakedReference({ refusal, lineAt, program }: Situation): Advice {
   const submit = release.includes('discard') ? `, or ${release.replace('discard', 'submit')}` : '';
   const more = iterator === true ? ': leave the loop with break, not with return' : release.includes('dynptr') ? ' also where it could not be reserved' : '';
   return { needed: `what line ${line?.line ?? '…'} acquired given back on every way out`, suggestion: `${release} before ${where}${submit}${more}` };
+}
+
+function tooManyBranches({ user }: Situation): Advice {
+  const needed = 'at most 8,192 branches whose other side is still to be looked at';
+  if (user === 'privileged') return { needed, suggestion: 'give the loop a constant bound (for (int i = 0; i < 16; i++)), or use bpf_loop()' };
+  return { needed: `${needed}; without CAP_PERFMON, wrong guesses of the processor count too, whatever bound the loop has`, suggestion: 'use bpf_loop(), or load the program with CAP_PERFMON' };
 }
 
 function stackDepth({ program, report }: Situation): Advice {

@@ -263,3 +263,12 @@ test('numbers are spelled in one way', () => {
   const found = explained('refused\n-- asm\nr2 = *(u32 *)(r1 +0)\nr3 = *(u32 *)(r1 +16)\nr3 &= 0xffff\nr2 += r3\nr0 = *(u8 *)(r2 +0)\nexit');
   expect(found?.needed).toContain('less than 65,535; what was added can be 0 to 65,535');
 });
+
+test('without CAP_PERFMON a loop of constant rounds is not told to have a constant bound', () => {
+  const found = explained('refused\n-- type sched_cls\n-- without CAP_PERFMON\n-- asm\nr6 = 0\nr7 = 0\nnext: call bpf_get_prandom_u32\nr0 &= 1\nif r0 == 0 goto odd\nr7 += 1\nodd: call bpf_get_prandom_u32\nr0 &= 1\nif r0 == 0 goto even\nr7 += 1\neven: r6 += 1\nif r6 < 100 goto next\nr0 = r7\nexit');
+  expect(found).toMatchObject({ message: 'The sequence of 8193 jumps is too complex.', suggestion: 'use bpf_loop(), or load the program with CAP_PERFMON' });
+});
+
+test('without CAP_PERFMON nobody is told to compute with the difference of two pointers', () => {
+  expect(explained('refused\n-- without CAP_PERFMON\n-- asm\nr0 = *(u32 *)(r1 +0)\nr0 *= 3\nexit')?.suggestion).not.toContain('difference');
+});
