@@ -3,10 +3,16 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { serialize } from 'node:v8';
 
 let known: string | undefined;
 
-export function codeDigest(): string {
+/** What is made of plain data by this program's code is found by a digest of both. */
+export function keyOf(facts: object): string {
+  return createHash('sha256').update(codeDigest()).update(serialize(facts)).digest('hex');
+}
+
+function codeDigest(): string {
   if (known === undefined) {
     const digest = createHash('sha256');
     for (const file of files()) digest.update(basename(file)).update(readFileSync(file));

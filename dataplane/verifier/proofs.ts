@@ -2,11 +2,9 @@
  * Programs that were accepted before, by a digest of everything the verifier looks at, itself included: a program is
  * verified again when it, its maps, its types or this program's code changed.
  */
-import { createHash } from 'node:crypto';
 import { release } from 'node:os';
-import { serialize } from 'node:v8';
 import { declarationOf, type ProgramSpec } from '../bpf/spec.ts';
-import { codeDigest } from '../system/code-digest.ts';
+import { keyOf } from '../system/code-digest.ts';
 import type { VerifyOptions } from './verify.ts';
 
 export interface Proofs {
@@ -35,14 +33,12 @@ export class ProofMemory implements Proofs {
 export function proofKey(spec: ProgramSpec, { maps, btf, kernelBtf, observer: _observer, ...options }: VerifyOptions): string {
   const { name: _name, section: _section, lines: _lines, ...program } = spec;
   const used = new Set(spec.instructions.flatMap((one) => (one.kind === 'load_imm64' && (one.value.kind === 'map' || one.value.kind === 'map_value') ? [one.value.map] : [])));
-  const facts = {
+  return keyOf({
     program,
     options: { ...options, type: spec.type ?? options.type },
     maps: [...used].map((name) => maps.get(name)).map((map) => map && { ...declarationOf(map), constants: map.frozen ? map.contents : undefined }),
     // The running kernel's types are as its release has them.
     kernel: kernelBtf?.bytes ?? release(),
-  };
-  const digest = createHash('sha256').update(codeDigest()).update(serialize(facts));
-  if (btf !== undefined) digest.update(btf.bytes);
-  return digest.digest('hex');
+    types: btf?.bytes,
+  });
 }

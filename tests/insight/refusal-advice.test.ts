@@ -109,15 +109,18 @@ test('where a size of 0 is allowed, only the upper bound is asked for', () => {
   expect(found?.suggestion).toContain('if (length > sizeof(words))');
 });
 
-test('while a record is held, it is given back on the way out', () => {
-  const found = explained(`refused
--- asm
-r6 = r1
+/** A record that is held from here on, with the context in r6. */
+const RESERVED = `r6 = r1
 r1 = map[ringbuf]
 r2 = 16
 r3 = 0
 call bpf_ringbuf_reserve ; struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-if r0 == 0 goto out
+if r0 == 0 goto out`;
+
+test('while a record is held, it is given back on the way out', () => {
+  const found = explained(`refused
+-- asm
+${RESERVED}
 r7 = r0
 r2 = *(u32 *)(r6 +0)
 r3 = *(u8 *)(r2 +0) ; event->first = data[0];
@@ -233,12 +236,7 @@ exit`);
 test('a record that is held at a tail call is given back before that', () => {
   const found = explained(`refused
 -- asm
-r6 = r1
-r1 = map[ringbuf]
-r2 = 16
-r3 = 0
-call bpf_ringbuf_reserve ; struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-if r0 == 0 goto out
+${RESERVED}
 r1 = r6
 r2 = map[programs]
 r3 = 0
