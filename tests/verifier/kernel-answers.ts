@@ -4,7 +4,7 @@
  */
 import { BPF_MAP_TYPE } from '../../dataplane/bpf/map-type.ts';
 import { createKernelMap, type KernelMap } from '../../dataplane/engine/kernel/kernel-map.ts';
-import { LOG_LEVEL, loadKernelProgram } from '../../dataplane/engine/kernel/kernel-program.ts';
+import { LOG_LEVEL, loadKernelProgram, refusalLine } from '../../dataplane/engine/kernel/kernel-program.ts';
 import { BtfImage } from '../../dataplane/engine/kernel/btf-image.ts';
 import { KernelRefusal, openLinux, type Linux } from '../../dataplane/engine/kernel/linux.ts';
 import { whyNobodysPrograms, withRights } from '../../dataplane/engine/kernel/rights.ts';
@@ -17,22 +17,13 @@ import { typesOf } from './case-types.ts';
 
 const ONLY_KEY = new Uint8Array(4);
 
-/** Statistics, and the registers that are shown of a loop without an end: what they say changes with the kernel. */
-const NO_REASON = /^(processed \d+ insns|verification time|stack depth|cur state:|old state:)/;
-
 /** The branch that closes such a loop stands in front of what is wrong, where precision was followed back from it. */
 const CLOSING_BRANCH = /^\d+: \([0-9a-f]{2}\) .* (?=infinite loop detected)/;
-
-/** Of a message that Linux does not end with a newline. */
-const UNBROKEN = /verification time \d+ usec$/;
 
 const TOO_LARGE = /^BPF program is too large/;
 
 /** The last line that says why. */
-function reasonIn(log: string): string {
-  const lines = log.split('\n').map((line) => line.trim());
-  return (lines.findLast((line) => line !== '' && !NO_REASON.test(line)) ?? '').replace(CLOSING_BRANCH, '').replace(UNBROKEN, '');
-}
+const reasonIn = (log: string): string => (refusalLine(log) ?? '').replace(CLOSING_BRANCH, '');
 
 /** Callbacks need function information, and so do tail calls in subprograms. */
 function needsTypes({ functions, instructions }: ProgramSpec): boolean {
