@@ -9,7 +9,7 @@ import { EventRing } from './event-ring.ts';
 import type { LabNames } from './lab-names.ts';
 import type { LabNews, LabService, LabStart } from './lab-service.ts';
 import type { RunDescription } from './open-run.ts';
-import { ThreadCaller } from './thread-call.ts';
+import { ThreadCaller, ThreadEnded } from './thread-call.ts';
 import { VerdictRing } from './verdict-ring.ts';
 import { workerFile } from '../system/worker-file.ts';
 
@@ -26,6 +26,8 @@ interface LabEvents {
 
 /** How long a lab may take to end what runs. What it has attached is detached with its thread in any case. */
 const PATIENCE_MS = 2000;
+/** Calls that change nothing: any lab may answer them. */
+const LOOKS: ReadonlySet<string> = new Set(['describe', 'maps', 'readMap', 'lookup', 'statistics', 'instructionCounts'] satisfies readonly (keyof LabService)[]);
 const NOBODY: LabNames = { epoch: 0, devices: [], attachments: [] };
 
 export class LabHost extends EventEmitter<LabEvents> {
@@ -37,6 +39,7 @@ export class LabHost extends EventEmitter<LabEvents> {
   #worker: Worker | undefined;
   #caller: ThreadCaller<LabService> | undefined;
   #epoch = 0;
+  #opening: Promise<void> = Promise.resolve();
 
   get names(): LabNames {
     return this.#names;
@@ -47,7 +50,13 @@ export class LabHost extends EventEmitter<LabEvents> {
   }
 
   /** A fresh lab; the one before ends, unless the new one cannot be opened. */
-  async open(setting: LabSetting): Promise<void> {
+  open(setting: LabSetting): Promise<void> {
+    const opened = this.#opening.then(() => this.#open(setting));
+    this.#opening = opened.catch(() => {});
+    return opened;
+  }
+
+  async #open(setting: LabSetting): Promise<void> {
     const epoch = this.#epoch + 1;
     // The old one must not write any more when the new one begins; until then nothing of the new one runs.
     const worker = new Worker(workerFile('server/lab-worker'), { workerData: { ...setting, epoch, ring: this.ring.buffers } satisfies LabStart });
@@ -78,10 +87,16 @@ export class LabHost extends EventEmitter<LabEvents> {
     return setting;
   }
 
-  get call(): ThreadCaller<LabService>['call'] {
+  /** A call that only looks, and whose lab ended before it answered, is answered by the lab that takes its place. */
+  readonly call: ThreadCaller<LabService>['call'] = (method, ...args) => {
     const caller = this.#caller!;
-    return caller.call.bind(caller) as ThreadCaller<LabService>['call'];
-  }
+    return caller.call(method, ...args).catch(async (error: unknown) => {
+      if (!(error instanceof ThreadEnded && LOOKS.has(method))) throw error;
+      await this.#opening;
+      if (this.#caller === caller) throw error;
+      return this.call(method, ...args);
+    });
+  };
 
   /** What the lab has of the operating system is given back, where that does not take long; the thread ends in any case. */
   async close(): Promise<void> {

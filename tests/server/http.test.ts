@@ -220,14 +220,14 @@ describe('the lab', () => {
   });
 });
 
-test('while a lab is exchanged for another, everybody gets an answer', async () => {
-  const asking = Array.from({ length: 5 }, async () => {
+test('while a lab is exchanged for another, everybody who looks gets an answer of one of them', async () => {
+  const asking = Array.from({ length: 50 }, async () => {
     const found = new Set<number>();
-    for (let turn = 0; turn < 60; turn++) found.add((await served.ask('GET', '/api/statistics')).status);
+    for (let turn = 0; turn < 20; turn++) found.add((await served.ask('GET', '/api/statistics')).status);
     return found;
   });
   for (let turn = 0; turn < 3; turn++) await served.expect(200, 'POST', '/api/lab/reset');
-  for (const found of await Promise.all(asking)) expect([200, 503]).toEqual(expect.arrayContaining([...found]));
+  for (const found of await Promise.all(asking)) expect([...found]).toEqual([200]);
 });
 
 test('a capture that is damaged is kept with what is wrong with it', async () => {
