@@ -1,6 +1,6 @@
 /**
- * Which verdicts of which attachments there are in each block of the ring, found once for all clients: who wants none
- * of them passes the whole block.
+ * Where in each block of the ring the verdicts of which attachments are, found once for all clients: who wants none of
+ * them passes the whole block, and who wants a rare one goes straight to it.
  */
 import { RECORD, VERDICT_SLOTS, verdictSlot } from '../pipeline/layout.ts';
 import type { VerdictRing } from './verdict-ring.ts';
@@ -11,8 +11,18 @@ const RECORD_WORDS = RECORD.size / 4;
 
 interface Summary {
   readonly block: number;
-  /** Attachment × VERDICT_SLOTS + slot, each once. */
-  readonly indexes: readonly number[];
+  /** Records of the block that were looked at: the newest block grows. */
+  records: number;
+  /** Attachment × VERDICT_SLOTS + slot, each once, and the first and the last record of the block that says so. */
+  readonly indexes: number[];
+  readonly firsts: number[];
+  readonly lasts: number[];
+}
+
+/** Sequence numbers; nothing is wanted of it where `last` is before `first`. */
+export interface Span {
+  readonly first: number;
+  readonly last: number;
 }
 
 export class BlockSummaries {
@@ -20,48 +30,65 @@ export class BlockSummaries {
   readonly #ring: VerdictRing;
   /** By block modulo the ring's number of blocks. */
   readonly #summaries: (Summary | undefined)[] = [];
-  #seen = new Uint8Array(0);
+  /** By index: its place in a summary and one, while that summary grows. */
+  #places = new Uint16Array(0);
 
   constructor(ring: VerdictRing) {
     this.#ring = ring;
     this.blockRecords = Math.min(MOST_BLOCK_RECORDS, ring.capacity / BLOCKS_AT_LEAST);
   }
 
-  /** Of the block that begins with that record; undefined where it is not whole. */
-  of(first: number): readonly number[] | undefined {
+  /** The part of a block beyond which nothing is wanted of what is there now. `first`: of the block; undefined where some of it was overwritten before it was looked at. */
+  span(first: number, isWanted: (index: number) => boolean): Span | undefined {
+    const summary = this.#upToNow(first);
+    if (summary === undefined) return undefined;
+    let [from, to] = [this.blockRecords, -1];
+    summary.indexes.forEach((index, place) => {
+      if (!isWanted(index)) return;
+      from = Math.min(from, summary.firsts[place]!);
+      to = Math.max(to, summary.lasts[place]!);
+    });
+    return { first: first + from, last: first + to };
+  }
+
+  #upToNow(first: number): Summary | undefined {
     const { blockRecords } = this;
     const block = first / blockRecords;
     const place = block % (this.#ring.capacity / blockRecords);
-    const known = this.#summaries[place];
-    if (known?.block === block) return known.indexes;
-    if (first + blockRecords > this.#ring.head) return undefined;
-    const indexes = this.#find(first);
+    const records = Math.min(blockRecords, this.#ring.head - first);
+    let summary = this.#summaries[place];
+    if (summary?.block !== block) summary = { block, records: 0, indexes: [], firsts: [], lasts: [] };
+    if (summary.records === records) return summary;
+    this.#summaries[place] = undefined;
+    this.#add(summary, first, records);
     if (this.#ring.oldest > first) return undefined;
-    this.#summaries[place] = { block, indexes };
-    return indexes;
+    return (this.#summaries[place] = summary);
   }
 
-  #find(first: number): number[] {
+  #add(summary: Summary, first: number, records: number): void {
     const { words, capacity } = this.#ring;
-    const indexes: number[] = [];
-    let word = (first % capacity) * RECORD_WORDS;
-    let last = -1;
-    for (let record = 0; record < this.blockRecords; record++, word += RECORD_WORDS) {
+    const { indexes, firsts, lasts } = summary;
+    indexes.forEach((index, place) => (this.#places[index] = place + 1));
+    let word = ((first + summary.records) % capacity) * RECORD_WORDS;
+    for (let record = summary.records; record < records; record++, word += RECORD_WORDS) {
       const index = (words[word + RECORD.attachment / 4]! & 0xffff) * VERDICT_SLOTS + verdictSlot(words[word + RECORD.verdict / 4]! | 0);
-      if (index === last) continue;
-      last = index;
-      if (index >= this.#seen.length) this.#grow(index);
-      if (this.#seen[index] === 1) continue;
-      this.#seen[index] = 1;
-      indexes.push(index);
+      if (index >= this.#places.length) this.#grow(index);
+      const place = this.#places[index]!;
+      if (place > 0) {
+        lasts[place - 1] = record;
+        continue;
+      }
+      this.#places[index] = indexes.push(index);
+      firsts.push(record);
+      lasts.push(record);
     }
-    for (const index of indexes) this.#seen[index] = 0;
-    return indexes;
+    for (const index of indexes) this.#places[index] = 0;
+    summary.records = records;
   }
 
   #grow(index: number): void {
-    const longer = new Uint8Array(index + VERDICT_SLOTS);
-    longer.set(this.#seen);
-    this.#seen = longer;
+    const longer = new Uint16Array(index + VERDICT_SLOTS);
+    longer.set(this.#places);
+    this.#places = longer;
   }
 }

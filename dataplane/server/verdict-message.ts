@@ -10,6 +10,8 @@ import type { KeptPacket } from './verdict-ring.ts';
 export interface SelectedVerdicts {
   /** Room for a frame's header, then the records. */
   readonly bytes: Buffer;
+  readonly count: number;
+  /** Of the records, where somebody asks: in JSON, and with packets. */
   readonly sequences: readonly number[];
   /** Those of the records, in their order, where they were kept. */
   readonly packets: readonly KeptPacket[];
@@ -18,12 +20,12 @@ export interface SelectedVerdicts {
 }
 
 /** Writes the header into the room before the records, so that they are not copied again. */
-export function binaryVerdicts({ bytes, sequences, packets }: SelectedVerdicts, account: Account, wantsPackets: boolean): Buffer {
+export function binaryVerdicts({ bytes, count, sequences, packets }: SelectedVerdicts, account: Account, wantsPackets: boolean): Buffer {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   view.setUint8(FRAME_HEADER.kind, FRAME_KIND.verdicts);
   view.setUint8(FRAME_HEADER.flags, wantsPackets ? FRAME_FLAG.packets : 0);
   view.setUint16(FRAME_HEADER.recordBytes, VERDICT_RECORD.size, true);
-  view.setUint32(FRAME_HEADER.count, sequences.length, true);
+  view.setUint32(FRAME_HEADER.count, count, true);
   for (const field of ['next', 'produced', 'sent', 'skipped', 'dropped'] as const) view.setBigUint64(FRAME_HEADER[field], BigInt(account[field]), true);
   return wantsPackets ? Buffer.concat([bytes, packetList(view, sequences, packets)]) : bytes;
 }

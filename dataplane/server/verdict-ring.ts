@@ -47,6 +47,7 @@ const HEADER_BYTES = 64;
 
 const ENTRY = { first: 0, records: 8, fate: 12, reason: 14, wire: 16, captured: 20, left: 24, leftIfindex: 28, beforeBytes: 32, afterBytes: 34, beforeSkip: 36, afterSkip: 37, size: 40 } as const;
 const UNIT = 16;
+const RECORD_WORDS = RECORD.size / 4;
 const LINK_BYTES = 4;
 /** From here on the engine's own copying is faster than a loop. */
 const LONG_WORDS = 48;
@@ -302,6 +303,17 @@ export class VerdictRing {
     if (untilEnd < records.length) records.set(this.#records.subarray(0, records.length - untilEnd), untilEnd);
     const whole = Math.min(Math.max(from, this.oldest), end);
     return { from: whole, end, bytes: bytes.subarray((whole - from) * RECORD.size) };
+  }
+
+  /** Those records, behind `roomBytes` for the caller's own use. */
+  gather(sequences: readonly number[], roomBytes: number): Buffer {
+    const bytes = Buffer.allocUnsafeSlow(roomBytes + sequences.length * RECORD.size);
+    const to = new Uint32Array(bytes.buffer, roomBytes);
+    sequences.forEach((sequence, record) => {
+      const at = (sequence % this.capacity) * RECORD_WORDS;
+      for (let word = 0; word < RECORD_WORDS; word++) to[record * RECORD_WORDS + word] = this.words[at + word]!;
+    });
+    return bytes;
   }
 
   /** The packet of a record, undefined where nobody wanted packets when it ran, or where it was overwritten. */

@@ -11,7 +11,7 @@ import type { PacketWish } from './packet-demand.ts';
 import { binaryVerdicts, jsonVerdicts, type SelectedVerdicts } from './verdict-message.ts';
 import { FRAME_HEADER, packetBytes } from './verdict-decoder.ts';
 import { VerdictFilter, type FilterDescription } from './verdict-filter.ts';
-import { MOST_SNAP_BYTES, type KeptPacket, type VerdictRing } from './verdict-ring.ts';
+import { MOST_SNAP_BYTES, type KeptPacket, type RecordStretch, type VerdictRing } from './verdict-ring.ts';
 
 export type Encoding = 'binary' | 'json';
 
@@ -43,7 +43,7 @@ export interface Account {
 const STRETCH_RECORDS = 2048;
 const MESSAGE_BYTES = 1 << 16;
 /** Records that are passed before others have their turn: what one has looked at is in the cache for the next. */
-const PASSED_RECORDS = 1 << 13;
+const PASSED_RECORDS = 1 << 14;
 const RECORD_WORDS = RECORD.size / 4;
 const TWO_32 = 4_294_967_296;
 
@@ -54,6 +54,11 @@ function summariesOf(ring: VerdictRing): BlockSummaries {
   const summaries = SUMMARIES.get(ring) ?? new BlockSummaries(ring);
   SUMMARIES.set(ring, summaries);
   return summaries;
+}
+
+/** `sequences`: of the records, where they do not follow each other. */
+interface Candidates extends RecordStretch {
+  readonly sequences?: readonly number[];
 }
 
 export class VerdictSubscription implements PacketWish {
@@ -67,6 +72,8 @@ export class VerdictSubscription implements PacketWish {
   readonly #wantsPackets: boolean;
   /** Whether there is a filter or a sample, by which most records are not wanted. */
   readonly #isChoosy: boolean;
+  /** Whether records go out as they lie in the ring. */
+  readonly #takesAll: boolean;
   readonly #oneOf: number;
   readonly #perSecond: number;
   #filter: VerdictFilter;
@@ -89,6 +96,7 @@ export class VerdictSubscription implements PacketWish {
     this.#oneOf = sample.oneOf ?? 1;
     this.#perSecond = sample.perSecond ?? Number.POSITIVE_INFINITY;
     this.snapBytes = Math.max(Math.min(packet?.snap ?? 0, MOST_SNAP_BYTES), this.#filter.snapBytes);
+    this.#takesAll = encoding === 'binary' && !this.#isChoosy && !this.#wantsPackets;
     this.from = beginning(ring, from);
     this.#cursor = this.from;
   }
@@ -113,63 +121,62 @@ export class VerdictSubscription implements PacketWish {
     // Records that name attachments of which we have not been told wait until we are.
     if (this.#ring.attachments > names.attachments.length) return { message: undefined, done: true };
     this.#filter = this.#filter.forNames(names);
-    if (this.#isChoosy && !this.#pass(nowMs)) return { message: undefined, done: this.#cursor === this.#ring.head };
-    const { from, end, bytes } = this.#ring.read(this.#cursor, STRETCH_RECORDS, FRAME_HEADER.size);
+    this.#turnSecond(nowMs);
+    const stretch = this.#isChoosy ? this.#pick() : this.#ring.read(this.#cursor, STRETCH_RECORDS, FRAME_HEADER.size);
+    const { from, end, bytes } = stretch;
     this.#dropped += from - this.#cursor;
     this.#cursor = from;
     if (end === from) return { message: undefined, done: true };
-    const selected = this.#select(bytes, from, end, nowMs);
-    this.#sent += selected.sequences.length;
-    this.#skipped += selected.end - from - selected.sequences.length;
+    const selected = this.#takesAll ? { bytes, count: end - from, sequences: [], packets: [], end } : this.#select(stretch);
+    this.#sent += selected.count;
+    this.#skipped += selected.end - from - selected.count;
     this.#cursor = selected.end;
-    const message = selected.sequences.length === 0 ? undefined : this.#encode(selected, names);
+    const message = selected.count === 0 ? undefined : this.#encode(selected, names);
     return { message, done: selected.end === this.#ring.head };
   }
 
   /** A message that only says the account. */
   accountMessage(names: LabNames): Buffer | string {
-    return this.#encode({ bytes: Buffer.alloc(FRAME_HEADER.size), sequences: [], packets: [], end: this.#cursor }, names);
+    return this.#encode({ bytes: Buffer.alloc(FRAME_HEADER.size), count: 0, sequences: [], packets: [], end: this.#cursor }, names);
   }
 
   #encode(selected: SelectedVerdicts, names: LabNames): Buffer | string {
     return this.#encoding === 'binary' ? binaryVerdicts(selected, this.account, this.#wantsPackets) : jsonVerdicts(selected, this.account, names, this.#wantsPackets);
   }
 
-  /** Goes past records that are not wanted, where they lie: nothing is copied, and little is looked at. Whether it came to one that may be. */
-  #pass(nowMs: number): boolean {
-    const { words, capacity, oldest } = this.#ring;
-    const from = Math.max(this.#cursor, oldest);
-    const end = Math.min(this.#ring.head, from + PASSED_RECORDS);
-    this.#turnSecond(nowMs);
-    const { table } = this.#filter;
-    const [sent, perSecond, oneOf] = [this.#sentThisSecond, this.#perSecond, this.#oneOf];
-    let sequence = from;
-    let place = from % capacity;
-    const blockMask = this.#summaries.blockRecords - 1;
-    for (; sequence < end; sequence++) {
-      if ((place & blockMask) === 0 && this.#wantsNothingOf(sequence)) {
-        sequence += blockMask;
-        place = (place + blockMask + 1) % capacity;
-        continue;
-      }
-      const word = place * RECORD_WORDS;
-      const index = (words[word + RECORD.attachment / 4]! & 0xffff) * VERDICT_SLOTS + verdictSlot(words[word + RECORD.verdict / 4]! | 0);
-      if (table[index] === 1 && !(sent[index]! >= perSecond) && (oneOf === 1 || (words[word]! + words[word + 1]! * TWO_32 - 1) % oneOf === 0)) break;
-      place = place + 1 === capacity ? 0 : place + 1;
+  /** Those of the next records that may be wanted, found where they lie: the others are not copied, and most not looked at. */
+  #pick(): Candidates {
+    const ring = this.#ring;
+    const { blockRecords } = this.#summaries;
+    const begin = Math.max(this.#cursor, ring.oldest);
+    const most = Math.min(ring.head, begin + PASSED_RECORDS);
+    const found: number[] = [];
+    let end = begin;
+    while (end < most && found.length < STRETCH_RECORDS) {
+      const block = end - (end % blockRecords);
+      end = this.#pickOfBlock(block, end, Math.min(block + blockRecords, most), found);
     }
-    const lost = Math.max(0, Math.min(this.#ring.oldest, sequence) - from);
-    this.#dropped += from - this.#cursor + lost;
-    this.#skipped += sequence - from - lost;
-    this.#cursor = sequence;
-    return sequence < end;
+    const bytes = ring.gather(found, FRAME_HEADER.size);
+    const from = Math.min(Math.max(begin, ring.oldest), end);
+    const sequences = found.filter((sequence) => sequence >= from);
+    return { from, end, bytes: bytes.subarray((found.length - sequences.length) * RECORD.size), sequences };
   }
 
-  /** Of the block that begins with that record. */
-  #wantsNothingOf(first: number): boolean {
-    const indexes = this.#summaries.of(first);
-    if (indexes === undefined) return false;
+  /** Notes those from `from` to `end`, as many as there is room for; where it came to. */
+  #pickOfBlock(block: number, from: number, end: number, found: number[]): number {
+    const { words, capacity } = this.#ring;
     const { table } = this.#filter;
-    return indexes.every((index) => table[index] !== 1 || this.#sentThisSecond[index]! >= this.#perSecond);
+    const [sent, perSecond, oneOf] = [this.#sentThisSecond, this.#perSecond, this.#oneOf];
+    const isWanted = (index: number): boolean => table[index] === 1 && !(sent[index]! >= perSecond);
+    const { first, last } = this.#summaries.span(block, isWanted) ?? { first: from, last: end };
+    const stop = Math.min(end, last + 1);
+    for (let sequence = Math.max(from, first); sequence < stop; sequence++) {
+      const word = (sequence % capacity) * RECORD_WORDS;
+      const index = (words[word + RECORD.attachment / 4]! & 0xffff) * VERDICT_SLOTS + verdictSlot(words[word + RECORD.verdict / 4]! | 0);
+      if (!isWanted(index) || (oneOf > 1 && (words[word]! + words[word + 1]! * TWO_32 - 1) % oneOf > 0)) continue;
+      if (found.push(sequence) === STRETCH_RECORDS) return sequence + 1;
+    }
+    return end;
   }
 
   #turnSecond(nowMs: number): void {
@@ -180,17 +187,18 @@ export class VerdictSubscription implements PacketWish {
   }
 
   /** Moves the records that are wanted together, in the buffer that they are in. */
-  #select(bytes: Buffer, from: number, end: number, nowMs: number): SelectedVerdicts {
+  #select({ bytes, from, end, sequences: candidates }: Candidates): SelectedVerdicts {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const count = candidates?.length ?? end - from;
     const sequences: number[] = [];
     const packets: KeptPacket[] = [];
     const needsPacket = this.snapBytes > 0;
     const hasRate = this.#perSecond !== Number.POSITIVE_INFINITY;
-    this.#turnSecond(nowMs);
     let size = FRAME_HEADER.size;
-    let sequence = from;
-    for (; sequence < end && size < MESSAGE_BYTES + FRAME_HEADER.size; sequence++) {
-      const at = FRAME_HEADER.size + (sequence - from) * RECORD.size;
+    let candidate = 0;
+    for (; candidate < count && size < MESSAGE_BYTES + FRAME_HEADER.size; candidate++) {
+      const sequence = candidates?.[candidate] ?? from + candidate;
+      const at = FRAME_HEADER.size + candidate * RECORD.size;
       if (!this.#filter.fits(view, at) || !this.#isInPacketSample(view, at)) continue;
       // A packet is found in a while; a rate says at once that it is not wanted.
       const index = view.getUint16(at + RECORD.attachment, true) * VERDICT_SLOTS + verdictSlot(view.getInt32(at + RECORD.verdict, true));
@@ -209,7 +217,7 @@ export class VerdictSubscription implements PacketWish {
         size += packetBytes(packet.before.length, packet.after.length);
       }
     }
-    return { bytes: bytes.subarray(0, FRAME_HEADER.size + sequences.length * RECORD.size), sequences, packets, end: sequence };
+    return { bytes: bytes.subarray(0, FRAME_HEADER.size + sequences.length * RECORD.size), count: sequences.length, sequences, packets, end: candidate === count ? end : (candidates?.[candidate] ?? from + candidate) };
   }
 
   #packetOf(sequence: number): KeptPacket | undefined {

@@ -205,6 +205,28 @@ test('bytes that are no frame are refused', () => {
   expect(() => decodeVerdicts(new Uint8Array(48))).toThrow('a frame of kind 0 with records of 0 bytes: expected kind 1 with 32');
 });
 
+test('who chooses gets all that fits and nothing else, whenever it takes, and whoever else does', () => {
+  const request = fc.record({ oneOf: fc.integer({ min: 1, max: 3 }), verdict: fc.subarray(['XDP_DROP', 'XDP_PASS', 'TC_ACT_OK'], { minLength: 1 }) });
+  const step = fc.record({ packets: fc.array(fc.boolean(), { maxLength: 12 }), takes: fc.array(fc.nat(2), { maxLength: 3 }) });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 10 }), fc.array(request, { minLength: 3, maxLength: 3 }), (steps, requests) => {
+      const of = lab(256);
+      const all = subscribe(of, {}, 'json');
+      const clients = requests.map(({ oneOf, verdict }) => ({ client: subscribe(of, { sample: { oneOf }, filter: { verdict } }, 'json'), got: [] as object[] }));
+      for (const { packets, takes } of steps) {
+        of.run(packets.map((isLost) => (isLost ? lost : passed)));
+        for (const turn of takes) clients[turn]!.got.push(...rows(clients[turn]!.client, of));
+      }
+      const produced = rows(all, of);
+      for (const [index, { client, got }] of clients.entries()) {
+        const { oneOf, verdict } = requests[index]!;
+        got.push(...rows(client, of));
+        expect(got).toEqual(produced.filter((row) => verdict.includes(String(row['verdict'])) && (Number(row['packet']) - 1) % oneOf === 0));
+      }
+    }),
+  );
+});
+
 test('the account is right whatever runs, is asked for and is overwritten', () => {
   const run = fc.record({ packets: fc.array(fc.boolean(), { maxLength: 30 }), takes: fc.nat(3) });
   const request = fc.record({ oneOf: fc.integer({ min: 1, max: 4 }), verdict: fc.subarray(['XDP_DROP', 'XDP_PASS'], { minLength: 1 }), snap: fc.option(fc.nat(100), { nil: undefined }) });
