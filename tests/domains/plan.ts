@@ -6,10 +6,12 @@ import { checkDeductions, PARTS } from './deductions.ts';
 import { OPERATORS, type Operator } from './digest.ts';
 import { checkArithmetic, checkUnaryIntervals, checkUnion, CONVERSIONS, SHIFTS, type Bounds } from './intervals.ts';
 import { allKnownBits, BINARY, checkBinary, checkSets, tnumsOf, tnumText } from './known-bits.ts';
-import { checkClasses, checkEachPair } from './pairs.ts';
+import { checkClasses, checkEachPair, type Part } from './pairs.ts';
 import type { Row } from './row.ts';
 import { runFrom, type Run } from './runs.ts';
 import { checkRanges, checkShifts } from './shifts.ts';
+
+const ORDERS = ['unsigned', 'signed'] as const;
 
 /** Bits of operands. */
 export interface Sizes {
@@ -22,8 +24,8 @@ export interface Sizes {
   readonly each: number;
   readonly classes: number;
   readonly mixed: number;
-  /** Parts in which classes of products are looked at, as there are more than memory. */
-  readonly productParts: number;
+  /** Parts in which classes of products are looked at, where there are more than memory. */
+  readonly productParts: Readonly<Record<(typeof ORDERS)[number], number>>;
   /** Pairs of intervals by union, and by branches. */
   readonly unions: number;
   readonly branches: number;
@@ -33,13 +35,12 @@ export interface Sizes {
   readonly allParts: number;
 }
 
-export const FULL: Sizes = { knownBits: 8, intervals: 8, beside: 7, each: 6, classes: 8, mixed: 5, productParts: 9, unions: 7, branches: 5, branchBits: 6, allParts: 3 };
-export const SMALL: Sizes = { knownBits: 4, intervals: 4, beside: 4, each: 3, classes: 4, mixed: 3, productParts: 3, unions: 3, branches: 3, branchBits: 3, allParts: 2 };
+export const FULL: Sizes = { knownBits: 8, intervals: 8, beside: 7, each: 6, classes: 8, mixed: 5, productParts: { unsigned: 3, signed: 1 }, unions: 7, branches: 5, branchBits: 6, allParts: 3 };
+export const SMALL: Sizes = { knownBits: 4, intervals: 4, beside: 4, each: 3, classes: 4, mixed: 3, productParts: { unsigned: 3, signed: 1 }, unions: 3, branches: 3, branchBits: 3, allParts: 2 };
 
 const WIDTHS = [32, 64] as const;
 /** Where numbers change their sign, or their width. */
 const PLACES: readonly (readonly [name: string, place: bigint])[] = [['0', 0n], ['2^31', 1n << 31n], ['2^32', 1n << 32n], ['2^63', 1n << 63n]];
-const ORDERS = ['unsigned', 'signed'] as const;
 /** Bounds that Linux gives exactly: of all sums and differences, and of products that nothing negative is in. */
 const exactOf = (op: Operator, isUnsigned: boolean): Bounds => (op === 'add' || op === 'sub' || (op === 'mul' && isUnsigned) ? ORDERS : []);
 const isSigned = (op: BranchOp): boolean => op.startsWith('js') && op !== 'jset';
@@ -87,12 +88,15 @@ function pairSteps({ intervals, each, classes, mixed, productParts }: Sizes): St
   const [whole, some] = [around0(intervals), around0(intervals, [0, 1, Math.floor(count / 32) + 5, count / 2 - 1, count / 2, count - 2, count - 1])];
   return OPERATORS.flatMap((operator) => {
     const step = (run: () => Row): Step => ({ part: 'intervals', operator, run });
-    const parts = operator === 'mul' ? Array.from({ length: productParts }, (_, number) => ({ number, of: productParts })) : [undefined];
+    const partsOf = (order: (typeof ORDERS)[number]): readonly (Part | undefined)[] => {
+      const parts = operator === 'mul' ? productParts[order] : 1;
+      return parts === 1 ? [undefined] : Array.from({ length: parts }, (_, number) => ({ number, of: parts }));
+    };
     return [
       ...ORDERS.map((order) => step(() => checkEachPair(`${each}-bit ${order} intervals`, operator, few[order], few[order], exactOf(operator, order === 'unsigned')))),
       step(() => checkEachPair(`${mixed}-bit unsigned and signed intervals`, operator, mixedRuns.unsigned, mixedRuns.signed, exactOf(operator, false))),
       step(() => checkEachPair(`${mixed}-bit signed and unsigned intervals`, operator, mixedRuns.signed, mixedRuns.unsigned, exactOf(operator, false))),
-      ...ORDERS.flatMap((order) => parts.map((part) =>
+      ...ORDERS.flatMap((order) => partsOf(order).map((part) =>
         step(() => checkClasses(`${classes}-bit ${order} intervals${part === undefined ? '' : `, part ${part.number} of ${part.of}`}`, operator, many[order], many[order], exactOf(operator, order === 'unsigned'), part === undefined ? {} : { part })))),
       ...ORDERS.flatMap((order) => ORDERS.flatMap((other) => WIDTHS.map((width) => step(() => checkArithmetic(`${intervals}-bit ${order} intervals, some ${other} ones`, operator, width, whole[order], some[other]))))),
     ];
