@@ -135,12 +135,10 @@ function changeWords(instruction: Instruction, type: ProgramType, { before, valu
   return valueWords(value);
 }
 
-const HELPER = { spin_lock: 93, spin_unlock: 94 } as const;
-
 /** Places that matter where no value does: where something was acquired or locked, and the branches from there on. */
 function placeSteps({ program, refusal: { message, path, references, slot }, lineAt: at }: Situation): Step[] {
   if (/reference leak/.test(message)) return branchesFrom(path.lastIndexOf(references[0]?.acquiredAt ?? -1));
-  if (/lock/.test(message)) return branchesFrom(path.findLastIndex((where) => isCallOf(program.instructions[where], HELPER.spin_lock)));
+  if (/lock/.test(message)) return branchesFrom(path.findLastIndex((where) => isCallOf(program.instructions[where], 'spin_lock')));
   if (/infinite loop|sequence of|too large/.test(message)) return branchesFrom(path.lastIndexOf(slot, path.length - 2));
   return [];
 
@@ -172,6 +170,6 @@ function placeSteps({ program, refusal: { message, path, references, slot }, lin
   }
 }
 
-function isCallOf(instruction: Instruction | undefined, id: number): boolean {
-  return instruction?.kind === 'call' && instruction.target.kind === 'helper' && instruction.target.id === id;
+function isCallOf(instruction: Instruction | undefined, helper: string): boolean {
+  return instruction?.kind === 'call' && instruction.target.kind === 'helper' && HELPER_NAMES[instruction.target.id] === helper;
 }
