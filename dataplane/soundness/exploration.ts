@@ -51,7 +51,7 @@ export class Exploration implements VerificationObserver {
     const before = this.#last.get(state);
     const frames = state.frames.map((frame, index) => keep(frame, before?.frames[index]));
     const { at: slot, references, lock } = state;
-    const explored: ExploredState = { slot, frames, references: references.length, locked: lock !== undefined, next: [], coveredBy: undefined };
+    const explored: ExploredState = { slot, frames, references: references?.count ?? 0, locked: lock !== undefined, next: [], coveredBy: undefined };
     this.#last.set(state, explored);
     this.states++;
     if (before !== undefined) before.next.push(explored);

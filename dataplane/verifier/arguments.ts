@@ -8,6 +8,7 @@ import { checkReleasable, makeDynptr, readDynptr } from './dynptr.ts';
 import { checkAlignment, checkMapRights, checkMapValue, checkPacketRange, checkRegion, checkUnmodified, mayWritePacket } from './memory.ts';
 import { structOf } from './kernel-object.ts';
 import { checkExchanged, exchangedField, type KernelPointer } from './kernel-pointer.ts';
+import { without } from './references.ts';
 import { refuse } from './refusal.ts';
 import { isKnownZero, isPacketPointer, isTaggedSlice, typeText, type RegisterState, type RegisterType } from './register.ts';
 import { isConstant } from './scalar.ts';
@@ -330,8 +331,8 @@ export function spinLock(walk: Walk, number: Register, locks: boolean): void {
 
 /** A reference ends: its pointers are numbers nobody may use as pointers. */
 export function release(state: State, reference: number): boolean {
-  const left = state.references.filter(({ id }) => id !== reference);
-  if (left.length === state.references.length) return false;
+  const left = without(state.references, reference);
+  if (left === state.references) return false;
   state.references = left;
   return true;
 }

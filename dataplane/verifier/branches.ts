@@ -11,6 +11,7 @@ import { branchTaken, refine } from './scalar-branch.ts';
 import { guessWrong } from './speculation.ts';
 import { changeRegisters, isSpilledScalar, type Place, type State } from './state.ts';
 import type { Walk } from './walk.ts';
+import { without } from './references.ts';
 
 const MAX_PACKET_OFFSET = 0xffffn;
 const MAX_LINKED = 6;
@@ -149,7 +150,7 @@ function nullness(walk: Walk, other: State, instruction: Branch, left: RegisterS
 /** Says of a pointer, and of its copies, that it is NULL or is not. */
 export function resolveNull(state: State, register: RegisterState, isNull: boolean): void {
   const { id } = register;
-  if (isNull && register.reference !== 0 && register.reference === id) state.references = state.references.filter((one) => one.id !== id);
+  if (isNull && register.reference !== 0 && register.reference === id) state.references = without(state.references, id);
   changeRegisters(state, (found) => (found.nullable && found.id === id ? (isNull ? constantRegister(0n) : notNull(found)) : found));
 }
 

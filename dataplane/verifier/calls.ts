@@ -20,6 +20,7 @@ import { constant, isConstant, UNKNOWN, type Scalar } from './scalar.ts';
 import { refine } from './scalar-branch.ts';
 import { changeRegisters, Frame, type CallbackContext, type State } from './state.ts';
 import { programsOnlyRead, storeByte } from './memory.ts';
+import { inOrder } from './references.ts';
 import type { Rights } from './user.ts';
 import type { Subprogram, Walk } from './walk.ts';
 import { keptBefore, widen } from './widen.ts';
@@ -132,10 +133,9 @@ function releaseArgument(walk: Walk, { args, releases }: HelperPrototype, id: nu
 /** What must not be held where the program ends or is left; where it throws, nor what its callers hold. */
 export function checkResources(walk: Walk, what: string, throws = false): void {
   const { references, lock, frames, rcu, preemptOff } = walk.state;
-  const [first] = references;
   // A function's caller still holds what it holds when that has come back to it.
-  if (first !== undefined && (throws || frames.length === 1 || walk.frame.callback !== undefined)) {
-    refuse('EINVAL', `${what} would lead to reference leak`, references.map(({ id, acquiredAt }) => `Unreleased reference id=${id} alloc_insn=${acquiredAt}\n`).join(''));
+  if (references !== undefined && (throws || frames.length === 1 || walk.frame.callback !== undefined)) {
+    refuse('EINVAL', `${what} would lead to reference leak`, inOrder(references).map(({ id, acquiredAt }) => `Unreleased reference id=${id} alloc_insn=${acquiredAt}\n`).join(''));
   }
   if (lock !== undefined) refuse('EINVAL', `${what} cannot be used inside bpf_spin_lock-ed region`);
   if (rcu) refuse('EINVAL', `${what} cannot be used inside bpf_rcu_read_lock-ed region`);

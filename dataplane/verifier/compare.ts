@@ -73,7 +73,7 @@ export function coveredBy(old: State, current: State, exactness: Exactness, live
   if (old.speculative && !current.speculative) return false;
   if (old.frames.length !== current.frames.length) return false;
   if (old.rcu !== current.rcu || old.preemptOff !== current.preemptOff) return false;
-  if ((old.lock === undefined) !== (current.lock === undefined) || old.references.length !== current.references.length) return false;
+  if ((old.lock === undefined) !== (current.lock === undefined) || old.references?.count !== current.references?.count) return false;
   for (let index = 0; index < old.frames.length; index++) {
     const [before, now] = [old.frames[index]!, current.frames[index]!];
     if (before.callSite !== now.callSite || before.subprogram !== now.subprogram || before.callbackDepth > now.callbackDepth) return false;
@@ -81,7 +81,7 @@ export function coveredBy(old: State, current: State, exactness: Exactness, live
   const { differedIn, differedAt } = old;
   if (differedIn >= 0 && !placeCovered(old.frames[differedIn]!, current.frames[differedIn]!, differedAt, exactness, correspondence.reset(rules))) return false;
   const ids = correspondence.reset(rules);
-  for (let index = 0; index < old.references.length; index++) if (!ids.ids(old.references[index]!.id, current.references[index]!.id)) return false;
+  for (let [before, now] = [old.references, current.references]; before !== undefined; [before, now] = [before.earlier, now!.earlier]) if (!ids.ids(before.id, now!.id)) return false;
   if (old.lock !== undefined && (old.lock.map !== current.lock!.map || !ids.ids(old.lock.id, current.lock!.id))) return false;
   for (let index = 0; index < old.frames.length; index++) {
     const place = differsAt(old.frames[index]!, current.frames[index]!, exactness, ids, live(index));

@@ -9,6 +9,7 @@
  */
 import type { Register } from '../bpf/isa.ts';
 import { storeWord } from './memory.ts';
+import { without } from './references.ts';
 import { refuse } from './refusal.ts';
 import { pointer, withFacts, type DynptrType, type ObjectFacts, type RegisterState } from './register.ts';
 import { placeOf, type ObjectPlace } from './stack-object.ts';
@@ -72,7 +73,7 @@ export function checkReleasable(walk: Walk, number: Register): void {
 export function releaseDynptr(walk: Walk, number: Register): void {
   const { frame, frameNumber, slot } = dynptrAt(walk, walk.get(number))!;
   const { reference } = frame.stack[slot]!.spilled;
-  walk.state.references = walk.state.references.filter(({ id }) => id !== reference);
+  walk.state.references = without(walk.state.references, reference);
   changeRegisters(walk.state, (register) => (register.reference === reference ? walk.invalid() : register));
   for (let clone = SLOTS - 1; clone < frame.stack.length; clone++) {
     if (!isDynptr(frame, clone) || !factsAt(frame, clone).first || frame.stack[clone]!.spilled.reference !== reference) continue;

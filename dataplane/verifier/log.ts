@@ -3,6 +3,7 @@ import { typeText, type RegisterState } from './register.ts';
 import { isConstant, type Scalar } from './scalar.ts';
 import { hasSlot } from './slot-set.ts';
 import { BYTE, isSpilled, kindAt, SLOT_BYTES, type Frame, type State, type StackSlot } from './state.ts';
+import { inOrder } from './references.ts';
 
 const U64_MAX = (1n << 64n) - 1n;
 const MOST_DECIMAL = { signed: 0x7fffn, unsigned: 0xffffn } as const;
@@ -102,7 +103,7 @@ export function frameText(state: State, frame: Frame, number: number, shown?: Sh
     if (slot.kinds === 0 || (slot.spilled.object?.kind === 'dynptr' && !slot.spilled.object.first) || (shown !== undefined && !shown.slots.has(index))) continue;
     text += ` fp${-SLOT_BYTES * (index + 1)}=${slotText(slot, number, precise === 'all' || hasSlot(frame.preciseSlots, index))}`;
   }
-  const held = [...state.references, ...(state.lock === undefined || state.lock.id === 0 ? [] : [state.lock])];
+  const held = [...inOrder(state.references), ...(state.lock === undefined || state.lock.id === 0 ? [] : [state.lock])];
   if (held.length > 0) text += ` refs=${held.map(({ id }) => id).toSorted((a, b) => a - b).join(',')}`;
   if (frame.callback !== undefined) text += frame.callback.asynchronous ? ' async_cb' : ' cb';
   return text;

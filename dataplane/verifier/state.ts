@@ -7,6 +7,7 @@
  *
  *   address   fp-8 … fp-1          kinds   0x7654_3210  (number of the byte whose kind is there)
  */
+import type { Held } from './references.ts';
 import { NOT_INITIALISED, type RegisterState } from './register.ts';
 import { NO_SLOTS } from './slot-set.ts';
 
@@ -95,15 +96,9 @@ export interface Step {
   readonly stackPointers: number;
 }
 
-export interface Reference {
-  readonly id: number;
-  /** Slot of the call that acquired it. */
-  readonly acquiredAt: number;
-}
-
 export class State {
   frames: Frame[] = [];
-  references: readonly Reference[] = [];
+  references: Held | undefined;
   /** Identity of the lock that is held: register id of the map value. */
   lock: { readonly id: number; readonly map: string } | undefined;
   /** Within bpf_rcu_read_lock; how often preemption was disabled. */

@@ -30,7 +30,8 @@ import type { VerificationObserver } from './observer.ts';
 import { Precision } from './precision.ts';
 import { Refused, refuse, type RefusalErrno } from './refusal.ts';
 import { constantRegister, NOT_INITIALISED, pointer, UNKNOWN_SCALAR, type RegisterState } from './register.ts';
-import { Frame, isFirst, State, type Reference, type Step } from './state.ts';
+import { inOrder, type Reference } from './references.ts';
+import { Frame, isFirst, State, type Step } from './state.ts';
 import { StackLiveness } from './stack-liveness.ts';
 import { checkStackDepth } from './subprograms.ts';
 import { checkUser, USERS, type Rights, type User } from './user.ts';
@@ -183,7 +184,7 @@ class Verifier {
   #refusal({ errno, message, before }: Refused): Refusal {
     const walk = this.#walk;
     if (walk?.state === undefined) return { slot: this.#structureAt, errno, message, before, path: [], registers: [], references: [] };
-    return { slot: walk.at, errno, message, before, path: this.#path(walk), registers: walk.frame?.registers.slice() ?? [], references: walk.state.references };
+    return { slot: walk.at, errno, message, before, path: this.#path(walk), registers: walk.frame?.registers.slice() ?? [], references: inOrder(walk.state.references) };
   }
 
   /** The way to the current instruction. */

@@ -7,6 +7,7 @@ import type { Instruction, Register } from '../bpf/isa.ts';
 import type { MapSpec, ProgramSpec, ProgramType } from '../bpf/spec.ts';
 import type { Signature } from './global-function.ts';
 import type { Precision } from './precision.ts';
+import { hold } from './references.ts';
 import { refuse, type RefusalErrno } from './refusal.ts';
 import { isPacketSlice, isPointer, NOT_INITIALISED, UNKNOWN_SCALAR, withFacts, type RegisterState } from './register.ts';
 import { isConstant } from './scalar.ts';
@@ -88,7 +89,7 @@ export class Walk {
   /** A new reference, that something has to release. */
   acquire(): number {
     const id = this.newId();
-    this.state.references = [...this.state.references, { id, acquiredAt: this.at }];
+    this.state.references = hold(this.state.references, { id, acquiredAt: this.at });
     return id;
   }
 

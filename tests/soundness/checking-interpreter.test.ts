@@ -162,7 +162,7 @@ describe('is told', () => {
   test('that a reference is held which the verifier does not know of', () => {
     const lie = changing(7, (state) => {
       const right = state.references;
-      state.references = [];
+      state.references = undefined;
       return () => void (state.references = right);
     });
     const code = 'r1 = map[ring]\nr2 = 16\nr3 = 0\ncall bpf_ringbuf_reserve\nif r0 == 0 goto none\nr1 = r0\nr2 = 0\ncall bpf_ringbuf_submit\nnone: r0 = 0\nexit';
