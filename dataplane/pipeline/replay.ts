@@ -71,6 +71,8 @@ const PARALLEL_WINDOW_BYTES = 8 << 20;
  * back soon is still in a cache, and to fill one that is not takes longer than to fill it twice.
  */
 const BREATHE_EVERY_MS = 2;
+/** A stretch of packets that takes longer is too long to wait for: the next one is shorter. */
+const SLOW_MS = 50;
 /** Where the capture begins anew, or is gone back in: a typical gap between two packets. */
 const GAP_NS = 1000n;
 
@@ -132,6 +134,8 @@ class Replay {
   readonly #batch: PacketBatch;
   readonly #window: Region;
   #pace: Pacer;
+  /** Packets that are run before somebody looks whether to go on: as many as take little time. */
+  #stretch = 1;
   #breatheAtMs = performance.now() + BREATHE_EVERY_MS;
   #interfaces = 0;
   /** Ends the waiting when something changes. */
@@ -232,7 +236,7 @@ class Replay {
     batch.count = begin;
     while (batch.count < count && !this.#isLeaving) {
       const first = batch.count;
-      let end = count;
+      let end = Math.min(count, first + this.#stretch);
       if (!this.#pace.immediate) {
         const { signal } = this.#waiting;
         await this.#pace.waitFor(packetsBefore + first, batch.timestampNs(first), signal);
@@ -240,17 +244,23 @@ class Replay {
           await this.#whilePaused();
           continue;
         }
+        const most = end;
         end = first + 1;
-        while (end < count && this.#pace.isDue(packetsBefore + end, batch.timestampNs(end))) end++;
+        while (end < most && this.#pace.isDue(packetsBefore + end, batch.timestampNs(end))) end++;
       }
       batch.count = end;
       const begun = performance.now();
       // Asked for each time: what is attached may have changed meanwhile.
       this.#lab.pipeline.run(batch, observer, first);
-      this.#busyMs += performance.now() - begun;
+      const tookMs = performance.now() - begun;
+      this.#busyMs += tookMs;
+      // Programs that nobody verified may take a quarter of a second for each packet.
+      if (tookMs < BREATHE_EVERY_MS) this.#stretch = Math.max(this.#stretch, 2 * (end - first));
+      else if (tookMs > SLOW_MS) this.#stretch = Math.max(1, Math.floor((end - first) / 2));
       this.packets = packetsBefore + end;
       this.#place = placeBefore + end;
       this.#report(reader);
+      if (end < count) await this.breathe();
     }
   }
 

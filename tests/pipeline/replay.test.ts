@@ -26,3 +26,12 @@ describe('bytes', () => {
     expect(bytes).toBeGreaterThan(CAPTURED_BYTES * 2);
   });
 });
+
+test('ends soon after it was told to, also where a program that nobody verified takes all that it may for each packet', async () => {
+  const lab = smallLab('wasm', [{ hook: 'xdp', source: 'again: r1 = 1\ngoto again' }], { instructionBudget: 1 << 26 });
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(), 1);
+  const { packets, interrupted } = await replay(lab, CAPTURE, { signal: stop.signal });
+  expect(interrupted).toBe(true);
+  expect(packets).toBeLessThan(4);
+});
