@@ -43,9 +43,23 @@ function reached(chain: string): Dereference[] {
   return [{ name, place: inside ? name : `&${chain}` }];
 }
 
-/** The variable that the line gives a value: `counter` of `struct counter *counter = bpf_map_lookup_elem(…);` */
-export function assignedIn(text: string): string | undefined {
-  return /(?:^|[\s*(])([A-Za-z_]\w*)\s*=(?!=)/.exec(text)?.[1];
+const ASSIGNMENTS = /(?:^|[\s*(,;{])([A-Za-z_]\w*)\s*=(?!=)/g;
+
+/**
+ * The variable that the line gives a value: `counter` of `struct counter *counter = bpf_map_lookup_elem(…);`. Of several,
+ * the one that gets what `callee` returns; undefined where that cannot be told.
+ */
+export function assignedIn(text: string, callee?: string): string | undefined {
+  if (callee !== undefined && new RegExp(String.raw`\b${callee}\s*\(`).test(text)) {
+    return new RegExp(String.raw`(?:^|[\s*(,;{])([A-Za-z_]\w*)\s*=(?!=)(?:[^;={}(]|\([^()]*\))*?\b${callee}\s*\(`).exec(text)?.[1];
+  }
+  const names = Array.from(text.matchAll(ASSIGNMENTS), ([, name]) => name);
+  return names.length === 1 ? names[0] : undefined;
+}
+
+/** The number that the line adds to a pointer: `off` of `__u8 *option = (void *)ip + off;` */
+export function addedIn(text: string): string | undefined {
+  return /\+\s*([A-Za-z_]\w*)\s*\)*;/.exec(text)?.[1];
 }
 
 /** What stands in the last square brackets, and what in front of them: `config->pad` and `i` of `config->pad[i]`. */

@@ -4,15 +4,17 @@
  */
 import type { Btf } from '../bpf/btf.ts';
 import type { Instruction, Register } from '../bpf/isa.ts';
-import type { FunctionSpec, LineInfo, ProgramSpec, ProgramType } from '../bpf/spec.ts';
+import { mapTypeName } from '../bpf/map-type.ts';
+import { PROGRAM_TYPES, type FunctionSpec, type LineInfo, type ProgramSpec, type ProgramType } from '../bpf/spec.ts';
 import { capabilityFor, HELPER_NAMES, prototypeOf } from '../helpers/index.ts';
-import { contextField } from '../hooks/context-access.ts';
+import { contextAccess, contextField } from '../hooks/context-access.ts';
+import { MAP_FLAG } from '../maps/map-check.ts';
 import { signatureOf } from '../verifier/global-function.ts';
 import { isConstant } from '../verifier/scalar.ts';
 import { isPointer, type RegisterState } from '../verifier/register.ts';
 import type { User } from '../verifier/user.ts';
 import type { Refusal, VerifierReport } from '../verifier/verify.ts';
-import { argumentIn, assignedIn, dereferenceIn, elementIn, packetEndIn, returnedNear } from './c-line.ts';
+import { addedIn, argumentIn, assignedIn, dereferenceIn, elementIn, packetEndIn, returnedNear } from './c-line.ts';
 import type { ValueChange } from './value-history.ts';
 import { numberWords } from './value-words.ts';
 
@@ -82,7 +84,7 @@ const ROWS: readonly Row[] = [
   { pattern: /combined stack size|call stack of/, advise: stackDepth },
   fixed(/misaligned (packet|value|stack|pointer|\w+)? ?access/, 'an address that is a multiple of the size of the access', 'align the variable, or copy it with __builtin_memcpy'),
   { pattern: /invalid (indirect )?read from stack|invalid (write to|unbounded variable-offset|variable-offset).*stack/, advise: stackBounds },
-  { pattern: /invalid bpf_context access/, advise: contextAccess },
+  { pattern: /invalid bpf_context access/, advise: contextFields },
   fixed(/cannot write into rdonly_mem/, 'memory that programs may write', 'ask for bytes to write with bpf_dynptr_slice_rdwr()'),
   fixed(/cannot write into packet/, 'a program type that may write packets', 'socket filters and control group programs only read: attach at XDP or TC, or change the packet with a helper'),
   { pattern: /cannot use helper|unknown func|invalid func/, advise: otherHelper },
@@ -97,6 +99,7 @@ const ROWS: readonly Row[] = [
   fixed(/32-bit pointer arithmetic|bitwise operator|partial copy of pointer|pointer arithmetic with|sign-extension part/, 'pointers whole, and moved only by adding or subtracting', 'compute with the bytes that it points to, or with the length of the packet: skb->len, bpf_xdp_get_buff_len()'),
   fixed(/pointer -= pointer prohibited/, 'CAP_PERFMON, which the difference of two pointers takes', 'ask for the length: skb->len, or bpf_xdp_get_buff_len(); or load the program with CAP_PERFMON'),
   fixed(/pointer comparison prohibited/, 'without CAP_PERFMON, pointers compared with NULL, or packet pointers with each other', 'compare what it points to; or load the program with CAP_PERFMON'),
+  { pattern: /arithmetic on pkt_end/, advise: endMoved },
   fixed(/pointer .*pointer prohibited|subtract pointer from scalar|pointer comparison prohibited|pointer arithmetic/, 'pointers moved only by adding or subtracting 64-bit numbers', 'compute the index in a number first, bound it, then add it to the pointer'),
 ];
 
@@ -161,11 +164,24 @@ function heldHere({ program, refusal, register, lineAt }: Situation): Held[] {
 function heldBy(call: Instruction | undefined, line: LineInfo | undefined): Held {
   if (call?.kind !== 'call' || call.target.kind === 'subprogram') return { release: 'release it;' };
   const text = line?.text ?? '';
-  const acquires = call.target.kind === 'helper' ? `bpf_${HELPER_NAMES[call.target.id]}` : (call.target.name ?? '');
+  const acquires = kernelFunction(call) ?? '';
   const iterator = /^bpf_iter_(\w+)_new$/.exec(acquires)?.[1];
   if (iterator !== undefined) return { release: `bpf_iter_${iterator}_destroy(${argumentIn(text, 1, acquires) ?? '&iterator'});`, iterator: true };
   const [, release, argument] = RELEASES.find(([pattern]) => pattern.test(acquires)) ?? [acquires, 'release $;'];
-  return { release: release.replace('$', (argument === undefined ? assignedIn(text) : argumentIn(text, argument)) ?? 'record') };
+  return { release: release.replace('$', (argument === undefined ? assignedIn(text, acquires) : argumentIn(text, argument)) ?? 'record') };
+}
+
+/** The helper or kfunc that is called, as C spells it. */
+function kernelFunction(instruction: Instruction | undefined): string | undefined {
+  if (instruction?.kind !== 'call' || instruction.target.kind === 'subprogram') return undefined;
+  return instruction.target.kind === 'helper' ? `bpf_${HELPER_NAMES[instruction.target.id]}` : instruction.target.name;
+}
+
+/** The variable that got its value in `slot`, as far as the line shows. */
+function madeIn({ program, lineAt }: Situation, slot: number | undefined): string | undefined {
+  const text = slot === undefined ? undefined : lineAt(slot)?.text;
+  const call = slot === undefined ? undefined : program.instructions[slot];
+  return text === undefined ? undefined : assignedIn(text, calledBy(program, call)?.name ?? kernelFunction(call));
 }
 
 /** Bytes that the instruction reads or writes behind the register; for helpers, what the argument has to hold. */
@@ -211,12 +227,20 @@ function packetBounds(situation: Situation): Advice {
   // Metadata ends where the packet begins.
   const end = register?.type === 'pkt_meta' ? 'data' : (packetEndIn(compared === undefined ? program.lines : [compared], line) ?? 'data_end');
   if (register !== undefined && !isConstant(register.scalar) && register.scalar.umax >= 0xffffn) {
+    const offset = addedTo(situation) ?? 'offset';
     return {
       needed: `an offset into the packet of less than 65,535; what was added can be ${numberWords(register.scalar)}, and no comparison with ${end} says anything about such a pointer`,
-      suggestion: `bound the number first, then add it and compare: if (offset > 1500) ${leave(situation)}`,
+      suggestion: `bound the number first, then add it and compare: if (${offset} > 1500) ${leave(situation)}`,
     };
   }
   const bytes = access.from + access.bytes;
+  if (register?.type === 'pkt' && !isConstant(register.scalar) && register.offset + access.from < 0) {
+    const offset = addedTo(situation) ?? 'offset';
+    return {
+      needed: `an offset that is never negative: this may be ${bytesWords(-register.offset - access.from)} in front of the packet, where no comparison with ${end} helps`,
+      suggestion: `before ${offset} is added: barrier_var(${offset}); if (${offset} < 0 || ${offset} > 1500) ${leave(situation)}`,
+    };
+  }
   if (register !== undefined && register.offset + Number(register.scalar.umax) + bytes >= NEARLY_MOST_OFFSET) {
     return {
       needed: `an offset into the packet of at most 65,535: of places behind that, no comparison with ${end} says anything`,
@@ -229,23 +253,27 @@ function packetBounds(situation: Situation): Advice {
   };
 }
 
+/** The number that was last added to the pointer, as far as the lines show. */
+function addedTo({ history, lineAt }: Situation): string | undefined {
+  return history.map(({ slot }) => addedIn(lineAt(slot)?.text ?? '')).findLast((name) => name !== undefined);
+}
+
 function packetComparison(situation: Situation, bytes: number): string {
-  const { line, instruction, number, history, lineAt } = situation;
+  const { line, instruction, number, history } = situation;
   if (instruction?.kind === 'call') {
     const pointer = (number === undefined ? undefined : argument(situation, number)) ?? 'pointer';
     return `(void *)${/^&?[\w.>-]+$/.test(pointer) ? pointer : `(${pointer})`} + ${bytes}`;
   }
   const found = dereferenceIn(line?.text ?? '', instruction?.kind === 'load' ? 'read' : 'written');
   if (found !== undefined) return bytes > 0 ? `(void *)(${found.place} + 1)` : `(void *)${found.name}`;
-  const made = history.map(({ slot }) => lineAt(slot)).findLast((each) => each !== undefined && assignedIn(each.text) !== undefined);
-  return made === undefined ? 'pointer + size' : `(void *)(${assignedIn(made.text)!} + 1)`;
+  const made = history.map(({ slot }) => madeIn(situation, slot)).findLast((name) => name !== undefined);
+  return made === undefined ? 'pointer + size' : `(void *)(${made} + 1)`;
 }
 
 function mayBeNull(situation: Situation): Advice {
-  const { line, history, lineAt, number, instruction } = situation;
+  const { line, history, number, instruction } = situation;
   const text = line?.text ?? '';
-  const call = history.length === 0 ? undefined : lineAt(history[history.length - 1]!.slot);
-  const assigned = call === undefined ? undefined : assignedIn(call.text);
+  const assigned = madeIn(situation, history.at(-1)?.slot);
   const used = instruction?.kind === 'call' && number !== undefined ? argument(situation, number) : dereferenceIn(text, instruction?.kind === 'load' ? 'read' : 'written')?.name;
   const name = (assigned !== undefined && new RegExp(`\\b${assigned}\\b`).test(text) ? assigned : used) ?? assigned ?? 'pointer';
   const needed = 'a pointer that is known not to be NULL';
@@ -273,6 +301,16 @@ function notAPointer(situation: Situation): Advice {
     const instruction = program.instructions[slot];
     return was !== undefined && isPointer(was) && value.type === 'scalar' && instruction?.kind === 'call' && (instruction.target.kind !== 'helper' || prototypeOf(instruction.target.id, type)?.changesPacket === true);
   });
+  const released = history.findLast(({ slot, before: was, value }) => {
+    const instruction = program.instructions[slot];
+    return was !== undefined && isPointer(was) && value.type === 'scalar' && instruction?.kind === 'call' && instruction.target.kind === 'helper' && prototypeOf(instruction.target.id, type)?.releases !== undefined;
+  });
+  if (released !== undefined) {
+    const by = kernelFunction(program.instructions[released.slot])!;
+    const at = lineAt(released.slot);
+    const given = argumentIn(at?.text ?? '', 1, by) ?? 'it';
+    return { needed: `what was not given back yet; ${by}${at === undefined ? '' : ` in line ${at.line}`} has given it back`, suggestion: `use ${given} before ${by}, or keep what is read later in a variable of its own` };
+  }
   if (moved === undefined && register?.type === 'scalar' && isConstant(register.scalar) && register.scalar.value === 0n) return mayBeNull(situation);
   if (moved === undefined) return { needed: 'a pointer; this is a number', suggestion: 'an address has to come from the context, the stack, a map or a helper; a cast makes none' };
   const call = program.instructions[moved.slot];
@@ -362,7 +400,7 @@ function regionBounds(situation: Situation): Advice {
     return { needed, suggestion: `if (${index} >= ${bytes} / sizeof(${array}[0])) ${leave(situation)}${before(situation)}` };
   }
   const step = stepOf(register);
-  const elements = Math.max(1, Math.floor((size - access.bytes - from) / step) + 1);
+  const elements = Math.max(1, Math.floor((size - access.bytes - Math.max(0, from)) / step) + 1);
   const negative = /min value/.test(message);
   const test = negative ? `${index} < 0 || ${index} >= ${elements}` : `${index} >= ${elements}`;
   return {
@@ -390,7 +428,15 @@ function elementsBehind({ program, instruction, refusal: { registers, slot } }: 
   const access = program.instructions.slice(slot + 1, slot + 4).find((each) => (each.kind === 'load' && each.src === instruction.dst) || (each.kind === 'store' && each.dst === instruction.dst));
   const room = roomBehind(base);
   if (room === undefined || (access?.kind !== 'load' && access?.kind !== 'store')) return undefined;
-  return Math.max(1, Math.floor((room - access.offset) / access.bytes));
+  // What C subtracts from an index, compilers subtract from the place.
+  return Math.max(1, Math.floor((room - Math.max(0, access.offset)) / access.bytes));
+}
+
+function endMoved(situation: Situation): Advice {
+  const { instruction, line, program } = situation;
+  const end = packetEndIn(program.lines, line) ?? 'data_end';
+  const bytes = instruction?.kind === 'alu' && instruction.source.kind === 'immediate' ? Math.abs(instruction.source.value) : 'size';
+  return { needed: "a pointer that is not the packet's end: that may be compared, and not moved", suggestion: `go from the beginning, and move the other side of the comparison: if (pointer + ${bytes} > ${end}) ${leave(situation)}` };
 }
 
 function leakedReference({ refusal, lineAt, program }: Situation): Advice {
@@ -421,14 +467,25 @@ function stackBounds(situation: Situation): Advice {
   return { needed: 'an access within the 512 bytes of the frame', suggestion: 'bound the index, make local data smaller, or keep it in a per-CPU array map' };
 }
 
-function contextAccess({ type, instruction }: Situation): Advice {
+/** How libbpf is told to attach, by attach types for which there are fields of their own. */
+const SECTIONS: Readonly<Record<string, string>> = { xdp_devmap: 'SEC("xdp/devmap")' };
+
+/** Instead of a field that may not be read, or written. */
+const INSTEAD_OF_READING: Readonly<Partial<Record<string, string>>> = {
+  data: 'read the packet with bpf_skb_load_bytes(skb, offset, &copy, sizeof(copy))',
+  data_end: 'compare with skb->len, and read the packet with bpf_skb_load_bytes(skb, offset, &copy, sizeof(copy))',
+};
+
+function contextFields({ type, instruction }: Situation): Advice {
   if (instruction?.kind !== 'load' && instruction?.kind !== 'store' && instruction?.kind !== 'atomic') return { needed: 'a field of the context', suggestion: 'read fields by name, with their declared type' };
   const field = contextField(type, instruction.offset);
   const context = type === 'xdp' ? 'struct xdp_md' : 'struct __sk_buff';
   const sizes = instruction.kind === 'load' ? field?.read : field?.write;
-  if (field === undefined) return { needed: `a field of ${context}`, suggestion: `there is none at ${instruction.offset} for programs of this type: docs/SUPPORTED.md lists them` };
+  if (field === undefined) return { needed: `a field of ${context}`, suggestion: `there is none at ${instruction.offset}: read fields by name, as linux/bpf.h declares them` };
+  const attach = Object.keys(SECTIONS).find((each) => contextAccess(type, instruction.offset, instruction.bytes, instruction.kind !== 'load', undefined, true) === undefined && contextAccess(type, instruction.offset, instruction.bytes, instruction.kind !== 'load', each, true) !== undefined);
+  if (attach !== undefined) return { needed: `a program for ${attach}: no other has ${field.name}`, suggestion: `${SECTIONS[attach]}; or do without the field` };
   if (sizes?.includes(instruction.bytes) === true && instruction.offset === field.offset) return { needed: `a right or an attach type that ${field.name} takes`, suggestion: field.kind === 'scalar' ? 'load the program with CAP_BPF; or do without the field' : 'load the program with CAP_BPF; or read the packet with bpf_skb_load_bytes()' };
-  if (sizes === undefined || sizes.length === 0) return { needed: `a field that may be ${instruction.kind === 'load' ? 'read' : 'written'}; ${field.name} may not`, suggestion: instruction.kind === 'load' ? 'docs/SUPPORTED.md lists the fields by program type' : field.name === 'len' ? 'the length changes with the packet: bpf_skb_change_tail()' : field.kind !== 'scalar' ? 'the packet is moved by helpers: bpf_xdp_adjust_head(), bpf_xdp_adjust_tail(), bpf_skb_adjust_room()' : 'keep the value in a map or on the stack' };
+  if (sizes === undefined || sizes.length === 0) return { needed: `a field that may be ${instruction.kind === 'load' ? 'read' : 'written'}; ${field.name} may not`, suggestion: instruction.kind === 'load' ? (INSTEAD_OF_READING[field.name] ?? 'do without the field; or attach the program where it is there') : field.name === 'len' ? 'the length changes with the packet: bpf_skb_change_tail()' : field.kind !== 'scalar' ? 'the packet is moved by helpers: bpf_xdp_adjust_head(), bpf_xdp_adjust_tail(), bpf_skb_adjust_room()' : 'keep the value in a map or on the stack' };
   return { needed: `${field.name} of ${context} ${instruction.kind === 'load' ? 'read' : 'written'} as it is declared, ${sizes.join(' or ')} bytes at offset ${field.offset}; here it is ${bytesWords(instruction.bytes)} at offset ${instruction.offset}`, suggestion: `use ${field.name} without a cast, and cut the result to size afterwards` };
 }
 
@@ -436,7 +493,13 @@ function otherHelper({ type, refusal: { message } }: Situation): Advice {
   const id = Number(/#(\d+)$/.exec(message)?.[1]);
   const capability = prototypeOf(id, type) === undefined ? undefined : capabilityFor(id);
   if (capability !== undefined) return { needed: `CAP_${capability.toUpperCase()}, which this helper takes`, suggestion: `load the program with CAP_${capability.toUpperCase()}; or do without the helper` };
-  return { needed: `a helper that programs of type ${type} may call`, suggestion: '`xdplab supported` lists helpers by program type' };
+  return { needed: `a helper that programs of type ${type} may call`, suggestion: suppliersOf(id, type) };
+}
+
+/** Types of programs that may call the helper. */
+function suppliersOf(id: number, type: ProgramType): string {
+  const others = PROGRAM_TYPES.filter((each) => each !== type && prototypeOf(id, each) !== undefined);
+  return others.length === 0 ? 'do without it: no type of program that is known here has it' : `do without it; or make it a program of type ${others.join(', ')}`;
 }
 
 function mapRights({ register, refusal: { message, registers }, instruction, line }: Situation): Advice {
@@ -445,6 +508,7 @@ function mapRights({ register, refusal: { message, registers }, instruction, lin
   const writes = message.startsWith('write');
   const name = map?.name ?? 'the map';
   if (map?.section?.startsWith('.rodata') === true) return { needed: 'a variable that is not constant', suggestion: `leave out const where it is declared: then it lives in .data, which programs write${line === undefined ? '' : `; or do without line ${line.line}`}` };
+  if (map !== undefined && (map.flags & (writes ? MAP_FLAG.RDONLY_PROG : MAP_FLAG.WRONLY_PROG)) === 0) return { needed: `a map that programs may ${writes ? 'write' : 'read'}; ${name} is of type ${mapTypeName(map.type) ?? map.type}, which user space alone ${writes ? 'writes' : 'reads'}`, suggestion: `let user space ${writes ? 'write' : 'read'} it: bpf_map_${writes ? 'update' : 'lookup'}_elem() of libbpf` };
   return { needed: `a map that programs may ${writes ? 'write' : 'read'}; ${name} is declared with ${writes ? 'BPF_F_RDONLY_PROG' : 'BPF_F_WRONLY_PROG'}`, suggestion: `take the flag out of its map_flags, or let user space ${writes ? 'write' : 'read'} it` };
 }
 

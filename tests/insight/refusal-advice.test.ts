@@ -270,3 +270,90 @@ test('without CAP_PERFMON a loop of constant rounds is not told to have a consta
 test('without CAP_PERFMON nobody is told to compute with the difference of two pointers', () => {
   expect(explained('refused\n-- without CAP_PERFMON\n-- asm\nr0 = *(u32 *)(r1 +0)\nr0 *= 3\nexit')?.suggestion).not.toContain('difference');
 });
+
+/** A value of a map that may be NULL, looked up and read by these lines. */
+const lookedUp = (lookup: string, use: string) => explained(`refused
+-- asm
+r2 = *(u32 *)(r1 +16)
+*(u32 *)(r10 -4) = r2
+r1 = map[array]
+r2 = r10
+r2 += -4
+call bpf_map_lookup_elem ; ${lookup}
+r0 = *(u64 *)(r0 +0) ; ${use}
+exit`);
+
+test.each([
+  ['__u32 z = 0; void *m = bpf_map_lookup_elem(&outer, &z);', 'return *(m + z);', 'if (!m) '],
+  ['__u32 z = 0, *m = (__u32 *)bpf_map_lookup_elem(&outer, &z);', 'return *(m + z);', 'if (!m) '],
+  ['for (int i = 0; i < 4; i++) { __u64 *e = bpf_map_lookup_elem(&outer, &z);', 'return *e + i;', 'if (!e) '],
+  ['__u32 z = 0, k = 1; lookup(z);', 'return z + k;', 'if (!pointer) '],
+  ['__u32 z = 0; return *(__u64 *)bpf_map_lookup_elem(&outer, &z) + z;', 'return 2;', 'if (!pointer) '],
+])('of several variables on a line, the one that gets the result is named, or none: %s', (lookup, use, suggestion) => {
+  expect(lookedUp(lookup, use)?.suggestion).toContain(suggestion);
+});
+
+test('a field for one way of attaching is not said to take a capability', () => {
+  expect(explained('refused\n-- asm\nr0 = *(u32 *)(r1 +20)\nexit')).toMatchObject({ needed: 'a program for xdp_devmap: no other has egress_ifindex', suggestion: 'SEC("xdp/devmap"); or do without the field' });
+});
+
+test('maps of devices are not said to be declared with a flag', () => {
+  const found = explained('refused\n-- asm\n*(u64 *)(r10 -8) = 0\nr1 = map[devices]\nr2 = r10\nr2 += -8\nr3 = r2\nr4 = 0\ncall bpf_map_update_elem\nr0 = 2\nexit');
+  expect(found?.needed).toContain('devices is of type devmap, which user space alone writes');
+});
+
+test('a place that may be in front of the packet takes an offset that is not negative', () => {
+  const found = explained(`refused
+-- asm
+r2 = *(u32 *)(r1 +0)
+r3 = *(u32 *)(r1 +16)
+r3 &= 60
+r2 += r3 ; __u8 *option = (void *)ip + off;
+r0 = *(u8 *)(r2 -26) ; return *option;
+exit`);
+  expect(found?.needed).toContain('never negative: this may be 26 bytes in front of the packet');
+  expect(found?.suggestion).toContain('barrier_var(off); if (off < 0 || off > 1500)');
+});
+
+test('what was subtracted from an index makes no room behind the array', () => {
+  const found = explained(`refused
+-- asm
+r6 = *(u32 *)(r1 +16)
+*(u32 *)(r10 -4) = 0
+r1 = map[array]
+r2 = r10
+r2 += -4
+call bpf_map_lookup_elem
+if r0 == 0 goto out
+r6 &= 63
+r6 <<= 2
+r0 += r6
+r0 = *(u32 *)(r0 -20) ; return table[i];
+out: exit`);
+  expect(found?.suggestion).toContain('|| i >= 12) ');
+});
+
+test('a record that is used behind its submission is used before it', () => {
+  const found = explained(`refused
+-- asm
+${RESERVED}
+r6 = r0
+r1 = r6
+r2 = 0
+call bpf_ringbuf_submit ; bpf_ringbuf_submit(event, 0);
+r0 = *(u32 *)(r6 +0) ; return event->verdict;
+out: exit`);
+  expect(found).toMatchObject({ needed: expect.stringContaining('bpf_ringbuf_submit in line'), suggestion: expect.stringContaining('use event before bpf_ringbuf_submit') });
+});
+
+test("the packet's end is not moved", () => {
+  const found = explained('refused\n-- asm\nr2 = *(u32 *)(r1 +4)\nr2 += -4 ; if (p > end - 4)\nr0 = 2\nexit');
+  expect(found?.suggestion).toContain('if (pointer + 4 > end) return XDP_DROP;');
+});
+
+test.each([
+  ['socket_filter', 'r0 = *(u32 *)(r1 +80)', 'bpf_skb_load_bytes('],
+  ['socket_filter', 'r1 = 1\nr2 = 0\ncall bpf_redirect', 'of type sched_cls, sched_act, xdp'],
+])('who may not is told of another way: %s, %s', (type, asm, suggestion) => {
+  expect(explained(`refused\n-- type ${type}\n-- asm\n${asm}\nr0 = 0\nexit`)?.suggestion).toContain(suggestion);
+});
