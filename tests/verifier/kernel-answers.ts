@@ -20,8 +20,6 @@ const ONLY_KEY = new Uint8Array(4);
 /** The branch that closes such a loop stands in front of what is wrong, where precision was followed back from it. */
 const CLOSING_BRANCH = /^\d+: \([0-9a-f]{2}\) .* (?=infinite loop detected)/;
 
-const TOO_LARGE = /^BPF program is too large/;
-
 /** The last line that says why. */
 const reasonIn = (log: string): string => (refusalLine(log) ?? '').replace(CLOSING_BRANCH, '');
 
@@ -48,9 +46,7 @@ export class KernelAnswers {
     } catch (error) {
       if (!(error instanceof KernelRefusal) || (error.code !== 'ERR_PROGRAM' && of.user !== 'without_capabilities')) throw error;
       const reason = reasonIn(error.log);
-      // Of a program that is too large the log, for which it is loaded again, is too large as well; that is ENOSPC.
-      const errno = TOO_LARGE.test(reason) ? 'E2BIG' : error.errno;
-      return `refused ${errno}${reason === '' ? '' : `: ${reason}`}`;
+      return `refused ${error.errno}${reason === '' ? '' : `: ${reason}`}`;
     }
   }
 

@@ -23,7 +23,10 @@ const LINE_INFO_BYTES = 16;
 const SLOT_BYTES = 8;
 /** Room for the end of the longest logs; pages that are not written cost nothing. */
 const LOG_BYTES = 1 << 24;
-/** BPF_LOG_LEVEL1, 2, STATS, FIXED: with the last, a log that is too long keeps its beginning. */
+/**
+ * BPF_LOG_LEVEL1, 2, STATS, FIXED. A log that is too long keeps its end, with the last its beginning; Linux then answers
+ * ENOSPC, whatever it makes of the program. With statistics alone it says why it refuses, and no path, so that is never too long.
+ */
 export const LOG_LEVEL = { none: 0, path: 1, states: 2, statistics: 4, fixed: 8 } as const;
 
 export interface KernelProgramOptions {
@@ -187,8 +190,9 @@ export function loadKernelProgram(linux: Linux, spec: ProgramSpec, options: Kern
     return fd;
   };
   // A log makes the verifier slower, so it is asked for only where it is read.
-  let fd = logLevel === LOG_LEVEL.none ? load(LOG_LEVEL.none, undefined) : loadWithLog(logLevel);
-  if (fd < 0 && (logLevel === LOG_LEVEL.none || logLevel === LOG_LEVEL.statistics)) fd = loadWithLog(LOG_LEVEL.path | logLevel);
+  const fd = logLevel === LOG_LEVEL.none ? load(LOG_LEVEL.none, undefined) : loadWithLog(logLevel);
+  // Why it is refused is in a log of any level. The verdict stays the first one: the second may have to do with the log.
+  if (fd < 0 && logLevel === LOG_LEVEL.none) linux.close(loadWithLog(LOG_LEVEL.statistics));
   linux.unmap(memory);
   if (fd < 0) throw new KernelRefusal('ERR_PROGRAM', fd, `program '${spec.name}': Linux refuses it: ${refusalLine(text) ?? meaning(fd)}`, text);
   return new KernelProgram(linux, spec, type, fd, text);
@@ -216,12 +220,12 @@ function roomFor(part: Uint8Array): number {
   return (part.length + 7) & ~7;
 }
 
-/** The line of the verifier's log that says what is wrong: the last one before its statistics. */
+/** The line of the verifier's log that says what is wrong: the last one before its statistics, and the line of the source. */
 export function refusalLine(log: string): string | undefined {
   return log
     .trimEnd()
     .split('\n')
-    .findLast((line) => line.trim() !== '' && !/^(processed \d+ insns|verification time|stack depth|cur state:|old state:)/.test(line))
+    .findLast((line) => line.trim() !== '' && !/^(; |processed \d+ insns|verification time|stack depth|cur state:|old state:)/.test(line))
     // Of a message that Linux does not end with a newline.
     ?.replace(/verification time \d+ usec$/, '')
     .trim();

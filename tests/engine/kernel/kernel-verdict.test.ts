@@ -21,6 +21,15 @@ describe.skipIf(whyNoKernel !== undefined)(kernelTitle('Linux'), () => {
     expect(kernelVerdict(programOf(each!), { type: 'xdp', maps: NO_MAPS })).toMatchObject({ accepted: false, message: 'infinite loop detected at insn 1' });
   });
 
+  // The log of every instruction is longer than what keeps it, and of that Linux says ENOSPC.
+  test.each([
+    ['too large', 'r6 = 0\nagain: r6 += 1\nif r6 < 600000 goto again\nr0 = 2\nexit', { errno: 'E2BIG', message: 'BPF program is too large. Processed 1000001 insn', processed: 1_000_001 }],
+    ['wrong after a long loop', 'r6 = 0\nagain: r6 += 1\nif r6 < 300000 goto again\nr0 = *(u64 *)(r10 +8)\nexit', { errno: 'EACCES', message: 'invalid read from stack R10 off=8 size=8', processed: 600_002 }],
+  ])('answers as to whoever asks for no log: a program that is %s', { timeout: 60_000 }, (_, code, expected) => {
+    const [each] = parseCases(`refused\n-- asm\n${code}`, 'case');
+    expect(kernelVerdict(programOf(each!), { type: 'xdp', maps: NO_MAPS })).toMatchObject({ accepted: false, ...expected, elapsedUs: expect.any(Number) });
+  });
+
   test('is asked without the types where it refuses those: arguments need names', () => {
     const [each] = parseCases('nothing\n-- asm\nr0 = 2\nexit', 'case');
     const btf = Btf.parse(buildBtf([int('int', 4, 1), { kind: 'func_proto', word: 1, words: ['', 1] }, { kind: 'func', name: 'naked', word: 2, vlen: 0 }]), 'case');
