@@ -4,9 +4,10 @@
  */
 import type { Btf } from '../bpf/btf.ts';
 import type { Instruction, Register } from '../bpf/isa.ts';
-import { mapTypeName } from '../bpf/map-type.ts';
+import { BPF_MAP_TYPE, mapTypeName } from '../bpf/map-type.ts';
 import { PROGRAM_TYPES, type FunctionSpec, type LineInfo, type ProgramSpec, type ProgramType } from '../bpf/spec.ts';
 import { capabilityFor, HELPER_NAMES, prototypeOf } from '../helpers/index.ts';
+import { mapAllows } from '../helpers/map-compatibility.ts';
 import { contextAccess, contextField } from '../hooks/context-access.ts';
 import { MAP_FLAG } from '../maps/map-check.ts';
 import { signatureOf } from '../verifier/global-function.ts';
@@ -58,6 +59,12 @@ const ROWS: readonly Row[] = [
   fixed(/back-edge/, 'CAP_BPF for loops: without it jumps lead forwards only', 'write the rounds out (#pragma unroll), or load the program with CAP_BPF'),
   fixed(/allowed only to CAP_BPF|allowed for CAP_BPF/, 'a right that this user does not have', 'load the program with CAP_BPF and CAP_NET_ADMIN; or do without'),
   fixed(/allowed only to CAP_PERFMON/, 'CAP_PERFMON: without it the structures of the kernel stay hidden', 'load the program with CAP_PERFMON; or ask a helper'),
+  fixed(/div by zero/, 'a constant that is not 0 to divide by', 'divide by another constant; a variable may be 0: what is divided by it is 0 then, and of % the number itself is left'),
+  fixed(/invalid shift/, 'a constant to shift by that is less than the bits of the number: at most 63, of 32 bits at most 31', 'shift by less; of a variable only as many low bits count'),
+  { pattern: /is not a known constant'/, advise: constantSize },
+  { pattern: /cannot pass map_type|expected prog array map/, advise: otherMap },
+  { pattern: /BPF_ATOMIC/, advise: atomicElsewhere },
+  { pattern: /helper access to the packet is not allowed/, advise: copyFirst },
   { pattern: /offset is outside of the packet/, advise: packetBounds },
   { pattern: /null-check it first|invalid mem access '\w+_or_null'|type=\w+_or_null expected/, advise: mayBeNull },
   { pattern: /type=\w+ expected=ringbuf_mem|reference has not been acquired/, advise: releasedBefore },
@@ -104,7 +111,8 @@ const ROWS: readonly Row[] = [
 ];
 
 export function adviceFor(situation: Situation): Advice | undefined {
-  return ROWS.find(({ pattern }) => pattern.test(situation.refusal.message))?.advise(situation);
+  const advice = ROWS.find(({ pattern }) => pattern.test(situation.refusal.message))?.advise(situation);
+  return advice === undefined || situation.program.lines.length > 0 ? advice : { ...advice, suggestion: `${advice.suggestion.replace(/;$/, '')}; compile with -g to see lines of C` };
 }
 
 const bytesWords = (bytes: number): string => (bytes === 1 ? '1 byte' : `${bytes} bytes`);
@@ -249,8 +257,33 @@ function packetBounds(situation: Situation): Advice {
   }
   return {
     needed: `${bytes > 0 ? `${bytesWords(bytes)} proven from there on` : 'that place proven'}, by a comparison with ${end} on every way here`,
-    suggestion: `if (${packetComparison(situation, bytes)} > ${end}) ${leave(situation)}${before(situation)}`,
+    suggestion: comparedElsewhere(situation, end) ?? `if (${packetComparison(situation, bytes)} > ${end}) ${leave(situation)}${before(situation)}`,
   };
+}
+
+/** Where the very comparison stands in front of the line, compilers made another one of it: they compare what the loop adds up, or move a part of it out of the loop. */
+function comparedElsewhere(situation: Situation, end: string): string | undefined {
+  const { program, line, instruction, refusal: { path }, lineAt } = situation;
+  const found = dereferenceIn(line?.text ?? '', instruction?.kind === 'load' ? 'read' : 'written');
+  if (found === undefined || line === undefined) return undefined;
+  const wanted = bare(`${found.place} + 1 > ${end}`);
+  const compared = path.map(lineAt).findLast((each) => each !== undefined && each.file === line.file && each.line < line.line && bare(each.text).includes(wanted));
+  if (compared === undefined) return undefined;
+  const changes = new RegExp(String.raw`\b${found.name}\s*(?:=(?!=)|[-+]=|\+\+|--)|(?:\+\+|--)${found.name}\b`);
+  if (program.lines.some((each) => each.file === line.file && each.line > compared.line && each.line < line.line && changes.test(each.text))) return undefined;
+  const way = `if ((void *)(at + 1) > ${end}) ${leave(situation)}`;
+  const element = found.place.startsWith('&') ? found.place.slice(1) : `*${found.place.startsWith('(') ? `(${found.place})` : found.place}`;
+  return `the compiler made another comparison of line ${compared.line}; instead of it: ${typeOf(program.lines, found.name, element)} *at = ${found.place}; barrier_var(at); ${way} and use *at in line ${line.line}`;
+}
+
+/** Without casts to void, spaces and parentheses. */
+const bare = (text: string): string => text.replaceAll(/\(\s*void\s*\*\s*\)|[\s()]/g, '');
+
+/** Of what the pointer leads to, as it is declared; else in the words of C for that. */
+function typeOf(lines: readonly LineInfo[], pointer: string, element: string): string {
+  const declared = new RegExp(String.raw`(?:^|[;({])\s*((?:const\s+)?(?:struct\s+)?[A-Za-z_]\w*)\s*\*\s*${pointer.replaceAll(/\W/g, '.')}\s*=`);
+  const type = lines.map(({ text }) => declared.exec(text)?.[1]).find((each) => each !== undefined && each !== 'void' && each !== 'return');
+  return type !== undefined && new RegExp(String.raw`^\*?${pointer.replaceAll(/\W/g, '.')}(?:\[[^[\]]*\])?$`).test(element) ? type : `__typeof__(${element})`;
 }
 
 /** The number that was last added to the pointer, as far as the lines show. */
@@ -268,6 +301,50 @@ function packetComparison(situation: Situation, bytes: number): string {
   if (found !== undefined) return bytes > 0 ? `(void *)(${found.place} + 1)` : `(void *)${found.name}`;
   const made = history.map(({ slot }) => madeIn(situation, slot)).findLast((name) => name !== undefined);
   return made === undefined ? 'pointer + size' : `(void *)(${made} + 1)`;
+}
+
+function constantSize(situation: Situation): Advice {
+  const { number, instruction } = situation;
+  const size = number === undefined ? undefined : argument(situation, number);
+  return {
+    needed: `a size that is the same on every run: ${kernelFunction(instruction) ?? 'the call'} makes room before the program runs`,
+    suggestion: `pass a constant${size === undefined ? '' : ` instead of ${size}`}: as much as there may ever be; bpf_ringbuf_output() and bpf_ringbuf_reserve_dynptr() take sizes that vary`,
+  };
+}
+
+/** The types of maps that the helper takes, or else what takes maps of the type that it was given. Behind the call nothing is known of its arguments. */
+function otherMap(situation: Situation): Advice {
+  const { type, instruction, refusal: { message } } = situation;
+  const id = instruction?.kind === 'call' && instruction.target.kind === 'helper' ? instruction.target.id : 0;
+  const place = (prototypeOf(id, type)?.args.indexOf('map') ?? 0) + 1;
+  const name = argument(situation, place)?.replace(/^&/, '') ?? `argument ${place}`;
+  const given = Number(/map_type (\d+)/.exec(message)?.[1] ?? Number.NaN);
+  const is = `${name} is ${mapTypeName(given) ?? 'of another type'}`;
+  const taken = Object.entries(BPF_MAP_TYPE).flatMap(([each, number]) => (mapAllows(number, id) ? [each] : []));
+  if (taken.length <= FEW) return { needed: `a map of type ${taken.join(', ').replace(/, (?=\w+$)/, ' or ')} for bpf_${HELPER_NAMES[id]}; ${is}`, suggestion: `declare it with __uint(type, BPF_MAP_TYPE_${taken[0]!.toUpperCase()}), or pass another map` };
+  const takers = HELPER_NAMES.flatMap((each, number) => (prototypeOf(number, type)?.args.includes('map') === true && mapAllows(given, number) ? [`bpf_${each}()`] : []));
+  return { needed: `a map that bpf_${HELPER_NAMES[id]} takes; ${is}${takers.length === 0 ? '' : `, which is for ${takers.join(', ')}`}`, suggestion: 'use what is for this type; or declare it as an array or a hash map' };
+}
+
+/** Of more types a sentence is no longer one. */
+const FEW = 4;
+
+function atomicElsewhere({ register, line }: Situation): Advice {
+  const variable = argumentIn(line?.text ?? '', 1, String.raw`(?:__sync|__atomic)_\w+`);
+  const needed = 'memory that several CPUs may change: a map value, a global variable or the stack';
+  if (register?.type !== 'pkt' && register?.type !== 'pkt_meta') return { needed, suggestion: 'count in a map value' };
+  return { needed, suggestion: `read, change and write it as any other variable${variable === undefined ? '' : ` (${/^\w+$/.test(variable) ? `*${variable}` : `*(${variable})`} += …)`}: nobody else has this packet` };
+}
+
+function copyFirst(situation: Situation): Advice {
+  const { instruction, refusal: { registers } } = situation;
+  const number = registers.findIndex(({ type }, index) => index >= 1 && index <= 5 && (type === 'pkt' || type === 'pkt_meta'));
+  const given = argument(situation, number) ?? 'data';
+  const size = accessed({ ...situation, number: number as Register })?.bytes;
+  return {
+    needed: `memory outside of the packet as argument ${number} of ${kernelFunction(instruction) ?? 'the call'}`,
+    suggestion: `__u8 copy[${size ?? 'SIZE'}] __attribute__((aligned(8))); __builtin_memcpy(copy, ${given}, sizeof(copy));${before(situation)}, and pass copy instead of ${given}`,
+  };
 }
 
 function mayBeNull(situation: Situation): Advice {
@@ -439,11 +516,18 @@ function endMoved(situation: Situation): Advice {
   return { needed: "a pointer that is not the packet's end: that may be compared, and not moved", suggestion: `go from the beginning, and move the other side of the comparison: if (pointer + ${bytes} > ${end}) ${leave(situation)}` };
 }
 
-function leakedReference({ refusal, lineAt, program }: Situation): Advice {
+/** The line that the path left by: the last one with a way out behind where something was acquired. */
+function leftIn({ refusal: { path }, lineAt }: Situation, acquiredAt: number): LineInfo | undefined {
+  return path.slice(path.lastIndexOf(acquiredAt) + 1).map(lineAt).findLast((line) => line !== undefined && /\breturn\b/.test(line.text));
+}
+
+function leakedReference(situation: Situation): Advice {
+  const { refusal, lineAt, program } = situation;
   const acquiredAt = refusal.references[0]?.acquiredAt;
   const line = acquiredAt === undefined ? undefined : lineAt(acquiredAt);
   const { release, iterator } = heldBy(acquiredAt === undefined ? undefined : program.instructions[acquiredAt], line);
-  const where = refusal.message.startsWith('tail_call') ? 'this tail call' : 'this return';
+  const left = acquiredAt === undefined ? undefined : leftIn(situation, acquiredAt);
+  const where = refusal.message.startsWith('tail_call') ? 'this tail call' : left === undefined || left.line === line?.line ? 'this return' : `the return of line ${left.line}`;
   const submit = release.includes('discard') ? `, or ${release.replace('discard', 'submit')}` : '';
   const more = iterator === true ? ': leave the loop with break, not with return' : release.includes('dynptr') ? ' also where it could not be reserved' : '';
   return { needed: `what line ${line?.line ?? '…'} acquired given back on every way out`, suggestion: `${release} before ${where}${submit}${more}` };
@@ -463,6 +547,8 @@ function stackDepth({ program, report }: Situation): Advice {
 function stackBounds(situation: Situation): Advice {
   const { type, refusal: { message }, instruction, number } = situation;
   if (number !== undefined && sizeKind(type, instruction, number) !== undefined) return helperSize(situation);
+  const small = smallerThanMap(situation);
+  if (small !== undefined) return small;
   if (/invalid (indirect )?read from stack/.test(message)) return { needed: 'bytes that were written before, within the 512 bytes of the frame', suggestion: 'initialise the whole variable, padding too: struct key key = {}; and pass no more than its size' };
   return { needed: 'an access within the 512 bytes of the frame', suggestion: 'bound the index, make local data smaller, or keep it in a per-CPU array map' };
 }
@@ -475,6 +561,19 @@ const INSTEAD_OF_READING: Readonly<Partial<Record<string, string>>> = {
   data: 'read the packet with bpf_skb_load_bytes(skb, offset, &copy, sizeof(copy))',
   data_end: 'compare with skb->len, and read the packet with bpf_skb_load_bytes(skb, offset, &copy, sizeof(copy))',
 };
+
+/** A key or value on the stack of which the helper reads beyond the end of the frame: it has the bytes up to there at most. */
+function smallerThanMap(situation: Situation): Advice | undefined {
+  const { type, register, refusal: { registers }, instruction, number } = situation;
+  if (instruction?.kind !== 'call' || instruction.target.kind !== 'helper' || number === undefined || register?.type !== 'fp') return undefined;
+  const part = PARTS_OF_MAP[prototypeOf(instruction.target.id, type)?.args[number - 1] ?? ''];
+  const [bytes, room, map] = [accessed(situation)?.bytes, roomBehind(register), registers[1]?.map];
+  if (part === undefined || bytes === undefined || room === undefined || map === undefined || bytes <= room) return undefined;
+  const name = /^&(\w+)$/.exec(argument(situation, number) ?? '')?.[1] ?? `what argument ${number} points to`;
+  return { needed: `the ${part} of ${map.name} is ${bytesWords(bytes)}, ${name} has ${room}`, suggestion: `declare it with the type of the ${part} that ${map.name} was declared with` };
+}
+
+const PARTS_OF_MAP: Readonly<Partial<Record<string, 'key' | 'value'>>> = { map_key: 'key', map_value: 'value', map_value_or_null: 'value' };
 
 function contextFields({ type, instruction }: Situation): Advice {
   if (instruction?.kind !== 'load' && instruction?.kind !== 'store' && instruction?.kind !== 'atomic') return { needed: 'a field of the context', suggestion: 'read fields by name, with their declared type' };

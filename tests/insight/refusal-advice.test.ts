@@ -264,7 +264,7 @@ test('numbers are spelled in one way', () => {
 
 test('without CAP_PERFMON a loop of constant rounds is not told to have a constant bound', () => {
   const found = explained('refused\n-- type sched_cls\n-- without CAP_PERFMON\n-- asm\nr6 = 0\nr7 = 0\nnext: call bpf_get_prandom_u32\nr0 &= 1\nif r0 == 0 goto odd\nr7 += 1\nodd: call bpf_get_prandom_u32\nr0 &= 1\nif r0 == 0 goto even\nr7 += 1\neven: r6 += 1\nif r6 < 100 goto next\nr0 = r7\nexit');
-  expect(found).toMatchObject({ message: 'The sequence of 8193 jumps is too complex.', suggestion: 'use bpf_loop(), or load the program with CAP_PERFMON' });
+  expect(found).toMatchObject({ message: 'The sequence of 8193 jumps is too complex.', suggestion: expect.stringContaining('use bpf_loop(), or load the program with CAP_PERFMON') });
 });
 
 test('without CAP_PERFMON nobody is told to compute with the difference of two pointers', () => {
@@ -294,7 +294,7 @@ test.each([
 });
 
 test('a field for one way of attaching is not said to take a capability', () => {
-  expect(explained('refused\n-- asm\nr0 = *(u32 *)(r1 +20)\nexit')).toMatchObject({ needed: 'a program for xdp_devmap: no other has egress_ifindex', suggestion: 'SEC("xdp/devmap"); or do without the field' });
+  expect(explained('refused\n-- asm\nr0 = *(u32 *)(r1 +20)\nexit')).toMatchObject({ needed: 'a program for xdp_devmap: no other has egress_ifindex', suggestion: expect.stringContaining('SEC("xdp/devmap"); or do without the field') });
 });
 
 test('maps of devices are not said to be declared with a flag', () => {
@@ -356,4 +356,61 @@ test.each([
   ['socket_filter', 'r1 = 1\nr2 = 0\ncall bpf_redirect', 'of type sched_cls, sched_act, xdp'],
 ])('who may not is told of another way: %s, %s', (type, asm, suggestion) => {
   expect(explained(`refused\n-- type ${type}\n-- asm\n${asm}\nr0 = 0\nexit`)?.suggestion).toContain(suggestion);
+});
+
+/** Two bytes at r3 of a packet, of which two others are proven, read by the line behind these. */
+const inLoop = (...lines: string[]) => explained(`refused
+-- asm
+r2 = *(u32 *)(r1 +0) ; __u16 *w = data;
+r4 = *(u32 *)(r1 +4)
+r3 = r2
+r3 += 2 ; ${lines[0]}
+if r3 > r4 goto out ; ${lines[1]}
+r0 = *(u16 *)(r3 +0) ; ${lines[2]}
+out: exit`);
+
+test.each([
+  [['i++;', 'if ((void *)(&w[i] + 1) > end) return XDP_DROP;', 'sum += w[i];'], '__u16 *at = &w[i]; barrier_var(at); if ((void *)(at + 1) > end) return XDP_DROP; and use *at in line 6'],
+  [['i++;', 'if ((void *)&header->ports[i] + 1 > end) return XDP_DROP;', 'sum += header->ports[i];'], '__typeof__(header->ports[i]) *at = &header->ports[i]; barrier_var(at);'],
+  [['if ((void *)(w + 1) > end) return XDP_DROP;', 'w++;', 'sum += *w;'], 'if ((void *)(w + 1) > end) return XDP_DROP; before line 6'],
+])('a comparison that stands there already is not asked for again: %s', (lines, suggestion) => {
+  expect(inLoop(...lines)?.suggestion).toContain(suggestion);
+});
+
+test.each([
+  ['r2 = *(u32 *)(r1 +16)\nr1 = map[ringbuf]\nr3 = 0\ncall bpf_ringbuf_reserve ; e = bpf_ringbuf_reserve(&events, len, 0);', 'the same on every run: bpf_ringbuf_reserve', 'pass a constant instead of len'],
+  ['r1 = map[array]\nr2 = 0\nr3 = 0\ncall bpf_redirect_map ; return bpf_redirect_map(&devs, 0, XDP_PASS);', 'a map of type devmap, cpumap, xskmap or devmap_hash for bpf_redirect_map; devs is array', 'BPF_MAP_TYPE_DEVMAP'],
+  ['*(u32 *)(r10 -4) = 0\nr2 = r10\nr2 += -4\nr1 = map[programs]\ncall bpf_map_lookup_elem ; v = bpf_map_lookup_elem(&jumps, &k);', 'jumps is prog_array, which is for bpf_tail_call()', 'an array or a hash map'],
+  ['r2 = map[array]\nr3 = 0\ncall bpf_tail_call ; bpf_tail_call(ctx, &jumps, 0);', 'a map of type prog_array for bpf_tail_call; jumps', 'BPF_MAP_TYPE_PROG_ARRAY'],
+  ['r2 = *(u32 *)(r1 +0)\nr3 = *(u32 *)(r1 +4)\nr4 = r2\nr4 += 4\nr0 = 1\nif r4 > r3 goto out\nlock *(u32 *)(r2 +0) += r0 ; __sync_fetch_and_add(c, 1);', 'several CPUs', '(*c += …)'],
+  ['r2 = *(u32 *)(r1 +0)\nr3 = *(u32 *)(r1 +4)\nr4 = r2\nr4 += 64\nr0 = 1\nif r4 > r3 goto out\nr3 = 64\nr4 = 0\ncall bpf_fib_lookup ; return bpf_fib_lookup(ctx, data, 64, 0);', 'argument 2 of bpf_fib_lookup', '__u8 copy[64] __attribute__((aligned(8))); __builtin_memcpy(copy, data, sizeof(copy)); before line 9, and pass copy'],
+  ['r0 = 7\nr0 /= 0', 'not 0', 'divide by another constant'],
+  ['r0 = 7\nr0 <<= 70', 'at most 63', 'shift by less'],
+])('whoever is refused is told what to change: %s', (asm, needed, suggestion) => {
+  const found = explained(`refused\n-- asm\n${asm}\nr0 = 2\nout: exit`);
+  expect(found?.needed).toContain(needed);
+  expect(found?.suggestion).toContain(suggestion);
+});
+
+test("a variable that is smaller than the map's values is told both sizes", () => {
+  const found = explained('refused\n-- asm\n*(u64 *)(r10 -8) = 0\nr1 = map[array]\nr2 = r10\nr2 += -8\nr3 = r2\nr4 = 0\ncall bpf_map_update_elem ; bpf_map_update_elem(&m, &k, &one, BPF_ANY);\nr0 = 2\nexit');
+  expect(found?.needed).toBe('the value of array is 48 bytes, one has 8');
+});
+
+test('a leak is shown the line that it is left by', () => {
+  const found = explained(`refused
+-- asm
+${RESERVED}
+r0 = 1 ; if (data > end) return XDP_DROP;
+out: exit ; }`);
+  expect(found?.suggestion).toBe('bpf_ringbuf_discard(event, 0); before the return of line 7, or bpf_ringbuf_submit(event, 0);');
+});
+
+test('the number that is too large is named as it is in C', () => {
+  const found = explained('refused\n-- asm\nr2 = *(u32 *)(r1 +0)\nr3 = *(u32 *)(r1 +16)\nr3 &= 0xffff\nr2 += r3 ; __u8 *b = data + off;\nr0 = *(u8 *)(r2 +0) ; return *b;\nexit');
+  expect(found?.suggestion).toContain('if (off > 1500) ');
+});
+
+test('without lines of C, the way to get them is told', () => {
+  expect(explained('refused\n-- asm\nr1 = 0\nr0 = *(u64 *)(r1 +0)\nexit')?.suggestion).toContain('; compile with -g');
 });
