@@ -1,6 +1,6 @@
 /** The browser that tests of the page use: where it is, why there is none, a server to open, and a page that hears what goes wrong in it. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 
@@ -12,8 +12,8 @@ export const missing: string | undefined = CHROMIUM === undefined ? 'no Chromium
 export const PATIENCE_MS = 60_000;
 
 /** The demonstration, and the address to open. */
-export function serveDemo(): Promise<{ readonly child: ChildProcess; readonly address: string }> {
-  const child = spawn(process.execPath, [path('dist/dataplane/cli/start.cjs'), 'serve', '--lab', path('programs/demo.yaml'), '--capture', path('traces/demo.pcapng'), '--speed', '500pps', '--port', '0'], { stdio: ['ignore', 'pipe', 'pipe'] });
+export function serveDemo(...more: readonly string[]): Promise<{ readonly child: ChildProcess; readonly address: string }> {
+  const child = spawn(process.execPath, [path('dist/dataplane/cli/start.cjs'), 'serve', '--lab', path('programs/demo.yaml'), '--capture', path('traces/demo.pcapng'), '--speed', '500pps', '--port', '0', ...more], { stdio: ['ignore', 'pipe', 'pipe'] });
   return new Promise((resolve, reject) => {
     let said = '';
     const hear = (text: Buffer): void => {
@@ -34,4 +34,10 @@ export async function openPage(browser: Browser, complaints: string[], options: 
   page.on('pageerror', (error) => complaints.push(String(error)));
   page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
   return page;
+}
+
+/** What a button of the page saves. */
+export async function saved(page: Page, button: string): Promise<Buffer> {
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: button, exact: true }).click()]);
+  return readFileSync(await download.path());
 }

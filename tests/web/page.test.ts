@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { chromium, type Browser, type Page, type WebSocketRoute } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CHROMIUM, missing, openPage, path, PATIENCE_MS, serveDemo } from './browser.ts';
+import { CHROMIUM, missing, openPage, path, PATIENCE_MS, saved, serveDemo } from './browser.ts';
 
 describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : ` (skipped: ${missing})`}`, () => {
   let child: ChildProcess;
@@ -194,14 +194,10 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
   }, PATIENCE_MS);
 
   test('what is seen leaves as CSV, and as a capture that runs again where it is dropped', async () => {
-    const saved = async (button: string): Promise<Buffer> => {
-      const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: button, exact: true }).click()]);
-      return readFileSync(await download.path());
-    };
-    const [head, ...lines] = (await saved('CSV')).toString().split('\n');
-    expect(head).toBe('packet,seconds,device,hook,program,verdict,length,fault');
-    expect(lines[0]).toMatch(/^1,\d+\.\d{9},eth0,xdp,xdp_firewall,XDP_/);
-    const capture = await saved('pcapng');
+    const [head, ...lines] = (await saved(page, 'CSV')).toString().split('\n');
+    expect(head).toBe('packet,seconds,device,hook,program,verified,verdict,length,fault');
+    expect(lines[0]).toMatch(/^1,\d+\.\d{9},eth0,xdp,xdp_firewall,true,XDP_/);
+    const capture = await saved(page, 'pcapng');
     const dropped = await page.evaluateHandle(`(() => {
       const transfer = new DataTransfer();
       transfer.items.add(new File([Uint8Array.from(atob('${capture.toString('base64')}'), (byte) => byte.charCodeAt(0))], 'seen.pcapng'));

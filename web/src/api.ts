@@ -8,6 +8,8 @@ export interface Attachment {
   readonly mode: string;
   readonly object: string;
   readonly program: string;
+  /** False where somebody wanted it to run without. */
+  readonly verified: boolean;
   readonly slots?: string;
 }
 
@@ -17,6 +19,8 @@ export interface Lab {
   readonly name: string;
   readonly engine: string;
   readonly epoch: number;
+  /** What is special about it. */
+  readonly remarks: readonly string[];
   readonly devices: readonly { readonly name: string; readonly ifindex: number; readonly mac: string; readonly up: boolean; readonly addresses: readonly string[] }[];
   readonly attachments: readonly Attachment[];
   readonly objects: readonly { readonly id: string; readonly name: string }[];

@@ -32,7 +32,7 @@ export function App(): JSX.Element {
     <DropZone>
       <header>
         <h1>xdplab</h1>
-        <span class="muted name" title={lab.value === undefined ? undefined : `engine ${lab.value.engine}`}>{lab.value?.name ?? 'opening…'}</span>
+        <span class="muted name" title={lab.value === undefined ? undefined : [`engine ${lab.value.engine}`, ...lab.value.remarks].join('\n')}>{lab.value?.name ?? 'opening…'}</span>
         <RunControls />
         <span role="status" class={`connection ${connected.value === false ? 'closed' : 'open'}`}>{connected.value === undefined ? 'connecting…' : connected.value ? 'connected' : 'connection lost, trying again…'}</span>
         <button type="button" onClick={nextTheme} title="dark, light, or as the system has it">{theme.value === '' ? '◐' : theme.value === 'dark' ? '●' : '○'}<span class="hidden"> colours: {theme.value || 'as the system'}</span></button>

@@ -1,11 +1,11 @@
 /** What is seen, as files: verdicts as CSV, those of their packets whose bytes are here as pcapng (draft-ietf-opsawg-pcapng). */
 import { names, packetOf, records, type KeptPacket } from './model.ts';
-import { seconds } from './text.ts';
+import { NOT_VERIFIED, seconds } from './text.ts';
 import { rowAt } from './verdict-list.tsx';
 
 /** Lines that are one string. */
 const STRETCH = 1 << 14;
-const COLUMNS = ['packet', 'seconds', 'device', 'hook', 'program', 'verdict', 'length', 'fault'] as const;
+const COLUMNS = ['packet', 'seconds', 'device', 'hook', 'program', 'verified', 'verdict', 'length', 'fault'] as const;
 
 function save(parts: BlobPart[], name: string, type: string): void {
   const address = URL.createObjectURL(new Blob(parts, { type }));
@@ -43,6 +43,7 @@ const INTERFACE = 1;
 const PACKET = 6;
 const ETHERNET = 1;
 const NANOSECONDS = 9;
+const OPTION = { comment: 1, timeResolution: 9 } as const;
 
 /** A block of 32-bit words and bytes, its length in front and behind. */
 function block(type: number, words: readonly number[], bytes: Uint8Array = new Uint8Array()): ArrayBuffer {
@@ -58,6 +59,15 @@ function block(type: number, words: readonly number[], bytes: Uint8Array = new U
   return buffer;
 }
 
+/** `comment` may be empty. */
+function interfaceBlock(comment: string): ArrayBuffer {
+  const text = new TextEncoder().encode(comment);
+  // What is left of it is padding, and the end of options.
+  const end = new Uint8Array(((text.length + 3) & ~3) + 4);
+  end.set(text);
+  return block(INTERFACE, [ETHERNET, 0, OPTION.timeResolution | (1 << 16), NANOSECONDS, ...(comment === '' ? [] : [OPTION.comment | (text.length << 16)])], end);
+}
+
 export function exportPcapng(): void {
   const found = new Set<KeptPacket>();
   for (let index = records.first; index < records.end; index++) {
@@ -66,8 +76,7 @@ export function exportPcapng(): void {
   }
   const parts: ArrayBuffer[] = [
     block(SECTION, [0x1a2b_3c4d, 1, 0xffff_ffff, 0xffff_ffff]),
-    // if_tsresol (option 9, one byte), then the end of options.
-    block(INTERFACE, [ETHERNET, 0, 9 | (1 << 16), NANOSECONDS, 0]),
+    interfaceBlock(names.value?.attachments.some(({ verified }) => !verified) === true ? `programs ${NOT_VERIFIED}` : ''),
   ];
   for (const { timestampNs, after, left, before, captured } of found) {
     const bytes = after.length > 0 ? after : before;

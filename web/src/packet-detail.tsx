@@ -7,7 +7,7 @@ import { fateText } from './fate.ts';
 import { layersOf, type Field } from './layers.ts';
 import { filterText, names, packetOf, records, recordsVersion, selected, type KeptPacket } from './model.ts';
 import { LOOKS, outcomeOf } from './outcome.ts';
-import { count, fileName, seconds } from './text.ts';
+import { count, fileName, NOT_VERIFIED, seconds } from './text.ts';
 import { rowAt, type Row } from './verdict-list.tsx';
 
 /** Verdicts of a packet lie together: as many as programs run on it. */
@@ -74,7 +74,7 @@ function Decision({ row }: { readonly row: Row }): JSX.Element {
   const line = run?.returned?.line;
   return (
     <li>
-      <b>{row.program}</b> at {row.hook} of {row.device}: <span class={`verdict ${outcome}`}>{LOOKS[outcome].sign} {row.verdict}</span>{row.fault === undefined ? '' : `, stopped: ${row.fault}`}, {count(row.length)} bytes
+      <b>{row.program}</b>{row.verified ? null : <span class="muted"> {NOT_VERIFIED}</span>} at {row.hook} of {row.device}: <span class={`verdict ${outcome}`}>{LOOKS[outcome].sign} {row.verdict}</span>{row.fault === undefined ? '' : `, stopped: ${row.fault}`}, {count(row.length)} bytes
       {run === undefined ? null : (
         <details class="ran">
           <summary>

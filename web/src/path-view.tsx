@@ -4,17 +4,19 @@
  * leave through, and at their end the backends with their shares.
  */
 import type { JSX } from 'preact';
-import type { Highlight, HookName, HookStatistics, Outcome, Statistics } from './api.ts';
+import type { Attachment, Highlight, HookName, HookStatistics, Outcome, Statistics } from './api.ts';
 import { openMap } from './maps-view.tsx';
 import { lab, latest, openTab, rateOf } from './model.ts';
 import { LOOKS } from './outcome.ts';
-import { count, percent, short } from './text.ts';
+import { count, NOT_VERIFIED, percent, short } from './text.ts';
 
 interface Box {
   readonly x: number;
   readonly y: number;
   readonly title: string;
   readonly lines: readonly string[];
+  /** Has the last line. */
+  readonly note?: string;
   readonly faint?: boolean;
   readonly height?: number;
 }
@@ -35,6 +37,8 @@ const WAY_HEIGHT = 17;
 const TOP = 6;
 /** Of a device that packets leave through, and of a backend. */
 const OUT = { height: 44, gap: 8 } as const;
+/** Of a line in a box, in letters. */
+const LONGEST = 16;
 const BACKEND_HEIGHT = 16;
 const MOST_BACKENDS = 8;
 /** Of a list beside the picture. */
@@ -46,6 +50,8 @@ const GOES_ON: readonly Outcome[] = ['next', 'leave', 'pass'];
 const SLOWEST_S = 4;
 const FASTEST_S = 0.8;
 
+/** Those in slots of maps run behind a redirect. */
+const isOnPath = ({ slots }: Attachment): boolean => slots === undefined;
 const isHook = (hook: HookName, device: string) => (one: HookStatistics): boolean => one.hook === hook && one.device === device && one.slots === undefined;
 const sumOf = (outcomes: readonly Outcome[], hook: HookStatistics | undefined): number => (hook?.verdicts ?? []).reduce((sum, { outcome, packets }) => sum + (outcomes.includes(outcome) ? packets : 0), 0);
 
@@ -72,7 +78,7 @@ export function PathView(): JSX.Element {
   return (
     <div class="way-and-backends">
       <div class="way">
-        <svg viewBox={`0 0 ${WIDTH} ${height}`} role="img" aria-label={describe(edges, shares)}>
+        <svg viewBox={`0 0 ${WIDTH} ${height}`} role="img" aria-label={[describe(edges, shares), ...attachments.filter(isOnPath).filter(({ verified }) => !verified).map(({ program }) => `${program} is ${NOT_VERIFIED}`)].join(', ')}>
           {edges.map((edge, index) => <EdgeView key={index} edge={edge} />)}
           {boxes.map((box, index) => <BoxView key={index} box={box} />)}
           {shares.map((share) => <ShareView key={share.label} share={share} />)}
@@ -115,7 +121,7 @@ function drawDevice(device: string, drawing: Drawing): void {
   const { boxes, edges } = drawing;
   const y = drawing.height;
   const middle = y + BOX.height / 2;
-  const attached = (hook: HookName): readonly string[] => (lab.value?.attachments ?? []).filter((one) => one.device === device && one.hook === hook && one.slots === undefined).map(({ program }) => program);
+  const attached = (hook: HookName): readonly Attachment[] => (lab.value?.attachments ?? []).filter((one) => one.device === device && one.hook === hook && isOnPath(one));
   const along = (from: Point, x: number, rate: number): Edge => ({ points: [from, [x, middle]], outcome: 'pass', rate, ...(rate > 0 ? { label: { text: short(rate), at: [(from[0] + x) / 2, middle - 8], anchor: 'middle' } as const } : {}) });
   const received = rateOf((now) => now.devices.find((one) => one.device === device)?.rxPackets);
   boxes.push({ x: COLUMNS.in, y, title: device, lines: [`${short(received)} packets/s`] });
@@ -126,7 +132,7 @@ function drawDevice(device: string, drawing: Drawing): void {
     const programs = attached(hook);
     if (programs.length === 0) continue;
     const x = COLUMNS[hook];
-    boxes.push({ x, y, title: HOOK_TITLES[hook], lines: programs });
+    boxes.push(hookBox(hook, programs, x, y));
     edges.push(along(from, x, arriving));
     ways = Math.max(ways, leaves(device, hook, x, y, edges));
     arriving = hookRate(device, hook, GOES_ON);
@@ -136,11 +142,18 @@ function drawDevice(device: string, drawing: Drawing): void {
   edges.push(along(from, COLUMNS.host, arriving));
   const egress = attached('tc-egress');
   if (egress.length > 0) {
-    boxes.push({ x: COLUMNS.out, y, title: HOOK_TITLES['tc-egress'], lines: egress });
+    boxes.push(hookBox('tc-egress', egress, COLUMNS.out, y));
     edges.push(along(rightOf(COLUMNS.host, middle), COLUMNS.out, rateOf((now) => now.hooks.find(isHook('tc-egress', device))?.packets)));
     ways = Math.max(ways, leaves(device, 'tc-egress', COLUMNS.out, y, edges));
   }
   drawing.height = y + Math.max(ROW, BOX.height + (ways + 1) * WAY_HEIGHT);
+}
+
+/** How many of them nobody verified is said where any is. */
+function hookBox(hook: HookName, programs: readonly Attachment[], x: number, y: number): Box {
+  const unverified = programs.filter(({ verified }) => !verified).length;
+  const note = unverified === programs.length ? NOT_VERIFIED : `${unverified} ${NOT_VERIFIED}`;
+  return { x, y, title: HOOK_TITLES[hook], lines: programs.map(({ program }) => program), ...(unverified === 0 ? {} : { note }) };
 }
 
 /** Devices that packets only leave through: the counters do not say from where, only redirects go there. Backends are behind the first. */
@@ -192,19 +205,21 @@ function EdgeView({ edge: { points, outcome, rate, label } }: { readonly edge: E
   );
 }
 
-function BoxView({ box: { x, y, title, lines, faint, height = BOX.height } }: { readonly box: Box }): JSX.Element {
-  const shown = lines.length > 2 ? [lines[0]!, `and ${lines.length - 1} more`] : lines;
+function BoxView({ box: { x, y, title, lines, note, faint, height = BOX.height } }: { readonly box: Box }): JSX.Element {
+  const more = lines.length > 1 ? ` + ${lines.length - 1}` : '';
+  const shown = note !== undefined ? [`${cut(lines[0]!, LONGEST - more.length)}${more}`] : lines.length > 2 ? [lines[0]!, `and ${lines.length - 1} more`] : lines;
   return (
     <g class={`box ${faint === true ? 'faint' : ''}`}>
       <rect x={x} y={y} width={BOX.width} height={height} rx="6" />
       <text x={x + 10} y={y + 18} class="title">{cut(title)}</text>
       {shown.map((line, index) => <text key={index} x={x + 10} y={y + 33 + 14 * index}>{cut(line)}</text>)}
-      <title>{`${title}: ${lines.join(', ')}`}</title>
+      {note === undefined ? null : <text class="note" x={x + 10} y={y + 47}>{note}</text>}
+      <title>{`${title}: ${lines.join(', ')}${note === undefined ? '' : `; ${note}`}`}</title>
     </g>
   );
 }
 
-const cut = (text: string, most = 16): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+const cut = (text: string, most = LONGEST): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 /** A backend: its share as a length and as a number. */
 function ShareView({ share: { y, label, part } }: { readonly share: Share }): JSX.Element {

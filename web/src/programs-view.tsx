@@ -5,7 +5,7 @@ import { useEffect, useMemo } from 'preact/hooks';
 import { api, type Counts, type Program, type Verification } from './api.ts';
 import { CodeView } from './code-view.tsx';
 import { attempt, lab, refreshLab } from './model.ts';
-import { count } from './text.ts';
+import { count, NOT_VERIFIED } from './text.ts';
 
 const COUNTS_MS = 1000;
 
@@ -56,7 +56,7 @@ export function ProgramsView(): JSX.Element {
   return (
     <div class="programs">
       <div class="choice">
-        {attachments.map(({ object, program }) => <button type="button" key={`${object} ${program}`} aria-pressed={chosen.value === `${object} ${program}`} onClick={() => void attempt(() => show(object, program))}>{program}</button>)}
+        {attachments.map(({ object, program, verified }) => <button type="button" key={`${object} ${program}`} aria-pressed={chosen.value === `${object} ${program}`} onClick={() => void attempt(() => show(object, program))}>{program}{verified ? null : <span class="muted"> {NOT_VERIFIED}</span>}</button>)}
         <span class="gap" />
         {(lab.value?.attachments ?? []).filter(({ object, program, slots }) => `${object} ${program}` === chosen.value && slots === undefined).map(({ index, program, hook, device }) => (
           <button type="button" key={index} onClick={() => void attempt(async () => { await api.detach(index); await refreshLab(); })}>detach {program} from {hook} of {device}</button>

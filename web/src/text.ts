@@ -3,6 +3,9 @@
 const counts = new Intl.NumberFormat('en-US');
 const SCALES = [[1e12, 'T'], [1e9, 'G'], [1e6, 'M'], [1e3, 'k']] as const;
 
+/** Of a program that somebody wanted to run without. */
+export const NOT_VERIFIED = 'not verified';
+
 export const count = (value: number): string => counts.format(Math.round(value));
 
 /** Three digits that mean something: 1.23 M. */

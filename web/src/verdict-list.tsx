@@ -35,6 +35,7 @@ export interface Row {
   readonly device: string;
   readonly hook: string;
   readonly program: string;
+  readonly verified: boolean;
   readonly verdict: string;
   readonly length: number;
   readonly fault: string | undefined;
@@ -53,6 +54,7 @@ export function rowAt(index: number, known: Names): Row {
     device: known.devices.find((device) => device.ifindex === ifindex)?.name ?? attachment?.device ?? `ifindex ${ifindex}`,
     hook: attachment?.hook ?? '',
     program: attachment?.program ?? '',
+    verified: attachment?.verified ?? true,
     verdict: (attachment && known.verdicts[attachment.hook]?.[attachment.mode]?.[String(code)]) ?? `unknown (${code})`,
     length: records.length(index),
     fault: fault === 0 ? undefined : (known.faults[fault] ?? `fault ${fault}`),
