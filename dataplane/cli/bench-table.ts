@@ -8,12 +8,13 @@ import { TIMED, type BenchReport, type ProgramFigures } from '../measure/bench-r
 import { describeChange } from '../measure/change.ts';
 import type { ReportComparison } from '../measure/compare-reports.ts';
 import { fixed } from '../measure/digits.ts';
+import { NOT_VERIFIED } from '../pipeline/lab.ts';
 import { count, paint, percent, safe, sectionsText, table } from './terminal.ts';
 
 type Cell = string | number;
 
 export function reportText(report: BenchReport): string {
-  const { machine, workload, settings, programs, noise, balance } = report;
+  const { machine, workload, settings, programs, noise, balance, verified } = report;
   const turns = settings.freshMaps ? `${settings.runs} rounds over all packets, each with fresh maps` : `${settings.runs} turns of ${((settings.durationSeconds * 1000) / settings.runs).toFixed(0)} ms each`;
   const sections = [
     [
@@ -21,6 +22,7 @@ export function reportText(report: BenchReport): string {
       `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB · ${machine.system} · Node ${machine.node}, V8 ${machine.v8} · load ${machine.load}`,
       ...Object.entries(report.tiers).map(([engine, tier]) => `${engine}: ${tier}`),
       `medians of ${turns}, side by side`,
+      ...(verified === false ? [paint('yellow', NOT_VERIFIED)] : []),
     ],
     timeTable(programs),
     ...programs.map(remarks),
@@ -159,9 +161,9 @@ export function comparisonText({ times, costs, onlyBefore, onlyAfter, warnings }
 }
 
 /** A line for each turn of each series: the median of its batches. */
-export function reportCsv({ programs }: BenchReport): string {
-  const lines = programs.flatMap(({ name, series }) => Object.entries(series).flatMap(([engine, { turns }]) => turns.map((ns, turn) => `${quoted(name)},${engine},${turn + 1},${ns}`)));
-  return `${['program,series,turn,nsPerPacket', ...lines].join('\n')}\n`;
+export function reportCsv({ programs, verified }: BenchReport): string {
+  const lines = programs.flatMap(({ name, series }) => Object.entries(series).flatMap(([engine, { turns }]) => turns.map((ns, turn) => `${quoted(name)},${engine},${turn + 1},${ns},${verified ?? ''}`)));
+  return `${['program,series,turn,nsPerPacket,verified', ...lines].join('\n')}\n`;
 }
 
 function quoted(text: string): string {

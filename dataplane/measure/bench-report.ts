@@ -44,6 +44,8 @@ export interface ProgramFigures {
 export interface BenchReport {
   readonly kind: 'xdplab bench';
   readonly measuredAt: string;
+  /** False where somebody wanted the programs to run without; reports of before do not say. */
+  readonly verified?: boolean;
   readonly machine: MachineFacts;
   /** The compiler that made what ran, by engine. */
   readonly tiers: { readonly [Name in Timed]?: string };

@@ -164,6 +164,7 @@ export async function benchmarkLab(options: BenchmarkOptions): Promise<BenchRepo
   return {
     kind: 'xdplab bench',
     measuredAt: new Date().toISOString(),
+    verified: lab.verified,
     machine: machineFacts(),
     tiers,
     workload: { text: incoming.text, packets: packetCount(incoming) - incoming.opening, opening: incoming.opening, meanBytes: incoming.bytes.length / packetCount(incoming) },

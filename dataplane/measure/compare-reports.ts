@@ -43,5 +43,6 @@ function warningsOf(before: BenchReport, after: BenchReport): string[] {
   const facts = ({ machine: { cpu, cores, system, node }, workload, settings }: BenchReport) => ({ machine: `${cpu}, ${cores} cores, ${system}`, node, packets: workload.text, maps: settings.freshMaps ? 'fresh' : 'kept' });
   const [old, now] = [facts(before), facts(after)];
   const warnings = (Object.keys(old) as (keyof typeof old)[]).filter((fact) => old[fact] !== now[fact]).map((fact) => `not the same ${fact}: ${old[fact]}, then ${now[fact]}`);
+  for (const [which, { verified }] of [['before', before], ['after', after]] as const) if (verified === false) warnings.push(`programs were not verified ${which}`);
   return [...warnings, ...[before, after].flatMap(({ noise }) => noise.warnings)];
 }

@@ -3,6 +3,7 @@ import { COST_METRICS } from '../insight/cost.ts';
 import type { BalancedGroup } from '../insight/balance.ts';
 import { dependenceText, type QueueSpread } from '../insight/queue-spread.ts';
 import type { Share, Shares } from '../insight/shares.ts';
+import { NOT_VERIFIED } from '../pipeline/lab.ts';
 import { TIMED, type BenchReport, type ProgramFigures } from './bench-report.ts';
 import { describeChange } from './change.ts';
 import { fixed } from './digits.ts';
@@ -16,9 +17,10 @@ export function htmlReport(report: BenchReport): string {
 
 /** What the page says, to stand on others too. */
 export function reportSections(report: BenchReport): string[] {
-  const { machine, workload, settings, tiers, programs, balance, noise, measuredAt } = report;
+  const { machine, workload, settings, tiers, programs, balance, noise, measuredAt, verified } = report;
   return [
     `<p>${text(workload.text)}: ${number(workload.packets)} packets a round, ${workload.meanBytes.toFixed(0)} bytes on average. Medians of ${settings.runs} turns${settings.freshMaps ? ', each a round with fresh maps' : ''}, side by side.</p>`,
+    ...(verified === false ? [`<p class="warning">${text(NOT_VERIFIED)}</p>`] : []),
     ...noise.warnings.map((warning) => `<p class="warning">${text(warning)}</p>`),
     `<h2>Time per packet</h2>${barPlot(
       programs.flatMap(({ name, nsPerPacket }) => TIMED.flatMap((engine) => (nsPerPacket[engine] === undefined ? [] : [{ group: name, label: engine, value: nsPerPacket[engine], part: nsPerPacket[`${engine}Net`] }]))),

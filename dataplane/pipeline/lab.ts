@@ -95,7 +95,8 @@ const FIRST_IFINDEX = 2;
 const DEFAULT_MTU = 1500;
 const ALL_UNKNOWN = new Uint8Array(6);
 const ONE_PACKET_BYTES = 1 << 18;
-const NOT_VERIFIED = 'Programs were not verified, as you wished; xdplab verify says whether Linux would load them.';
+/** Said wherever results are read. */
+export const NOT_VERIFIED = 'Programs were not verified, as you wished; xdplab verify says whether Linux would load them.';
 const provenHere = new ProofMemory();
 
 export class Lab {

@@ -41,10 +41,20 @@ describe('xdplab bench', () => {
     const { status, stderr } = await xdplab(['bench', object('flow_counter.bpf.o'), '--capture', trace('mixed.pcap'), '--duration', '0.01', '--runs', '3', ...files.flatMap((file) => ['--export', file])]);
     expect([status, stderr]).toEqual([0, '']);
     expect(readFileSync(files[0]!, 'utf8')).toMatch(/^<!doctype html>/);
-    expect(readFileSync(files[1]!, 'utf8').split('\n')[0]).toBe('program,series,turn,nsPerPacket');
+    expect(readFileSync(files[1]!, 'utf8').split('\n')[0]).toBe('program,series,turn,nsPerPacket,verified');
     const compared = await xdplab(['bench', 'compare', files[2]!, files[2]!]);
     expect(compared.stdout).toMatch(/flow_counter\s+wasm .*no difference/);
     expect(compared.stdout).toMatch(/Counted costs are the same/);
+  });
+
+  test('says of programs that nobody verified that they were not, in all that it writes', async () => {
+    const [page, samples, report] = ['unverified.html', 'unverified.csv', 'unverified.json'].map((name) => scratch.at(name));
+    const { stdout } = await xdplab(['bench', object('flow_counter.bpf.o'), '--no-verify', ...QUICK, ...[page!, samples!, report!].flatMap((file) => ['--export', file])]);
+    expect(stdout).toContain('Programs were not verified');
+    expect(readFileSync(page!, 'utf8')).toContain('<p class="warning">Programs were not verified');
+    expect(readFileSync(samples!, 'utf8')).toMatch(/\nflow_counter,wasm,1,[\d.]+,false\n/);
+    expect(JSON.parse(readFileSync(report!, 'utf8'))).toMatchObject({ verified: false });
+    expect((await xdplab(['bench', 'compare', report!, report!])).stdout).toMatch(/^programs were not verified before\nprograms were not verified after$/m);
   });
 
   test('an expectation that does not hold ends with status 4', async () => {
