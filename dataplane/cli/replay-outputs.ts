@@ -123,7 +123,7 @@ export class ReplayOutputs {
     if (this.#mapsFolder === undefined) return;
     for (const map of this.#lab.maps) {
       const name = this.#lab.mapName(map).replaceAll(/[^\w.-]/g, '_');
-      writeMap(join(this.#mapsFolder, `${name}.json`), this.#lab.typed(map).dump());
+      writeMap(join(this.#mapsFolder, `${name}.json`), this.#lab.typed(map).dump(), this.#lab.verified);
     }
   }
 
@@ -159,9 +159,9 @@ export class ReplayOutputs {
 }
 
 /** JSON with an entry on each line, for people, for diff and for maps that are too long for one text. */
-function writeMap(path: string, { entries, ...facts }: MapDump): void {
+function writeMap(path: string, { entries, ...facts }: MapDump, verified: boolean): void {
   const file = new OutputFile(path);
-  file.writeText(`${jsonText(facts).slice(0, -1)},"entries":[`);
+  file.writeText(`${jsonText({ ...facts, ...(verified ? {} : { verified }) }).slice(0, -1)},"entries":[`);
   entries.forEach((entry, index) => file.writeText(`${index === 0 ? '' : ','}\n${jsonText(entry)}`));
   file.writeText('\n]}\n');
   file.close();

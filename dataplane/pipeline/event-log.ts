@@ -64,7 +64,7 @@ export class EventLog {
 
   #add(source: string, timestampNs: bigint, content: object): void {
     this.#counts.set(source, (this.#counts.get(source) ?? 0) + 1);
-    this.#write?.(`${jsonText({ time: seconds(timestampNs), source, ...content })}\n`, source === TRACE && 'text' in content);
+    this.#write?.(`${jsonText({ time: seconds(timestampNs), source, ...(this.#lab.verified ? {} : { verified: false }), ...content })}\n`, source === TRACE && 'text' in content);
   }
 }
 

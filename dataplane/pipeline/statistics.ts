@@ -20,6 +20,8 @@ export interface ProgramStatistics {
   /** It is in slots of such a map: the device is the one it sends to or, in a cpumap, where packets came in. */
   readonly slots?: string;
   readonly program: string;
+  /** False where somebody wanted it to run without. */
+  readonly verified: boolean;
   /** Indexes of its attachments: each change of a hook gives its programs new ones. */
   readonly attachments: readonly number[];
   readonly packets: number;
@@ -107,6 +109,7 @@ function programStatistics(pipeline: Pipeline, attachment: Attachment): ProgramS
     mode: attachment.mode,
     ...(mode.inSlots ? { slots: attachment.mode } : {}),
     program: attachment.program.spec.name,
+    verified: attachment.program.proof !== 'none',
     attachments: [attachment.index],
     packets: sum(verdicts, 'packets'),
     bytes: sum(verdicts, 'bytes'),

@@ -252,7 +252,7 @@ export const Statistics = Type.Object({
   reasons: Type.Array(Type.Object({ reason: Type.String(), text: Type.String(), packets: Type.Integer() })),
   hooks: Type.Array(Type.Object({ device: Type.String(), hook: Type.String(), slots: Type.Optional(Type.String()), packets: Type.Integer(), bytes: Type.Integer(), verdicts: VerdictCounts, cpus: Type.Array(Type.Object({ cpu: Type.Integer(), packets: Type.Integer(), bytes: Type.Integer() }), { description: 'what each CPU had of them' }) })),
   programs: Type.Array(
-    Type.Object({ attachments: Type.Array(Type.Integer()), device: Type.String(), hook: Type.String(), mode: Type.String(), slots: Type.Optional(Type.String()), program: Type.String(), packets: Type.Integer(), bytes: Type.Integer(), faults: Type.Integer(), verdicts: VerdictCounts }),
+    Type.Object({ attachments: Type.Array(Type.Integer()), device: Type.String(), hook: Type.String(), mode: Type.String(), slots: Type.Optional(Type.String()), program: Type.String(), verified: Type.Boolean(), packets: Type.Integer(), bytes: Type.Integer(), faults: Type.Integer(), verdicts: VerdictCounts }),
   ),
   devices: Type.Array(Type.Object({ device: Type.String(), ifindex: Type.Integer(), rxPackets: Type.Integer(), rxBytes: Type.Integer(), txPackets: Type.Integer(), txBytes: Type.Integer() })),
   highlights: Type.Array(

@@ -226,6 +226,8 @@ describe('--maps-out', () => {
   const read = (map: string): { name: string; type: string; maxEntries: number; entries: { key: unknown; value: unknown }[] } =>
     JSON.parse(readFileSync(scratch.at(`deep/maps/${map}.json`), 'utf8')) as ReturnType<typeof read>;
 
+  test('says nothing of the verifier where all was verified', () => expect(read('vips')).not.toHaveProperty('verified'));
+
   test('makes the folder, and a file for each map of each object', () => {
     const objects = ['xdp_firewall', 'xdp_lb', 'tc_firewall'].map((name) => loadObject(readFileSync(object(`${name}.bpf.o`)), { name }));
     const declared = objects.flatMap(({ maps }) => [...maps.values()].filter(({ section }) => section === undefined).map(({ name }) => name));
@@ -242,4 +244,12 @@ describe('--maps-out', () => {
     ]);
     expect(read('ct_counters').entries.map(({ key }) => key)).toContain('CT_PASS_CONNECTION');
   });
+});
+
+test('of programs that nobody verified, logs of events and saved maps say so', async () => {
+  const [events, maps] = [scratch.at('unverified.ndjson'), scratch.at('unverified-maps')];
+  expect(await xdplab(['replay', CAPTURE, '--lab', object('demo.yaml'), '--no-verify', '--limit', '1000', '--events', events, '--maps-out', maps])).toMatchObject({ status: 0 });
+  expect(lines(readFileSync(events, 'utf8'))[0]).toMatchObject({ source: 'fw_drops', verified: false });
+  expect(JSON.parse(readFileSync(`${maps}/vips.json`, 'utf8'))).toMatchObject({ name: 'vips', verified: false, entries: expect.any(Array) as unknown[] });
+  expect(await xdplab(['map', 'diff', maps, maps])).toMatchObject({ status: 0, stdout: 'no difference\n' });
 });

@@ -245,6 +245,16 @@ test('counters are there for Prometheus', async () => {
   expect(text).toMatch(/^xdplab_stream_clients 0$/m);
 });
 
+test('counters say whether the programs that they are of were verified', async () => {
+  const trusting = await Served.start(['--no-verify', '--xdp', object('flow_counter.bpf.o')]);
+  try {
+    expect(await trusting.expect(200, 'GET', '/api/statistics')).toMatchObject({ programs: [{ program: 'flow_counter', verified: false }] });
+    expect((await trusting.ask('GET', '/metrics')).text).toMatch(/^xdplab_programs\{verified="true"\} 0\nxdplab_programs\{verified="false"\} 1$/m);
+  } finally {
+    await trusting.stop();
+  }
+});
+
 test('what each CPU ran is there for Prometheus, by hook', async () => {
   const several = await Served.start(['--xdp', object('xdp_firewall.bpf.o'), '--capture', trace('imix.pcap'), '--cpus', '2', '--loop', '1', '--speed', 'top']);
   try {

@@ -18,6 +18,7 @@ export function addMetricRoutes(app: App, { host, stream }: Context): void {
   const received = counter('xdplab_device_received_packets_total', 'packets that came in at a device', ['device']);
   const sent = counter('xdplab_device_sent_packets_total', 'packets that left through a device', ['device']);
   const busy = counter('xdplab_busy_seconds_total', 'time spent in the packet loop', []);
+  const programs = new Gauge({ name: 'xdplab_programs', help: 'programs whose packets are counted, by whether they were verified', labelNames: ['verified'], registers: [registry] });
   const clients = new Gauge({ name: 'xdplab_stream_clients', help: 'clients of the stream', registers: [registry] });
   const running = new Gauge({ name: 'xdplab_run_running', help: '1 while a run is running', registers: [registry] });
   collectDefaultMetrics({ register: registry, prefix: 'xdplab_server_' });
@@ -43,6 +44,7 @@ export function addMetricRoutes(app: App, { host, stream }: Context): void {
       received.inc({ device }, rxPackets);
       sent.inc({ device }, txPackets);
     }
+    for (const verified of [true, false]) programs.set({ verified: String(verified) }, statistics.programs.filter((program) => program.verified === verified).length);
     clients.set(stream.clients);
     running.set(statistics.run?.state === 'running' ? 1 : 0);
   }
