@@ -54,6 +54,8 @@ const DYNPTR_TYPES = ['fp', 'dynptr_ptr'] as const;
 const MAX_VARIABLE_SIZE = 1n << 29n;
 
 const mapOf = (facts: CallFacts): MapSpec => facts.map ?? refuse('EACCES', 'invalid map_ptr to access map->key');
+/** Types whose lookups cannot fail for an index that exists. */
+const ELIDES_NULL: ReadonlySet<number> = new Set([BPF_MAP_TYPE.array, BPF_MAP_TYPE.percpu_array]);
 const memory = (more: Partial<Rule> = {}): Rule => ({ types: MEMORY_TYPES, ...more });
 /** What packet programs hardly use, and what is not followed here. */
 const unknown = (what: string): Rule => ({ types: [], check: () => refuse('EOPNOTSUPP', `${what} are not known to this verifier`) });
@@ -65,7 +67,7 @@ const RULES: Readonly<Record<Exclude<ArgumentKind, 'size' | 'size_or_zero'>, Rul
   map_key: memory({
     check: (walk, number, register, facts) => {
       checkHelperMemory(walk, number, mapOf(facts).keyBytes, 'read', false);
-      facts.constantKey = constantKey(walk, register, mapOf(facts).keyBytes);
+      if (ELIDES_NULL.has(mapOf(facts).type)) facts.constantKey = constantKey(walk, register, mapOf(facts).keyBytes);
     },
   }),
   map_value: memory({ check: (walk, number, _register, facts) => checkHelperMemory(walk, number, mapOf(facts).valueBytes, 'read', false) }),

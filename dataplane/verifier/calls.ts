@@ -146,8 +146,6 @@ const below = (limit: number): Scalar => refine('jlt', 64, true, UNKNOWN, consta
 
 /** Types that bpf_for_each_map_elem walks over. */
 const ITERABLE: ReadonlySet<number> = new Set((['hash', 'percpu_hash', 'lru_hash', 'lru_percpu_hash', 'array', 'percpu_array'] as const).map((type) => BPF_MAP_TYPE[type]));
-/** Types whose lookups cannot fail for an index that exists. */
-const ELIDES_NULL: ReadonlySet<number> = new Set([BPF_MAP_TYPE.array, BPF_MAP_TYPE.percpu_array]);
 
 function kernelData(id: number): never {
   return refuse('EOPNOTSUPP', `pointers to the kernel's own data, which ${helperName(id)} returns, are not known to this verifier`);
@@ -167,7 +165,7 @@ function resultOf(walk: Walk, prototype: HelperPrototype, facts: CallFacts, id: 
     case 'map_value_or_null': {
       const { map, mapUid, constantKey } = facts;
       if (map === undefined) return refuse('EINVAL', 'kernel subsystem misconfigured verifier');
-      if (id === HELPER.map_lookup_elem && ELIDES_NULL.has(map.type) && constantKey !== undefined && constantKey < BigInt(map.maxEntries)) {
+      if (id === HELPER.map_lookup_elem && constantKey !== undefined && constantKey < BigInt(map.maxEntries)) {
         return pointer('map_value', { map, mapUid, ...(hasSpinLock(map) ? { id: walk.newId() } : {}) });
       }
       return pointer('map_value', { map, mapUid, ...nullable() });

@@ -193,11 +193,11 @@ function slotCovered(old: Frame, current: Frame, slot: number, exactness: Exactn
   const object = isObject(before);
   if (before === now && !spilled && !object) return true;
   const { rights } = ids.rules;
-  const scalarBefore = asScalar(before, rights);
-  // Bytes that nobody tracked cover whatever is there, also in a frame whose stack is not that deep yet.
-  if (scalarBefore === UNKNOWN_SCALAR && exactness !== 'exact' && rights.perfmon) return true;
+  // Bytes that nobody tracked cover whatever is there, also in a frame whose stack is not that deep yet; a number that was spilled does not, also where nothing is known of it.
+  if (exactness !== 'exact' && rights.perfmon && isUntracked(before.kinds, rights)) return true;
   if (now === undefined) return false;
   const precise = hasSlot(old.preciseSlots, slot);
+  const scalarBefore = asScalar(before, rights);
   const scalarNow = asScalar(now, rights);
   if (scalarBefore !== undefined && scalarNow !== undefined) return registerCovered(scalarBefore, scalarNow, precise, exactness, ids);
   for (let byte = 0; byte < 8; byte++) {

@@ -12,7 +12,7 @@ import type { Precision } from './precision.ts';
 import { refuse } from './refusal.ts';
 import { NOT_INITIALISED } from './register.ts';
 import { scalarsEqual } from './scalar.ts';
-import { NO_SLOTS } from './slot-set.ts';
+import { NO_SLOTS, withoutSlot } from './slot-set.ts';
 import { EMPTY_SLOT, type State } from './state.ts';
 import type { VerifyOptions } from './verify.ts';
 import type { Walk } from './walk.ts';
@@ -135,7 +135,11 @@ export class KeptStates {
         if ((read & (1 << register)) === 0) frame.registers[register] = NOT_INITIALISED;
       }
     });
-    walk.liveness.forEachDead(old, old.at, (frame, slot) => void (old.frames[frame]!.stack[slot] = EMPTY_SLOT));
+    walk.liveness.forEachDead(old, old.at, (number, slot) => {
+      const frame = old.frames[number]!;
+      frame.stack[slot] = EMPTY_SLOT;
+      frame.preciseSlots = withoutSlot(frame.preciseSlots, slot);
+    });
   }
 
   #keep(walk: Walk, kept: State[]): void {
