@@ -58,6 +58,14 @@ describe.each(named)('%s', (_, each) => {
   });
 });
 
+test('the README shows what is printed', () => {
+  const each = all.find(({ name }) => name === 'xdp_lb/unbounded-header')!;
+  const { program, options, report } = verify(each);
+  const text = verifiedText({ program, user: 'privileged', report, explanation: explainRefusal(program, report, options), kernel: undefined });
+  const withoutTime = (said: string): string => said.replaceAll(/(, stack [\d+]+), [\d.]+ \S+$/gm, '$1');
+  expect(withoutTime(readFileSync(new URL('../../README.md', import.meta.url), 'utf8'))).toContain(withoutTime(stripVTControlCharacters(text)));
+});
+
 describe.skipIf(whyNoKernel !== undefined)(kernelTitle('Linux'), () => {
   test.each(named)('refuses %s in the same words', (_, each) => {
     const { program, options, report } = verify(each);
