@@ -16,7 +16,7 @@ export type { Collection } from './program/collection.ts';
 export type { Program } from './program/program.ts';
 export { sumCpus, type MapDump, type TypedMap } from './program/typed-map.ts';
 export type { TestRunInput } from './engine/test-run.ts';
-export { compareEngines, type CompareEnginesOptions, type EngineComparison, type EngineDifference, type EngineRun } from './pipeline/compare-engines.ts';
+export { compareEngines, type CompareEnginesOptions, type EngineComparison, type EngineDifference, type EngineRun, type RunNotMade } from './pipeline/compare-engines.ts';
 export { Lab, type AttachOptions, type DeviceOptions, type LabOptions, type PacketResult, type RunOptions } from './pipeline/lab.ts';
 export { openLab, type LabSources, type OpenedLab } from './pipeline/open-lab.ts';
 export { BACKENDS } from './devices/index.ts';

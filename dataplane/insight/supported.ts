@@ -4,7 +4,7 @@
  */
 import { ALU_OPS, ATOMIC_OPS, BRANCH_OPS, MAY_GOTO_LIMIT } from '../bpf/isa.ts';
 import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
-import type { ProgramType } from '../bpf/spec.ts';
+import { PROGRAM_TYPES, type ProgramType } from '../bpf/spec.ts';
 import { ENGINES } from '../engine/index.ts';
 import { UNRUNNABLE } from '../engine/kernel/kernel-engine.ts';
 import { GRAPH_FUNCTIONS, GRAPH_PROGRAMS } from '../helpers/graph.ts';
@@ -32,6 +32,7 @@ export function supportedMarkdown(): string {
           .join('<br>'),
       ]),
     ),
+    `Programs of other types (${PROGRAM_TYPES.filter((type) => !HOOKS.some(({ programTypes }) => programTypes.includes(type))).join(', ')}) are verified, and not run.`,
     '## Map types',
     rows(
       ['type', 'number', 'supported'],

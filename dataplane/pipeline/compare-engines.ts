@@ -12,10 +12,13 @@
  * A run is as BPF_PROG_TEST_RUN makes it (engine/test-run.ts), one after the other, so that a packet finds in the maps
  * what those before it left there. Time stands still, and random numbers are the same everywhere.
  */
+import type { ProgramType } from '../bpf/spec.ts';
 import { XdplabError } from '../errors.ts';
 import type { EngineName } from '../engine/engine.ts';
 import { ENGINES } from '../engine/index.ts';
+import { KernelEngine } from '../engine/kernel/kernel-engine.ts';
 import { TestBench, type TestRunInput } from '../engine/test-run.ts';
+import { HOOKS } from '../hooks/index.ts';
 import { CPU_BLOCK, FAULT } from '../machine/cpu.ts';
 import type { BpfMap } from '../maps/bpf-map.ts';
 import type { Program } from '../program/program.ts';
@@ -54,15 +57,26 @@ export interface EngineDifference {
   readonly found: Readonly<Partial<Record<EngineName, string>>>;
 }
 
+export interface RunNotMade {
+  readonly input: number;
+  readonly engine: EngineName;
+  readonly why: string;
+}
+
 export interface EngineComparison {
   readonly engines: readonly EngineName[];
   /** Engines of this machine's that could not be asked, and the line that says why. */
   readonly missing: readonly { readonly engine: EngineName; readonly why: string }[];
-  /** By input, then by engine in the order of `engines`. */
+  /** By input, then by engine in the order of `engines`; none where the run was not made. */
   readonly runs: readonly (readonly EngineRun[])[];
+  /** Inputs, from 0, that an engine makes no run of, and the line that says why. */
+  readonly notMade: readonly RunNotMade[];
   /** Empty where all engines agree. */
   readonly differences: readonly EngineDifference[];
 }
+
+/** Those that packets of a lab meet. */
+const RUN_TYPES: ReadonlySet<ProgramType> = new Set(HOOKS.flatMap(({ programTypes }) => programTypes));
 
 interface Participant {
   readonly engine: EngineName;
@@ -84,12 +98,18 @@ export async function compareEngines({ open, program, inputs, engines }: Compare
         missing.push({ engine, why: error.message });
       }
     }
-    const runs = inputs.map((input) => participants.map((participant) => run(participant, input)));
+    const notMade: RunNotMade[] = [];
+    const runs = inputs.map((packet, input) => {
+      const made = runEverywhere(participants, packet);
+      if (!('why' in made)) return made;
+      notMade.push({ input, ...made });
+      return [];
+    });
     const differences = [
-      ...runs.flatMap((answers, input) => differencesOf(participants, answers.map(facts), input)),
+      ...runs.flatMap((answers, input) => (answers.length === 0 ? [] : differencesOf(participants, answers.map(facts), input))),
       ...differencesOf(participants, participants.map(({ lab }) => contents(lab)), undefined),
     ];
-    return { engines: participants.map(({ engine }) => engine), missing, runs, differences };
+    return { engines: participants.map(({ engine }) => engine), missing, runs, notMade, differences };
   } finally {
     for (const { lab } of participants) lab.close();
   }
@@ -97,8 +117,27 @@ export async function compareEngines({ open, program, inputs, engines }: Compare
 
 function programOf({ collections }: Lab, name: string): Program {
   const owner = collections.find(({ spec }) => spec.programs.has(name));
-  if (owner !== undefined) return owner.program(name);
+  if (owner !== undefined) {
+    const found = owner.program(name);
+    if (RUN_TYPES.has(found.type)) return found;
+    throw new XdplabError('ERR_LAB', `program '${name}': programs of type ${found.type} are verified, and not run; expected one of type ${[...RUN_TYPES].join(', ')}`);
+  }
   throw new XdplabError('ERR_LAB', `program '${name}': no object of the lab has it, expected one of ${collections.flatMap(({ spec }) => [...spec.programs.keys()]).join(', ')}`);
+}
+
+/** Asks those first who may not make the run. */
+function runEverywhere(participants: readonly Participant[], input: TestRunInput): readonly EngineRun[] | Omit<RunNotMade, 'input'> {
+  const answers = new Map<Participant, EngineRun>();
+  for (const participant of participants.toSorted((a, b) => Number(mayRefuse(b)) - Number(mayRefuse(a)))) {
+    answers.set(participant, run(participant, input));
+    const { engine } = participant.lab;
+    if (engine instanceof KernelEngine && engine.refusal !== undefined) return { engine: participant.engine, why: engine.refusal };
+  }
+  return participants.map((each) => answers.get(each)!);
+}
+
+function mayRefuse({ lab }: Participant): boolean {
+  return lab.engine instanceof KernelEngine;
 }
 
 function run({ lab, program, bench }: Participant, input: TestRunInput): EngineRun {

@@ -1,12 +1,14 @@
 /** One packet on all engines: what is compared, and what is said where they differ or cannot be asked. */
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import type { ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import type { EngineName } from '../../dataplane/engine/engine.ts';
 import { compareEngines } from '../../dataplane/pipeline/compare-engines.ts';
-import type { Lab } from '../../dataplane/pipeline/lab.ts';
+import { Lab } from '../../dataplane/pipeline/lab.ts';
 import { openLab } from '../../dataplane/pipeline/open-lab.ts';
 import { capturePackets, TRACES } from '../engine/kernel/capture-packets.ts';
-import { whyNoKernel } from '../engine/kernel/kernel-here.ts';
+import { programSpec } from '../engine/kernel/kernel-bench.ts';
+import { kernelTitle, whyNoKernel } from '../engine/kernel/kernel-here.ts';
 
 const open = async (engine: EngineName): Promise<Lab> => (await openLab({ file: join(TRACES, '../programs/demo.yaml'), engine })).lab;
 /** A stretch with handshakes, drops and encapsulation; programs that Linux runs on every packet of it. */
@@ -35,4 +37,26 @@ test('where engines differ, it says in what', async () => {
 
 test('a program that no object has is refused', async () => {
   await expect(compareEngines({ open, program: 'nat', inputs })).rejects.toThrow(/^program 'nat': no object of the lab has it, expected one of .*xdp_firewall/);
+});
+
+test.each([
+  ['socket_filter', 'socket'],
+  ['cgroup_skb', 'cgroup_skb/ingress'],
+] as const)('a program of type %s is refused: it is verified, and not run', async (type, section) => {
+  const filter: ProgramSpec = { ...programSpec('r0 = *(u32 *)(r1 +0)\nr0 &= 1\nexit', type), section };
+  const withFilter = (engine: EngineName): Lab => {
+    const lab = new Lab({ engine });
+    lab.load({ programs: new Map([['case', filter]]), maps: new Map(), btf: undefined, license: 'GPL' }, 'case');
+    return lab;
+  };
+  await expect(compareEngines({ open: withFilter, program: 'case', inputs, engines: ['wasm'] })).rejects.toThrow(`program 'case': programs of type ${type} are verified, and not run; expected one of type xdp, sched_cls, sched_act`);
+});
+
+test.skipIf(whyNoKernel !== undefined)(kernelTitle('a run that Linux does not make is no difference: it is told with its reason, and made nowhere'), { timeout: 60_000 }, async () => {
+  const [whole] = inputs.filter(({ packet }) => packet[12] === 0x08 && packet[13] === 0x00);
+  const part = { packet: whole!.packet.subarray(0, 20) };
+  const { runs, notMade, differences } = await compareEngines({ open, program: 'tc_fw_ingress', inputs: [whole!, part, whole!] });
+  expect(differences).toEqual([]);
+  expect(runs.map(({ length }) => length)).toEqual([3, 0, 3]);
+  expect(notMade).toEqual([{ input: 1, engine: 'kernel', why: "program 'tc_fw_ingress' in the kernel: a run on 20 bytes is refused (EINVAL)" }]);
 });

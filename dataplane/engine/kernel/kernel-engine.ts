@@ -83,6 +83,7 @@ export class KernelEngine implements Engine {
   readonly #nextHop: number;
   /** Runs that Linux refused, by program, and what it said of the first. */
   readonly #refusals = new Map<Program, { runs: number; readonly first: string }>();
+  #refusal: string | undefined;
 
   /** ERR_PRIVILEGE where this process may not. */
   constructor(machine: Machine) {
@@ -98,6 +99,11 @@ export class KernelEngine implements Engine {
   get remarks(): readonly string[] {
     const refused = Array.from(this.#refusals, ([{ spec }, { runs, first }]) => `${runs} ${runs === 1 ? 'run' : 'runs'} of ${spec.name} stopped at once; the first: ${first}.`);
     return [`Programs ran in Linux ${release()} by BPF_PROG_TEST_RUN: ${LIMITS}.`, ...refused];
+  }
+
+  /** Why Linux did not make the last run; undefined where it did. */
+  get refusal(): string | undefined {
+    return this.#refusal;
   }
 
   load(program: Program): void {
@@ -160,6 +166,7 @@ export class KernelEngine implements Engine {
   #run(program: Program, loaded: KernelProgram, context: number): bigint {
     const { cpu, cpuBlock, memory } = this.#machine;
     const { bytes, view } = this.#oracle.timePage;
+    this.#refusal = undefined;
     this.#machine.setCell(CPU_BLOCK.fault, FAULT.none);
     bytes.set(memory.bytes(cpuBlock, VIRTUAL_TIME_BYTES));
     view.setUint32(NOTE.helper, 0, true);
@@ -172,6 +179,7 @@ export class KernelEngine implements Engine {
       return BigInt.asUintN(64, BigInt(code));
     } catch (error) {
       if (!(error instanceof KernelRefusal)) throw error;
+      this.#refusal = error.message;
       const refusals = this.#refusals.get(program) ?? { runs: 0, first: error.message };
       refusals.runs++;
       this.#refusals.set(program, refusals);
