@@ -39,7 +39,7 @@ export interface LabOptions extends MachineOptions, LoaderSettings {
   readonly check?: boolean;
   /** Maps of these names are one map for all objects, as if they were pinned by name. */
   readonly share?: readonly string[];
-  /** `false` runs programs that nobody has proven: what they do wrong stops a packet, not the lab. */
+  /** `false` runs programs that nobody has proven: what they do wrong stops a packet, not the lab. Linux, on the engine `kernel`, verifies them all the same. */
   readonly verify?: boolean;
   /** What was proven before; what this process has proven unless said. */
   readonly proofs?: Proofs;
@@ -134,7 +134,7 @@ export class Lab {
 
   /** Whether all programs are ones that Linux would load. */
   get verified(): boolean {
-    return this.#verify && this.#attachments.every(({ program }) => program.proof !== 'none');
+    return (this.#verify || this.engine.verifies === true) && this.#attachments.every(({ program }) => program.proof !== 'none');
   }
 
   /** What whoever reads the results has to know, each in a line. */
@@ -290,7 +290,7 @@ export class Lab {
     const pinned = old === undefined ? this.#pinned : new Map([...this.#pinned, ...[...configured.maps.values()].flatMap((map) => reusable(old, map))]);
     const maps = new Map([...configured.maps].map(([key, map]) => [key, this.#isShared(map) || (old !== undefined && pinned.has(map.name)) ? ({ ...map, pinning: 'by_name' } as const) : map]));
     const declared = { ...configured, maps };
-    return new Collection(this.machine, declared, { name, pinned, admit: (program) => (verify ? this.#admit(program, declared) : unverified(program)), load: (program) => this.engine.load(program) });
+    return new Collection(this.machine, declared, { name, pinned, admit: (program) => (verify || this.engine.verifies === true ? this.#admit(program, declared) : unverified(program)), load: (program) => this.engine.load(program) });
   }
 
   /** The map of that name, as JavaScript values. Of an object's data sections: `.bss` or `object.bss`; of one of several objects: `object.bpf.o:map`. */
@@ -362,8 +362,8 @@ export class Lab {
 
   #admit(program: Program, { maps, btf }: CollectionSpec): VerifiedProgram {
     if (this.#checking !== undefined) return this.#checking.admit(program, btf);
-    if (!this.#verify) return unverified(program);
     if (this.engine.verifies === true) return { ...program, proof: 'by-linux' };
+    if (!this.#verify) return unverified(program);
     return admit(program, { maps, btf, cpus: this.machine.cpus }, this.#proofs);
   }
 

@@ -262,6 +262,17 @@ describe.skipIf(whyNoKernel !== undefined)(kernelTitle('the kernel engine'), () 
     expect(() => xdpLab('kernel', 'r0 = *(u64 *)(r1 +0)\nexit')).toThrow(/^program 'case': Linux refuses it: .*bpf_context access.*\(EACCES\)$/);
   });
 
+  test('says of nothing that it was not verified: Linux verifies what is loaded, whatever was wished', () => {
+    const lab = new Lab({ engine: 'kernel', verify: false });
+    labs.push(lab);
+    lab.addDevice({ name: 'eth0' });
+    const program = lab.load(collection([programSpec('r0 = 2\nexit', 'xdp')]), 'case', { verify: false }).program('case');
+    lab.attach(program, { hook: 'xdp' });
+    expect(program.proof).toBe('by-linux');
+    expect(lab.verified).toBe(true);
+    expect(lab.remarks.filter((line) => line.includes('not verified'))).toEqual([]);
+  });
+
   test('more CPUs than the kernel has are refused', () => {
     expect(() => new Lab({ engine: 'kernel', cpus: 256 })).toThrow(/^cpus: found 256, but this kernel has \d+/);
   });
