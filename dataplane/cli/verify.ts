@@ -5,6 +5,7 @@ import { applySettings } from '../bpf/loader-settings.ts';
 import { BPF_MAP_TYPE } from '../bpf/map-type.ts';
 import { whyNoType } from '../bpf/section-name.ts';
 import { PROGRAM_TYPES, type CollectionSpec, type ProgramSpec, type ProgramType } from '../bpf/spec.ts';
+import { missingKernelFunction } from '../engine/kernel/kernel-functions.ts';
 import { kernelVerdict } from '../engine/kernel/kernel-verdict.ts';
 import { openLinux } from '../engine/kernel/linux.ts';
 import { EXIT_STATUS, XdplabError } from '../errors.ts';
@@ -14,7 +15,7 @@ import { readObject } from '../pipeline/open-lab.ts';
 import { isLinuxMistake } from '../verifier/refusal.ts';
 import { verifyWithLog, type LogLevel } from '../verifier/verification-log.ts';
 import { leastPrivileged, USERS } from '../verifier/user.ts';
-import { verifyProgram, type VerifyOptions } from '../verifier/verify.ts';
+import { verifyProgram, type VerifierReport, type VerifyOptions } from '../verifier/verify.ts';
 import { chosenPrograms } from './chosen-programs.ts';
 import { collectSize } from './lab-options.ts';
 import { paint, print, printJson, safe } from './terminal.ts';
@@ -93,15 +94,21 @@ function verifyOne(spec: CollectionSpec, program: ProgramSpec, flags: VerifyFlag
   const options: VerifyOptions = { maps: spec.maps, btf: spec.btf, type, user, ...(flags.kernel ? { cpus: openLinux().possibleCpus } : {}) };
   const report = flags.log === undefined ? verifyProgram(program, options) : verifyWithLog(program, options, flags.log, (line) => print(safe(line)));
   if (flags.log !== undefined) print('');
-  const isMistake = report.refusal !== undefined && isLinuxMistake(report.refusal);
+  const notAsked = flags.kernel ? whyNotAsked(program, report) : undefined;
   return {
     program,
     user,
     report,
     explanation: explainRefusal(program, report, options),
-    kernel: flags.kernel && !isMistake ? kernelVerdict(program, { type, maps: spec.maps, btf: spec.btf, rights: USERS[user] }) : undefined,
-    ...(flags.kernel && isMistake ? { notAsked: LINUX_MISTAKE } : {}),
+    kernel: flags.kernel && notAsked === undefined ? kernelVerdict(program, { type, maps: spec.maps, btf: spec.btf, rights: USERS[user] }) : undefined,
+    ...(notAsked === undefined ? {} : { notAsked }),
   };
+}
+
+function whyNotAsked({ instructions }: ProgramSpec, { refusal }: VerifierReport): string | undefined {
+  if (refusal !== undefined && isLinuxMistake(refusal)) return LINUX_MISTAKE;
+  const missing = missingKernelFunction(instructions);
+  return missing === undefined ? undefined : `kernel function ${missing} is not in the BTF of this kernel, so that no loader could name it`;
 }
 
 function asJson({ program, user, report, explanation, kernel, notAsked }: Verified) {

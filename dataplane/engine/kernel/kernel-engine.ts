@@ -25,6 +25,7 @@ import type { Program } from '../../program/program.ts';
 import type { Engine } from '../engine.ts';
 import { JavaScriptEntry } from '../javascript-entry.ts';
 import { contextKind, LOOPBACK_IFINDEX } from '../test-run.ts';
+import { missingKernelFunction } from './kernel-functions.ts';
 import { KernelKeeper } from './kernel-keeper.ts';
 import type { KernelMap } from './kernel-map.ts';
 import { KernelOracle } from './kernel-oracle.ts';
@@ -116,6 +117,8 @@ export class KernelEngine implements Engine {
   }
 
   #adapt({ spec, maps }: Program): ProgramSpec {
+    const missing = missingKernelFunction(spec.instructions);
+    if (missing !== undefined) throw new XdplabError('ERR_PROGRAM', `program '${spec.name}': calls kernel function ${missing}, which the BTF of this kernel does not have; use another engine`);
     for (const instruction of spec.instructions) {
       if (instruction.kind !== 'call' || instruction.target.kind !== 'helper') continue;
       const why = UNRUNNABLE.get(instruction.target.id);

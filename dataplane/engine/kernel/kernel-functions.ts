@@ -7,6 +7,11 @@ export function withKernelFunctions(instructions: readonly Instruction[]): reado
   return names ? instructions.map(numbered) : instructions;
 }
 
+/** A function that is named, and that the running kernel does not have: a number for it would be that of something else. */
+export function missingKernelFunction(instructions: readonly Instruction[]): string | undefined {
+  return instructions.map(nameIn).find((name) => name !== undefined && defaultKernelBtf().idsByName(name, 'func')[0] === undefined);
+}
+
 function nameIn(instruction: Instruction): string | undefined {
   if (instruction.kind === 'call' && instruction.target.kind === 'kfunc') return instruction.target.name;
   return instruction.kind === 'load_imm64' && instruction.value.kind === 'btf_id' ? instruction.value.name : undefined;

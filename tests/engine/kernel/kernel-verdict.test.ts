@@ -1,6 +1,8 @@
 /** Linux's verdict on a program of an object: with the object's types, as its loader would hand them over. */
 import { describe, expect, test } from 'vitest';
 import { Btf } from '../../../dataplane/bpf/btf.ts';
+import type { Instruction } from '../../../dataplane/bpf/isa.ts';
+import { missingKernelFunction } from '../../../dataplane/engine/kernel/kernel-functions.ts';
 import { kernelVerdict } from '../../../dataplane/engine/kernel/kernel-verdict.ts';
 import { buildBtf, int } from '../../bpf/btf-builder.ts';
 import { parseCases, programOf } from '../../verifier/case-file.ts';
@@ -34,5 +36,11 @@ describe.skipIf(whyNoKernel !== undefined)(kernelTitle('Linux'), () => {
     const [each] = parseCases('nothing\n-- asm\nr0 = 2\nexit', 'case');
     const btf = Btf.parse(buildBtf([int('int', 4, 1), { kind: 'func_proto', word: 1, words: ['', 1] }, { kind: 'func', name: 'naked', word: 2, vlen: 0 }]), 'case');
     expect(kernelVerdict(programOf(each!), { type: 'xdp', maps: NO_MAPS, btf })).toMatchObject({ accepted: true });
+  });
+
+  test('is not asked about a kernel function that it does not have', () => {
+    const call = (name: string): Instruction => ({ kind: 'call', target: { kind: 'kfunc', btfId: 0, module: 0, name } });
+    expect(missingKernelFunction([call('bpf_rcu_read_lock'), call('bpf_no_such_function')])).toBe('bpf_no_such_function');
+    expect(missingKernelFunction([call('bpf_rcu_read_lock'), { kind: 'exit' }])).toBeUndefined();
   });
 });
