@@ -18,6 +18,12 @@ import { programsDirectory } from '../programs/objects.ts';
 import { machineFacts, machineLine } from '../dataplane/measure/machine-facts.ts';
 import { summarize, type SampleSummary } from '../dataplane/measure/sample-summary.ts';
 
+const USAGE = `usage: npm run bench:verify -- [options]
+
+  --rounds <n>    turns of each after the first (9)
+  --json <file>   write the results there
+`;
+
 const OBJECTS = ['xdp_firewall', 'xdp_lb', 'tc_firewall', 'flow_counter'] as const;
 /** Linux's limit; a program is to come near it, and to be finished before. */
 const LIMIT = 1_000_000;
@@ -83,8 +89,9 @@ function measure({ name, program, maps, btf }: Subject, rounds: number): Row {
   return { name, processed, first, ours: oursSummary, linux: linuxSummary, ratio: oursSummary.median / linuxSummary.median, firstRatio: first / linuxSummary.median };
 }
 
-const { values } = parseArgs({ options: { rounds: { type: 'string', default: '9' }, json: { type: 'string' } } });
-try {
+function main(): void {
+  const { values } = parseArgs({ options: { rounds: { type: 'string', default: '9' }, json: { type: 'string' }, help: { type: 'boolean' } } });
+  if (values.help) return void process.stdout.write(USAGE);
   const rows: Row[] = subjects().map((subject) => measure(subject, Number(values.rounds)));
   const machine = machineFacts();
   const ratio = summarize(rows.map((row) => row.ratio)).median;
@@ -95,8 +102,13 @@ try {
   const lines = table([['program', 'processed', '    Linux', '  ours ms', '      ±', ' Linux ms', '    ratio', '    first', ' s/1M ins'], ...cells]);
   process.stdout.write([machineLine(machine), `medians of ${values.rounds} rounds after the first`, '', ...lines, '', `median ratio ${ratio.toFixed(2)}, of the first runs ${firstRatio.toFixed(2)}; at most ${peakMib.toFixed(0)} MiB`, ''].join('\n'));
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine, rounds: Number(values.rounds), ratio, firstRatio, peakMib, rows }, null, 2)}\n`);
+}
+
+try {
+  main();
 } catch (error) {
-  if (!(error instanceof XdplabError)) throw error;
+  const isUsage = error instanceof TypeError && 'code' in error;
+  if (!isUsage && !(error instanceof XdplabError)) throw error;
   process.stderr.write(`${error.message}\n`);
-  process.exitCode = error.exitStatus;
+  process.exitCode = error instanceof XdplabError ? error.exitStatus : 2;
 }
