@@ -4,6 +4,7 @@
  * A pure function: the same bytes give the same Spec, and bytes that are not an object give one XdplabError with one
  * line. Nothing is created and nothing is run.
  */
+import { XdplabError } from '../errors.ts';
 import type { Btf } from './btf.ts';
 import { bundledBtf } from './bundled-btf.ts';
 import { indexFunctions, readFunctions, resolveReferences, type CodeFunction, type ReferenceScope } from './code-function.ts';
@@ -20,8 +21,8 @@ import { kernelOnlyType, sectionMeaning } from './section-name.ts';
 import type { CollectionSpec, MapSpec, ProgramSpec, ProgramType } from './spec.ts';
 
 export interface LoadOptions {
-  /** The file's name, with or without folders: begins the errors, and names the maps of data sections. */
-  readonly name: string;
+  /** The file's name, with or without folders: begins the errors, and names the maps of data sections. `object` unless said. */
+  readonly name?: string;
   /** The type of programs whose section does not say. */
   readonly type?: ProgramType;
   /** What CO-RE relocations and kernel symbols are resolved against: a function is called only if there are any. Default: bundledBtf. */
@@ -129,8 +130,9 @@ function checkSlots(file: ObjectFile, maps: ReadonlyMap<string, MapSpec>, progra
   }
 }
 
-export function loadObject(bytes: Uint8Array, options: LoadOptions): CollectionSpec {
-  const file = openObject(bytes, options.name);
+export function loadObject(bytes: Uint8Array, options: LoadOptions = {}): CollectionSpec {
+  if (!(bytes instanceof Uint8Array)) throw new XdplabError('ERR_USAGE', `loadObject: found ${bytes === null ? 'null' : typeof bytes}, expected the bytes of an object file, as readFile gives them`);
+  const file = openObject(bytes, options.name ?? 'object');
   const maps = readMaps(file);
   const externs = readExterns(file, options.kernelConfig);
   if (externs.kconfig) maps.specs.set(externs.kconfig.name, externs.kconfig);

@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { valueCodec } from '../../dataplane/bpf/btf-value.ts';
 import type { Instruction } from '../../dataplane/bpf/isa.ts';
+import { loadObject } from '../../dataplane/bpf/object.ts';
 import type { ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import { load, mapOf, programOf } from './test-object.ts';
 
@@ -167,4 +169,11 @@ describe('legacy maps', () => {
 test('a type from outside is for programs whose section does not say', () => {
   expect(programOf(load('legacy-iproute2'), 'tail').type).toBeUndefined();
   expect(programOf(load('subprograms', { type: 'socket_filter' }), 'alone').type).toBe('sched_cls');
+});
+
+test('nothing need be said of an object but its bytes; what is no bytes is refused in one line', () => {
+  const bytes = readFileSync(new URL('objects/subprograms.bpf.o', import.meta.url));
+  expect([...loadObject(bytes).programs.keys()]).toEqual([...load('subprograms').programs.keys()]);
+  expect(() => loadObject(bytes.subarray(0, 10))).toThrow(/^object: /);
+  expect(() => loadObject('firewall.bpf.o' as unknown as Uint8Array)).toThrow('loadObject: found string, expected the bytes of an object file, as readFile gives them');
 });
