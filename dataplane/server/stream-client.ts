@@ -21,6 +21,8 @@ export const STREAM_LIMITS = {
   mostWindowBytes: 1 << 20,
   pingEveryBytes: 1 << 15,
   idlePingMs: 15_000,
+  /** Who has read nothing for so long while there was no room has no packets copied for it. */
+  stalledMs: 1000,
   pongWithinMs: 30_000,
   accountEveryMs: 1000,
   /** Messages from a client in `messagesMs`. */
@@ -84,9 +86,10 @@ export class StreamClient {
     this.#reply({ type: 'welcome', ...this.#welcome() });
   }
 
-  /** Packets that the ring has to keep for it. */
-  get packetWish(): PacketWish | undefined {
-    return this.#verdicts;
+  /** Packets that the ring has to keep for it: none while it does not read. */
+  packetWish(nowMs: number): PacketWish | undefined {
+    const isStalled = !this.#hasRoom && this.#pingedAtMs !== undefined && nowMs - this.#pingedAtMs > STREAM_LIMITS.stalledMs;
+    return isStalled ? undefined : this.#verdicts;
   }
 
   get isSubscribed(): boolean {

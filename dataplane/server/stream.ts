@@ -117,8 +117,9 @@ export class Stream {
 
   #changed(socket: WebSocket): void {
     const client = this.#clients.get(socket);
-    this.#noteWish(socket, client?.packetWish);
-    const hasMore = client !== undefined && this.#pump(client, performance.now());
+    const nowMs = performance.now();
+    this.#noteWish(socket, client?.packetWish(nowMs));
+    const hasMore = client !== undefined && this.#pump(client, nowMs);
     if (hasMore) clearTimeout(this.#timer);
     if (hasMore || this.#timer === undefined) this.#timer = setTimeout(() => this.#look(), hasMore ? 0 : LOOK_EVERY_MS);
   }
@@ -194,7 +195,10 @@ export class Stream {
 
   #checkLives(): void {
     const nowMs = performance.now();
-    for (const client of this.#clients.values()) client.checkLife(nowMs);
+    for (const [socket, client] of this.#clients) {
+      client.checkLife(nowMs);
+      this.#noteWish(socket, client.packetWish(nowMs));
+    }
   }
 }
 

@@ -93,3 +93,17 @@ test('who asks on and on and reads no answer is shown out', () => {
   for (let turn = 0; turn < 400; turn++) socket.emit('message', Buffer.from(`{"type":"${long}"}`), false);
   expect(socket.closed).toBe(1008);
 });
+
+test('no packets are kept for who does not read, until it does', () => {
+  const { host, socket, one } = client();
+  socket.say({ type: 'subscribe', topic: 'verdicts', packet: { snap: 64 } });
+  socket.say({ type: 'subscribe', topic: 'trace' });
+  socket.read();
+  host.trace.add(FLOOD, 0);
+  one.pump(0);
+  const nowMs = performance.now();
+  expect(one.packetWish(nowMs)).toMatchObject({ snapBytes: 64 });
+  expect(one.packetWish(nowMs + STREAM_LIMITS.stalledMs + 1)).toBeUndefined();
+  socket.read();
+  expect(one.packetWish(performance.now())).toMatchObject({ snapBytes: 64 });
+});
