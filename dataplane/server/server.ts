@@ -18,7 +18,7 @@ import { LabHost, type LabSetting } from './lab-host.ts';
 import { ObjectStore } from './object-store.ts';
 import { addCaptureRoutes } from './routes/captures.ts';
 import type { Context, LiveOptions } from './routes/context.ts';
-import { addDocumentRoutes } from './routes/documents.ts';
+import { addDocumentRoutes, openApiOptions } from './routes/documents.ts';
 import { addLabRoutes } from './routes/lab.ts';
 import { addMapRoutes } from './routes/maps.ts';
 import { addMetricRoutes } from './routes/metrics.ts';
@@ -86,7 +86,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const capture = options.capture && (await captures.name(options.capture.path));
     await host.open(await settingOf(options, objects));
     const context: Context = { version, access, host, jobs, objects, captures, runs, stream, mostUploadBytes, sources, proofsPath, live: options.live };
-    await app.register(fastifySwagger, { openapi: { info: { title: 'xdplab', version, description: 'What xdplab serve answers.' } } });
+    await app.register(fastifySwagger, openApiOptions(version));
     for (const add of [addSessionRoutes, addLabRoutes, addObjectRoutes, addMapRoutes, addCaptureRoutes, addRunRoutes, addRerunRoutes, addMetricRoutes, addDocumentRoutes]) add(app, context);
     addPage(app, options.page);
     app.server.on('upgrade', (request, socket, head) => stream.upgrade(request, socket, head));

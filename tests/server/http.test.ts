@@ -282,6 +282,12 @@ test('every route is in the OpenAPI document, and in the page that is made of it
   expect(text).not.toMatch(/<script|https?:\/\//);
 });
 
+test('the OpenAPI document says how to say who one is, and what an upload takes', async () => {
+  const document = await served.expect<Record<string, never>>(200, 'GET', '/api/openapi.json');
+  expect(document).toMatchObject({ components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } }, security: [{ token: [] }] });
+  for (const path of ['/api/objects', '/api/captures']) expect(document['paths']![path]).toMatchObject({ post: { requestBody: { content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } } } } });
+});
+
 test('all that the page of the routes refers to is there, an icon too', async () => {
   const { text } = await served.ask('GET', '/api/docs');
   expect(text).toContain('rel="icon"');

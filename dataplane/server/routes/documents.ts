@@ -1,6 +1,17 @@
 /** The interface in OpenAPI, and the same to read: HTML that needs no script and nothing from elsewhere. */
-import type { App } from '../app.ts';
+import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger';
+import { BYTES, type App } from '../app.ts';
 import { openApiPage, type OpenApi } from '../openapi-page.ts';
+
+export const openApiOptions = (version: string): FastifyDynamicSwaggerOptions => ({
+  openapi: {
+    info: { title: 'xdplab', version, description: 'What xdplab serve answers.' },
+    components: { securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'The one in the address that the server printed.' } } },
+    security: [{ token: [] }],
+  },
+  // Bytes are taken as they are: there is no schema that they would be checked by.
+  transform: ({ schema, url }) => ({ url, schema: schema.consumes?.includes(BYTES) === true ? { ...schema, body: { type: 'string', format: 'binary' } } : schema }),
+});
 
 export function addDocumentRoutes(app: App): void {
   const hide = { schema: { hide: true } };
