@@ -3,7 +3,7 @@
  * answer how many bytes of a packet to keep. tcpdump's expressions are compiled by the system's libpcap.
  */
 import { XdplabError } from '../errors.ts';
-import { openNative, type Native, type NativeLibrary } from '../system/native.ts';
+import { KOFFI_MISSING, openNative, type Native, type NativeLibrary } from '../system/native.ts';
 
 /** Longer than any packet. */
 export const SNAP_EVERYTHING = 262_144;
@@ -47,7 +47,8 @@ export function withoutSent(filter: Uint8Array): Uint8Array {
 /** Why there are no filter expressions here; undefined where there are. */
 export function whyNoFilters(): string | undefined {
   const native = openNative();
-  return native !== undefined && libpcap(native) !== undefined ? undefined : 'filter expressions are compiled by libpcap, which is not installed: apt install libpcap0.8 (or libpcap from your system)';
+  if (native === undefined) return `filter expressions are compiled by libpcap, which is called through koffi: ${KOFFI_MISSING}`;
+  return libpcap(native) !== undefined ? undefined : 'filter expressions are compiled by libpcap, which is not installed: apt install libpcap0.8 (or libpcap from your system)';
 }
 
 /** Compiles a tcpdump expression for packets as the kernel shows them to a filter. Throws ERR_USAGE with libpcap's words where it is none, ERR_UNSUPPORTED where there is no libpcap. */

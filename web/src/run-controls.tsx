@@ -42,6 +42,8 @@ const sourceOf = (one: Run): string => (one.interface === undefined ? one.captur
 
 /** The id of a capture, or the value of a way to run an interface. */
 const chosen = signal<string | undefined>(undefined);
+/** What `start` takes: what was chosen, else what ran last, else the first capture. */
+const source = computed(() => chosen.value ?? (run.value && sourceOf(run.value)) ?? captures.value[0]?.id);
 const speed = signal<string>('1000pps');
 const endless = signal(true);
 /** Where a hand holds the slider: the run goes on meanwhile, and is not to pull it away. */
@@ -49,22 +51,22 @@ const sought = signal<number | undefined>(undefined);
 
 const hasEnded = (state: string): boolean => state === 'finished' || state === 'stopped' || state === 'failed';
 
-export async function start(source = chosen.value ?? (run.value && sourceOf(run.value)) ?? captures.value[0]?.id): Promise<void> {
-  if (source === undefined) return;
-  const wanted = liveChoices.value.find(({ value }) => value === source);
+export async function start(from = source.value): Promise<void> {
+  if (from === undefined) return;
+  const wanted = liveChoices.value.find(({ value }) => value === from);
   if (wanted?.warning !== undefined && !window.confirm(wanted.warning)) return;
-  chosen.value = source;
+  chosen.value = from;
   const current = run.value;
   await attempt(async () => {
     if (current !== undefined && !hasEnded(current.state)) await api.control(current.id, 'stop');
-    tellRun(await api.run(wanted?.wanted ?? { capture: source, speed: speed.value, loops: endless.value ? null : 1 }));
+    tellRun(await api.run(wanted?.wanted ?? { capture: from, speed: speed.value, loops: endless.value ? null : 1 }));
   });
 }
 
 /** What was not agreed to is not shown as chosen. */
 async function choose(list: HTMLSelectElement): Promise<void> {
   await start(list.value);
-  list.value = chosen.value ?? (run.value && sourceOf(run.value)) ?? '';
+  list.value = source.value ?? '';
 }
 
 /** Packets of an interface come when they come: they can only be listened to, or not. */
@@ -112,7 +114,7 @@ export function RunControls(): JSX.Element {
     <div class="run" role="group" aria-label="Run">
       <MainButton current={going ? current : undefined} />
       {isLive ? null : <button type="button" disabled={!going} onClick={() => current && void attempt(async () => tellRun(await api.control(current.id, 'stop')))}><Icon shape="stop" />stop</button>}
-      <select aria-label="Packets from" value={chosen.value ?? (current && sourceOf(current)) ?? ''} onChange={({ currentTarget }) => void choose(currentTarget)}>
+      <select aria-label="Packets from" value={source.value ?? ''} onChange={({ currentTarget }) => void choose(currentTarget)}>
         {liveChoices.value.map(({ value, title }) => <option key={value} value={value}>{title}</option>)}
         {captures.value.map(({ id, name }) => <option key={id} value={id}>{name}</option>)}
       </select>
