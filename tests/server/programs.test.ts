@@ -42,7 +42,7 @@ test('lines of a program that runs are counted while somebody asks', async () =>
   await stop(run);
   expect(counts.instructions[0]).toEqual({ slot: 0, times: counts.runs });
   expect(counts.lines.find(({ times }) => times === counts.runs)).toMatchObject({ file: expect.stringMatching(/\.[ch]$/) });
-  await served.expect(422, 'GET', `/api/objects/${object}/programs/none/counts`);
+  await served.expect(404, 'GET', `/api/objects/${object}/programs/none/counts`);
   await served.expect(404, 'GET', '/api/objects/o99/programs/xdp_firewall/counts');
 });
 
