@@ -1,6 +1,6 @@
 /**
  * Whose bytes somebody wants: told to the writer of the ring, which copies those packets and no others. Who wants so
- * many a second of a verdict gets as many a hundred times a second, so that the next second finds some.
+ * many a second of a verdict gets as many fifty times a second, so that the next second finds some.
  */
 import type { LabNames } from './lab-names.ts';
 import { ALWAYS_WANTED, type VerdictRing } from './verdict-ring.ts';

@@ -1,6 +1,6 @@
 /**
  * The stream's end of the server: who may connect, how many at most, and in whose turn the ring is looked at. It is
- * looked at a hundred times a second while somebody is subscribed, and never otherwise.
+ * looked at fifty times a second while somebody is subscribed, and never otherwise.
  */
 import { STATUS_CODES, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -22,7 +22,8 @@ const MOST_MESSAGE_BYTES = 1 << 16;
 const MOST_FRAGMENTS = 16;
 const MOST_CHUNKS = 64;
 const CLOSE_MS = 5000;
-const LOOK_EVERY_MS = 10;
+/** The fastest replay fills the ring in three times as long. */
+const LOOK_EVERY_MS = 20;
 const LIFE_EVERY_MS = 1000;
 /** Of one look: then other work of the thread has its turn. */
 const LOOK_MS = 15;
