@@ -126,7 +126,8 @@ test('counters come by themselves, and so does word of the run', async () => {
   expect(await listener.message('run')).toMatchObject({ id, state: 'running' });
   expect(await listener.message('run')).toMatchObject({ id, state: 'finished' });
   const shown = (await listener.next((message) => !Buffer.isBuffer(message) && message.type === 'statistics' && (message['run'] as { state: string } | null)?.state === 'finished')) as Message;
-  const { elapsedNs: _elapsed, ...now } = await served.expect<Record<string, unknown>>(200, 'GET', '/api/statistics');
+  // What is read of whole maps may be older.
+  const { elapsedNs: _elapsed, highlights: _highlights, ...now } = await served.expect<Record<string, unknown>>(200, 'GET', '/api/statistics');
   expect(shown).toMatchObject(now);
   listener.say({ type: 'unsubscribe', topic: 'statistics' });
   expect(await listener.message('unsubscribed')).toMatchObject({ topic: 'statistics' });
