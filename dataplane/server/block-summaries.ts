@@ -2,18 +2,17 @@
  * Where in each block of the ring the verdicts of which attachments are, found once for all clients: who wants none of
  * them passes the whole block, and who wants a rare one goes straight to it.
  */
-import { RECORD, VERDICT_SLOTS, verdictSlot } from '../pipeline/layout.ts';
-import type { VerdictRing } from './verdict-ring.ts';
+import { VERDICT_SLOTS } from '../pipeline/layout.ts';
+import { RECORD_WORDS, verdictIndex, type VerdictRing } from './verdict-ring.ts';
 
 const MOST_BLOCK_RECORDS = 4096;
 const BLOCKS_AT_LEAST = 4;
-const RECORD_WORDS = RECORD.size / 4;
 
 interface Summary {
   readonly block: number;
   /** Records of the block that were looked at: the newest block grows. */
   records: number;
-  /** Attachment × VERDICT_SLOTS + slot, each once, and the first and the last record of the block that says so. */
+  /** Of verdictIndex, each once, and the first and the last record of the block that says so. */
   readonly indexes: number[];
   readonly firsts: number[];
   readonly lasts: number[];
@@ -71,7 +70,7 @@ export class BlockSummaries {
     indexes.forEach((index, place) => (this.#places[index] = place + 1));
     let word = ((first + summary.records) % capacity) * RECORD_WORDS;
     for (let record = summary.records; record < records; record++, word += RECORD_WORDS) {
-      const index = (words[word + RECORD.attachment / 4]! & 0xffff) * VERDICT_SLOTS + verdictSlot(words[word + RECORD.verdict / 4]! | 0);
+      const index = verdictIndex(words, word);
       if (index >= this.#places.length) this.#grow(index);
       const place = this.#places[index]!;
       if (place > 0) {

@@ -47,7 +47,7 @@ const HEADER_BYTES = 64;
 
 const ENTRY = { first: 0, records: 8, fate: 12, reason: 14, wire: 16, captured: 20, left: 24, leftIfindex: 28, beforeBytes: 32, afterBytes: 34, beforeSkip: 36, afterSkip: 37, size: 40 } as const;
 const UNIT = 16;
-const RECORD_WORDS = RECORD.size / 4;
+export const RECORD_WORDS = RECORD.size / 4;
 const LINK_BYTES = 4;
 /** From here on the engine's own copying is faster than a loop. */
 const LONG_WORDS = 48;
@@ -59,6 +59,9 @@ const WANTED_ATTACHMENTS = 256;
 export const ALWAYS_WANTED = 0xffff_ffff;
 /** Longest part of a packet that is kept, of each of before and after. */
 export const MOST_SNAP_BYTES = 2048;
+
+/** Of the record that begins with that word: attachment × VERDICT_SLOTS + slot. */
+export const verdictIndex = (words: Uint32Array, word: number): number => (words[word + RECORD.attachment / 4]! & 0xffff) * VERDICT_SLOTS + verdictSlot(words[word + RECORD.verdict / 4]! | 0);
 
 /** Both sizes are powers of two. */
 export function createVerdictRing(records = RING_RECORDS, packetsBytes = PACKETS_BYTES): VerdictRingBuffers {

@@ -11,7 +11,7 @@ import type { PacketWish } from './packet-demand.ts';
 import { binaryVerdicts, jsonVerdicts, type SelectedVerdicts } from './verdict-message.ts';
 import { FRAME_HEADER, packetBytes } from './verdict-decoder.ts';
 import { VerdictFilter, type FilterDescription } from './verdict-filter.ts';
-import { MOST_SNAP_BYTES, type KeptPacket, type RecordStretch, type VerdictRing } from './verdict-ring.ts';
+import { MOST_SNAP_BYTES, RECORD_WORDS, verdictIndex, type KeptPacket, type RecordStretch, type VerdictRing } from './verdict-ring.ts';
 
 export type Encoding = 'binary' | 'json';
 
@@ -44,7 +44,6 @@ const STRETCH_RECORDS = 2048;
 const MESSAGE_BYTES = 1 << 16;
 /** Records that are passed before others have their turn: what one has looked at is in the cache for the next. */
 const PASSED_RECORDS = 1 << 14;
-const RECORD_WORDS = RECORD.size / 4;
 const TWO_32 = 4_294_967_296;
 
 /** One for all subscriptions of a ring. */
@@ -172,7 +171,7 @@ export class VerdictSubscription implements PacketWish {
     const stop = Math.min(end, last + 1);
     for (let sequence = Math.max(from, first); sequence < stop; sequence++) {
       const word = (sequence % capacity) * RECORD_WORDS;
-      const index = (words[word + RECORD.attachment / 4]! & 0xffff) * VERDICT_SLOTS + verdictSlot(words[word + RECORD.verdict / 4]! | 0);
+      const index = verdictIndex(words, word);
       if (!isWanted(index) || (oneOf > 1 && !isOneOf(oneOf, words[word]!, words[word + 1]!))) continue;
       if (found.push(sequence) === STRETCH_RECORDS) return sequence + 1;
     }
