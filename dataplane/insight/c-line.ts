@@ -43,7 +43,7 @@ function reached(chain: string): Dereference[] {
   return [{ name, place: inside ? name : `&${chain}` }];
 }
 
-const ASSIGNMENTS = /(?:^|[\s*(,;{])([A-Za-z_]\w*)\s*=(?!=)/g;
+const ASSIGNED = String.raw`(?:^|[\s*(,;{])([A-Za-z_]\w*)\s*=(?!=)`;
 
 /**
  * The variable that the line gives a value: `counter` of `struct counter *counter = bpf_map_lookup_elem(…);`. Of several,
@@ -51,9 +51,9 @@ const ASSIGNMENTS = /(?:^|[\s*(,;{])([A-Za-z_]\w*)\s*=(?!=)/g;
  */
 export function assignedIn(text: string, callee?: string): string | undefined {
   if (callee !== undefined && new RegExp(String.raw`\b${callee}\s*\(`).test(text)) {
-    return new RegExp(String.raw`(?:^|[\s*(,;{])([A-Za-z_]\w*)\s*=(?!=)(?:[^;={}(]|\([^()]*\))*?\b${callee}\s*\(`).exec(text)?.[1];
+    return new RegExp(String.raw`${ASSIGNED}(?:[^;={}(]|\([^()]*\))*?\b${callee}\s*\(`).exec(text)?.[1];
   }
-  const names = Array.from(text.matchAll(ASSIGNMENTS), ([, name]) => name);
+  const names = Array.from(text.matchAll(new RegExp(ASSIGNED, 'g')), ([, name]) => name);
   return names.length === 1 ? names[0] : undefined;
 }
 
