@@ -149,6 +149,11 @@ export class LoopTables {
     };
   }
 
+  /** The lower 32 bits of a counter of an attachment's: allocates nothing. */
+  verdicts(index: number, slot: number): number {
+    return this.#memory.u32[(this.#attachments[index]! + ATTACHMENT.verdicts + 16 * slot) >>> 2]!;
+  }
+
   /** Counts packets that met an attachment elsewhere; nothing is known of their bytes. */
   addVerdicts(index: number, slot: number, packets: number): void {
     this.#add(this.#attachments[index]! + ATTACHMENT.verdicts + 16 * slot, packets);

@@ -246,6 +246,13 @@ export class Pipeline {
     return { packets: sum('packets'), bytes: sum('bytes'), faults: each.reduce((total, { faults }) => total + faults, 0) };
   }
 
+  /** Packets that the attachment of that index gave a verdict in that slot, modulo 2^32: for those who ask for each batch whether there were any. */
+  verdicts(index: number, slot: number): number {
+    let verdicts = 0;
+    for (const tables of this.#tables) verdicts += tables.verdicts(index, slot);
+    return verdicts >>> 0;
+  }
+
   /** Packets and bytes of one attachment, by the CPU that ran it. */
   cpuCounters({ index }: Attachment): readonly { readonly packets: number; readonly bytes: number }[] {
     const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);

@@ -17,6 +17,8 @@
  *            16 u32 wire, 20 u32 captured, 24 u32 left, 28 u32 leftIfindex
  *            32 u16 beforeBytes, 34 u16 afterBytes, 36 u8 beforeSkip, 37 u8 afterSkip
  *            40 words of machine memory that hold the bytes before, and those after: up to 3 bytes come first that are to be skipped
+ *   latest   i64 each, by attachment and verdict slot: no record from here to `head` has that verdict. Known by the packet
+ *            loop's counters, so that who wants none of the others need not look at the records between
  *   wanted   u32 each, by attachment and verdict slot: of how many packets with that verdict the bytes are wanted yet;
  *            attachments beyond it are always wanted
  *
@@ -33,6 +35,7 @@ export interface VerdictRingBuffers {
   readonly records: SharedArrayBuffer;
   readonly links: SharedArrayBuffer;
   readonly packets: SharedArrayBuffer;
+  readonly latest: SharedArrayBuffer;
   readonly wanted: SharedArrayBuffer;
 }
 
@@ -54,7 +57,8 @@ const LONG_WORDS = 48;
 
 export const RING_RECORDS = 1 << 20;
 const PACKETS_BYTES = 1 << 25;
-const WANTED_ATTACHMENTS = 256;
+/** In `latest` and `wanted`. */
+const TABLE_ATTACHMENTS = 256;
 /** In `wanted`: all, for as long as it says so. */
 export const ALWAYS_WANTED = 0xffff_ffff;
 /** Longest part of a packet that is kept, of each of before and after. */
@@ -65,7 +69,7 @@ export const verdictIndex = (words: Uint32Array, word: number): number => (words
 
 /** Both sizes are powers of two. */
 export function createVerdictRing(records = RING_RECORDS, packetsBytes = PACKETS_BYTES): VerdictRingBuffers {
-  return { header: new SharedArrayBuffer(HEADER_BYTES), records: new SharedArrayBuffer(records * RECORD.size), links: new SharedArrayBuffer(records * LINK_BYTES), packets: new SharedArrayBuffer(packetsBytes), wanted: new SharedArrayBuffer(WANTED_ATTACHMENTS * VERDICT_SLOTS * 4) };
+  return { header: new SharedArrayBuffer(HEADER_BYTES), records: new SharedArrayBuffer(records * RECORD.size), links: new SharedArrayBuffer(records * LINK_BYTES), packets: new SharedArrayBuffer(packetsBytes), latest: new SharedArrayBuffer(TABLE_ATTACHMENTS * VERDICT_SLOTS * 8), wanted: new SharedArrayBuffer(TABLE_ATTACHMENTS * VERDICT_SLOTS * 4) };
 }
 
 /** Writes what a pipeline's packet loop leaves behind; allocates a few views per batch and nothing per packet. */
@@ -79,8 +83,11 @@ export class VerdictRingWriter implements BatchObserver {
   readonly #links: Uint32Array;
   readonly #words32: Uint32Array;
   readonly #doubles: Float64Array;
+  readonly #latest: BigInt64Array;
   readonly #wanted: Uint32Array;
   readonly #capacity: number;
+  /** What counters said, by attachment and verdict slot, when `latest` was written to. */
+  readonly #counts = new Uint32Array(TABLE_ATTACHMENTS * VERDICT_SLOTS);
   /** Read when the first record comes: until then another may be writing. */
   #head = -1;
   #packetHead = 0;
@@ -98,6 +105,7 @@ export class VerdictRingWriter implements BatchObserver {
     this.#links = new Uint32Array(buffers.links);
     this.#words32 = new Uint32Array(buffers.packets);
     this.#doubles = new Float64Array(buffers.packets);
+    this.#latest = new BigInt64Array(buffers.latest);
     this.#wanted = new Uint32Array(buffers.wanted);
     this.#capacity = this.#links.length;
   }
@@ -118,7 +126,9 @@ export class VerdictRingWriter implements BatchObserver {
     Atomics.store(this.#header, CLAIMED, BigInt(this.#head));
     if (this.#snap > 0) this.#keepPackets(batch, first, count, records, recordCount, from, this.#snap);
     this.#keepRecords(new Uint8Array(records.buffer, records.byteOffset, recordCount * RECORD.size), from);
-    Atomics.store(this.#header, HEAD, BigInt(this.#head));
+    const head = BigInt(this.#head);
+    this.#noteLatest(head);
+    Atomics.store(this.#header, HEAD, head);
   }
 
   #begin(): void {
@@ -133,6 +143,18 @@ export class VerdictRingWriter implements BatchObserver {
     this.#attachments = count;
     Atomics.store(this.#words, ATTACHMENTS, count);
     this.onAttachments();
+  }
+
+  #noteLatest(head: bigint): void {
+    const end = Math.min(this.#attachments, TABLE_ATTACHMENTS);
+    for (let attachment = 0, index = 0; attachment < end; attachment++) {
+      for (let slot = 0; slot < VERDICT_SLOTS; slot++, index++) {
+        const verdicts = this.#pipeline.verdicts(attachment, slot);
+        if (verdicts === this.#counts[index]) continue;
+        this.#counts[index] = verdicts;
+        Atomics.store(this.#latest, index, head);
+      }
+    }
   }
 
   #keepRecords(bytes: Uint8Array, from: number): void {
@@ -250,6 +272,7 @@ export class VerdictRing {
   readonly #words: Int32Array;
   readonly #records: Uint8Array;
   readonly #links: Uint32Array;
+  readonly #latest: BigInt64Array;
   readonly #packets: Uint8Array;
   readonly #view: DataView;
 
@@ -262,6 +285,7 @@ export class VerdictRing {
     this.#links = new Uint32Array(buffers.links);
     this.#packets = new Uint8Array(buffers.packets);
     this.#view = new DataView(buffers.packets);
+    this.#latest = new BigInt64Array(buffers.latest);
     this.wanted = new Uint32Array(buffers.wanted);
     this.capacity = this.#links.length;
   }
@@ -279,6 +303,14 @@ export class VerdictRing {
   /** How many attachments the records that are there may name. */
   get attachments(): number {
     return Atomics.load(this.#words, ATTACHMENTS);
+  }
+
+  /** Whether one of the records from `from` to `head` may be wanted; looks at none of them. */
+  mayBeWanted(from: number, isWanted: (index: number) => boolean): boolean {
+    const { attachments } = this;
+    if (attachments > TABLE_ATTACHMENTS) return true;
+    for (let index = attachments * VERDICT_SLOTS - 1; index >= 0; index--) if (isWanted(index) && Atomics.load(this.#latest, index) > from) return true;
+    return false;
   }
 
   set snap(bytes: number) {

@@ -117,11 +117,12 @@ export class VerdictSubscription implements PacketWish {
    * more to look at now.
    */
   take(names: LabNames, nowMs: number): { readonly message: Buffer | string | undefined; readonly done: boolean } {
-    // Records that name attachments of which we have not been told wait until we are.
+    const { head } = this.#ring;
+    // Records that name attachments of which we have not been told wait until we are. Looked at after the head: more of either may come meanwhile.
     if (this.#ring.attachments > names.attachments.length) return { message: undefined, done: true };
     this.#filter = this.#filter.forNames(names);
     this.#turnSecond(nowMs);
-    const stretch = this.#isChoosy ? this.#pick() : this.#ring.read(this.#cursor, STRETCH_RECORDS, FRAME_HEADER.size);
+    const stretch = this.#isChoosy ? this.#pick(head) : this.#ring.read(this.#cursor, Math.min(STRETCH_RECORDS, head - this.#cursor), FRAME_HEADER.size);
     const { from, end, bytes } = stretch;
     this.#dropped += from - this.#cursor;
     this.#cursor = from;
@@ -131,7 +132,7 @@ export class VerdictSubscription implements PacketWish {
     this.#skipped += selected.end - from - selected.count;
     this.#cursor = selected.end;
     const message = selected.count === 0 ? undefined : this.#encode(selected, names);
-    return { message, done: selected.end === this.#ring.head };
+    return { message, done: selected.end === head };
   }
 
   /** A message that only says the account. */
@@ -144,16 +145,19 @@ export class VerdictSubscription implements PacketWish {
   }
 
   /** Those of the next records that may be wanted, found where they lie: the others are not copied, and most not looked at. */
-  #pick(): Candidates {
+  #pick(head: number): Candidates {
     const ring = this.#ring;
     const { blockRecords } = this.#summaries;
+    const { table } = this.#filter;
+    const [sent, perSecond] = [this.#sentThisSecond, this.#perSecond];
+    const isWanted = (index: number): boolean => table[index] === 1 && !(sent[index]! >= perSecond);
     const begin = Math.max(this.#cursor, ring.oldest);
-    const most = Math.min(ring.head, begin + PASSED_RECORDS);
     const found: number[] = [];
-    let end = begin;
+    let end = ring.mayBeWanted(begin, isWanted) ? begin : Math.max(begin, head);
+    const most = Math.min(head, end + PASSED_RECORDS);
     while (end < most && found.length < STRETCH_RECORDS) {
       const block = end - (end % blockRecords);
-      end = this.#pickOfBlock(block, end, Math.min(block + blockRecords, most), found);
+      end = this.#pickOfBlock(block, end, Math.min(block + blockRecords, most), isWanted, found);
     }
     const bytes = ring.gather(found, FRAME_HEADER.size);
     const from = Math.min(Math.max(begin, ring.oldest), end);
@@ -162,11 +166,9 @@ export class VerdictSubscription implements PacketWish {
   }
 
   /** Notes those from `from` to `end`, as many as there is room for; where it came to. */
-  #pickOfBlock(block: number, from: number, end: number, found: number[]): number {
+  #pickOfBlock(block: number, from: number, end: number, isWanted: (index: number) => boolean, found: number[]): number {
     const { words, capacity } = this.#ring;
-    const { table } = this.#filter;
-    const [sent, perSecond, oneOf] = [this.#sentThisSecond, this.#perSecond, this.#oneOf];
-    const isWanted = (index: number): boolean => table[index] === 1 && !(sent[index]! >= perSecond);
+    const oneOf = this.#oneOf;
     const { first, last } = this.#summaries.span(block, isWanted) ?? { first: from, last: end };
     const stop = Math.min(end, last + 1);
     for (let sequence = Math.max(from, first); sequence < stop; sequence++) {

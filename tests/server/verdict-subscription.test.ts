@@ -14,7 +14,7 @@ import { ringLab, takeAll, type RingLab } from './ring-lab.ts';
 const PARITY = 'r2 = *(u32 *)(r1 +0)\nr3 = *(u32 *)(r1 +4)\nr3 -= r2\nr3 &= 1\nr0 = 2\nif r3 == 0 goto +1\nr0 = 1\nexit';
 
 const PARITY_LAB = smallLab('wasm', [{ hook: 'xdp', source: PARITY }, { hook: 'tc-ingress', source: 'r0 = 0\nexit' }]);
-const lab = (records = 64, packetsBytes?: number): RingLab => ringLab(PARITY_LAB, records, packetsBytes);
+const lab = (records = 64, sizes: Parameters<typeof ringLab>[2] = {}): RingLab => ringLab(PARITY_LAB, records, sizes);
 
 const passed = frame({ length: 64 });
 const lost = frame({ length: 65 });
@@ -209,8 +209,8 @@ test('who chooses gets all that fits and nothing else, whenever it takes, and wh
   const request = fc.record({ oneOf: fc.integer({ min: 1, max: 3 }), verdict: fc.subarray(['XDP_DROP', 'XDP_PASS', 'TC_ACT_OK'], { minLength: 1 }) });
   const step = fc.record({ packets: fc.array(fc.boolean(), { maxLength: 12 }), takes: fc.array(fc.nat(2), { maxLength: 3 }) });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 10 }), fc.array(request, { minLength: 3, maxLength: 3 }), (steps, requests) => {
-      const of = lab(256);
+    fc.property(fc.array(step, { maxLength: 10 }), fc.array(request, { minLength: 3, maxLength: 3 }), fc.integer({ min: 1, max: 4 }), (steps, requests, batchPackets) => {
+      const of = lab(256, { batchPackets });
       const all = subscribe(of, {}, 'json');
       const clients = requests.map(({ oneOf, verdict }) => ({ client: subscribe(of, { sample: { oneOf }, filter: { verdict } }, 'json'), got: [] as object[] }));
       for (const { packets, takes } of steps) {
@@ -232,7 +232,7 @@ test('the account is right whatever runs, is asked for and is overwritten', () =
   const request = fc.record({ oneOf: fc.integer({ min: 1, max: 4 }), verdict: fc.subarray(['XDP_DROP', 'XDP_PASS'], { minLength: 1 }), snap: fc.option(fc.nat(100), { nil: undefined }) });
   fc.assert(
     fc.property(fc.array(run, { maxLength: 8 }), request, fc.constantFrom<Encoding>('binary', 'json'), (runs, { oneOf, verdict, snap }, encoding) => {
-      const of = lab(32, 4096);
+      const of = lab(32, { packetsBytes: 4096 });
       const client = subscribe(of, { sample: { oneOf }, filter: { verdict }, ...(snap === undefined ? {} : { packet: { snap } }) }, encoding);
       of.ring.snap = client.snapBytes;
       let received = 0;

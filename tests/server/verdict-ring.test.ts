@@ -1,0 +1,58 @@
+/** What the ring says of records that nobody has looked at. */
+import { afterAll, expect, test } from 'vitest';
+import { verdictIndex, RECORD_WORDS, type VerdictRing } from '../../dataplane/server/verdict-ring.ts';
+import { VERDICT_SLOTS } from '../../dataplane/hooks/hook.ts';
+import { frame, smallLab } from '../pipeline/small-lab.ts';
+import { ringLab } from './ring-lab.ts';
+
+/** Drops packets whose last byte is odd and faults at those whose last byte is 0; what is let through meets a second program. */
+const BY_LAST_BYTE = 'r2 = *(u32 *)(r1 +0)\nr3 = *(u32 *)(r1 +4)\nr2 = r3\nr2 += -1\nr4 = *(u8 *)(r2 +0)\nif r4 != 0 goto +2\nr5 = -8\nr5 = *(u8 *)(r5 +0)\nr0 = 2\nr4 &= 1\nif r4 == 0 goto +1\nr0 = 1\nexit';
+
+const [XDP_ABORTED, XDP_DROP, XDP_PASS] = [1, 2, 3];
+const TC_PASS = VERDICT_SLOTS + 1;
+const NEVER = 9;
+
+const labs = [1, 2].map((cpus) => smallLab('wasm', [{ hook: 'xdp', source: BY_LAST_BYTE }, { hook: 'tc-ingress', source: 'r0 = 0\nexit' }], { cpus }));
+afterAll(() => labs.forEach((lab) => lab.close()));
+
+/** IPv4 enough for a NIC to choose the queue by its source. */
+function packet(source: number, last: number): Uint8Array {
+  const bytes = frame();
+  bytes.set([0x45, 0, 0, 50, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, source, 10, 0, 0, 1], 14);
+  bytes[bytes.length - 1] = last;
+  return bytes;
+}
+
+const indexes = ({ words, head }: VerdictRing): number[] => Array.from({ length: head }, (_, sequence) => verdictIndex(words, sequence * RECORD_WORDS));
+
+test.each([['one CPU', labs[0]!], ['two CPUs', labs[1]!]])('what verdicts came is known without a look at the records: %s', (_what, lab) => {
+  const of = ringLab(lab, 1 << 15, { batchPackets: 4000 });
+  const { ring } = of;
+  of.run(Array.from({ length: 4000 }, (_, number) => packet(number, 2 * (number % 100) + 2)));
+  of.run([packet(1, 0)]);
+  of.run(Array.from({ length: 100 }, (_, number) => packet(number, 1)));
+  expect(ring.head).toBe(8101);
+  const has = (from: number, ...wanted: readonly number[]): boolean => ring.mayBeWanted(from, (index) => wanted.includes(index));
+  expect([has(0, NEVER), has(0, XDP_ABORTED), has(0, XDP_DROP, NEVER), has(0, XDP_PASS)]).toEqual([false, true, true, true]);
+  expect([has(8000, XDP_PASS), has(8000, TC_PASS), has(7999, XDP_PASS)]).toEqual([false, false, true]);
+  expect([has(8000, XDP_ABORTED), has(8001, XDP_ABORTED), has(8001, XDP_DROP)]).toEqual([true, false, true]);
+});
+
+test('nor is one missed while two CPUs run a batch in pieces', () => {
+  const lab = labs[1]!;
+  const of = ringLab(lab, 1 << 15, { batchPackets: 4000 });
+  const { ring } = of;
+  const looks: { readonly from: number; readonly until: number; readonly index: number; readonly may: boolean }[] = [];
+  // At first, all that the lab has ever counted is new.
+  of.run([packet(1, 2)]);
+  let from = ring.head;
+  const wanted = [XDP_ABORTED, XDP_DROP, XDP_PASS, TC_PASS];
+  const look = (): void => {
+    for (const index of wanted) looks.push({ from, until: ring.head, index, may: ring.mayBeWanted(from, (one) => one === index) });
+    from = ring.head;
+  };
+  for (let turn = 0; turn < 3; turn++) of.run(Array.from({ length: 4000 }, (_, number) => packet(number, number % 1000 === 0 ? 0 : number < 1500 * turn ? 1 : 2)), look);
+  expect(looks.length).toBeGreaterThan(4 * wanted.length);
+  const all = indexes(ring);
+  for (const { from: begin, until, index, may } of looks) expect(all.slice(begin, until).includes(index)).toBe(may);
+});
