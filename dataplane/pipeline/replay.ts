@@ -61,6 +61,7 @@ export interface ReplayResult {
   readonly interrupted: boolean;
 }
 
+const TWO_32 = 4_294_967_296;
 const BATCH_PACKETS = 1024;
 const WINDOW_BYTES = 1 << 20;
 /** Where several CPUs run: they take turns with what reads, and to take turns has its price. */
@@ -324,11 +325,12 @@ class Replay {
     else if (this.#sought) this.#goOnAfterLast(first);
     this.#sought = false;
     if (this.#shiftNs !== 0n || this.#packetsBefore !== 0) {
-      const { u64 } = batch.memory;
+      const [time, number] = [halves(this.#shiftNs), halves(BigInt(this.#packetsBefore))];
+      const { u32 } = batch.memory;
       for (let index = 0; index < batch.count; index++) {
-        const at = batch.descriptor(index) >>> 3;
-        u64[at + DESCRIPTOR.timestampNs / 8]! += this.#shiftNs;
-        u64[at + DESCRIPTOR.number / 8]! += BigInt(this.#packetsBefore);
+        const at = batch.descriptor(index) >>> 2;
+        add(u32, at + DESCRIPTOR.timestampNs / 4, time);
+        add(u32, at + DESCRIPTOR.number / 4, number);
       }
     }
     this.#lastNs = batch.timestampNs(batch.count - 1) - this.#shiftNs;
@@ -338,4 +340,18 @@ class Replay {
     const shiftNs = this.#lastNs + this.#shiftNs + GAP_NS - timestampNs;
     if (shiftNs > this.#shiftNs) this.#shiftNs = shiftNs;
   }
+}
+
+interface Halves {
+  readonly low: number;
+  readonly high: number;
+}
+
+const halves = (value: bigint): Halves => ({ low: Number(BigInt.asUintN(32, value)), high: Number(BigInt.asUintN(32, value >> 32n)) });
+
+/** To a u64, without a bigint: two of them for each packet take longer than a short program. */
+function add(u32: Uint32Array, word: number, { low, high }: Halves): void {
+  const sum = u32[word]! + low;
+  u32[word] = sum;
+  u32[word + 1]! += high + Number(sum >= TWO_32);
 }

@@ -6,7 +6,8 @@ import type { BatchObserver } from '../../dataplane/pipeline/pipeline.ts';
 import { paceText, parsePace } from '../../dataplane/pipeline/pace.ts';
 import { ReplayControl } from '../../dataplane/pipeline/replay-control.ts';
 import { replay, type ReplayOptions, type ReplayProgress, type ReplayResult } from '../../dataplane/pipeline/replay.ts';
-import { smallLab } from './small-lab.ts';
+import { pcapFile, ScratchFolder } from '../packet/crafted-capture.ts';
+import { frame, smallLab } from './small-lab.ts';
 
 const CAPTURE = fileURLToPath(new URL('../../traces/imix.pcap', import.meta.url));
 const PACKETS = 400;
@@ -19,7 +20,7 @@ interface Watched {
 }
 
 /** `act` is called with how many packets have run after each stretch. */
-async function watch(control: ReplayControl, act: (packets: number, progress: ReplayProgress) => void, options: ReplayOptions = {}): Promise<Watched> {
+async function watch(control: ReplayControl, act: (packets: number, progress: ReplayProgress) => void, options: ReplayOptions = {}, capture = CAPTURE): Promise<Watched> {
   const lab = smallLab('wasm', [{ hook: 'xdp', source: 'r0 = 2\nexit' }]);
   const [numbers, timesNs, progress]: [number[], bigint[], ReplayProgress[]] = [[], [], []];
   const observer: BatchObserver = {
@@ -30,7 +31,7 @@ async function watch(control: ReplayControl, act: (packets: number, progress: Re
       }
     },
   };
-  const result = await replay(lab, CAPTURE, {
+  const result = await replay(lab, capture, {
     ...options,
     control,
     observer,
@@ -121,6 +122,20 @@ test('numbers go on from round to round, also after a seek', async () => {
     { loops: 2 },
   );
   expect(numbers).toEqual([1, 399, 400, ...upTo(800, 401)]);
+});
+
+test('times go on from round to round as they came, whatever bits they have', async () => {
+  const files = new ScratchFolder();
+  try {
+    const seconds = [0, 1, 2, 5, 9];
+    const capture = files.file(pcapFile({}, seconds.map((second) => ({ seconds: 1_700_000_000 + second, bytes: frame() }))));
+    const { timesNs } = await watch(new ReplayControl(), () => {}, { loops: 40 }, capture);
+    const gapNs = timesNs[seconds.length]! - timesNs[seconds.length - 1]!;
+    expect(gapNs).toBeGreaterThan(0n);
+    expect(timesNs).toEqual(Array.from({ length: 40 }, (_, round) => seconds.map((second) => BigInt(1_700_000_000 + 9 * round + second) * 1_000_000_000n + BigInt(round) * gapNs)).flat());
+  } finally {
+    files.remove();
+  }
 });
 
 test('a paused replay that is moved stays paused, and says where it is', async () => {
