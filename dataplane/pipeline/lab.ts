@@ -102,6 +102,8 @@ const provenHere = new ProofMemory();
 export class Lab {
   readonly machine: Machine;
   readonly engine: Engine;
+  /** Whether programs are proven before they run, by us or by Linux, unless their own load says otherwise. */
+  readonly verifies: boolean;
   readonly #devices: NetworkDevice[] = [];
   #collections: Collection[] = [];
   /** Replaced ones: their programs may still be in slots of maps. */
@@ -110,7 +112,6 @@ export class Lab {
   readonly #pinned: PinnedMaps = new Map();
   readonly #share: ReadonlySet<string>;
   readonly #settings: LoaderSettings;
-  readonly #verify: boolean;
   readonly #proofs: Proofs;
   /** The engine, where runs are checked. */
   readonly #checking: CheckingInterpreter | undefined;
@@ -128,13 +129,13 @@ export class Lab {
     this.engine = this.#checking ?? (typeof engine === 'string' ? ENGINES[engine] : engine)(this.machine);
     this.#share = new Set(options.share);
     this.#settings = options;
-    this.#verify = options.verify ?? true;
+    this.verifies = this.engine.verifies === true || (options.verify ?? true);
     this.#proofs = options.proofs ?? provenHere;
   }
 
   /** Whether all programs are ones that Linux would load. */
   get verified(): boolean {
-    return (this.#verify || this.engine.verifies === true) && this.#attachments.every(({ program }) => program.proof !== 'none');
+    return this.verifies && this.#attachments.every(({ program }) => program.proof !== 'none');
   }
 
   /** What whoever reads the results has to know, each in a line. */
@@ -290,7 +291,7 @@ export class Lab {
     const pinned = old === undefined ? this.#pinned : new Map([...this.#pinned, ...[...configured.maps.values()].flatMap((map) => reusable(old, map))]);
     const maps = new Map([...configured.maps].map(([key, map]) => [key, this.#isShared(map) || (old !== undefined && pinned.has(map.name)) ? ({ ...map, pinning: 'by_name' } as const) : map]));
     const declared = { ...configured, maps };
-    return new Collection(this.machine, declared, { name, pinned, admit: (program) => (verify || this.engine.verifies === true ? this.#admit(program, declared) : unverified(program)), load: (program) => this.engine.load(program) });
+    return new Collection(this.machine, declared, { name, pinned, admit: (program) => this.#admit(program, declared, verify), load: (program) => this.engine.load(program) });
   }
 
   /** The map of that name, as JavaScript values. Of an object's data sections: `.bss` or `object.bss`; of one of several objects: `object.bpf.o:map`. */
@@ -360,10 +361,10 @@ export class Lab {
     this.engine.close?.();
   }
 
-  #admit(program: Program, { maps, btf }: CollectionSpec): VerifiedProgram {
-    if (this.#checking !== undefined) return this.#checking.admit(program, btf);
+  #admit(program: Program, { maps, btf }: CollectionSpec, verify: boolean): VerifiedProgram {
     if (this.engine.verifies === true) return { ...program, proof: 'by-linux' };
-    if (!this.#verify) return unverified(program);
+    if (!verify || !this.verifies) return unverified(program);
+    if (this.#checking !== undefined) return this.#checking.admit(program, btf);
     return admit(program, { maps, btf, cpus: this.machine.cpus }, this.#proofs);
   }
 

@@ -154,7 +154,7 @@ export class LabService {
       epoch,
       engine: engine.name,
       cpus: machine.cpus,
-      verifies: this.#lab.engine.verifies === true || (this.#start.sources.verify ?? true),
+      verifies: this.#lab.verifies,
       remarks,
       devices: devices.map((device) => ({ name: device.name, ifindex: device.ifindex, mac: formatMac(device.mac), mtu: device.mtuBytes, up: device.up, addresses: device.addresses.map((address) => formatPrefix(address)) })),
       attachments: [...pipeline.attached, ...inSlots].map((attachment) => this.#nameOf(attachment)),
