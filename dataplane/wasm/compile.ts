@@ -6,9 +6,13 @@
 import { setFlagsFromString } from 'node:v8';
 import type { CompilerTier } from '../machine/machine.ts';
 
-/** Not to have the baseline compiler turns the third off, too. */
-const USUAL_FLAGS = ['--liftoff', '--wasm-lazy-compilation', '--wasm-dynamic-tiering'];
-const USERS_FLAG = /^--(?:no-?)?(?:liftoff|wasm-(?:lazy|dynamic|tier))/;
+/** What V8 inlines depends on what its baseline code has counted: without, the V8 of Node 25 ends the process. Older ones have no such flag, or no need. */
+const COUNTS_CALLS = Number.parseInt(process.versions.v8, 10) >= 14;
+/** Turned off while a module is compiled. */
+const FLAGS = ['liftoff', 'wasm-lazy-compilation', ...(COUNTS_CALLS ? ['wasm-inlining'] : [])];
+/** Not to have the baseline compiler turns it off, too. */
+const TURNED_OFF = 'wasm-dynamic-tiering';
+const USERS_FLAG = /^--(?:no-?)?(?:liftoff|wasm-(?:lazy|dynamic|tier|inlin))/;
 
 /** What Node was started with that says how V8 compiles WebAssembly. */
 export const USERS_FLAGS: readonly string[] = process.execArgv.filter((flag) => USERS_FLAG.test(flag.replaceAll('_', '-')));
@@ -17,11 +21,10 @@ export const USERS_FLAGS: readonly string[] = process.execArgv.filter((flag) => 
 export function compileModule(bytes: Uint8Array<ArrayBuffer>, tier: CompilerTier): WebAssembly.Module {
   if (tier === 'quick' || USERS_FLAGS.length > 0) return new WebAssembly.Module(bytes);
   // V8's flags are the process's: they are set for this one compilation.
-  setFlagsFromString('--no-liftoff');
-  setFlagsFromString('--no-wasm-lazy-compilation');
+  for (const flag of FLAGS) setFlagsFromString(`--no-${flag}`);
   try {
     return new WebAssembly.Module(bytes);
   } finally {
-    USUAL_FLAGS.forEach(setFlagsFromString);
+    for (const flag of [...FLAGS, TURNED_OFF]) setFlagsFromString(`--${flag}`);
   }
 }

@@ -5,6 +5,9 @@ import { compileModule } from '../../dataplane/wasm/compile.ts';
 
 const EMPTY = new Uint8Array([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
 
+/** `f(n)` is `g(n)` and one, and `g(n)` is `n` and one. */
+const CALLS = new Uint8Array([...EMPTY, 1, 6, 1, 0x60, 1, 0x7f, 1, 0x7f, 3, 3, 2, 0, 0, 7, 5, 1, 1, 0x66, 0, 1, 10, 19, 2, 7, 0, 0x20, 0, 0x41, 1, 0x6a, 0x0b, 9, 0, 0x20, 0, 0x10, 0, 0x41, 1, 0x6a, 0x0b]);
+
 /** V8 writes a digest of its flags there into the code that it gives to be kept. */
 function flagsDigest(): string {
   return new Script('0').createCachedData().toString('hex', 12, 16);
@@ -14,6 +17,11 @@ test.each(['optimized', 'quick'] as const)('V8 has the flags that it had before,
   const before = flagsDigest();
   expect(compileModule(EMPTY, tier)).toBeInstanceOf(WebAssembly.Module);
   expect(flagsDigest()).toBe(before);
+});
+
+test.each(['optimized', 'quick'] as const)('functions that call each other run, compiled at the tier %s', (tier) => {
+  const { f } = new WebAssembly.Instance(compileModule(CALLS, tier)).exports as { f: (n: number) => number };
+  expect(f(40)).toBe(42);
 });
 
 test.each(['--no-liftoff', '--liftoff-only', '--no_wasm_tier_up'])('V8 has the flags that a user started it with, %s, while a module is compiled and afterwards', (flag) => {
