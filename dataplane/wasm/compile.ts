@@ -9,7 +9,7 @@ import type { CompilerTier } from '../machine/machine.ts';
 /** What V8 inlines depends on what its baseline code has counted: without, the V8 of Node 25 ends the process. Older ones have no such flag, or no need. */
 const COUNTS_CALLS = Number.parseInt(process.versions.v8, 10) >= 14;
 /** Turned off while a module is compiled. */
-const FLAGS = ['liftoff', 'wasm-lazy-compilation', ...(COUNTS_CALLS ? ['wasm-inlining'] : [])];
+const FLAGS = ['liftoff', 'wasm-lazy-compilation', ...(COUNTS_CALLS ? ['wasm-inlining-call-indirect', 'wasm-inlining'] : [])];
 /** Not to have the baseline compiler turns it off, too. */
 const TURNED_OFF = 'wasm-dynamic-tiering';
 const USERS_FLAG = /^--(?:no-?)?(?:liftoff|wasm-(?:lazy|dynamic|tier|inlin))/;
