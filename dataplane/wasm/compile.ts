@@ -6,10 +6,10 @@
 import { setFlagsFromString } from 'node:v8';
 import type { CompilerTier } from '../machine/machine.ts';
 
-/** What V8 inlines depends on what its baseline code has counted: without, the V8 of Node 25 ends the process. Older ones have no such flag, or no need. */
+/** What V8 inlines depends on what its baseline code has counted: without, the V8 of Node 25 ends the process. Older ones have no such flags, or no need. */
 const COUNTS_CALLS = Number.parseInt(process.versions.v8, 10) >= 14;
-/** Turned off while a module is compiled. */
-const FLAGS = ['liftoff', 'wasm-lazy-compilation', ...(COUNTS_CALLS ? ['wasm-inlining-call-indirect', 'wasm-inlining'] : [])];
+/** Turned off in this order while a module is compiled, and on again in the other: threads that optimise meanwhile find no flag without what it needs. */
+const FLAGS = [...(COUNTS_CALLS ? ['wasm-inlining-call-indirect', 'wasm-inlining'] : []), 'liftoff', 'wasm-lazy-compilation'];
 /** Not to have the baseline compiler turns it off, too. */
 const TURNED_OFF = 'wasm-dynamic-tiering';
 const USERS_FLAG = /^--(?:no-?)?(?:liftoff|wasm-(?:lazy|dynamic|tier|inlin))/;
@@ -25,6 +25,6 @@ export function compileModule(bytes: Uint8Array<ArrayBuffer>, tier: CompilerTier
   try {
     return new WebAssembly.Module(bytes);
   } finally {
-    for (const flag of [...FLAGS, TURNED_OFF]) setFlagsFromString(`--${flag}`);
+    for (const flag of [...FLAGS.toReversed(), TURNED_OFF]) setFlagsFromString(`--${flag}`);
   }
 }
