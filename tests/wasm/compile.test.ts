@@ -7,14 +7,14 @@ const EMPTY = new Uint8Array([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
 
 /** `g(n)` is `n` and one, and `f(n)` is `g(g(n))`: called once by name, once by a table. */
 const CALLS = new Uint8Array([
-  ...EMPTY,
-  ...[1, 6, 1, 0x60, 1, 0x7f, 1, 0x7f], // type: i32 to i32
-  ...[3, 3, 2, 0, 0], // functions
-  ...[4, 4, 1, 0x70, 0, 1], // table of one
-  ...[7, 5, 1, 1, 0x66, 0, 1], // export f
-  ...[9, 7, 1, 0, 0x41, 0, 0x0b, 1, 0], // g is in the table
-  ...[10, 21, 2, 7, 0, 0x20, 0, 0x41, 1, 0x6a, 0x0b, 11, 0, 0x20, 0, 0x10, 0, 0x41, 0, 0x11, 0, 0, 0x0b], // code
-]);
+  [...EMPTY],
+  [1, 6, 1, 0x60, 1, 0x7f, 1, 0x7f], // type: i32 to i32
+  [3, 3, 2, 0, 0], // functions
+  [4, 4, 1, 0x70, 0, 1], // table of one
+  [7, 5, 1, 1, 0x66, 0, 1], // export f
+  [9, 7, 1, 0, 0x41, 0, 0x0b, 1, 0], // g is in the table
+  [10, 21, 2, 7, 0, 0x20, 0, 0x41, 1, 0x6a, 0x0b, 11, 0, 0x20, 0, 0x10, 0, 0x41, 0, 0x11, 0, 0, 0x0b], // code
+].flat());
 
 /** V8 writes a digest of its flags there into the code that it gives to be kept. */
 function flagsDigest(): string {
