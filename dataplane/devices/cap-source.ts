@@ -19,6 +19,7 @@ import { ETHERNET } from '../packet/ethernet.ts';
 import { DESCRIPTOR, type PacketBatch } from '../packet/packet-batch.ts';
 import { storeSeconds } from '../packet/timestamp.ts';
 import type { LiveInterface, PacketSource, SourceCounts, SourceOptions } from './device.ts';
+import { byteFilter, filterMistake, SNAP_EVERYTHING, whyNoFilters } from './packet-filter.ts';
 
 /** The part of the package that is used here. */
 interface CapClass {
@@ -93,15 +94,18 @@ export class CapSource implements PacketSource {
     this.#memory = memory;
     this.#snapLength = snapLength;
     this.#everybody = promiscuous;
+    // Before the package, which writes a warning of its own where an interface has no address. It knows VLAN tags.
+    if (filter !== '' && whyNoFilters() === undefined) byteFilter(filter, SNAP_EVERYTHING);
     this.#ring = memory.region(Math.max(bufferBytes, 4 * LONGEST_BYTES), 64, 'live packets');
     this.#cap = new Cap();
     keptForGood.push(this.#cap, this.#buffer);
+    let linkType: string;
     try {
-      const linkType = this.#cap.open(libpcapName(Cap, device), filter, KERNEL_BUFFER_BYTES, this.#buffer);
-      if (linkType !== 'ETHERNET') throw new XdplabError('ERR_DEVICE', `${device.name}: libpcap calls its packets ${linkType}, expected ETHERNET; choose another interface`);
+      linkType = this.#cap.open(libpcapName(Cap, device), filter, KERNEL_BUFFER_BYTES, this.#buffer);
     } catch (error) {
-      throw refusal(device, filter, error);
+      throw filter !== '' && opensWithout(Cap, device, this.#buffer) ? filterMistake(filter, wordsOf(error)) : refusal(device, error);
     }
+    if (linkType !== 'ETHERNET') throw new XdplabError('ERR_DEVICE', `${device.name}: libpcap calls its packets ${linkType}, expected ETHERNET; choose another interface`);
     this.#cap.on('packet', (lengthBytes) => this.#take(lengthBytes));
   }
 
@@ -210,10 +214,25 @@ function isAt(buffer: Buffer, at: number, mac: Uint8Array): boolean {
   return true;
 }
 
-function refusal({ name }: LiveInterface, filter: string, error: unknown): XdplabError {
-  if (error instanceof XdplabError) return error;
-  const message = (error instanceof Error ? error.message : String(error)).split('\n')[0]!.trim();
+/** Whether libpcap takes the interface, so that it is the filter which it does not take. */
+function opensWithout(Cap: CapClass, device: LiveInterface, buffer: Buffer): boolean {
+  const trial = new Cap();
+  keptForGood.push(trial);
+  try {
+    trial.open(libpcapName(Cap, device), '', KERNEL_BUFFER_BYTES, buffer);
+    trial.close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function wordsOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n')[0]!.trim();
+}
+
+function refusal({ name }: LiveInterface, error: unknown): XdplabError {
+  const message = wordsOf(error);
   if (/permission|not permitted/i.test(message)) return new XdplabError('ERR_PRIVILEGE', `${name}: libpcap may not capture (${message}); run as root, or on Linux with CAP_NET_RAW`);
-  if (filter !== '' && /syntax|parse|expression/i.test(message)) return new XdplabError('ERR_USAGE', `filter '${filter}': ${message}; man pcap-filter says what there is`);
   return new XdplabError('ERR_DEVICE', `${name}: libpcap does not open it: ${message}`);
 }

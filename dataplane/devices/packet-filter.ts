@@ -66,6 +66,11 @@ export function byteFilter(expression: string, snapLength: number): Uint8Array {
   return compile(native, library, expression, snapLength);
 }
 
+/** What is no filter expression, with libpcap's words about it. */
+export function filterMistake(expression: string, found: string): XdplabError {
+  return new XdplabError('ERR_USAGE', `filter '${expression}': ${found}; man pcap-filter says what there is`);
+}
+
 function libpcap(native: Native): NativeLibrary | undefined {
   for (const name of LIBRARIES) {
     const library = native.library(name);
@@ -81,7 +86,7 @@ function compile(native: Native, library: NativeLibrary, expression: string, sna
     const compiled = library.func('pcap_compile', 'int', ['uintptr_t', 'uintptr_t', 'string', 'int', 'uint32_t'])(Number(handle), program.address, expression, 1, PCAP_NETMASK_UNKNOWN);
     if (Number(compiled) < 0) {
       const message = library.func('pcap_geterr', 'string', ['uintptr_t'])(Number(handle)) as unknown as string;
-      throw new XdplabError('ERR_USAGE', `filter '${expression}': ${message}; man pcap-filter says what there is`);
+      throw filterMistake(expression, message);
     }
     const length = program.view.getUint32(PROGRAM.length, true) * INSTRUCTION_BYTES;
     const instructions = native.at(Number(program.view.getBigUint64(PROGRAM.instructions, true)), length).slice();

@@ -76,10 +76,22 @@ describe.skipIf(whyNot !== undefined)(whyNot === undefined ? 'by cap' : `by cap 
     expect(backends.map(({ name, refused }) => [name, refusal.test(refused ?? '')])).toEqual([['af_packet', true], ['cap', true]]);
   });
 
-  test('a bad filter is told in libpcap\'s words', async () => {
-    const { status: exit, stderr } = await here.refused('near', '--backend', 'cap', 'udp', 'prot', '53');
+  test.each([
+    ['udp prot 53', /syntax error/],
+    ['host bad', /unknown host 'bad'/],
+    ['port 99999', /illegal port number/],
+    ['ether host 1:2', /illegal link layer address/],
+  ])("the filter '%s' is refused as a mistake of who wrote it", async (filter, words) => {
+    const { status: exit, stderr } = await here.refused('near', '--backend', 'cap', ...filter.split(' '));
     expect(exit).toBe(2);
-    expect(stderr).toMatch(/^xdplab: filter 'udp prot 53': [^\n]*syntax error[^\n]*; man pcap-filter says what there is\n$/m);
+    expect(stderr).toMatch(new RegExp(`^xdplab: filter '${filter}': [^\\n]*${words.source}[^\\n]*; man pcap-filter says what there is\n$`));
+  });
+
+  test('and so without koffi, where the package is asked', async () => {
+    const without = scratch.file('without-koffi.cjs', "const { Module } = require('node:module'); const load = Module._load; Module._load = (name, ...rest) => { if (name === 'koffi') throw new Error('not here'); return load(name, ...rest); };");
+    here.ip('address', 'add', '192.0.2.1/24', 'dev', 'near');
+    const { status: exit, stderr } = await here.refusedWith(['--require', without], 'near', '--backend', 'cap', 'port', '99999');
+    expect({ exit, stderr }).toEqual({ exit: 2, stderr: "xdplab: filter 'port 99999': illegal port number 99999 > 65535; man pcap-filter says what there is\n" });
   });
 });
 

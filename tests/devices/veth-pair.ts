@@ -48,8 +48,13 @@ export class Namespace extends BareNamespace {
   }
 
   /** What `xdplab live` says when it ends by itself. */
-  async refused(...args: string[]): Promise<Finished> {
-    return new LiveCommand(this.start(process.execPath, MAIN, 'live', ...args)).finished;
+  refused(...args: string[]): Promise<Finished> {
+    return this.refusedWith([], ...args);
+  }
+
+  /** The same, with options of Node's. */
+  refusedWith(node: readonly string[], ...args: string[]): Promise<Finished> {
+    return new LiveCommand(this.start(process.execPath, ...node, MAIN, 'live', ...args)).finished;
   }
 
   /** Sends a capture's packets as fast as they go; how many the kernel took. */
