@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import autocannon from 'autocannon';
+import { runScript, secondsAbove0, wholeFrom1 } from '../dataplane/cli/script.ts';
 import { machineFacts } from '../dataplane/measure/machine-facts.ts';
 import { summarize } from '../dataplane/measure/sample-summary.ts';
 import { formatHttp, type HttpResults } from './serving-report.ts';
@@ -44,10 +45,11 @@ async function casesOf(server: MeasuredServer): Promise<readonly Case[]> {
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '3' }, json: { type: 'string' }, help: { type: 'boolean' } } });
   if (values.help) return void process.stdout.write(USAGE);
+  const [rounds, seconds] = [wholeFrom1('--rounds', values.rounds), secondsAbove0('--seconds', values.seconds)];
   const server = await MeasuredServer.start(['--capture', CAPTURE]);
   try {
     const cases = await casesOf(server);
-    const turns = await inTurns(cases, Number(values.rounds), async ({ path, method, body }) => {
+    const turns = await inTurns(cases, rounds, async ({ path, method, body }) => {
       const { requests, duration, latency, non2xx, errors } = await autocannon({
         url: `${server.origin}${path}`,
         method: method ?? 'GET',
@@ -55,7 +57,7 @@ async function main(): Promise<void> {
         ...(body === undefined ? {} : { body }),
         connections: CONNECTIONS,
         pipelining: PIPELINING,
-        duration: Number(values.seconds),
+        duration: seconds,
       });
       return { perSecond: requests.total / duration, p50: latency.p50, p99: latency.p99, failed: non2xx + errors };
     });
@@ -74,4 +76,4 @@ async function main(): Promise<void> {
   }
 }
 
-await main();
+await runScript(main);

@@ -10,7 +10,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { runScript, wholeFrom1 } from '../dataplane/cli/script.ts';
 import { whyNoCap } from '../dataplane/devices/cap-source.ts';
+import { XdplabError } from '../dataplane/errors.ts';
 import { machineFacts } from '../dataplane/measure/machine-facts.ts';
 import { summarize } from '../dataplane/measure/sample-summary.ts';
 import { formatLive, type LiveResults, type LiveRow } from './live-report.ts';
@@ -63,12 +65,13 @@ async function main(): Promise<void> {
     options: { rounds: { type: 'string', default: '5' }, packets: { type: 'string', default: '2000000' }, json: { type: 'string' }, help: { type: 'boolean' }, inside: { type: 'boolean' } },
   });
   if (values.help) return void process.stdout.write(USAGE);
+  const [rounds, packets] = [wholeFrom1('--rounds', values.rounds), wholeFrom1('--packets', values.packets)];
   if (!values.inside) return outside();
   const scratch = mkdtempSync(join(tmpdir(), 'xdplab-bench-'));
   try {
     const capture = join(scratch, 'capture.pcap');
     writeWorkload(capture, CAPTURE);
-    const turns = await inTurns(CASES, Number(values.rounds), (each) => runTurn(each, capture, Math.ceil(Number(values.packets) / CAPTURE.packets)));
+    const turns = await inTurns(CASES, rounds, (each) => runTurn(each, capture, Math.ceil(packets / CAPTURE.packets)));
     const results = resultsOf(turns);
     process.stdout.write(formatLive(results));
     if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);
@@ -80,7 +83,7 @@ async function main(): Promise<void> {
 /** This again, in a network namespace: counters can be read there without starting anything. */
 function outside(): void {
   const why = whyNoNamespaces();
-  if (why !== undefined) throw new Error(why);
+  if (why !== undefined) throw new XdplabError('ERR_PRIVILEGE', why);
   const network = new Namespace();
   try {
     network.pair('client', 'left');
@@ -174,4 +177,4 @@ function saying(child: ChildProcessWithoutNullStreams, text: string): Promise<vo
   });
 }
 
-await main();
+await runScript(main);

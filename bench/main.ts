@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
 import { parseArgs, stripVTControlCharacters } from 'node:util';
 
+import { runScript, secondsAbove0, wholeFrom1 } from '../dataplane/cli/script.ts';
 import { XdplabError } from '../dataplane/errors.ts';
 import type { BenchReport } from '../dataplane/measure/bench-report.ts';
 import { machineFacts } from '../dataplane/measure/machine-facts.ts';
@@ -214,35 +215,16 @@ function readOptions(): Options | undefined {
   if (values.export !== undefined && extname(values.export) !== '.html') throw new XdplabError('ERR_USAGE', `--export ${values.export}: found '${extname(values.export)}', expected a name that ends with .html; --json writes the results as JSON`);
   return {
     only: values.only,
-    time: { runs: whole('--rounds', values.rounds), durationSeconds: seconds('--duration', values.duration), warmupSeconds: 0.3 },
-    capture: { packets: whole('--packets', values.packets), gapNs: 1000, flows: whole('--flows', values.flows), frameBytes: whole('--size', values.size) },
+    time: { runs: wholeFrom1('--rounds', values.rounds), durationSeconds: secondsAbove0('--duration', values.duration), warmupSeconds: 0.3 },
+    capture: { packets: wholeFrom1('--packets', values.packets), gapNs: 1000, flows: wholeFrom1('--flows', values.flows), frameBytes: wholeFrom1('--size', values.size) },
     folder: values.folder,
     json: values.json,
     page: values.export,
   };
 }
 
-function whole(option: string, text: string): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value > 0 && Number.isSafeInteger(value)) return value;
-  throw new XdplabError('ERR_USAGE', `${option}: found "${text}", expected a whole number from 1`);
-}
-
-function seconds(option: string, text: string): number {
-  const value = Number(text);
-  if (value > 0) return value;
-  throw new XdplabError('ERR_USAGE', `${option}: found "${text}", expected seconds above 0`);
-}
-
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
 }
 
-try {
-  await main();
-} catch (error) {
-  const isUsage = error instanceof TypeError && 'code' in error;
-  if (!isUsage && !(error instanceof XdplabError)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exitCode = error instanceof XdplabError ? error.exitStatus : 2;
-}
+await runScript(main);

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { chromium, type Page } from 'playwright-core';
+import { runScript, secondsAbove0, wholeFrom1 } from '../dataplane/cli/script.ts';
 import { machineFacts } from '../dataplane/measure/machine-facts.ts';
 import { quantile, summarize } from '../dataplane/measure/sample-summary.ts';
 import { frameWork, type FrameWork, type TraceEvent } from './frame-work.ts';
@@ -50,6 +51,7 @@ interface Turn extends FrameWork {
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '3' }, chromium: { type: 'string', default: '/usr/bin/chromium' }, json: { type: 'string' }, help: { type: 'boolean' } } });
   if (values.help) return void process.stdout.write(USAGE);
+  const [rounds, seconds] = [wholeFrom1('--rounds', values.rounds), secondsAbove0('--seconds', values.seconds)];
   const scratch = mkdtempSync(join(tmpdir(), 'xdplab-bench-'));
   const capture = join(scratch, 'capture.pcap');
   writeWorkload(capture, CAPTURE);
@@ -59,7 +61,7 @@ async function main(): Promise<void> {
     const page = await browser.newPage({ viewport: VIEWPORT });
     await page.addInitScript(countBehindItsBack);
     await page.goto(`${server.origin}/#token=${server.token}`);
-    const turns = await inTurns(CASES, Number(values.rounds), ({ speed }) => runTurn(server, page, speed, Number(values.seconds) * 1000));
+    const turns = await inTurns(CASES, rounds, ({ speed }) => runTurn(server, page, speed, seconds * 1000));
     const results = resultsOf(turns);
     process.stdout.write(formatPage(results));
     if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);
@@ -150,4 +152,4 @@ function resultsOf(turns: ReadonlyMap<string, readonly Turn[]>): PageResults {
   };
 }
 
-await main();
+await runScript(main);

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { runScript, secondsAbove0, wholeFrom1 } from '../dataplane/cli/script.ts';
 import { machineFacts } from '../dataplane/measure/machine-facts.ts';
 import { summarize } from '../dataplane/measure/sample-summary.ts';
 import { formatStream, type StreamResults, type StreamRow } from './serving-report.ts';
@@ -50,13 +51,14 @@ interface Turn {
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { rounds: { type: 'string', default: '7' }, seconds: { type: 'string', default: '3' }, json: { type: 'string' }, help: { type: 'boolean' } } });
   if (values.help) return void process.stdout.write(USAGE);
+  const [rounds, seconds] = [wholeFrom1('--rounds', values.rounds), secondsAbove0('--seconds', values.seconds)];
   const scratch = mkdtempSync(join(tmpdir(), 'xdplab-bench-'));
   const capture = join(scratch, 'capture.pcap');
   writeWorkload(capture, CAPTURE);
   const server = await MeasuredServer.start(['--capture', capture, '--speed', 'top']);
   try {
     await sleep(2 * WARMUP_MS);
-    const turns = await inTurns(CASES, Number(values.rounds), ({ clients }) => runTurn(server, clients, Number(values.seconds) * 1000));
+    const turns = await inTurns(CASES, rounds, ({ clients }) => runTurn(server, clients, seconds * 1000));
     const results = resultsOf(turns);
     process.stdout.write(formatStream(results));
     if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);
@@ -130,4 +132,4 @@ function resultsOf(turns: ReadonlyMap<string, readonly Turn[]>): StreamResults {
   };
 }
 
-await main();
+await runScript(main);

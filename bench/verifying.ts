@@ -10,6 +10,7 @@ import { assemble } from '../dataplane/bpf/assemble.ts';
 import type { Btf } from '../dataplane/bpf/btf.ts';
 import { loadObject } from '../dataplane/bpf/object.ts';
 import type { MapSpec, ProgramSpec } from '../dataplane/bpf/spec.ts';
+import { runScript, wholeFrom1 } from '../dataplane/cli/script.ts';
 import { table } from '../dataplane/cli/terminal.ts';
 import { kernelVerdict } from '../dataplane/engine/kernel/kernel-verdict.ts';
 import { XdplabError } from '../dataplane/errors.ts';
@@ -92,7 +93,8 @@ function measure({ name, program, maps, btf }: Subject, rounds: number): Row {
 function main(): void {
   const { values } = parseArgs({ options: { rounds: { type: 'string', default: '9' }, json: { type: 'string' }, help: { type: 'boolean' } } });
   if (values.help) return void process.stdout.write(USAGE);
-  const rows: Row[] = subjects().map((subject) => measure(subject, Number(values.rounds)));
+  const rounds = wholeFrom1('--rounds', values.rounds);
+  const rows: Row[] = subjects().map((subject) => measure(subject, rounds));
   const machine = machineFacts();
   const ratio = summarize(rows.map((row) => row.ratio)).median;
   const firstRatio = summarize(rows.map((row) => row.firstRatio)).median;
@@ -100,15 +102,8 @@ function main(): void {
   const number = (value: number, digits = 1): string => value.toFixed(digits).padStart(9);
   const cells = rows.map((row) => [row.name, String(row.processed.ours).padStart(9), String(row.processed.linux).padStart(9), number(row.ours.median), `${((row.ours.spread / 2) * 100).toFixed(0)} %`.padStart(7), number(row.linux.median), number(row.ratio, 2), number(row.firstRatio, 2), number((row.ours.median / row.processed.ours) * (LIMIT / 1000), 2)]);
   const lines = table([['program', 'processed', '    Linux', '  ours ms', '      ±', ' Linux ms', '    ratio', '    first', ' s/1M ins'], ...cells]);
-  process.stdout.write([machineLine(machine), `medians of ${values.rounds} rounds after the first`, '', ...lines, '', `median ratio ${ratio.toFixed(2)}, of the first runs ${firstRatio.toFixed(2)}; at most ${peakMib.toFixed(0)} MiB`, ''].join('\n'));
-  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine, rounds: Number(values.rounds), ratio, firstRatio, peakMib, rows }, null, 2)}\n`);
+  process.stdout.write([machineLine(machine), `medians of ${rounds} rounds after the first`, '', ...lines, '', `median ratio ${ratio.toFixed(2)}, of the first runs ${firstRatio.toFixed(2)}; at most ${peakMib.toFixed(0)} MiB`, ''].join('\n'));
+  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine, rounds, ratio, firstRatio, peakMib, rows }, null, 2)}\n`);
 }
 
-try {
-  main();
-} catch (error) {
-  const isUsage = error instanceof TypeError && 'code' in error;
-  if (!isUsage && !(error instanceof XdplabError)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exitCode = error instanceof XdplabError ? error.exitStatus : 2;
-}
+await runScript(main);

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { runScript, wholeFrom1 } from '../dataplane/cli/script.ts';
 import { XdplabError } from '../dataplane/errors.ts';
 import { CATALOGUE } from './catalogue.ts';
 import { FRAME_SIZES, PROFILES } from './profiles.ts';
@@ -53,11 +54,11 @@ function main(): void {
     }
   } else {
     const stream = PROFILES[profileName(values.profile)]({
-      packets: whole('--packets', values.packets),
-      flows: whole('--flows', values.flows),
+      packets: wholeFrom1('--packets', values.packets),
+      flows: wholeFrom1('--flows', values.flows),
       size: frameSize(values.size),
-      gapNs: Math.max(1, Math.floor(1e9 / whole('--pps', values.pps))),
-      seed: whole('--seed', values.seed),
+      gapNs: Math.max(1, Math.floor(1e9 / wholeFrom1('--pps', values.pps))),
+      seed: wholeFrom1('--seed', values.seed),
       answers: values.answers,
     });
     const written = writeTrace(values.out, stream);
@@ -74,23 +75,10 @@ const LARGEST_FRAME = 65_535;
 
 function frameSize(text: string): FrameSize {
   if (Object.hasOwn(FRAME_SIZES, text)) return text as FrameSize;
-  const size = whole('--size', text);
+  const size = wholeFrom1('--size', text);
   if (size > LARGEST_FRAME)
     throw new XdplabError('ERR_USAGE', `--size: found ${size}, expected at most ${LARGEST_FRAME}`);
   return size;
 }
 
-function whole(option: string, text: string): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value > 0 && Number.isSafeInteger(value)) return value;
-  throw new XdplabError('ERR_USAGE', `${option}: found "${text}", expected a whole number from 1`);
-}
-
-try {
-  main();
-} catch (error) {
-  const isUsage = error instanceof TypeError && 'code' in error;
-  if (!isUsage && !(error instanceof XdplabError)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exitCode = error instanceof XdplabError ? error.exitStatus : 2;
-}
+await runScript(main);

@@ -7,6 +7,7 @@ import { fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { runScript } from '../../dataplane/cli/script.ts';
 import { FULL, SMALL, stepsFor, type Step } from './plan.ts';
 import { isGood, type Row } from './row.ts';
 
@@ -86,4 +87,4 @@ async function main(): Promise<number> {
   return bad === 0 ? 0 : 1;
 }
 
-process.exitCode = await main();
+await runScript(main);

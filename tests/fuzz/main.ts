@@ -8,7 +8,9 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { MapSpec, ProgramSpec } from '../../dataplane/bpf/spec.ts';
+import { runScript } from '../../dataplane/cli/script.ts';
 import { whyNobodysPrograms } from '../../dataplane/engine/kernel/rights.ts';
+import { XdplabError } from '../../dataplane/errors.ts';
 import { leastPrivileged } from '../../dataplane/verifier/user.ts';
 import { Agreement, CELLS, type Mismatch } from './agreement.ts';
 import { caseText } from './case-text.ts';
@@ -50,7 +52,7 @@ function main(): number {
   }
   const seed = Number(values.seed ?? Date.now() % 1_000_000) >>> 0;
   const only = values.only as Kind | undefined;
-  if (only !== undefined && !KINDS.includes(only)) throw new Error(`--only ${String(only)}: expected structured, mutated or objects`);
+  if (only !== undefined && !KINDS.includes(only)) throw new XdplabError('ERR_USAGE', `--only ${String(only)}: expected structured, mutated or objects`);
   const untilMs = Date.now() + Number(values.minutes ?? 1) * 60_000;
   const most = Number(values.programs ?? Infinity);
   const { out } = values;
@@ -59,7 +61,7 @@ function main(): number {
   const objects = readObjectPrograms(process.cwd());
   const maps = new Map<string, MapSpec>([...FIXED_MAPS, ...objects.maps.map((map) => [map.name, map] as const)]);
   const whyNot = values.unprivileged === true ? whyNobodysPrograms() : undefined;
-  if (whyNot !== undefined) throw new Error(`--unprivileged: ${whyNot}`);
+  if (whyNot !== undefined) throw new XdplabError('ERR_PRIVILEGE', `--unprivileged: ${whyNot}`);
   const userOf = values.unprivileged === true ? leastPrivileged : undefined;
   const kernel = new KernelVerdicts(maps.values(), userOf);
   process.stderr.write(`seed ${seed}\n`);
@@ -115,4 +117,4 @@ function table({ cells, groups, deliberate, dangerous, unanswered, executed, che
   ].join('\n');
 }
 
-process.exitCode = main();
+await runScript(main);

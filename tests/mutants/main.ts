@@ -7,6 +7,8 @@ import { cpSync, existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { runScript } from '../../dataplane/cli/script.ts';
+import { XdplabError } from '../../dataplane/errors.ts';
 import { detect, type Verdict } from './detectors.ts';
 import { readMutants, type Mutant } from './mutant.ts';
 
@@ -42,10 +44,7 @@ async function main(): Promise<number> {
   const all = readMutants(root);
   const { only } = values;
   const unknown = only?.find((name) => !all.some((mutant) => mutant.name === name));
-  if (unknown !== undefined) {
-    process.stderr.write(`--only ${unknown}: expected the name of a patch in tests/mutants\n`);
-    return 2;
-  }
+  if (unknown !== undefined) throw new XdplabError('ERR_USAGE', `--only ${unknown}: expected the name of a patch in tests/mutants`);
   const chosen = only === undefined ? all : all.filter(({ name }) => only.includes(name));
   const copy = copyTree(root);
   const rows: Row[] = [];
@@ -88,4 +87,4 @@ fails; for the verifier and the engines ten minutes of fuzzing against the kerne
 hole in the tests. This table is what \`npm run mutants\` found; the time is that of a busy two-core machine.
 `;
 
-process.exitCode = await main();
+await runScript(main);
