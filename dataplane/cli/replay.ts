@@ -13,7 +13,7 @@ import { addLabOptions, labSources, wholeNumber, type LabFlags } from './lab-opt
 import { captureLine, drawPicture, remarkLines, speedLine } from './picture.ts';
 import { ProgressLine } from './progress.ts';
 import { addOutputOptions, checkTargets, ownsStandardOutput, ReplayOutputs, type OutputFlags } from './replay-outputs.ts';
-import { serveCapture } from './serve.ts';
+import { portNumber, serveCapture } from './serve.ts';
 import { paint, print, printJson } from './terminal.ts';
 
 interface ReplayFlags extends LabFlags, OutputFlags {
@@ -23,6 +23,7 @@ interface ReplayFlags extends LabFlags, OutputFlags {
   readonly reader: 'native' | 'pcap-parser';
   readonly check?: true;
   readonly serve?: true;
+  readonly port?: number;
 }
 
 const INTERRUPTED_STATUS = 130;
@@ -40,7 +41,8 @@ export function addReplay(program: Command): void {
     .option('--speed <pace>', 'top, original, <n>x or <n>pps', 'top')
     .addOption(new Option('--check', 'run in the interpreter, and compare every instruction with what the verifier proved of it; slow, and ends at the first that differs').conflicts(['engine', 'verify']))
     .addOption(new Option('--reader <name>', 'what reads the capture').choices(['native', 'pcap-parser']).default('native'))
-    .addOption(new Option('--serve', 'open the lab to a browser instead, as xdplab serve does, with the capture running over and over at its own pace unless said').conflicts(['limit', 'check', 'out', 'verdicts', 'events', 'mapsOut', 'json']));
+    .addOption(new Option('--serve', 'open the lab to a browser instead, as xdplab serve does, with the capture running over and over at its own pace unless said').conflicts(['limit', 'check', 'out', 'verdicts', 'events', 'mapsOut', 'json']))
+    .option('--port <n>', 'with --serve: port to listen on (any that is free)', portNumber);
   addOutputOptions(command).action(runReplay);
 }
 
@@ -49,6 +51,7 @@ async function runReplay(capture: string, flags: ReplayFlags, command: Command):
     const said = <Name extends 'speed' | 'loop'>(name: Name): ReplayFlags[Name] | undefined => (command.getOptionValueSource(name) === 'default' ? undefined : flags[name]);
     return serveCapture(capture, flags, said('speed'), said('loop'));
   }
+  if (flags.port !== undefined) throw new XdplabError('ERR_USAGE', `--port ${flags.port}: nothing listens without --serve; add it, or leave --port out`);
   const pace = parsePace(flags.speed);
   checkTargets(capture, flags);
   const sources = { ...labSources(flags), ...(isShort(capture, flags.loop) ? { tier: 'quick' as const } : {}) };

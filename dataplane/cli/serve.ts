@@ -31,6 +31,9 @@ const LOOPBACK = '127.0.0.1';
 const DEFAULT_UPLOAD_BYTES = 2 ** 30;
 const LOOPBACK_ADDRESSES: readonly string[] = [LOOPBACK, '::1', 'localhost'];
 const INTERRUPTED_STATUS = 130;
+const ANY_PORT = 0;
+
+export const portNumber = wholeNumber(ANY_PORT, 65_535);
 
 export function addServe(program: Command): void {
   const command = program.command('serve').description('run a lab, and open it to a browser and to programs on this machine');
@@ -43,17 +46,17 @@ export function addServe(program: Command): void {
     .option('--promiscuous', 'with --live: packets for other hosts too')
     .option('--allow-inline <interface>', 'with --live: who is let in may have packets leave by this interface, and from there by the other, as xdplab live --to does; until somebody asks, nothing is sent')
     .option('--allow-attach', 'with --live: who is let in may have the running Linux attach the programs to the interface, those that were uploaded too, as xdplab live --attach does; they may redirect packets to any other interface')
-    .option('--port <n>', 'port to listen on; 0 for any that is free', wholeNumber(0, 65_535), DEFAULT_PORT)
+    .option('--port <n>', 'port to listen on; 0 for any that is free', portNumber, DEFAULT_PORT)
     .option('--listen <address>', 'address to listen on: other machines can reach the lab then, and read what is sent', LOOPBACK)
     .option('--host-name <name>', 'a further name that the server is known by; repeatable', (name: string, before: readonly string[]) => [...before, name], [])
     .option('--max-upload <bytes>', 'what all uploaded captures together may take', wholeNumber(1, Number.MAX_SAFE_INTEGER), DEFAULT_UPLOAD_BYTES)
     .action(serve);
 }
 
-/** What `replay --serve` hands over, on any port that is free. */
-export async function serveCapture(capture: string, lab: LabFlags, speed = DEFAULT_SPEED, loop?: number): Promise<void> {
+/** What `replay --serve` hands over, on any port that is free unless one is said. */
+export async function serveCapture(capture: string, { port = ANY_PORT, ...lab }: LabFlags & { readonly port?: number }, speed = DEFAULT_SPEED, loop?: number): Promise<void> {
   if (capture === '-') throw new XdplabError('ERR_USAGE', 'standard input cannot be gone back in, as a server lets you; write it to a file first');
-  await serve({ ...lab, capture, speed, loop, port: 0, listen: LOOPBACK, hostName: [], maxUpload: DEFAULT_UPLOAD_BYTES });
+  await serve({ ...lab, capture, speed, loop, port, listen: LOOPBACK, hostName: [], maxUpload: DEFAULT_UPLOAD_BYTES });
 }
 
 async function serve(flags: ServeFlags): Promise<void> {

@@ -71,6 +71,18 @@ describe('replay', () => {
     expect(lastLine(await xdplab(args, { env: { npm_lifecycle_event: 'start' } }))).toBe('Open it in a browser: npm start -- --serve, or npm run serve');
   });
 
+  test('--serve listens where --port says, which is nothing without it', async () => {
+    const other = createServer();
+    const port = await new Promise<number>((resolve) => other.listen(0, '127.0.0.1', () => resolve((other.address() as { port: number }).port)));
+    const args = ['replay', trace('imix.pcap'), '--xdp', object('flow_counter.bpf.o'), '--port', String(port)];
+    expect(await xdplab([...args, '--serve'])).toMatchObject({ status: 2, stderr: `xdplab: 127.0.0.1:${port}: another program listens there; choose another --port\n` });
+    other.close();
+    const served = await Served.startWith([...args, '--serve']);
+    expect(served.host).toBe(`127.0.0.1:${port}`);
+    await served.stop();
+    expect(await xdplab(args)).toMatchObject({ status: 2, stdout: '', stderr: `xdplab: --port ${port}: nothing listens without --serve; add it, or leave --port out\n` });
+  });
+
   test('--serve opens the lab with the capture running at its own pace, or as it is told', async () => {
     const args = ['replay', trace('imix.pcap'), '--xdp', object('flow_counter.bpf.o'), '--serve'];
     const served = await Served.startWith([...args, '--speed', '1pps']);
