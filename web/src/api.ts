@@ -211,24 +211,32 @@ export class Problem extends Error {
 
 type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
-async function ask(method: Method, path: string, body?: unknown): Promise<Response> {
+/** No answer came, or a part of one: of that, browsers say only that fetching failed. */
+function lost(method: Method, path: string, body: unknown): Error {
+  const unsure = method === 'GET' ? '' : ', and whether that was done is not known';
+  const file = body instanceof Blob ? ', or the file has changed since it was chosen' : '';
+  return new Error(`${method} ${path}: the connection to the server was lost${file}${unsure}; see whether xdplab serve still runs, then try again`);
+}
+
+/** `read`: what to take of the answer. */
+async function ask<T>(read: (response: Response) => Promise<T>, method: Method, path: string, body?: unknown): Promise<T> {
   const file = body instanceof Blob;
-  const response = await fetch(path, {
-    method,
-    ...(body === undefined ? {} : { headers: { 'content-type': file ? 'application/octet-stream' : 'application/json' }, body: file ? body : JSON.stringify(body) }),
-  });
-  if (response.ok) return response;
-  const problem = (await response.json().catch(() => ({}))) as { readonly detail?: string; readonly refusal?: Refusal };
-  throw new Problem(response.status, problem.detail ?? `${method} ${path}: the server answered ${response.status}`, problem.refusal);
+  try {
+    const response = await fetch(path, {
+      method,
+      ...(body === undefined ? {} : { headers: { 'content-type': file ? 'application/octet-stream' : 'application/json' }, body: file ? body : JSON.stringify(body) }),
+    });
+    if (response.ok) return await read(response);
+    const problem = (await response.json().catch(() => ({}))) as { readonly detail?: string; readonly refusal?: Refusal };
+    throw new Problem(response.status, problem.detail ?? `${method} ${path}: the server answered ${response.status}`, problem.refusal);
+  } catch (error) {
+    throw error instanceof TypeError ? lost(method, path, body) : error;
+  }
 }
 
-async function json<T>(method: Method, path: string, body?: unknown): Promise<T> {
-  return (await (await ask(method, path, body)).json()) as T;
-}
-
-async function done(method: Method, path: string, body?: unknown): Promise<void> {
-  await ask(method, path, body);
-}
+const json = <T>(method: Method, path: string, body?: unknown): Promise<T> => ask((response) => response.json() as Promise<T>, method, path, body);
+const text = (path: string): Promise<string> => ask((response) => response.text(), 'GET', path);
+const done = (method: Method, path: string, body?: unknown): Promise<void> => ask(() => Promise.resolve(), method, path, body);
 
 const program = (object: string, name: string): string => `/api/objects/${object}/programs/${encodeURIComponent(name)}`;
 
@@ -242,7 +250,7 @@ export const api = {
   uploadObject: (file: File) => json<LabObject>('POST', `/api/objects?name=${encodeURIComponent(file.name)}`, file),
   replaceObject: (object: string, by: string) => json<{ readonly keptMaps: readonly string[]; readonly freshMaps: readonly string[] }>('POST', `/api/lab/objects/${object}/replace`, { with: by }),
   program: (object: string, name: string) => json<Program>('GET', program(object, name)),
-  wat: async (object: string, name: string) => (await ask('GET', `${program(object, name)}/wat`)).text(),
+  wat: (object: string, name: string) => text(`${program(object, name)}/wat`),
   verification: (object: string, name: string) => json<Verification>('GET', `${program(object, name)}/verification`),
   counts: (object: string, name: string) => json<Counts>('GET', `${program(object, name)}/counts`),
   rerun: (packet: { readonly bytes: string; readonly device?: string; readonly time: string }) => json<Rerun>('POST', '/api/lab/rerun', packet),
