@@ -6,6 +6,8 @@ import { VerdictStream, type Account } from '../../web/src/stream.ts';
 class FakeSocket extends EventTarget {
   static readonly all: FakeSocket[] = [];
   readonly said: Record<string, unknown>[] = [];
+  static readonly CONNECTING = 0;
+  readyState = FakeSocket.CONNECTING;
   isClosed = false;
 
   constructor() {
@@ -14,18 +16,22 @@ class FakeSocket extends EventTarget {
   }
 
   send(text: string): void {
+    if (this.readyState !== 1) throw new DOMException('Still in CONNECTING state.', 'InvalidStateError');
     this.said.push(JSON.parse(text) as Record<string, unknown>);
   }
 
   close(): void {
+    if (this.readyState === FakeSocket.CONNECTING) complaints.push('WebSocket is closed before the connection is established.');
     this.isClosed = true;
   }
 
   open(): void {
+    this.readyState = 1;
     this.dispatchEvent(new Event('open'));
   }
 
   break(): void {
+    this.readyState = 3;
     this.dispatchEvent(new Event('close'));
   }
 
@@ -49,6 +55,7 @@ function frame(count: number, next: number, produced: number, dropped = 0): Arra
   return buffer;
 }
 
+const complaints: string[] = [];
 const taken: { records: number; account: Account }[] = [];
 const newest = (): FakeSocket => FakeSocket.all.at(-1)!;
 const open = (): VerdictStream => new VerdictStream({ verdicts: ({ count }, _records, account) => taken.push({ records: count, account }) }, [{ topic: 'trace' }]);
@@ -64,6 +71,7 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers();
   vi.unstubAllGlobals();
+  expect(complaints.splice(0)).toEqual([]);
 });
 
 test('frames of a filter that was changed are not taken for the new one\'s', () => {
@@ -94,6 +102,23 @@ test('a connection that was lost is made again behind the last verdict and the l
   expect(newest().said.find(({ topic }) => topic === 'trace')).toEqual({ type: 'subscribe', topic: 'trace', from: 7 });
   newest().hear(frame(4, 120, 10, 6));
   expect(taken.at(-1)).toEqual({ records: 4, account: { produced: 20, sent: 14, skipped: 0, dropped: 6 } });
+});
+
+test('filters that follow each other while a connection is made wait for it, and the last of them is asked for', () => {
+  const stream = open();
+  for (const protocol of ['tcp', 'udp', 'icmp']) stream.want({ filter: { protocol: [protocol] } });
+  expect(FakeSocket.all).toHaveLength(1);
+  newest().open();
+  expect(newest().said.filter(({ topic }) => topic === 'verdicts')).toEqual([{ type: 'subscribe', topic: 'verdicts', from: 'oldest', filter: { protocol: ['icmp'] } }]);
+});
+
+test('who ends while a connection is made lets go of it once it is there, and hears nothing', () => {
+  const stream = open();
+  stream.want({ filter: {} });
+  stream.end();
+  newest().open();
+  newest().hear(frame(3, 3, 3));
+  expect([newest().isClosed, newest().said, taken]).toEqual([true, [], []]);
 });
 
 test('attempts become rarer while nobody answers, and end when they are ended', () => {

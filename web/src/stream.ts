@@ -104,14 +104,16 @@ export class VerdictStream {
     this.#next = 'oldest';
     this.#before = this.#account = NOTHING_YET;
     this.#retryMs = FIRST_RETRY_MS;
-    this.#connect();
+    // A connection that is being made asks for what is wanted once it is there.
+    if (this.#socket?.readyState !== WebSocket.CONNECTING) this.#connect();
   }
 
   end(): void {
     clearTimeout(this.#retry);
     const socket = this.#socket;
     this.#socket = undefined;
-    socket?.close();
+    // Browsers complain of who closes a connection before it is there: it closes itself then.
+    if (socket?.readyState !== WebSocket.CONNECTING) socket?.close();
   }
 
   #connect(): void {
@@ -121,7 +123,7 @@ export class VerdictStream {
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
     socket.addEventListener('open', () => {
-      if (socket !== this.#socket) return;
+      if (socket !== this.#socket) return socket.close();
       this.#retryMs = FIRST_RETRY_MS;
       this.#events.connected?.(true);
       for (const other of this.#others) this.#subscribe({ ...other, from: this.#nextOf.get(other.topic) });
