@@ -3,6 +3,7 @@
  * answer how many bytes of a packet to keep. tcpdump's expressions are compiled by the system's libpcap.
  */
 import { XdplabError } from '../errors.ts';
+import { misplacedIn, nameless } from './filter-syntax.ts';
 import { KOFFI_MISSING, openNative, type Native, type NativeLibrary } from '../system/native.ts';
 
 /** Longer than any packet. */
@@ -20,6 +21,7 @@ const LIBRARIES = process.platform === 'darwin' ? ['libpcap.A.dylib'] : ['libpca
 /** Of struct bpf_program: u32 instructions, and their address behind it. */
 const PROGRAM = { length: 0, instructions: 8, sizeBytes: 16 } as const;
 const PCAP_NETMASK_UNKNOWN = 0xffff_ffff;
+const EXAMPLE = 'udp port 53 and not src net 10.0.0.0/8';
 
 /** Keeps the first bytes of every packet. */
 export function keepAll(snapLength: number): Uint8Array {
@@ -51,7 +53,7 @@ export function whyNoFilters(): string | undefined {
   return libpcap(native) !== undefined ? undefined : 'filter expressions are compiled by libpcap, which is not installed: apt install libpcap0.8 (or libpcap from your system)';
 }
 
-/** Compiles a tcpdump expression for packets as the kernel shows them to a filter. Throws ERR_USAGE with libpcap's words where it is none, ERR_UNSUPPORTED where there is no libpcap. */
+/** Compiles a tcpdump expression for packets as the kernel shows them to a filter. Throws ERR_USAGE where it is none, ERR_UNSUPPORTED where there is no libpcap. */
 export function packetFilter(expression: string, snapLength: number): Uint8Array {
   // The kernel keeps VLAN tags beside the packets that it shows to a filter; libpcap compiles for bytes.
   if (/\bvlan\b/i.test(expression)) throw new XdplabError('ERR_USAGE', `filter '${expression}': the kernel takes VLAN tags off before a filter sees a packet, so 'vlan' would match none; leave it out and let the program look at the tag`);
@@ -60,16 +62,32 @@ export function packetFilter(expression: string, snapLength: number): Uint8Array
 
 /** The same for bytes as they were on the wire, VLAN tags among them. */
 export function byteFilter(expression: string, snapLength: number): Uint8Array {
-  const native = openNative();
-  const library = native === undefined ? undefined : libpcap(native);
-  if (native === undefined || library === undefined) throw new XdplabError('ERR_UNSUPPORTED', `filter '${expression}': ${whyNoFilters()}`);
-  return compile(native, library, expression, snapLength);
+  const compiled = compile(expression, snapLength);
+  if (typeof compiled === 'string') throw filterMistake(expression, isSyntaxError(compiled) ? `syntax error${placeOf(expression)}` : compiled);
+  return compiled;
 }
 
-/** What is no filter expression, with libpcap's words about it. */
-export function filterMistake(expression: string, found: string): XdplabError {
-  return new XdplabError('ERR_USAGE', `filter '${expression}': ${found}; man pcap-filter says what there is`);
+/** Throws ERR_USAGE where an expression is none whatever its names stand for, which are not looked up. */
+export function expectSyntax(expression: string): void {
+  if (!parses(nameless(expression))) throw filterMistake(expression, `syntax error${placeOf(expression)}`);
 }
+
+/** What is no filter expression, and why. */
+export function filterMistake(expression: string, found: string): XdplabError {
+  return new XdplabError('ERR_USAGE', `filter '${expression}': ${found}; man pcap-filter says what there is, such as '${EXAMPLE}'`);
+}
+
+function placeOf(expression: string): string {
+  const misplaced = misplacedIn(expression, parses);
+  return misplaced === undefined ? '' : `, ${misplaced}`;
+}
+
+function parses(expression: string): boolean {
+  const compiled = compile(expression, SNAP_EVERYTHING);
+  return typeof compiled !== 'string' || !isSyntaxError(compiled);
+}
+
+const isSyntaxError = (words: string): boolean => /syntax error|illegal token/.test(words);
 
 function libpcap(native: Native): NativeLibrary | undefined {
   for (const name of LIBRARIES) {
@@ -79,15 +97,16 @@ function libpcap(native: Native): NativeLibrary | undefined {
   return undefined;
 }
 
-function compile(native: Native, library: NativeLibrary, expression: string, snapLength: number): Uint8Array {
+/** libpcap's words where it is no expression. */
+function compile(expression: string, snapLength: number): Uint8Array | string {
+  const native = openNative();
+  const library = native === undefined ? undefined : libpcap(native);
+  if (native === undefined || library === undefined) throw new XdplabError('ERR_UNSUPPORTED', `filter '${expression}': ${whyNoFilters()}`);
   const handle = library.func('pcap_open_dead', 'uintptr_t', ['int', 'int'])(DLT_EN10MB, snapLength);
   const program = native.allocate(PROGRAM.sizeBytes);
   try {
     const compiled = library.func('pcap_compile', 'int', ['uintptr_t', 'uintptr_t', 'string', 'int', 'uint32_t'])(Number(handle), program.address, expression, 1, PCAP_NETMASK_UNKNOWN);
-    if (Number(compiled) < 0) {
-      const message = library.func('pcap_geterr', 'string', ['uintptr_t'])(Number(handle)) as unknown as string;
-      throw filterMistake(expression, message);
-    }
+    if (Number(compiled) < 0) return library.func('pcap_geterr', 'string', ['uintptr_t'])(Number(handle)) as unknown as string;
     const length = program.view.getUint32(PROGRAM.length, true) * INSTRUCTION_BYTES;
     const instructions = native.at(Number(program.view.getBigUint64(PROGRAM.instructions, true)), length).slice();
     library.func('pcap_freecode', 'void', ['uintptr_t'])(program.address);

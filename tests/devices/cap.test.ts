@@ -77,21 +77,21 @@ describe.skipIf(whyNot !== undefined)(whyNot === undefined ? 'by cap' : `by cap 
   });
 
   test.each([
-    ['udp prot 53', /syntax error/],
+    ['udp prot 53', /syntax error, found 'prot' behind 'udp'/],
     ['host bad', /unknown host 'bad'/],
     ['port 99999', /illegal port number/],
     ['ether host 1:2', /illegal link layer address/],
   ])("the filter '%s' is refused as a mistake of who wrote it", async (filter, words) => {
     const { status: exit, stderr } = await here.refused('near', '--backend', 'cap', ...filter.split(' '));
     expect(exit).toBe(2);
-    expect(stderr).toMatch(new RegExp(`^xdplab: filter '${filter}': [^\\n]*${words.source}[^\\n]*; man pcap-filter says what there is\n$`));
+    expect(stderr).toMatch(new RegExp(`^xdplab: filter '${filter}': [^\\n]*${words.source}[^\\n]*; man pcap-filter says what there is, [^\\n]+\n$`));
   });
 
   test('and so without koffi, where the package is asked', async () => {
     const without = scratch.file('without-koffi.cjs', "const { Module } = require('node:module'); const load = Module._load; Module._load = (name, ...rest) => { if (name === 'koffi') throw new Error('not here'); return load(name, ...rest); };");
     here.ip('address', 'add', '192.0.2.1/24', 'dev', 'near');
     const { status: exit, stderr } = await here.refusedWith(['--require', without], 'near', '--backend', 'cap', 'port', '99999');
-    expect({ exit, stderr }).toEqual({ exit: 2, stderr: "xdplab: filter 'port 99999': illegal port number 99999 > 65535; man pcap-filter says what there is\n" });
+    expect({ exit, stderr }).toEqual({ exit: 2, stderr: "xdplab: filter 'port 99999': illegal port number 99999 > 65535; man pcap-filter says what there is, such as 'udp port 53 and not src net 10.0.0.0/8'\n" });
   });
 });
 

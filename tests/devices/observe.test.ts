@@ -221,9 +221,9 @@ describe.skipIf(whyNoNamespaces !== undefined)(namespaceTitle('a live interface'
     expect(accounting.received).toBe(2);
   });
 
-  test.skipIf(whyNoFilters() !== undefined)('says in libpcap\'s words what is wrong with a filter', async () => {
+  test.skipIf(whyNoFilters() !== undefined)('says what is wrong with a filter, and where', async () => {
     const { status, stderr } = await here.refused('near', 'udp', 'prot', '53');
-    expect({ status, stderr }).toEqual({ status: 2, stderr: "xdplab: filter 'udp prot 53': can't parse filter expression: syntax error; man pcap-filter says what there is\n" });
+    expect({ status, stderr }).toEqual({ status: 2, stderr: "xdplab: filter 'udp prot 53': syntax error, found 'prot' behind 'udp'; man pcap-filter says what there is, such as 'udp port 53 and not src net 10.0.0.0/8'\n" });
     expect((await here.refused('near', 'vlan', '7')).stderr).toMatch(/^xdplab: filter 'vlan 7': the kernel takes VLAN tags off [^\n]+\n$/);
   });
 
