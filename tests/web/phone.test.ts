@@ -101,6 +101,24 @@ describe.skipIf(missing !== undefined)(`the page on a phone${missing === undefin
     expect([x >= 0, x + width <= PHONE.width]).toEqual([true, true]);
   }, PATIENCE_MS);
 
+  test.each([['a phone', PHONE], ['a desk', { width: 1280, height: 860 }]] as const)('has whole lines of C and instructions on %s, and WebAssembly that is moved to be seen whole', async (_where, viewport) => {
+    await page.setViewportSize(viewport);
+    await openTab('Programs');
+    await page.locator('.code [role=region] [data-line]').last().waitFor();
+    const columns = await page.locator('.code > *').evaluateAll((all) => (all as unknown as readonly { readonly scrollWidth: number; readonly clientWidth: number; getBoundingClientRect(): { readonly right: number } }[]).map((column) => ({ cut: column.scrollWidth > column.clientWidth, right: column.getBoundingClientRect().right })));
+    expect(columns.map(({ cut }) => cut)).toEqual([false, false, true]);
+    expect(columns.filter(({ right }) => right > viewport.width)).toEqual([]);
+    // The longest of its lines, which has the variables of the program, does not make it wide.
+    expect(await page.locator('.code [role=region]').evaluate((element) => (element as unknown as { readonly scrollWidth: number }).scrollWidth)).toBeLessThan(2000);
+    await page.setViewportSize(PHONE);
+  }, PATIENCE_MS);
+
+  test('moves the picture of the path alone, and not what is said below it', async () => {
+    await page.locator('.way').evaluate((element) => void ((element as unknown as { scrollLeft: number }).scrollLeft = 1000));
+    const { x, width } = (await page.locator('.totals').boundingBox())!;
+    expect([x >= 0, x + width <= PHONE.width]).toEqual([true, true]);
+  }, PATIENCE_MS);
+
   test('says every verdict whole', async () => {
     await page.locator('.rows .row', { hasText: 'XDP_REDIRECT' }).first().waitFor();
     const cut = await page.locator('.rows .row > span:nth-child(5)').evaluateAll((cells) => (cells as unknown as readonly { readonly scrollWidth: number; readonly clientWidth: number; readonly textContent: string }[]).filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth).map(({ textContent }) => textContent));

@@ -3,7 +3,7 @@
  * number in `data-line`; what is pointed at is lit by a rule of a style sheet, so that thousands of lines need not be
  * made anew. Counts are of a sample of the runs.
  */
-import type { JSX } from 'preact';
+import { Fragment, type JSX } from 'preact';
 import { useEffect, useMemo } from 'preact/hooks';
 import type { CodeLine, Counts, Program } from './api.ts';
 import { fileName, short } from './text.ts';
@@ -100,10 +100,10 @@ function Source({ listing: { lines }, counts }: { readonly listing: Listing; rea
       {lines.map((line, index) => {
         const count = ran.get(placeOf(line));
         return (
-          <li key={placeOf(line)} data-line={index} class={known && count === undefined ? 'cold' : ''}>
-            {lines[index - 1]?.file === line.file ? null : <div class="muted">{fileName(line.file)}</div>}
-            <Times times={count?.times} part={(count?.instructions ?? 0) / most} /> <span class="muted">{line.line}</span> {line.text.trim()}
-          </li>
+          <Fragment key={placeOf(line)}>
+            {lines[index - 1]?.file === line.file ? null : <li class="muted">{fileName(line.file)}</li>}
+            <li data-line={index} class={known && count === undefined ? 'cold' : ''}><Times times={count?.times} part={(count?.instructions ?? 0) / most} /> <span class="muted">{line.line}</span> {line.text.trim()}</li>
+          </Fragment>
         );
       })}
     </ol>

@@ -77,12 +77,14 @@ export function PathView(): JSX.Element {
   const { boxes, edges, shares, height } = drawing;
   return (
     <div class="way-and-backends">
-      <div class="way">
-        <svg viewBox={`0 0 ${WIDTH} ${height}`} role="img" aria-label={[describe(edges, shares), ...attachments.filter(isOnPath).filter(({ verified }) => !verified).map(({ program }) => `${program} is ${NOT_VERIFIED}`)].join(', ')}>
-          {edges.map((edge, index) => <EdgeView key={index} edge={edge} />)}
-          {boxes.map((box, index) => <BoxView key={index} box={box} />)}
-          {shares.map((share) => <ShareView key={share.label} share={share} />)}
-        </svg>
+      <div class="way-and-totals">
+        <div class="way">
+          <svg viewBox={`0 0 ${WIDTH} ${height}`} role="img" aria-label={[describe(edges, shares), ...attachments.filter(isOnPath).filter(({ verified }) => !verified).map(({ program }) => `${program} is ${NOT_VERIFIED}`)].join(', ')}>
+            {edges.map((edge, index) => <EdgeView key={index} edge={edge} />)}
+            {boxes.map((box, index) => <BoxView key={index} box={box} />)}
+            {shares.map((share) => <ShareView key={share.label} share={share} />)}
+          </svg>
+        </div>
         {sample === undefined ? null : <Totals statistics={sample.statistics} />}
       </div>
       <div class="backends">
