@@ -1,4 +1,4 @@
-/** What programs did to one packet, instruction by instruction: which C lines ran, and which of them gave the verdict. */
+/** What programs did to one packet, instruction by instruction: which C lines ran, and by which of them it was left. */
 import type { LineInfo } from '../bpf/spec.ts';
 import type { StepObserver } from '../engine/step-observer.ts';
 import type { Program } from '../program/program.ts';
@@ -20,9 +20,14 @@ export interface Returned {
   /** The instruction that made the value which was returned, wherever it was moved to since. */
   readonly program: Program;
   readonly slot: number;
-  /** The C line that returned it: see `RunTracer.#lineOf`. */
+  /** The C line that the program was left by, as far as can be told, and what it is: see `RunTracer.#lineOf`. */
   readonly line?: LineInfo;
+  readonly lineIs?: LineKind;
 }
+
+/** That of a variable's `return` need not be where the variable got its value. */
+export const LINE_KINDS = ['return', 'condition', 'value'] as const;
+export type LineKind = (typeof LINE_KINDS)[number];
 
 export interface TracedLine {
   readonly program: Program;
@@ -114,8 +119,7 @@ export class RunTracer implements StepObserver {
   }
 
   #returned(place: Place): Returned {
-    const line = this.#lineOf(place);
-    return { program: place.program, slot: place.slot, ...(line === undefined ? {} : { line }) };
+    return { program: place.program, slot: place.slot, ...this.#lineOf(place) };
   }
 
   /**
@@ -123,10 +127,12 @@ export class RunTracer implements StepObserver {
    * several `return`s have in common: the value's own line if that says `return`, else the first that did so afterwards,
    * else the last condition before the end.
    */
-  #lineOf({ program, slot, step }: Place): LineInfo | undefined {
+  #lineOf({ program, slot, step }: Place): Pick<Returned, 'line' | 'lineIs'> {
     const own = this.#linesOf(program)[slot];
-    if (own !== undefined && RETURN.test(own.text)) return own;
-    return this.#returns.find((one) => one.step > step)?.line ?? this.#decision ?? own;
+    const left = own !== undefined && RETURN.test(own.text) ? own : this.#returns.find((one) => one.step > step)?.line;
+    if (left !== undefined) return { line: left, lineIs: 'return' };
+    if (this.#decision !== undefined) return { line: this.#decision, lineIs: 'condition' };
+    return own === undefined ? {} : { line: own, lineIs: 'value' };
   }
 
   /** By slot. */

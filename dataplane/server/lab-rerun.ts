@@ -1,7 +1,7 @@
 /** A packet that runs again to be looked at (insight/rerun.ts): what is asked of the lab, and what it answers beside what was recorded. */
 import type { LineInfo } from '../bpf/spec.ts';
 import type { Rerun } from '../insight/rerun.ts';
-import type { TracedRun } from '../insight/run-trace.ts';
+import type { Returned, TracedRun } from '../insight/run-trace.ts';
 import type { PacketResult } from '../pipeline/lab.ts';
 import type { Sender } from '../pipeline/layout.ts';
 import { DROP_REASONS, FATES } from '../pipeline/outcome.ts';
@@ -43,7 +43,7 @@ export interface RerunProgram extends RecordedVerdict {
   readonly faulted: boolean;
   /** That ran. */
   readonly instructions: number;
-  readonly returned?: { readonly program: string; readonly slot: number; readonly line?: LineInfo };
+  readonly returned?: Omit<Returned, 'program'> & { readonly program: string };
   readonly lines: readonly ProgramLine[];
   readonly more: number;
 }
@@ -103,7 +103,7 @@ export function rerunAnswer({ recorded }: RerunRequest, rerun: Rerun): RerunAnsw
 function programAnswer({ instructions, returned, lines, more }: TracedRun): Pick<RerunProgram, 'instructions' | 'returned' | 'lines' | 'more'> {
   return {
     instructions,
-    ...(returned === undefined ? {} : { returned: { program: returned.program.spec.name, slot: returned.slot, ...(returned.line === undefined ? {} : { line: returned.line }) } }),
+    ...(returned === undefined ? {} : { returned: { ...returned, program: returned.program.spec.name } }),
     lines: lines.map(({ program, line }) => ({ program: program.spec.name, ...line })),
     more,
   };

@@ -1,6 +1,7 @@
 /** The shapes of the HTTP interface: what is checked, what is answered, and what OpenAPI says. In words: docs/server-api.md. */
 import { Type, type TSchema } from 'typebox';
 import { HOOK_NAMES } from '../hooks/hook.ts';
+import { LINE_KINDS } from '../insight/run-trace.ts';
 import { ATTACH_MODES } from '../live/attached.ts';
 
 export const LONGEST_NAME = 256;
@@ -120,6 +121,7 @@ export const Rerun = Type.Object({
           program: Type.String({ description: 'another one after a tail call' }),
           slot: Type.Integer({ description: 'the instruction that made the value' }),
           line: Type.Optional(Line),
+          lineIs: Type.Optional(oneOf(LINE_KINDS)),
         }),
       ),
       lines: Type.Array(Type.Object({ program: Type.String(), slot, file, line, column, text }), { description: 'in the order they ran' }),

@@ -1,4 +1,4 @@
-/** A packet that runs again: which line gave the verdict, and nothing of it stays. */
+/** A packet that runs again: which line it left by, and nothing of it stays. */
 import { expect, test } from 'vitest';
 import type { LineInfo, ProgramSpec } from '../../dataplane/bpf/spec.ts';
 import { Rerunner } from '../../dataplane/insight/rerun.ts';
@@ -76,7 +76,7 @@ test('the verdict is of the return that ran, though all leave by one exit', () =
     lines: { 0: 'kind = *(u8 *)data;', 2: 'return XDP_DROP;', 3: 'if (kind == 8)', 4: 'return XDP_PASS;', 5: '}' },
   };
   const [dropped] = rerunOf(written).runs;
-  expect(dropped).toMatchObject({ instructions: 6, returned: { slot: 2, line: { line: 2, text: 'return XDP_DROP;' } } });
+  expect(dropped).toMatchObject({ instructions: 6, returned: { slot: 2, line: { line: 2, text: 'return XDP_DROP;' }, lineIs: 'return' } });
   expect(dropped!.lines.map(({ line }) => line.line)).toEqual([1, 2, 3, 5]);
   expect(rerunOf(written, frame({ type: 0x86dd })).runs[0]).toMatchObject({ returned: { slot: 4, line: { line: 4 } } });
 });
@@ -95,7 +95,7 @@ test('a value that was kept on the stack is still known, and one that a function
   expect(rerunOf(written).runs[0]).toMatchObject({ returned: { slot: 5, line: { text: 'return XDP_DROP;' } } });
 });
 
-test('where the compiler has joined all returns, it is the last condition that decided', () => {
+test('where the compiler has joined all returns, it is the last condition', () => {
   const written = {
     source: `r2 = *(u32 *)(r1 +0)
      r3 = *(u8 *)(r2 +12)
@@ -105,7 +105,14 @@ test('where the compiler has joined all returns, it is the last condition that d
      out: exit`,
     lines: { 0: 'kind = *(u8 *)data;', 3: 'if (kind == 8)', 4: 'count++;', 5: '}' },
   };
-  expect(rerunOf(written).runs[0]).toMatchObject({ returned: { slot: 2, line: { text: 'if (kind == 8)' } } });
+  expect(rerunOf(written).runs[0]).toMatchObject({ returned: { slot: 2, line: { text: 'if (kind == 8)' }, lineIs: 'condition' } });
+});
+
+test('a variable that is returned is not said to have got its value there', () => {
+  const written = { source: 'r0 = 1\nr2 = *(u32 *)(r1 +0)\nexit', lines: { 0: 'verdict = XDP_DROP;', 1: 'data = (void *)ctx->data;', 2: 'return verdict;' } };
+  expect(rerunOf(written).runs[0]).toMatchObject({ returned: { slot: 0, line: { text: 'return verdict;' }, lineIs: 'return' } });
+  const straight = { source: 'r0 = 1\nexit', lines: { 0: 'verdict = XDP_DROP;', 1: '}' } };
+  expect(rerunOf(straight).runs[0]).toMatchObject({ returned: { slot: 0, line: { text: 'verdict = XDP_DROP;' }, lineIs: 'value' } });
 });
 
 test('a program that was stopped has returned nothing', () => {

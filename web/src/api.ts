@@ -80,7 +80,7 @@ export interface Rerun {
     readonly program: string;
     readonly verdict: string;
     readonly instructions: number;
-    readonly returned?: { readonly program: string; readonly slot: number; readonly line?: CodeLine };
+    readonly returned?: { readonly program: string; readonly slot: number; readonly line?: CodeLine; readonly lineIs?: 'return' | 'condition' | 'value' };
     /** All that ran, in that order; `more` came after those. */
     readonly lines: readonly (CodeLine & { readonly program: string })[];
     readonly more: number;

@@ -1,4 +1,4 @@
-/** One packet: what every program said of it and by which line, its layers, its bytes before and after. */
+/** One packet: what every program said of it and which line it left by, its layers, its bytes before and after. */
 import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useMemo } from 'preact/hooks';
@@ -67,11 +67,14 @@ function RunsAgain({ kept: { before, captured, timestampNs }, device }: { readon
   return captured > before.length ? <p class="muted">The lines are those that ran for its first {count(before.length)} bytes.</p> : null;
 }
 
-/** What a program said, and the line that returned it. */
+/** What its line is to a verdict. A variable that is returned may have got its value anywhere. */
+const LINE_IS = { return: 'left by', condition: 'last condition', value: 'value from' } as const;
+
+/** What a program said, and the line that it left by. */
 function Decision({ row }: { readonly row: Row }): JSX.Element {
   const outcome = row.fault === undefined ? outcomeOf(row.verdict) : 'aborted';
   const run = again.value?.programs.find(({ program, hook, device }) => program === row.program && hook === row.hook && device === row.device);
-  const line = run?.returned?.line;
+  const { line, lineIs = 'return' } = run?.returned ?? {};
   return (
     <li>
       <b>{row.program}</b>{row.verified ? null : <span class="muted"> {NOT_VERIFIED}</span>} at {row.hook} of {row.device}: <span class={`verdict ${outcome}`}>{LOOKS[outcome].sign} {row.verdict}</span>{row.fault === undefined ? '' : `, stopped: ${row.fault}`}, {count(row.length)} bytes
@@ -79,7 +82,7 @@ function Decision({ row }: { readonly row: Row }): JSX.Element {
         <details class="ran">
           <summary>
             {run.verdict === row.verdict ? null : <span class="muted">now it would be {run.verdict}, its maps have changed since: </span>}
-            {line === undefined ? `${count(run.instructions)} instructions ran` : <><span class="muted">{fileName(line.file)}:{line.line}</span> <code>{line.text.trim()}</code></>}
+            {line === undefined ? `${count(run.instructions)} instructions ran` : <><span class="muted">{LINE_IS[lineIs]} {fileName(line.file)}:{line.line}</span> <code>{line.text.trim()}</code></>}
           </summary>
           <ol class="source" aria-label={`Lines of ${row.program} that ran`}>{run.lines.map((each, at) => <li key={at} class={line !== undefined && each.file === line.file && each.line === line.line ? 'lit' : ''}><span class="muted">{each.line}</span> {each.text.trim()}</li>)}</ol>
           {run.more > 0 ? <p class="muted">and {count(run.more)} more lines</p> : null}

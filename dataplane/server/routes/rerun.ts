@@ -10,7 +10,7 @@ const NS_DIGITS = 9;
 export function addRerunRoutes(app: App, { host }: Context): void {
   app.post(
     '/api/lab/rerun',
-    { schema: { summary: 'run a packet again, and see which C lines ran and which one gave the verdict', description: 'By the sequence number of a verdict whose packet was kept, or any bytes. It finds maps and programs as they are now; afterwards everything is as if it had not run.', tags: ['lab'], body: RerunBody, response: answers(200, Rerun) } },
+    { schema: { summary: 'run a packet again, and see which C lines ran and by which one it left', description: 'By the sequence number of a verdict whose packet was kept, or any bytes. It finds maps and programs as they are now; afterwards everything is as if it had not run.', tags: ['lab'], body: RerunBody, response: answers(200, Rerun) } },
     async ({ body }) => {
       if (!('sequence' in body)) return host.call('rerun', requestOf(body));
       const recorded = recordedPacket(host.ring, host.names, body.sequence);
