@@ -27,12 +27,12 @@ export function serveDemo(...more: readonly string[]): Promise<{ readonly child:
   });
 }
 
-/** Errors of the page's scripts, and what it writes as errors, go to `complaints`. */
+/** Errors of the page's scripts, and what is written to its console as an error or a warning, go to `complaints`. */
 export async function openPage(browser: Browser, complaints: string[], options: BrowserContextOptions = {}): Promise<Page> {
   const page = await browser.newPage({ viewport: { width: 1280, height: 860 }, ...options });
   page.setDefaultTimeout(PATIENCE_MS);
   page.on('pageerror', (error) => complaints.push(String(error)));
-  page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+  page.on('console', (message) => ['error', 'warning'].includes(message.type()) && complaints.push(message.text()));
   return page;
 }
 
