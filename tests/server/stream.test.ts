@@ -52,6 +52,11 @@ async function framesUntil(listener: Listener, produced: number) {
   return frames;
 }
 
+/** The first of a JSON client: accounts come before, where what it wants comes late. */
+async function verdictsTo(listener: Listener) {
+  return (await listener.next((message) => !Buffer.isBuffer(message) && message.type === 'verdicts' && message['sent'] !== 0)) as Message & { readonly verdicts: readonly Record<string, unknown>[] };
+}
+
 test('a client that asked before the run began gets every verdict of it, in order', async () => {
   await served.expect(200, 'POST', '/api/lab/reset');
   const listener = await listen('xdplab.records.v1', { type: 'subscribe', topic: 'verdicts' });
@@ -81,7 +86,7 @@ test('a client that comes back goes on where it was', async () => {
 test('in JSON a filter is obeyed, and packets are there to look at', async () => {
   const listener = await listen('xdplab.json.v1', { type: 'subscribe', topic: 'verdicts', filter: { reason: ['TC_INGRESS'], protocol: ['tcp'] }, packet: { snap: 64 } });
   await finished(await startRun());
-  const { verdicts } = (await listener.message('verdicts')) as Message & { readonly verdicts: readonly Record<string, unknown>[] };
+  const { verdicts } = await verdictsTo(listener);
   expect(verdicts.length).toBeGreaterThan(0);
   for (const verdict of verdicts) {
     expect(verdict).toMatchObject({ reason: 'TC_INGRESS', fate: 'dropped', device: 'eth0' });
@@ -99,7 +104,7 @@ test('names of what is attached come before verdicts that need them', async () =
   const lab = (await listener.next(isOfLab)) as Message & { readonly attachments: readonly { readonly index: number; readonly program: string }[] };
   expect(lab.type).toBe('lab');
   expect(lab.attachments[index]).toMatchObject({ index, program: 'flow_counter' });
-  const { verdicts } = (await listener.next((message) => !Buffer.isBuffer(message) && message.type === 'verdicts' && message['sent'] !== 0)) as Message & { readonly verdicts: readonly Record<string, unknown>[] };
+  const { verdicts } = await verdictsTo(listener);
   expect(verdicts[0]).toMatchObject({ attachment: index, program: 'flow_counter' });
   await served.expect(200, 'POST', `/api/runs/${run}/stop`);
 });
