@@ -23,8 +23,7 @@ export async function runAttached(name: string, filter: readonly string[], flags
   if (flags.engine === 'interpreter') throw new XdplabError('ERR_USAGE', `--attach ${attach}: the running Linux runs the programs; leave --engine interpreter out`);
   if (flags.cpus !== undefined) throw new XdplabError('ERR_USAGE', `--attach ${attach}: the lab has as many CPUs as this Linux; leave --cpus out`);
   const [to] = usableInterfaces([name]);
-  // Linux verifies what is loaded into it.
-  const opened = await openLab({ ...labSources(flags), verify: false, ...kernelCpus(), engine: 'wasm', devices: [deviceOf(to!, false)] });
+  const opened = await openLab({ ...labSources(flags), verify: 'by-linux', ...kernelCpus(), engine: 'wasm', devices: [deviceOf(to!, false)] });
   const { lab } = opened;
   checkHighlights(lab, opened.highlights);
   const outputs = new ReplayOutputs(lab, flags, opened.events);

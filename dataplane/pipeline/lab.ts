@@ -39,8 +39,8 @@ export interface LabOptions extends MachineOptions, LoaderSettings {
   readonly check?: boolean;
   /** Maps of these names are one map for all objects, as if they were pinned by name. */
   readonly share?: readonly string[];
-  /** `false` runs programs that nobody has proven: what they do wrong stops a packet, not the lab. Linux, on the engine `kernel`, verifies them all the same. */
-  readonly verify?: boolean;
+  /** `false` runs programs that nobody has proven: what they do wrong stops a packet, not the lab. Linux, on the engine `kernel`, verifies them all the same. `by-linux`: it does before they run, which they do there and not here. */
+  readonly verify?: boolean | 'by-linux';
   /** What was proven before; what this process has proven unless said. */
   readonly proofs?: Proofs;
 }
@@ -112,6 +112,7 @@ export class Lab {
   readonly #pinned: PinnedMaps = new Map();
   readonly #share: ReadonlySet<string>;
   readonly #settings: LoaderSettings;
+  readonly #byLinux: boolean;
   readonly #proofs: Proofs;
   /** The engine, where runs are checked. */
   readonly #checking: CheckingInterpreter | undefined;
@@ -129,7 +130,8 @@ export class Lab {
     this.engine = this.#checking ?? (typeof engine === 'string' ? ENGINES[engine] : engine)(this.machine);
     this.#share = new Set(options.share);
     this.#settings = options;
-    this.verifies = this.engine.verifies === true || (options.verify ?? true);
+    this.#byLinux = this.engine.verifies === true || options.verify === 'by-linux';
+    this.verifies = this.#byLinux || options.verify !== false;
     this.#proofs = options.proofs ?? provenHere;
   }
 
@@ -362,7 +364,7 @@ export class Lab {
   }
 
   #admit(program: Program, { maps, btf }: CollectionSpec, verify: boolean): VerifiedProgram {
-    if (this.engine.verifies === true) return { ...program, proof: 'by-linux' };
+    if (this.#byLinux) return { ...program, proof: 'by-linux' };
     if (!verify || !this.verifies) return unverified(program);
     if (this.#checking !== undefined) return this.#checking.admit(program, btf);
     return admit(program, { maps, btf, cpus: this.machine.cpus }, this.#proofs);

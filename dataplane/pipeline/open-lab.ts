@@ -46,8 +46,8 @@ export interface LabSources {
   /** How files are read, by the paths that the lab file and these sources name; from the disk unless said. */
   readonly read?: (path: string) => Promise<Uint8Array>;
   readonly tier?: CompilerTier;
-  /** `false` runs programs that nobody has proven. */
-  readonly verify?: boolean;
+  /** As of a Lab. */
+  readonly verify?: boolean | 'by-linux';
   /** What was proven before. */
   readonly proofs?: Proofs;
   /** What was compiled before. */

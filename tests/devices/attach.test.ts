@@ -1,4 +1,6 @@
 /** `xdplab live --attach`: programs that the running Linux runs on an interface of the test's own. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { kernelTitle, whyNoKernel } from '../engine/kernel/kernel-here.ts';
 import { object, replaySummary, REPOSITORY, Scratch, trace } from '../cli/run-cli.ts';
@@ -77,6 +79,8 @@ describe.skipIf(whyNoNamespaces !== undefined || whyNoKernel !== undefined)(kern
     const command = await here.live('near', '--attach', 'generic', '--lab', lab, '--json', '--maps-out', scratch.at('maps'));
     await here.send('far', trace('syn-flood.pcap'));
     const { programs } = JSON.parse((await command.interrupt()).stdout) as AttachedSummary;
+    // Nobody but Linux has verified the program, and no more has to be said of it.
+    expect(JSON.parse(readFileSync(join(scratch.at('maps'), 'fw_counters.json'), 'utf8'))).not.toHaveProperty('verified');
     const replayed = await replaySummary([trace('syn-flood.pcap'), '--lab', lab]);
     expect(programs[0]!.verdicts).toMatchObject(replayed.statistics.programs[0]!.verdicts.map(({ verdict, packets }) => ({ verdict, packets })));
   });
