@@ -110,7 +110,7 @@ function Table({ map, entries, more }: { readonly map: LabMap; readonly entries:
       <p class="muted">{map.key} → {map.value}, room for {count(map.maxEntries)}</p>
       {entries.length === 0 ? <p>No entries.</p> : (
         <table>
-          <thead><tr><th>key</th>{columns.map(({ title }) => <th key={title}>{title}</th>)}<th><span class="hidden">over time</span></th><th><span class="hidden">change</span></th></tr></thead>
+          <thead><tr><th>key</th><th><span class="hidden">over time</span></th>{columns.map(({ title }) => <th key={title}>{title}</th>)}<th><span class="hidden">change</span></th></tr></thead>
           <tbody>{entries.map((entry) => <Entry key={plain(entry.key)} map={map} entry={entry} columns={columns} />)}</tbody>
         </table>
       )}
@@ -131,8 +131,8 @@ function Entry({ map, entry: { key, value }, columns }: { readonly map: LabMap; 
   return (
     <tr>
       <th scope="row">{name}</th>
-      {isEdited ? <td colSpan={columns.length}><EditValue map={map} name={name} entry={{ key, value }} /></td> : columns.map(({ title, of }) => <td key={title}>{plain(of(value) ?? '')}</td>)}
       <td><Sparkline points={history.get(name) ?? []} /></td>
+      {isEdited ? <td colSpan={columns.length}><EditValue map={map} name={name} entry={{ key, value }} /></td> : columns.map(({ title, of }) => <td key={title}>{plain(of(value) ?? '')}</td>)}
       <td class="change">
         {map.writable && !isEdited ? <button type="button" onClick={() => (editing.value = `${map.id} ${name}`)} aria-label={`edit ${name}`}>edit</button> : null}
         {map.writable && !hasAllKeys(map) ? <button type="button" onClick={() => void attempt(async () => { await api.remove(map.id, key); await refresh(); })} aria-label={`delete ${name}`} title="delete">✕</button> : null}
