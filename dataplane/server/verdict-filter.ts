@@ -6,13 +6,13 @@ import { parseAddress, parsePrefix, type Prefix } from '../address.ts';
 import { HOOK_NAMES } from '../hooks/hook.ts';
 import { flowKey, type FlowKey } from '../packet/flow.ts';
 import { IP_PROTOCOL } from '../packet/ipv4.ts';
-import { OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS, verdictSlot } from '../pipeline/layout.ts';
+import { OTHER_VERDICT_SLOT, RECORD, VERDICT_SLOTS } from '../pipeline/layout.ts';
 import { FATES } from '../pipeline/outcome.ts';
 import { XdplabError } from '../errors.ts';
 import type { ClassicFilter } from '../devices/classic-filter.ts';
 import { nameOfVerdict, OTHER_VERDICT, REASON_NAMES, VERDICT_NAMES, type LabNames } from './lab-names.ts';
 import { packetExpression } from './packet-expression.ts';
-import { MOST_SNAP_BYTES, type KeptPacket } from './verdict-ring.ts';
+import { MOST_SNAP_BYTES, verdictIndexAt, type KeptPacket } from './verdict-ring.ts';
 
 /** All that are given have to fit; of a list, one. */
 export interface FilterDescription {
@@ -84,8 +84,7 @@ export class VerdictFilter {
 
   /** By what the record at `at` says. */
   fits(records: DataView, at: number): boolean {
-    const slot = verdictSlot(records.getInt32(at + RECORD.verdict, true));
-    if (this.table[records.getUint16(at + RECORD.attachment, true) * VERDICT_SLOTS + slot] !== 1) return false;
+    if (this.table[verdictIndexAt(records, at)] !== 1) return false;
     return this.#ifindexes?.has(records.getUint32(at + RECORD.ifindex, true)) ?? true;
   }
 

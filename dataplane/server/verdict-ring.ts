@@ -64,8 +64,11 @@ export const ALWAYS_WANTED = 0xffff_ffff;
 /** Longest part of a packet that is kept, of each of before and after. */
 export const MOST_SNAP_BYTES = 2048;
 
-/** Of the record that begins with that word: attachment × VERDICT_SLOTS + slot. */
-export const verdictIndex = (words: Uint32Array, word: number): number => (words[word + RECORD.attachment / 4]! & 0xffff) * VERDICT_SLOTS + verdictSlot(words[word + RECORD.verdict / 4]! | 0);
+const indexOf = (attachment: number, verdict: number): number => attachment * VERDICT_SLOTS + verdictSlot(verdict);
+
+/** Of the record that begins with that word, or at that byte: attachment × VERDICT_SLOTS + slot. */
+export const verdictIndex = (words: Uint32Array, word: number): number => indexOf(words[word + RECORD.attachment / 4]! & 0xffff, words[word + RECORD.verdict / 4]! | 0);
+export const verdictIndexAt = (records: DataView, at: number): number => indexOf(records.getUint16(at + RECORD.attachment, true), records.getInt32(at + RECORD.verdict, true));
 
 /** Both sizes are powers of two. */
 export function createVerdictRing(records = RING_RECORDS, packetsBytes = PACKETS_BYTES): VerdictRingBuffers {
@@ -193,7 +196,7 @@ export class VerdictRingWriter implements BatchObserver {
     const wanted = this.#wanted;
     let isWanted = false;
     for (let at = begin * RECORD.size; at < end * RECORD.size; at += RECORD.size) {
-      const index = records.getUint16(at + RECORD.attachment, true) * VERDICT_SLOTS + verdictSlot(records.getInt32(at + RECORD.verdict, true));
+      const index = verdictIndexAt(records, at);
       const count = index < wanted.length ? wanted[index]! : ALWAYS_WANTED;
       if (count === 0) continue;
       isWanted = true;

@@ -4,14 +4,14 @@
  *
  * Invariant: produced = sent + skipped + dropped, after every call of `take`.
  */
-import { RECORD, VERDICT_SLOTS, verdictSlot } from '../pipeline/layout.ts';
+import { RECORD, VERDICT_SLOTS } from '../pipeline/layout.ts';
 import { BlockSummaries } from './block-summaries.ts';
 import type { LabNames } from './lab-names.ts';
 import type { PacketWish } from './packet-demand.ts';
 import { binaryVerdicts, jsonVerdicts, type SelectedVerdicts } from './verdict-message.ts';
 import { FRAME_HEADER, packetBytes } from './verdict-decoder.ts';
 import { VerdictFilter, type FilterDescription } from './verdict-filter.ts';
-import { MOST_SNAP_BYTES, RECORD_WORDS, verdictIndex, type KeptPacket, type RecordStretch, type VerdictRing } from './verdict-ring.ts';
+import { MOST_SNAP_BYTES, RECORD_WORDS, verdictIndex, verdictIndexAt, type KeptPacket, type RecordStretch, type VerdictRing } from './verdict-ring.ts';
 
 export type Encoding = 'binary' | 'json';
 
@@ -202,7 +202,7 @@ export class VerdictSubscription implements PacketWish {
       const at = FRAME_HEADER.size + candidate * RECORD.size;
       if (!this.#filter.fits(view, at)) continue;
       // A packet is found in a while; a rate says at once that it is not wanted.
-      const index = view.getUint16(at + RECORD.attachment, true) * VERDICT_SLOTS + verdictSlot(view.getInt32(at + RECORD.verdict, true));
+      const index = verdictIndexAt(view, at);
       if (hasRate && this.#sentThisSecond[index]! >= this.#perSecond) continue;
       const packet = needsPacket ? this.#packetOf(sequence) : undefined;
       if (this.#filter.snapBytes > 0 && !this.#filter.fitsPacket(packet)) continue;
