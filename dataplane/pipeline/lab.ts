@@ -123,7 +123,7 @@ export class Lab {
     const { cpus = 1, check = false, engine = check ? 'interpreter' : 'wasm' } = options;
     if (!Number.isInteger(cpus) || cpus < 1 || cpus > MOST_CPUS) throw new XdplabError('ERR_LAB', `cpus: found ${cpus}, expected a whole number from 1 to ${MOST_CPUS}`);
     if (typeof engine === 'string') expectOneOf('engine', engine, Object.keys(ENGINES));
-    if (check && options.verify === false) throw new XdplabError('ERR_LAB', 'verify: false was given, but only what is verified can be checked; leave it out');
+    if (check && (options.verify ?? true) !== true) throw new XdplabError('ERR_LAB', `verify: ${options.verify} was given, but only what is verified can be checked; leave it out`);
     if (check && engine !== 'interpreter') throw new XdplabError('ERR_LAB', `engine: found '${String(engine)}', but what is to be checked runs in the interpreter; leave the engine out`);
     this.machine = new Machine({ ...options, parallel: cpus > 1 && engine === 'wasm' && (options.parallel ?? true) });
     this.#checking = check ? createCheckingInterpreter(this.machine) : undefined;

@@ -21,3 +21,7 @@ test.each([
 ])('%s that there is not is refused with what there is', (_what, call, message) => {
   expect(call).toThrow(message);
 });
+
+test.each([false, 'by-linux'] as const)('what is to be checked is verified here, and not by verify: %s', (verify) => {
+  expect(() => new Lab({ check: true, verify })).toThrow(`verify: ${verify} was given, but only what is verified can be checked; leave it out`);
+});
