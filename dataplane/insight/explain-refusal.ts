@@ -12,7 +12,8 @@ import { registerText } from '../verifier/log.ts';
 import { isPointer, withFacts, type RegisterState } from '../verifier/register.ts';
 import { isConstant } from '../verifier/scalar.ts';
 import type { VerifierReport, VerifyOptions } from '../verifier/verify.ts';
-import { adviceFor, sizeAtFault, type Situation } from './refusal-advice.ts';
+import { adviceFor, sizeAtFault } from './refusal-advice.ts';
+import type { Situation } from './refusal-situation.ts';
 import { historyOf, momentsOf, type ValueChange } from './value-history.ts';
 import { valueWords } from './value-words.ts';
 
