@@ -5,9 +5,6 @@
 import { VERDICT_SLOTS } from '../pipeline/layout.ts';
 import { RECORD_WORDS, verdictIndex, type VerdictRing } from './verdict-ring.ts';
 
-const MOST_BLOCK_RECORDS = 4096;
-const BLOCKS_AT_LEAST = 4;
-
 interface Summary {
   readonly block: number;
   /** Records of the block that were looked at: the newest block grows. */
@@ -25,7 +22,6 @@ export interface Span {
 }
 
 export class BlockSummaries {
-  readonly blockRecords: number;
   readonly #ring: VerdictRing;
   /** By block modulo the ring's number of blocks. */
   readonly #summaries: (Summary | undefined)[] = [];
@@ -34,14 +30,13 @@ export class BlockSummaries {
 
   constructor(ring: VerdictRing) {
     this.#ring = ring;
-    this.blockRecords = Math.min(MOST_BLOCK_RECORDS, ring.capacity / BLOCKS_AT_LEAST);
   }
 
   /** The part of a block beyond which nothing is wanted of what is there now. `first`: of the block; undefined where some of it was overwritten before it was looked at. */
   span(first: number, isWanted: (index: number) => boolean): Span | undefined {
     const summary = this.#upToNow(first);
     if (summary === undefined) return undefined;
-    let [from, to] = [this.blockRecords, -1];
+    let [from, to] = [this.#ring.blockRecords, -1];
     summary.indexes.forEach((index, place) => {
       if (!isWanted(index)) return;
       from = Math.min(from, summary.firsts[place]!);
@@ -51,7 +46,7 @@ export class BlockSummaries {
   }
 
   #upToNow(first: number): Summary | undefined {
-    const { blockRecords } = this;
+    const { blockRecords } = this.#ring;
     const block = first / blockRecords;
     const place = block % (this.#ring.capacity / blockRecords);
     const records = Math.min(blockRecords, this.#ring.head - first);

@@ -4,6 +4,7 @@
  * stretch of data, and the other side answers it when it has read that far; who does not read stops being sent to, and
  * the ring goes on without him.
  */
+import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { EventSubscription } from './event-ring.ts';
 import { EventSubscription as Events } from './event-ring.ts';
@@ -46,6 +47,7 @@ export interface StreamStatistics {
 
 export class StreamClient {
   readonly #socket: WebSocket;
+  readonly #connection: Pick<Duplex, 'cork' | 'uncork'>;
   readonly #host: LabHost;
   readonly #encoding: Encoding;
   readonly #onChange: () => void;
@@ -70,9 +72,10 @@ export class StreamClient {
   /** What it has not been told of the run that goes on. */
   #run: string | undefined;
 
-  /** `onChange` is called when it wants something else than before, or more can be sent. */
-  constructor(socket: WebSocket, host: LabHost, encoding: Encoding, nowMs: number, onChange: () => void) {
+  /** `connection` is what the socket writes to. `onChange` is called when it wants something else than before, or more can be sent. */
+  constructor(socket: WebSocket, connection: Pick<Duplex, 'cork' | 'uncork'>, host: LabHost, encoding: Encoding, nowMs: number, onChange: () => void) {
     this.#socket = socket;
+    this.#connection = connection;
     this.#host = host;
     this.#encoding = encoding;
     this.#onChange = onChange;
@@ -88,7 +91,7 @@ export class StreamClient {
 
   /** Packets that the ring has to keep for it: none while it does not read. */
   packetWish(nowMs: number): PacketWish | undefined {
-    const isStalled = !this.#hasRoom && this.#pingedAtMs !== undefined && nowMs - this.#pingedAtMs > STREAM_LIMITS.stalledMs;
+    const isStalled = !this.hasRoom && this.#pingedAtMs !== undefined && nowMs - this.#pingedAtMs > STREAM_LIMITS.stalledMs;
     return isStalled ? undefined : this.#verdicts;
   }
 
@@ -96,9 +99,14 @@ export class StreamClient {
     return this.#verdicts !== undefined || this.#events.size > 0 || this.#statisticsMs !== undefined;
   }
 
+  /** Whether it may be sent anything before it has read what is under way. */
+  get hasRoom(): boolean {
+    return this.#socket.readyState === this.#socket.OPEN && this.#sentBytes - this.#answeredBytes < this.#window;
+  }
+
   /** Whether it is to have statistics now. */
   wantsStatistics(nowMs: number): boolean {
-    return this.#statisticsMs !== undefined && nowMs - this.#statisticsAtMs >= this.#statisticsMs && this.#hasRoom;
+    return this.#statisticsMs !== undefined && nowMs - this.#statisticsAtMs >= this.#statisticsMs && this.hasRoom;
   }
 
   /** How a run goes; only the newest matters to a client that had no room. */
@@ -114,25 +122,14 @@ export class StreamClient {
 
   /** Sends what there is, up to its window. Whether there is more that it could take at once. */
   pump(nowMs: number): boolean {
-    this.#sendWaiting();
-    this.#tellNames();
-    for (const events of this.#events.values()) {
-      while (this.#hasRoom) {
-        const message = events.take();
-        if (message === undefined) break;
-        this.#send(message);
-      }
+    if (!this.hasRoom) return false;
+    // With its ping in one write: each costs as much as thousands of verdicts.
+    this.#connection.cork();
+    try {
+      return this.#sendWhatThereIs(nowMs);
+    } finally {
+      this.#connection.uncork();
     }
-    const verdicts = this.#verdicts;
-    if (verdicts === undefined) return false;
-    for (let stretch = 0; this.#hasRoom; stretch++) {
-      if (stretch === STREAM_LIMITS.stretches) return true;
-      const { message, done } = verdicts.take(this.#names, nowMs);
-      if (message !== undefined) this.#sendVerdicts(message, nowMs);
-      if (done) break;
-    }
-    if (this.#hasRoom && nowMs - this.#accountAtMs >= STREAM_LIMITS.accountEveryMs && verdicts.account.next !== this.#accountOf) this.#sendVerdicts(verdicts.accountMessage(this.#names), nowMs);
-    return false;
   }
 
   end(): void {
@@ -145,8 +142,26 @@ export class StreamClient {
     else if (this.#pingedAtMs === undefined && nowMs - this.#lastPingMs > STREAM_LIMITS.idlePingMs) this.#ping(nowMs);
   }
 
-  get #hasRoom(): boolean {
-    return this.#socket.readyState === this.#socket.OPEN && this.#sentBytes - this.#answeredBytes < this.#window;
+  #sendWhatThereIs(nowMs: number): boolean {
+    this.#sendWaiting();
+    this.#tellNames();
+    for (const events of this.#events.values()) {
+      while (this.hasRoom) {
+        const message = events.take();
+        if (message === undefined) break;
+        this.#send(message);
+      }
+    }
+    const verdicts = this.#verdicts;
+    if (verdicts === undefined) return false;
+    for (let stretch = 0; this.hasRoom; stretch++) {
+      if (stretch === STREAM_LIMITS.stretches) return true;
+      const { message, done } = verdicts.take(this.#names, nowMs);
+      if (message !== undefined) this.#sendVerdicts(message, nowMs);
+      if (done) break;
+    }
+    if (this.hasRoom && nowMs - this.#accountAtMs >= STREAM_LIMITS.accountEveryMs && verdicts.account.next !== this.#accountOf) this.#sendVerdicts(verdicts.accountMessage(this.#names), nowMs);
+    return false;
   }
 
   /** A client that asks on and on and does not read the answers is not worth them. */
@@ -157,8 +172,8 @@ export class StreamClient {
   }
 
   #sendWaiting(): void {
-    while (this.#hasRoom && this.#replies.length > 0) this.#send(this.#replies.shift()!);
-    if (!this.#hasRoom || this.#run === undefined) return;
+    while (this.hasRoom && this.#replies.length > 0) this.#send(this.#replies.shift()!);
+    if (!this.hasRoom || this.#run === undefined) return;
     this.#send(this.#run);
     this.#run = undefined;
   }
@@ -188,10 +203,12 @@ export class StreamClient {
   #hearPong(data: Buffer): void {
     const bytes = data.length === PING_BYTES ? data.readDoubleLE() : Number.NaN;
     if (!(bytes >= this.#answeredBytes && bytes <= this.#pingedBytes)) return;
+    const hadRoom = this.hasRoom;
     this.#answeredBytes = bytes;
     this.#pingedAtMs = bytes === this.#pingedBytes ? undefined : performance.now();
     this.#window = Math.min(this.#window * 2, STREAM_LIMITS.mostWindowBytes);
-    this.#onChange();
+    // Who had room all the time gets his share when the ring is looked at: else each answer would bring a small message, and that an answer.
+    if (!hadRoom) this.#onChange();
   }
 
   #hear(data: Buffer, isBinary: boolean): void {
@@ -243,7 +260,7 @@ export class StreamClient {
 
   /** Before any verdict that names what is new. A client that has no room for it waits for its verdicts too. */
   #tellNames(): void {
-    if (this.#names === this.#host.names || !this.#hasRoom) return;
+    if (this.#names === this.#host.names || !this.hasRoom) return;
     this.#names = this.#host.names;
     this.#send(JSON.stringify({ type: 'lab', ...this.#welcome() }));
   }

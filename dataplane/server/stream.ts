@@ -86,7 +86,7 @@ export class Stream {
       return refuse(socket, error);
     }
     socket.off('error', ignore);
-    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#welcome(webSocket));
+    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#welcome(webSocket, socket));
   }
 
   async close(): Promise<void> {
@@ -106,9 +106,9 @@ export class Stream {
     if (this.#clients.size >= MOST_CLIENTS) throw new HttpProblem(503, 'ERR_TOO_MANY', `${MOST_CLIENTS} clients are connected already`);
   }
 
-  #welcome(socket: WebSocket): void {
+  #welcome(socket: WebSocket, connection: Duplex): void {
     const encoding = (PROTOCOLS as Readonly<Record<string, Encoding>>)[socket.protocol] ?? 'json';
-    const client = new StreamClient(socket, this.#host, encoding, performance.now(), () => this.#changed(socket));
+    const client = new StreamClient(socket, connection, this.#host, encoding, performance.now(), () => this.#changed(socket));
     this.#clients.set(socket, client);
     socket.on('close', () => {
       this.#clients.delete(socket);
@@ -162,7 +162,7 @@ export class Stream {
   /** Round after round, a little of the ring for each, so that it stays in the cache. Whether somebody could take more. */
   #pumpInTurn(clients: readonly StreamClient[]): boolean {
     const endMs = performance.now() + LOOK_MS;
-    let eager = clients.map((_, turn) => clients[(this.#first + turn) % clients.length]!);
+    let eager = [...clients.slice(this.#first), ...clients.slice(0, this.#first)].filter((client) => client.hasRoom);
     while (eager.length > 0) {
       const more: StreamClient[] = [];
       for (const client of eager) {

@@ -17,8 +17,8 @@
  *            16 u32 wire, 20 u32 captured, 24 u32 left, 28 u32 leftIfindex
  *            32 u16 beforeBytes, 34 u16 afterBytes, 36 u8 beforeSkip, 37 u8 afterSkip
  *            40 words of machine memory that hold the bytes before, and those after: up to 3 bytes come first that are to be skipped
- *   latest   i64 each, by attachment and verdict slot: no record from here to `head` has that verdict. Known by the packet
- *            loop's counters, so that who wants none of the others need not look at the records between
+ *   blocks   256 bits for each block of records: bit `verdictIndex` modulo 256 is set where one of them may be of that verdict.
+ *            Known by the packet loop's counters, so that who wants none of those need not look at the block
  *   wanted   u32 each, by attachment and verdict slot: of how many packets with that verdict the bytes are wanted yet;
  *            attachments beyond it are always wanted
  *
@@ -35,7 +35,7 @@ export interface VerdictRingBuffers {
   readonly records: SharedArrayBuffer;
   readonly links: SharedArrayBuffer;
   readonly packets: SharedArrayBuffer;
-  readonly latest: SharedArrayBuffer;
+  readonly blocks: SharedArrayBuffer;
   readonly wanted: SharedArrayBuffer;
 }
 
@@ -57,7 +57,11 @@ const LONG_WORDS = 48;
 
 export const RING_RECORDS = 1 << 20;
 const PACKETS_BYTES = 1 << 25;
-/** In `latest` and `wanted`. */
+const MOST_BLOCK_RECORDS = 1024;
+const BLOCKS_AT_LEAST = 4;
+const BLOCK_WORDS = 8;
+const BLOCK_BITS = 32 * BLOCK_WORDS;
+/** In `wanted`. */
 const TABLE_ATTACHMENTS = 256;
 /** In `wanted`: all, for as long as it says so. */
 export const ALWAYS_WANTED = 0xffff_ffff;
@@ -66,13 +70,17 @@ export const MOST_SNAP_BYTES = 2048;
 
 const indexOf = (attachment: number, verdict: number): number => attachment * VERDICT_SLOTS + verdictSlot(verdict);
 
+const noteBit = (bits: Int32Array, index: number): void => void (bits[(index % BLOCK_BITS) >>> 5]! |= 1 << (index & 31));
+
 /** Of the record that begins with that word, or at that byte: attachment × VERDICT_SLOTS + slot. */
 export const verdictIndex = (words: Uint32Array, word: number): number => indexOf(words[word + RECORD.attachment / 4]! & 0xffff, words[word + RECORD.verdict / 4]! | 0);
 export const verdictIndexAt = (records: DataView, at: number): number => indexOf(records.getUint16(at + RECORD.attachment, true), records.getInt32(at + RECORD.verdict, true));
 
+const blockRecordsOf = (capacity: number): number => Math.min(MOST_BLOCK_RECORDS, capacity / BLOCKS_AT_LEAST);
+
 /** Both sizes are powers of two. */
 export function createVerdictRing(records = RING_RECORDS, packetsBytes = PACKETS_BYTES): VerdictRingBuffers {
-  return { header: new SharedArrayBuffer(HEADER_BYTES), records: new SharedArrayBuffer(records * RECORD.size), links: new SharedArrayBuffer(records * LINK_BYTES), packets: new SharedArrayBuffer(packetsBytes), latest: new SharedArrayBuffer(TABLE_ATTACHMENTS * VERDICT_SLOTS * 8), wanted: new SharedArrayBuffer(TABLE_ATTACHMENTS * VERDICT_SLOTS * 4) };
+  return { header: new SharedArrayBuffer(HEADER_BYTES), records: new SharedArrayBuffer(records * RECORD.size), links: new SharedArrayBuffer(records * LINK_BYTES), packets: new SharedArrayBuffer(packetsBytes), blocks: new SharedArrayBuffer((records / blockRecordsOf(records)) * BLOCK_WORDS * 4), wanted: new SharedArrayBuffer(TABLE_ATTACHMENTS * VERDICT_SLOTS * 4) };
 }
 
 /** Writes what a pipeline's packet loop leaves behind; allocates a few views per batch and nothing per packet. */
@@ -86,11 +94,13 @@ export class VerdictRingWriter implements BatchObserver {
   readonly #links: Uint32Array;
   readonly #words32: Uint32Array;
   readonly #doubles: Float64Array;
-  readonly #latest: BigInt64Array;
+  readonly #blocks: Int32Array;
   readonly #wanted: Uint32Array;
   readonly #capacity: number;
-  /** What counters said, by attachment and verdict slot, when `latest` was written to. */
+  readonly #blockRecords: number;
+  /** What counters said, by attachment and verdict slot, when `blocks` were written to. */
   readonly #counts = new Uint32Array(TABLE_ATTACHMENTS * VERDICT_SLOTS);
+  readonly #stretchVerdicts = new Int32Array(BLOCK_WORDS);
   /** Read when the first record comes: until then another may be writing. */
   #head = -1;
   #packetHead = 0;
@@ -108,9 +118,10 @@ export class VerdictRingWriter implements BatchObserver {
     this.#links = new Uint32Array(buffers.links);
     this.#words32 = new Uint32Array(buffers.packets);
     this.#doubles = new Float64Array(buffers.packets);
-    this.#latest = new BigInt64Array(buffers.latest);
+    this.#blocks = new Int32Array(buffers.blocks);
     this.#wanted = new Uint32Array(buffers.wanted);
     this.#capacity = this.#links.length;
+    this.#blockRecords = blockRecordsOf(this.#capacity);
   }
 
   get looksAt(): 'records' | 'packets' {
@@ -129,9 +140,8 @@ export class VerdictRingWriter implements BatchObserver {
     Atomics.store(this.#header, CLAIMED, BigInt(this.#head));
     if (this.#snap > 0) this.#keepPackets(batch, first, count, records, recordCount, from, this.#snap);
     this.#keepRecords(new Uint8Array(records.buffer, records.byteOffset, recordCount * RECORD.size), from);
-    const head = BigInt(this.#head);
-    this.#noteLatest(head);
-    Atomics.store(this.#header, HEAD, head);
+    this.#noteVerdicts(from);
+    Atomics.store(this.#header, HEAD, BigInt(this.#head));
   }
 
   #begin(): void {
@@ -148,15 +158,23 @@ export class VerdictRingWriter implements BatchObserver {
     this.onAttachments();
   }
 
-  #noteLatest(head: bigint): void {
+  /** Which verdicts the records from there to the head are of. */
+  #noteVerdicts(from: number): void {
+    const stretch = this.#stretchVerdicts.fill(this.#attachments > TABLE_ATTACHMENTS ? -1 : 0);
     const end = Math.min(this.#attachments, TABLE_ATTACHMENTS);
     for (let attachment = 0, index = 0; attachment < end; attachment++) {
       for (let slot = 0; slot < VERDICT_SLOTS; slot++, index++) {
         const verdicts = this.#pipeline.verdicts(attachment, slot);
         if (verdicts === this.#counts[index]) continue;
         this.#counts[index] = verdicts;
-        Atomics.store(this.#latest, index, head);
+        noteBit(stretch, index);
       }
+    }
+    const blockRecords = this.#blockRecords;
+    for (let block = Math.floor(from / blockRecords); block * blockRecords < this.#head; block++) {
+      const at = (block % (this.#capacity / blockRecords)) * BLOCK_WORDS;
+      const isNew = block * blockRecords >= from;
+      for (let word = 0; word < BLOCK_WORDS; word++) Atomics.store(this.#blocks, at + word, isNew ? stretch[word]! : this.#blocks[at + word]! | stretch[word]!);
     }
   }
 
@@ -268,6 +286,7 @@ export interface RecordStretch {
 export class VerdictRing {
   readonly buffers: VerdictRingBuffers;
   readonly capacity: number;
+  readonly blockRecords: number;
   /** The records where they lie, to look at: what they say counts only if `oldest` has not passed them afterwards. */
   readonly words: Uint32Array;
   readonly wanted: Uint32Array;
@@ -275,7 +294,7 @@ export class VerdictRing {
   readonly #words: Int32Array;
   readonly #records: Uint8Array;
   readonly #links: Uint32Array;
-  readonly #latest: BigInt64Array;
+  readonly #blocks: Int32Array;
   readonly #packets: Uint8Array;
   readonly #view: DataView;
 
@@ -288,9 +307,10 @@ export class VerdictRing {
     this.#links = new Uint32Array(buffers.links);
     this.#packets = new Uint8Array(buffers.packets);
     this.#view = new DataView(buffers.packets);
-    this.#latest = new BigInt64Array(buffers.latest);
+    this.#blocks = new Int32Array(buffers.blocks);
     this.wanted = new Uint32Array(buffers.wanted);
     this.capacity = this.#links.length;
+    this.blockRecords = blockRecordsOf(this.capacity);
   }
 
   /** The sequence number of the next record that will be there. */
@@ -308,12 +328,19 @@ export class VerdictRing {
     return Atomics.load(this.#words, ATTACHMENTS);
   }
 
-  /** Whether one of the records from `from` to `head` may be wanted; looks at none of them. */
-  mayBeWanted(from: number, isWanted: (index: number) => boolean): boolean {
-    const { attachments } = this;
-    if (attachments > TABLE_ATTACHMENTS) return true;
-    for (let index = attachments * VERDICT_SLOTS - 1; index >= 0; index--) if (isWanted(index) && Atomics.load(this.#latest, index) > from) return true;
-    return false;
+  /** Those verdicts, as `mayBeWanted` asks for them. */
+  verdictBits(isWanted: (index: number) => boolean): Int32Array {
+    const bits = new Int32Array(BLOCK_WORDS);
+    for (let index = this.attachments * VERDICT_SLOTS - 1; index >= 0; index--) if (isWanted(index)) noteBit(bits, index);
+    return bits;
+  }
+
+  /** Whether one of the records of the block that begins with that one may be wanted; looks at none of them. */
+  mayBeWanted(first: number, bits: Int32Array): boolean {
+    const at = ((first / this.blockRecords) % (this.capacity / this.blockRecords)) * BLOCK_WORDS;
+    for (let word = 0; word < BLOCK_WORDS; word++) if (bits[word] !== 0 && (Atomics.load(this.#blocks, at + word) & bits[word]!) !== 0) return true;
+    // Where it is being overwritten, that was said of other records.
+    return this.oldest > first;
   }
 
   set snap(bytes: number) {

@@ -42,8 +42,8 @@ export interface Account {
 /** Records that are looked at for one message: in binary, 64 KiB. */
 const STRETCH_RECORDS = 2048;
 const MESSAGE_BYTES = 1 << 16;
-/** Records that are passed before others have their turn: what one has looked at is in the cache for the next. */
-const PASSED_RECORDS = 1 << 14;
+/** Records that are looked at for one message of those that are chosen: others have their turn then, with what is in the cache. */
+const CHOSEN_FROM_RECORDS = 1 << 14;
 const TWO_32 = 4_294_967_296;
 
 /** One for all subscriptions of a ring. */
@@ -147,17 +147,25 @@ export class VerdictSubscription implements PacketWish {
   /** Those of the next records that may be wanted, found where they lie: the others are not copied, and most not looked at. */
   #pick(head: number): Candidates {
     const ring = this.#ring;
-    const { blockRecords } = this.#summaries;
+    const { blockRecords } = ring;
     const { table } = this.#filter;
     const [sent, perSecond] = [this.#sentThisSecond, this.#perSecond];
     const isWanted = (index: number): boolean => table[index] === 1 && !(sent[index]! >= perSecond);
     const begin = Math.max(this.#cursor, ring.oldest);
     const found: number[] = [];
-    let end = ring.mayBeWanted(begin, isWanted) ? begin : Math.max(begin, head);
-    const most = Math.min(head, end + PASSED_RECORDS);
-    while (end < most && found.length < STRETCH_RECORDS) {
+    const bits = ring.verdictBits(isWanted);
+    let [end, lookedAt] = [begin, 0];
+    while (end < head && found.length < STRETCH_RECORDS && lookedAt < CHOSEN_FROM_RECORDS) {
       const block = end - (end % blockRecords);
-      end = this.#pickOfBlock(block, end, Math.min(block + blockRecords, most), isWanted, found);
+      const blockEnd = Math.min(block + blockRecords, head);
+      if (!ring.mayBeWanted(block, bits)) {
+        end = blockEnd;
+        continue;
+      }
+      const { first, last } = this.#summaries.span(block, isWanted) ?? { first: end, last: blockEnd };
+      const [from, stop] = [Math.max(end, first), Math.min(blockEnd, last + 1)];
+      lookedAt += Math.max(stop - from, 0);
+      end = this.#pickBetween(from, stop, isWanted, found) ?? blockEnd;
     }
     const bytes = ring.gather(found, FRAME_HEADER.size);
     const from = Math.min(Math.max(begin, ring.oldest), end);
@@ -165,19 +173,17 @@ export class VerdictSubscription implements PacketWish {
     return { from, end, bytes: bytes.subarray((found.length - sequences.length) * RECORD.size), sequences };
   }
 
-  /** Notes those from `from` to `end`, as many as there is room for; where it came to. */
-  #pickOfBlock(block: number, from: number, end: number, isWanted: (index: number) => boolean, found: number[]): number {
+  /** Notes those of them, as many as there is room for; where it came to when there was no more. */
+  #pickBetween(from: number, stop: number, isWanted: (index: number) => boolean, found: number[]): number | undefined {
     const { words, capacity } = this.#ring;
     const oneOf = this.#oneOf;
-    const { first, last } = this.#summaries.span(block, isWanted) ?? { first: from, last: end };
-    const stop = Math.min(end, last + 1);
-    for (let sequence = Math.max(from, first); sequence < stop; sequence++) {
+    for (let sequence = from; sequence < stop; sequence++) {
       const word = (sequence % capacity) * RECORD_WORDS;
       const index = verdictIndex(words, word);
       if (!isWanted(index) || (oneOf > 1 && !isOneOf(oneOf, words[word]!, words[word + 1]!))) continue;
       if (found.push(sequence) === STRETCH_RECORDS) return sequence + 1;
     }
-    return end;
+    return undefined;
   }
 
   #turnSecond(nowMs: number): void {

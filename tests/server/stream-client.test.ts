@@ -11,6 +11,16 @@ class FakeSocket extends EventEmitter {
   readonly sent: string[] = [];
   readonly pings: Buffer[] = [];
   closed: number | undefined;
+  writes = 0;
+  #corked = 0;
+
+  cork(): void {
+    this.#corked++;
+  }
+
+  uncork(): void {
+    if (--this.#corked === 0) this.writes++;
+  }
 
   send(message: string): void {
     this.sent.push(message);
@@ -41,7 +51,7 @@ class FakeSocket extends EventEmitter {
 function client() {
   const host = new LabHost();
   const socket = new FakeSocket();
-  const one: StreamClient = new StreamClient(socket as unknown as WebSocket, host, 'json', 0, () => one?.pump(0));
+  const one: StreamClient = new StreamClient(socket as unknown as WebSocket, socket, host, 'json', 0, () => one?.pump(0));
   return { host, socket, one };
 }
 

@@ -25,34 +25,48 @@ function packet(source: number, last: number): Uint8Array {
 
 const indexes = ({ words, head }: VerdictRing): number[] => Array.from({ length: head }, (_, sequence) => verdictIndex(words, sequence * RECORD_WORDS));
 
-test.each([['one CPU', labs[0]!], ['two CPUs', labs[1]!]])('what verdicts came is known without a look at the records: %s', (_what, lab) => {
-  const of = ringLab(lab, 1 << 15, { batchPackets: 4000 });
+const NOTICED = [XDP_ABORTED, XDP_DROP, XDP_PASS, TC_PASS, NEVER];
+
+const blocks = ({ head, blockRecords }: VerdictRing): number[] => Array.from({ length: Math.ceil(head / blockRecords) }, (_, block) => block * blockRecords);
+const saidOf = (ring: VerdictRing, block: number): number[] => NOTICED.filter((wanted) => ring.mayBeWanted(block, ring.verdictBits((index) => index === wanted)));
+const thereIn = (all: readonly number[], from: number, end: number): number[] => NOTICED.filter((wanted) => all.slice(from, end).includes(wanted));
+
+test.each([['one CPU', labs[0]!], ['two CPUs', labs[1]!]])('what verdicts came is known of each block without a look at the records: %s', (_what, lab) => {
+  const of = ringLab(lab, 1 << 14, { batchPackets: 4000 });
   const { ring } = of;
   of.run(Array.from({ length: 4000 }, (_, number) => packet(number, 2 * (number % 100) + 2)));
   of.run([packet(1, 0)]);
-  of.run(Array.from({ length: 100 }, (_, number) => packet(number, 1)));
-  expect(ring.head).toBe(8101);
-  const has = (from: number, ...wanted: readonly number[]): boolean => ring.mayBeWanted(from, (index) => wanted.includes(index));
-  expect([has(0, NEVER), has(0, XDP_ABORTED), has(0, XDP_DROP, NEVER), has(0, XDP_PASS)]).toEqual([false, true, true, true]);
-  expect([has(8000, XDP_PASS), has(8000, TC_PASS), has(7999, XDP_PASS)]).toEqual([false, false, true]);
-  expect([has(8000, XDP_ABORTED), has(8001, XDP_ABORTED), has(8001, XDP_DROP)]).toEqual([true, false, true]);
+  of.run(Array.from({ length: 2000 }, (_, number) => packet(number, 1)));
+  expect(ring.head).toBe(10001);
+  const all = indexes(ring);
+  for (const block of blocks(ring)) expect([block, saidOf(ring, block)]).toEqual([block, thereIn(all, block, block + ring.blockRecords)]);
+  expect(saidOf(ring, 7 * ring.blockRecords)).toEqual([XDP_ABORTED, XDP_DROP, XDP_PASS, TC_PASS]);
+  expect(saidOf(ring, 8 * ring.blockRecords)).toEqual([XDP_DROP]);
 });
 
-test('nor is one missed while two CPUs run a batch in pieces', () => {
+test('nothing is missed while two CPUs run a batch in pieces', () => {
   const lab = labs[1]!;
   const of = ringLab(lab, 1 << 15, { batchPackets: 4000 });
   const { ring } = of;
-  const looks: { readonly from: number; readonly until: number; readonly index: number; readonly may: boolean }[] = [];
-  // At first, all that the lab has ever counted is new.
-  of.run([packet(1, 2)]);
-  let from = ring.head;
-  const wanted = [XDP_ABORTED, XDP_DROP, XDP_PASS, TC_PASS];
+  const looks: { readonly from: number; readonly until: number; readonly said: readonly number[] }[] = [];
+  let from = 0;
   const look = (): void => {
-    for (const index of wanted) looks.push({ from, until: ring.head, index, may: ring.mayBeWanted(from, (one) => one === index) });
-    from = ring.head;
+    const { head, blockRecords } = ring;
+    for (let block = from - (from % blockRecords); block < head; block += blockRecords) looks.push({ from: Math.max(from, block), until: Math.min(head, block + blockRecords), said: saidOf(ring, block) });
+    from = head;
   };
   for (let turn = 0; turn < 3; turn++) of.run(Array.from({ length: 4000 }, (_, number) => packet(number, number % 1000 === 0 ? 0 : number < 1500 * turn ? 1 : 2)), look);
-  expect(looks.length).toBeGreaterThan(4 * wanted.length);
+  expect(looks.length).toBeGreaterThan(12);
   const all = indexes(ring);
-  for (const { from: begin, until, index, may } of looks) expect(all.slice(begin, until).includes(index)).toBe(may);
+  for (const { from: begin, until, said } of looks) expect(said).toEqual(expect.arrayContaining(thereIn(all, begin, until)));
+});
+
+test('of a block that is being overwritten nothing is said', () => {
+  const of = ringLab(labs[0]!, 1 << 10);
+  const { ring } = of;
+  of.run(Array.from({ length: 100 }, () => packet(1, 2)));
+  of.run(Array.from({ length: 1000 }, () => packet(1, 1)));
+  expect([ring.head, ring.oldest, ring.blockRecords]).toEqual([1200, 176, 256]);
+  expect(saidOf(ring, 0)).toEqual(NOTICED);
+  expect(saidOf(ring, 256)).toEqual([XDP_DROP]);
 });
