@@ -204,11 +204,12 @@ export class StreamClient {
     const bytes = data.length === PING_BYTES ? data.readDoubleLE() : Number.NaN;
     if (!(bytes >= this.#answeredBytes && bytes <= this.#pingedBytes)) return;
     const hadRoom = this.hasRoom;
+    const read = bytes - this.#answeredBytes;
     this.#answeredBytes = bytes;
     this.#pingedAtMs = bytes === this.#pingedBytes ? undefined : performance.now();
     this.#window = Math.min(this.#window * 2, STREAM_LIMITS.mostWindowBytes);
-    // Who had room all the time gets his share when the ring is looked at: else each answer would bring a small message, and that an answer.
-    if (!hadRoom) this.#onChange();
+    // Who takes little and had room all the time waits until the ring is looked at: else each answer would bring a small message, and that an answer.
+    if (!hadRoom || read >= STREAM_LIMITS.pingEveryBytes) this.#onChange();
   }
 
   #hear(data: Buffer, isBinary: boolean): void {
