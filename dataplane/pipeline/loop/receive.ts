@@ -20,10 +20,24 @@ export function receive({ at, cell, setCell, descriptor }: LoopCode, chooseQueue
   const start = at.keeps === 'packets' ? f.let(cell(LOOP.arenaCursor), 'frame') : i32.const(at.arena);
   const hardStart = f.let(i32.add(start, i32.const(FRAME.skbHeadroom)));
   const data = f.let(i32.add(hardStart, i32.const(FRAME.headroom)), 'data');
-  const larger = i32.and(i32.add(captured, i32.const(FRAME.headroom + FRAME.sharedInfo + 63)), i32.const(~63));
-  const frameBytes = f.let(select(i32.gtU(captured, i32.const(LINEAR_BYTES)), larger, i32.const(FRAME.size)));
-  if (at.keeps === 'packets') setCell(f, LOOP.arenaCursor, i32.add(hardStart, frameBytes));
-  f.if(i32.leU(captured, i32.const(COPIED_IN_PIECES)), () => copyInPieces(f, data, from, captured), () => f.do(memory.copy(data, from, captured)));
+  // Two words at a time: a processor takes about one store a cycle.
+  const describe = (offset: number, first: I32, second: I32): void => f.do(i64.store(i32.const(at.xdpContext), offset, pair(first, second)));
+  const describeFrame = (bytes: I32): void => {
+    if (at.keeps === 'packets') setCell(f, LOOP.arenaCursor, i32.add(hardStart, bytes));
+    describe(XDP_MD.hard_start, hardStart, i32.sub(i32.add(hardStart, bytes), i32.const(FRAME.sharedInfo)));
+  };
+  f.if(
+    i32.leU(captured, i32.const(COPIED_IN_PIECES)),
+    () => {
+      copyInPieces(f, data, from, captured);
+      describeFrame(i32.const(FRAME.size));
+    },
+    () => {
+      f.do(memory.copy(data, from, captured));
+      const larger = i32.and(i32.add(captured, i32.const(FRAME.headroom + FRAME.sharedInfo + 63)), i32.const(~63));
+      describeFrame(f.let(select(i32.gtU(captured, i32.const(LINEAR_BYTES)), larger, i32.const(FRAME.size))));
+    },
+  );
   const end = f.let(i32.add(data, captured), 'end');
   const queue = f.local('i32', 'queue');
   if (at.spread) {
@@ -34,12 +48,9 @@ export function receive({ at, cell, setCell, descriptor }: LoopCode, chooseQueue
     // From where the packet came: the bytes in the frame are still on their way.
     f.if(rss, () => f.set(queue, call(chooseQueue, from, i32.add(from, captured), rss)));
   }
-  // Two words at a time: a processor takes about one store a cycle.
-  const describe = (offset: number, first: I32, second: I32): void => f.do(i64.store(i32.const(at.xdpContext), offset, pair(first, second)));
   describe(XDP_MD.data, data, end);
   describe(XDP_MD.data_meta, data, i32.load(device, DEVICE.ifindex));
   describe(XDP_MD.rx_queue_index, queue, i32.const(0));
-  describe(XDP_MD.hard_start, hardStart, i32.sub(i32.add(hardStart, frameBytes), i32.const(FRAME.sharedInfo)));
   describe(XDP_MD.exposed, data, end);
 }
 
