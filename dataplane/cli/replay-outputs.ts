@@ -11,7 +11,7 @@ import { XdplabError } from '../errors.ts';
 import type { NetworkDevice } from '../machine/network.ts';
 import { fileError } from '../packet/byte-source.ts';
 import type { CaptureInterface } from '../packet/capture-reader.ts';
-import { OutputFile } from '../packet/output-file.ts';
+import { OutputFile, type OutputFileOptions } from '../packet/output-file.ts';
 import { CaptureOutput } from '../pipeline/capture-output.ts';
 import { EventLog } from '../pipeline/event-log.ts';
 import { jsonText } from '../pipeline/json-text.ts';
@@ -142,7 +142,7 @@ export class ReplayOutputs {
   }
 
   #verdicts(path: string): BatchObserver {
-    if (/\.bin(\.gz)?$/.test(path)) return new VerdictFile(this.#lab.pipeline, this.#open(path));
+    if (/\.bin(\.gz)?$/.test(path)) return new VerdictFile(this.#lab.pipeline, this.#open(path, (lengthBytes) => this.#lab.machine.memory.region(lengthBytes, 64, 'verdict records that are written')));
     return new VerdictLog(this.#lab.pipeline, (index) => this.#devices[index]?.name ?? '', this.#lines(path));
   }
 
@@ -151,8 +151,8 @@ export class ReplayOutputs {
     return (text) => file.writeText(text);
   }
 
-  #open(path: string): OutputFile {
-    const file = new OutputFile(path, { behind: true });
+  #open(path: string, room?: OutputFileOptions['room']): OutputFile {
+    const file = new OutputFile(path, { behind: true, ...(room === undefined ? {} : { room }) });
     this.#files.push(file);
     return file;
   }

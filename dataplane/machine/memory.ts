@@ -121,12 +121,13 @@ export class MachineMemory {
   }
 }
 
-/** A stretch of machine memory. `bytes` is made anew after the memory has grown. */
+/** A stretch of machine memory. Its views are made anew after the memory has grown. */
 export class Region {
   readonly memory: MachineMemory;
   readonly address: number;
   readonly lengthBytes: number;
   #bytes: Uint8Array | undefined;
+  #view: DataView | undefined;
 
   constructor(memory: MachineMemory, address: number, lengthBytes: number) {
     this.memory = memory;
@@ -140,5 +141,11 @@ export class Region {
       this.#bytes = this.memory.bytes(this.address, this.lengthBytes);
     }
     return this.#bytes!;
+  }
+
+  /** Borrowed as `bytes` are. */
+  get view(): DataView {
+    if (this.#view?.buffer !== this.memory.wasm.buffer) this.#view = new DataView(this.memory.wasm.buffer, this.address, this.lengthBytes);
+    return this.#view!;
   }
 }

@@ -19,15 +19,20 @@ const MOST_BEHIND = 32;
 const STANDARD_OUTPUT = 1;
 const encoder = new TextEncoder();
 
+/** What is filled before it is written. Its views may be others after its memory has grown. */
+interface Room {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
 export interface OutputFileOptions {
   /** Full buffers are written by another thread: `settled` comes before `close` then. */
   readonly behind?: boolean;
+  /** Where buffers of that many bytes come from, as many as are on their way at once. The process's own memory unless said. */
+  readonly room?: (lengthBytes: number) => Room;
 }
 
 export class OutputFile {
-  /** Another one after `reserve`. */
-  bytes: Uint8Array<ArrayBuffer> = new Uint8Array(BUFFER_BYTES);
-  view: DataView = new DataView(this.bytes.buffer);
   /** Where the next byte goes. */
   at = 0;
   readonly #path: string;
@@ -35,8 +40,10 @@ export class OutputFile {
   readonly #descriptor: number;
   /** Whether a piece can be written to its place while others are. */
   readonly #behind: boolean;
+  readonly #makeBuffer: NonNullable<OutputFileOptions['room']>;
+  #buffer: Room;
   #writtenBytes = 0;
-  readonly #spare: Uint8Array<ArrayBuffer>[] = [];
+  readonly #spare: Room[] = [];
   #pending = 0;
   #failure: unknown;
   #onSettled: (() => void) | undefined;
@@ -44,7 +51,7 @@ export class OutputFile {
   #closed = false;
 
   /** Creates or truncates `path`; '-' is standard output. A name that ends in .gz is packed. */
-  constructor(path: string, { behind = false }: OutputFileOptions = {}) {
+  constructor(path: string, { behind = false, room = ownRoom }: OutputFileOptions = {}) {
     this.#path = path === '-' ? 'standard output' : path;
     this.#gzip = path.endsWith('.gz');
     try {
@@ -56,6 +63,17 @@ export class OutputFile {
       throw fileError(path, error);
     }
     this.#behind = behind && !this.#gzip && fstatSync(this.#descriptor).isFile() && path !== '-';
+    this.#makeBuffer = room;
+    this.#buffer = room(BUFFER_BYTES);
+  }
+
+  /** Others after `reserve`. */
+  get bytes(): Uint8Array {
+    return this.#buffer.bytes;
+  }
+
+  get view(): DataView {
+    return this.#buffer.view;
   }
 
   /** Bytes given to it so far, before packing. */
@@ -132,23 +150,21 @@ export class OutputFile {
       return;
     }
     this.#throwFailure();
-    const full = this.bytes;
     this.#pending++;
-    this.#writeBehind(full, 0, this.at, this.#writtenBytes);
+    this.#writeBehind(this.#buffer, 0, this.at, this.#writtenBytes);
     this.#writtenBytes += this.at;
     this.at = 0;
-    this.bytes = this.#spare.pop() ?? new Uint8Array(BUFFER_BYTES);
-    this.view = new DataView(this.bytes.buffer);
+    this.#buffer = this.#spare.pop() ?? this.#makeBuffer(BUFFER_BYTES);
   }
 
-  #writeBehind(bytes: Uint8Array<ArrayBuffer>, from: number, to: number, place: number): void {
-    write(this.#descriptor, bytes, from, to - from, place, (error, written) => {
+  #writeBehind(full: Room, from: number, to: number, place: number): void {
+    write(this.#descriptor, full.bytes, from, to - from, place, (error, written) => {
       if (error === null && from + written < to) {
-        this.#writeBehind(bytes, from + written, to, place + written);
+        this.#writeBehind(full, from + written, to, place + written);
         return;
       }
       if (error !== null) this.#failure ??= fileError(this.#path, error);
-      this.#spare.push(bytes);
+      this.#spare.push(full);
       if (--this.#pending > 0) return;
       this.#onSettled?.();
       if (this.#closed) this.#release();
@@ -187,4 +203,9 @@ export class OutputFile {
       }
     }
   }
+}
+
+function ownRoom(lengthBytes: number): Room {
+  const bytes = new Uint8Array(lengthBytes);
+  return { bytes, view: new DataView(bytes.buffer) };
 }

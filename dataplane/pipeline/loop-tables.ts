@@ -36,6 +36,8 @@ export class LoopTables {
   /** What the loop's code needs to know. */
   readonly at: Omit<LoopConstants, 'keeps' | 'chains' | 'spread' | 'handsOver'>;
   readonly records: Region;
+  /** Where they begin now. */
+  recordsAt = 0;
   /** Where packets are left for other CPUs. */
   readonly handovers: number;
   readonly #memory: MachineMemory;
@@ -63,7 +65,6 @@ export class LoopTables {
       arena,
       arenaEnd: arena + arenaBytes,
       records: this.records.address,
-      recordsEnd: this.records.address + recordsBytes,
       recordBytesPerPacket,
       devices: deviceTable,
       devicesEnd: deviceTable + devices.length * DEVICE.size,
@@ -178,10 +179,12 @@ export class LoopTables {
     };
   }
 
-  /** Makes all room for frames and records free. */
-  drain(): void {
+  /** Makes all room for frames and records free. `recordsAt`: where as much room for records is as there is here. */
+  drain(recordsAt: number = this.at.records): void {
     const { u32 } = this.#memory;
-    u32[(this.at.cells + LOOP.recordCursor) >>> 2] = this.at.records;
+    this.recordsAt = recordsAt;
+    u32[(this.at.cells + LOOP.recordCursor) >>> 2] = recordsAt;
+    u32[(this.at.cells + LOOP.recordsEnd) >>> 2] = recordsAt + this.records.lengthBytes;
     u32[(this.at.cells + LOOP.arenaCursor) >>> 2] = this.at.arena;
     u32[(this.at.cells + LOOP.handedOver) >>> 2] = this.handovers;
   }
@@ -192,10 +195,11 @@ export class LoopTables {
     return Array.from({ length: (end - this.handovers) / HANDOVER.size }, (_, index) => this.handovers + index * HANDOVER.size);
   }
 
-  /** Bytes of records that the loop left; undefined where a program has overwritten where they end. */
-  get recordedBytes(): number | undefined {
-    const length = this.#memory.u32[(this.at.cells + LOOP.recordCursor) >>> 2]! - this.at.records;
-    return length < 0 || length > this.records.lengthBytes || length % RECORD.size !== 0 ? undefined : length;
+  /** Where the loop's records end; undefined where a program has overwritten that. */
+  get recordsEnd(): number | undefined {
+    const end = this.#memory.u32[(this.at.cells + LOOP.recordCursor) >>> 2]!;
+    const length = end - this.recordsAt;
+    return length < 0 || length > this.records.lengthBytes || length % RECORD.size !== 0 ? undefined : end;
   }
 
   #recordOf(device: NetworkDevice): number {

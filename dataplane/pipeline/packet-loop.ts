@@ -177,7 +177,7 @@ function defineRun(parts: Parts): Callee<'i32'> {
       }
       if (records) {
         const end = i32.add(cell(LOOP.recordCursor), i32.const(at.recordBytesPerPacket));
-        f.if(i32.gtU(end, i32.const(at.recordsEnd)), () => f.return(done));
+        f.if(i32.gtU(end, cell(LOOP.recordsEnd)), () => f.return(done));
       }
       f.block((finished) => processPacket(parts, f, d, finished));
       f.set(done, i32.add(done, i32.const(1)));

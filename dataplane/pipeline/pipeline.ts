@@ -36,6 +36,8 @@ export interface Attachment {
 export interface BatchObserver {
   /** `records`: at nothing else; `descriptors`: at what became of packets too, but not at their bytes as they left, of which only the last are there then. `packets` unless said. */
   readonly looksAt?: Watched;
+  /** Where in machine memory the records of the packets that run next are to lie, and where there is room for that many bytes of them. Unless said, and where several CPUs run, they lie where the next ones overwrite them. */
+  recordsAt?(lengthBytes: number): number | undefined;
   /** `records` are the verdict records of packets `first` to `first + count - 1` of the batch, in order. */
   finished(batch: PacketBatch, first: number, count: number, records: DataView, recordCount: number): void;
 }
@@ -48,6 +50,7 @@ export function inTurn(observers: readonly BatchObserver[]): BatchObserver {
     get looksAt() {
       return KEPT.findLast((kept): kept is Watched => observers.some((each) => keptFor(each) === kept))!;
     },
+    recordsAt: (lengthBytes) => observers.find((each) => each.recordsAt)?.recordsAt?.(lengthBytes),
     finished: (batch, first, count, records, recordCount) => {
       const { byteOffset, byteLength } = records;
       let view = records;
@@ -215,15 +218,15 @@ export class Pipeline {
         return;
       }
       const begun = done;
+      tables.drain(observer?.recordsAt?.(tables.records.lengthBytes));
       const most = this.entries === 'watched' ? MOST_WATCHED : Infinity;
       done += this.#runner.run(this.#loop(keeps), batch.descriptor(done), Math.min(batch.count - done, most));
       if (observer) {
-        const { bytes } = tables.records;
-        const length = tables.recordedBytes;
-        if (length === undefined) throw this.#runner.overwritten();
-        observer.finished(batch, begun, done - begun, new DataView(bytes.buffer, bytes.byteOffset, length), length / RECORD.size);
+        const { recordsAt, recordsEnd } = tables;
+        if (recordsEnd === undefined) throw this.#runner.overwritten();
+        const length = recordsEnd - recordsAt;
+        observer.finished(batch, begun, done - begun, new DataView(batch.memory.u8.buffer, recordsAt, length), length / RECORD.size);
       }
-      tables.drain();
     }
   }
 

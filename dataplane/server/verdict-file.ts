@@ -1,6 +1,7 @@
 /**
  * Verdict records in a file: frames as the stream has them (docs/verdict-stream.md), one behind the other, and frames that
- * say what numbers in the records mean. Records are copied as the packet loop left them.
+ * say what numbers in the records mean. Where the file's buffer is in machine memory, the packet loop puts records where
+ * they stay; else they are copied as it left them.
  *
  * Invariant: every attachment that a record names is in a frame of names before it.
  */
@@ -30,22 +31,53 @@ export class VerdictFile implements BatchObserver {
     this.#writeNames();
   }
 
+  /** Behind the last one in the file's buffer. */
+  recordsAt(lengthBytes: number): number | undefined {
+    const file = this.#file;
+    const isInMachine = file.bytes.buffer === this.#pipeline.machine.memory.u8.buffer;
+    if (!isInMachine || lengthBytes > MOST_RECORDS * VERDICT_RECORD.size) return undefined;
+    this.#makeRoom(lengthBytes / VERDICT_RECORD.size);
+    return file.bytes.byteOffset + file.at;
+  }
+
   finished(_batch: PacketBatch, _first: number, _count: number, records: DataView, recordCount: number): void {
-    if (this.#pipeline.attachments.length !== this.#named) this.#writeNames();
-    const bytes = new Uint8Array(records.buffer, records.byteOffset, recordCount * VERDICT_RECORD.size);
+    const file = this.#file;
+    let bytes = new Uint8Array(records.buffer, records.byteOffset, recordCount * VERDICT_RECORD.size);
+    if (this.#pipeline.attachments.length !== this.#named) {
+      // Names come before who bears them, and may come where these are.
+      bytes = bytes.slice();
+      this.#writeNames();
+    } else if (bytes.buffer === file.bytes.buffer && bytes.byteOffset === file.bytes.byteOffset + file.at) {
+      return this.#take(recordCount);
+    }
     for (let from = 0; from < recordCount; from += MOST_RECORDS) {
       const count = Math.min(MOST_RECORDS, recordCount - from);
-      this.#writeRecords(bytes.subarray(from * VERDICT_RECORD.size, (from + count) * VERDICT_RECORD.size), count);
+      this.#makeRoom(count);
+      file.bytes.set(bytes.subarray(from * VERDICT_RECORD.size, (from + count) * VERDICT_RECORD.size), file.at);
+      this.#take(count);
     }
   }
 
-  /** Into the frame before, where that ends here and both have room. */
-  #writeRecords(records: Uint8Array, count: number): void {
+  /** In the frame before, where that ends here and both have room for so many. */
+  #makeRoom(count: number): void {
     const file = this.#file;
-    if (file.at !== this.#frame.end || this.#frame.count + count > MOST_RECORDS || file.free < records.length) this.#beginFrame(records.length);
+    const bytes = count * VERDICT_RECORD.size;
+    if (file.at === this.#frame.end && this.#frame.count + count <= MOST_RECORDS && file.free >= bytes) return;
+    file.reserve(FRAME_HEADER.size + bytes);
+    const { at } = file;
+    file.bytes.fill(0, at, at + FRAME_HEADER.size);
+    file.view.setUint8(at + FRAME_HEADER.kind, FRAME_KIND.verdicts);
+    file.view.setUint16(at + FRAME_HEADER.recordBytes, VERDICT_RECORD.size, true);
+    file.at += FRAME_HEADER.size;
+    this.#frame = { at, end: file.at, count: 0 };
+    this.#take(0);
+  }
+
+  /** That many records lie where the next ones go. */
+  #take(count: number): void {
+    const file = this.#file;
     const frame = this.#frame;
-    file.bytes.set(records, file.at);
-    file.at += records.length;
+    file.at += count * VERDICT_RECORD.size;
     frame.end = file.at;
     frame.count += count;
     this.#records += count;
@@ -55,17 +87,6 @@ export class VerdictFile implements BatchObserver {
     view.setBigUint64(frame.at + FRAME_HEADER.next, records64, true);
     view.setBigUint64(frame.at + FRAME_HEADER.produced, records64, true);
     view.setBigUint64(frame.at + FRAME_HEADER.sent, records64, true);
-  }
-
-  #beginFrame(bytes: number): void {
-    const file = this.#file;
-    file.reserve(FRAME_HEADER.size + bytes);
-    const { at } = file;
-    this.#frame = { at, end: -1, count: 0 };
-    file.bytes.fill(0, at, at + FRAME_HEADER.size);
-    file.view.setUint8(at + FRAME_HEADER.kind, FRAME_KIND.verdicts);
-    file.view.setUint16(at + FRAME_HEADER.recordBytes, VERDICT_RECORD.size, true);
-    file.at += FRAME_HEADER.size;
   }
 
   #writeNames(): void {
@@ -83,5 +104,6 @@ export class VerdictFile implements BatchObserver {
     view.setUint32(at + FRAME_HEADER.count, padded.length, true);
     file.at += NAMES_HEADER_BYTES;
     file.writeText(new TextDecoder().decode(padded));
+    this.#frame.end = -1;
   }
 }

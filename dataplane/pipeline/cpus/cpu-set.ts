@@ -198,7 +198,7 @@ export class CpuSet {
     return this.#cpus.filter(({ cpu, row, list, tables }) => {
       const mine = left.filter((each) => each.cpu === cpu);
       u32.set(mine.map(({ handover }) => handover), list >>> 2);
-      view.setUint32(row + SPREAD.later, tables.at.records + (tables.recordedBytes ?? 0), true);
+      view.setUint32(row + SPREAD.later, tables.recordsEnd ?? tables.recordsAt, true);
       view.setUint32(row + SPREAD.count, mine.length, true);
       return mine.length > 0;
     });
@@ -359,14 +359,13 @@ export class CpuSet {
   #show(batch: PacketBatch, first: number, count: number, observer: BatchObserver): void {
     const { view } = this.#machine.memory;
     for (const { row, tables } of this.#cpus) {
-      const recorded = tables.recordedBytes;
-      if (recorded === undefined) throw tablesOverwritten('a program');
-      const end = tables.at.records + recorded;
+      const end = tables.recordsEnd;
+      if (end === undefined) throw tablesOverwritten('a program');
       const later = this.#word(row + SPREAD.later) || end;
       view.setUint32(row + SPREAD.recordsEnd, later, true);
       view.setUint32(row + SPREAD.later, later, true);
       view.setUint32(row + SPREAD.laterEnd, end, true);
-      view.setUint32(row + SPREAD.records, tables.at.records, true);
+      view.setUint32(row + SPREAD.records, tables.recordsAt, true);
     }
     const end = this.#code.gather(batch.descriptor(first), count, this.#records.address, Number(this.#handsOver));
     const length = end - this.#records.address;

@@ -47,7 +47,6 @@ export interface LoopConstants {
   readonly arena: number;
   readonly arenaEnd: number;
   readonly records: number;
-  readonly recordsEnd: number;
   /** The most that one packet leaves. */
   readonly recordBytesPerPacket: number;
   readonly devices: number;
