@@ -118,14 +118,12 @@ function multiplier(index: number): I64 {
 }
 
 /**
- * A hash of all words in which every bit depends on every bit of the key. Words are multiplied independently, so that
- * a long key costs little more than a short one; the folds carry the upper halves down, which products do not.
+ * A hash of all words in which every bit depends on every bit of the key. Words are multiplied independently, so that a
+ * long key costs little more than a short one. The folds carry upper halves down, which products do not: what differs in
+ * the upper bits of two words alone, as the last bytes of two addresses do, would cancel out in the sum.
  */
 export function hashWords(f: FunctionBuilder, words: readonly Local<'i64'>[]): Local<'i32'> {
-  const [first, ...rest] = words;
-  const sum = rest.length === 0 ? first! : [first!, ...rest].map((word, index) => i64.mul(word, multiplier(index + 1))).reduce((all, product) => i64.add(all, product));
-  const mixed = f.local('i64', 'mixed');
-  f.set(mixed, sum);
-  f.set(mixed, i64.mul(i64.xor(mixed, i64.shrU(mixed, i64.const(32))), multiplier(0)));
-  return f.let(i32.wrap(i64.xor(mixed, i64.shrU(mixed, i64.const(32)))), 'hash');
+  const folded = (word: I64): I64 => i64.xor(word, i64.shrU(word, i64.const(32)));
+  const sum = f.let(words.map((word, index) => i64.mul(folded(word), multiplier(index + 1))).reduce((all, product) => i64.add(all, product)), 'sum');
+  return f.let(i32.wrap(i64.shrU(i64.mul(folded(sum), multiplier(0)), i64.const(32))), 'hash');
 }

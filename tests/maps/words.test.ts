@@ -77,19 +77,38 @@ describe('the hash spreads keys that differ', () => {
     },
   };
 
-  test.each([4, 8, 12, 13, 16, 37].flatMap((lengthBytes) => Object.keys(keys).map((name) => [lengthBytes, name] as const)))('%i bytes %s', (lengthBytes, name) => {
+  /** Boxes used by 1024 keys, and the most in one, of the bits that a map of 1024 entries takes. */
+  const spread = (lengthBytes: number, fill: (index: number, key: DataView) => void): readonly [used: number, most: number] => {
     const { hash } = functionsOf(lengthBytes);
     const buckets = new Map<number, number>();
     for (let index = 0; index < 1024; index++) {
       const bytes = new Uint8Array(lengthBytes);
-      keys[name]!(index, new DataView(bytes.buffer));
+      fill(index, new DataView(bytes.buffer));
       memory.u8.set(bytes, A + 3);
-      // The bits a map of 1024 entries takes.
       const bucket = (hash(A) >>> 2) & 2047;
       buckets.set(bucket, (buckets.get(bucket) ?? 0) + 1);
     }
-    // Of 1024 random balls in 2048 boxes, 806 boxes are expected to be used, and no box to hold more than 6.
-    expect(buckets.size).toBeGreaterThan(740);
-    expect(Math.max(...buckets.values())).toBeLessThan(9);
+    return [buckets.size, Math.max(...buckets.values())];
+  };
+  // Of 1024 random balls in 2048 boxes, 806 boxes are expected to be used, and no box to hold more than 6.
+  const [FEWEST_USED, MOST_IN_ONE] = [740, 8];
+
+  test.each([4, 8, 12, 13, 16, 37].flatMap((lengthBytes) => Object.keys(keys).map((name) => [lengthBytes, name] as const)))('%i bytes %s', (lengthBytes, name) => {
+    const [used, most] = spread(lengthBytes, keys[name]!);
+    expect(used).toBeGreaterThan(FEWEST_USED);
+    expect(most).toBeLessThanOrEqual(MOST_IN_ONE);
+  });
+
+  test.each([8, 12, 16, 32, 40])('%i bytes in the last bytes of two of the addresses in it', (lengthBytes) => {
+    const ends = Array.from({ length: lengthBytes / 4 }, (_, word) => 4 * word + 3);
+    const pairs = ends.flatMap((one) => ends.filter((other) => other > one).map((other) => [one, other] as const));
+    const found = pairs.map(([one, other]) => {
+      const [used, most] = spread(lengthBytes, (index, key) => {
+        key.setUint8(one, index & 31);
+        key.setUint8(other, index >> 5);
+      });
+      return { one, other, used, most };
+    });
+    expect(found.filter(({ used, most }) => used <= FEWEST_USED || most > MOST_IN_ONE)).toEqual([]);
   });
 });
