@@ -1,12 +1,12 @@
 /** The HTTP application without its routes: limits, what bodies may be, how they are checked, how errors are answered. */
-import fastify, { type FastifyBaseLogger, type FastifyInstance, type RawReplyDefaultExpression, type RawRequestDefaultExpression, type RawServerDefault } from 'fastify';
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type RawReplyDefaultExpression, type RawRequestDefaultExpression, type RawServerDefault } from 'fastify';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { Value } from 'typebox/value';
 import { isChange, type Access } from './access.ts';
 import { complaint } from './complaint.ts';
-import { HttpProblem, problemOf, PROBLEM_TYPE } from './problem.ts';
+import { HttpProblem, problemOf, PROBLEM_TYPE, refuseConnection } from './problem.ts';
 
 export type App = FastifyInstance<RawServerDefault, RawRequestDefaultExpression<RawServerDefault>, RawReplyDefaultExpression<RawServerDefault>, FastifyBaseLogger, TypeBoxTypeProvider>;
 
@@ -33,6 +33,13 @@ const HEADERS = {
   'x-frame-options': 'DENY',
 } as const;
 
+/** What Node's parser says of bytes that are no request; everything else is 400. */
+const BROKEN_REQUESTS: Readonly<Record<string, HttpProblem>> = {
+  HPE_HEADER_OVERFLOW: new HttpProblem(431, 'ERR_TOO_LARGE', `the headers of the request come to more than ${MOST_HEADER_BYTES} bytes; send fewer`),
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: new HttpProblem(413, 'ERR_TOO_LARGE', 'the chunk extensions of the body are too long; send none'),
+  ERR_HTTP_REQUEST_TIMEOUT: new HttpProblem(408, 'ERR_REQUEST', `the request did not come to its end: expected its headers within ${HEADERS_MS / 1000} s, and all of it within ${REQUEST_MS / 1000} s`),
+};
+
 /** What needs the token: everything but the page's own files and the way to a session. */
 const PROTECTED = /^\/(?:api|metrics)(?:[/?#]|$)/;
 const WAY_IN = 'POST /api/session';
@@ -45,11 +52,20 @@ export function createApp(access: Access): App {
     onProtoPoisoning: 'error',
     onConstructorPoisoning: 'error',
     exposeHeadRoutes: false,
-    http: { maxHeaderSize: MOST_HEADER_BYTES, headersTimeout: HEADERS_MS },
+    // Who names no host is refused like who names another.
+    http: { maxHeaderSize: MOST_HEADER_BYTES, headersTimeout: HEADERS_MS, requireHostHeader: false },
+    frameworkErrors: (error, _request, reply) => void answerProblem(error, reply.headers(HEADERS)),
+    clientErrorHandler: (error, socket) => {
+      if (error.code !== 'ECONNRESET' && socket.writable) refuseConnection(socket, BROKEN_REQUESTS[error.code] ?? new HttpProblem(400, 'ERR_REQUEST', `found bytes that are no HTTP request (${error.message}); where a request has a body, it needs a Content-Length`));
+      else socket.destroy(error);
+    },
     routerOptions: { maxParamLength: MOST_PARAMETER_CHARACTERS },
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.server.maxConnections = MOST_CONNECTIONS;
   app.server.maxHeadersCount = MOST_HEADERS;
+  // Node answers these two by itself, or not at all.
+  app.server.on('checkExpectation', (_request, { socket }) => socket && refuseConnection(socket, new HttpProblem(417, 'ERR_REQUEST', 'of Expect, only 100-continue is known here')));
+  app.server.on('connect', (_request, socket) => refuseConnection(socket, new HttpProblem(405, 'ERR_METHOD', 'this server is no proxy; GET /api/docs says what there is')));
 
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(HEADERS);
@@ -62,18 +78,20 @@ export function createApp(access: Access): App {
 
   takeBodies(app);
   app.setValidatorCompiler<TSchema>(({ schema, httpPart }) => checkerOf(schema, httpPart === 'params' || httpPart === 'querystring'));
-  app.setErrorHandler((error, _request, reply) => {
-    const problem = problemOf(error);
-    if (problem.status === 500) console.error(error);
-    if (problem.status === 429 || problem.status === 503) reply.header('retry-after', '1');
-    // The rest of a body that is not wanted is not read.
-    if (problem.status === 413) reply.header('connection', 'close');
-    return reply.status(problem.status).type(PROBLEM_TYPE).serializer(JSON.stringify).send(problem);
-  });
+  app.setErrorHandler((error, _request, reply) => answerProblem(error, reply));
   app.setNotFoundHandler(({ method, url }) => {
     throw new HttpProblem(404, 'ERR_NOT_FOUND', `there is no ${method} ${url.split('?')[0]}; GET /api/docs says what there is`);
   });
   return app;
+}
+
+function answerProblem(error: unknown, reply: FastifyReply): FastifyReply {
+  const problem = problemOf(error);
+  if (problem.status === 500) console.error(error);
+  if (problem.status === 429 || problem.status === 503) reply.header('retry-after', '1');
+  // The rest of a body that is not wanted is not read.
+  if (problem.status === 413) reply.header('connection', 'close');
+  return reply.status(problem.status).type(PROBLEM_TYPE).serializer(JSON.stringify).send(problem);
 }
 
 /** JSON, and nothing else unless a route says so. */

@@ -1,4 +1,6 @@
 /** Errors as HTTP answers them: RFC 9457 problem details, one line for people and a stable code, never a stack or a path. */
+import { STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { ErrorCode } from '../errors.ts';
 import { XdplabError } from '../errors.ts';
 import { ThreadEnded } from './thread-call.ts';
@@ -27,12 +29,15 @@ const TITLES: Readonly<Record<number, string>> = {
   403: 'Forbidden',
   404: 'Not Found',
   405: 'Method Not Allowed',
+  408: 'Request Timeout',
   409: 'Conflict',
   413: 'Content Too Large',
   415: 'Unsupported Media Type',
+  417: 'Expectation Failed',
   421: 'Misdirected Request',
   422: 'Unprocessable Content',
   429: 'Too Many Requests',
+  431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
   503: 'Service Unavailable',
 };
@@ -85,6 +90,14 @@ export function problemOf(error: unknown): Problem & Readonly<Record<string, unk
     return problem(error.statusCode, code ?? 'ERR_REQUEST', code === 'ERR_CONTENT_TYPE' ? NOT_THIS_TYPE : error.message);
   }
   return problem(500, 'ERR_INTERNAL', 'a mistake of the server; its terminal says more');
+}
+
+/** Answers where there is a connection and no request that could be answered, and closes it. */
+export function refuseConnection(socket: Duplex, error: unknown): void {
+  const refused = problemOf(error);
+  if (refused.status === 500) console.error(error);
+  const body = JSON.stringify(refused);
+  socket.end(`HTTP/1.1 ${refused.status} ${STATUS_CODES[refused.status]}\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
 }
 
 function problem(status: number, code: ProblemCode, detail: string, extra: Readonly<Record<string, unknown>> = {}): Problem & Readonly<Record<string, unknown>> {

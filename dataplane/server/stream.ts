@@ -2,7 +2,7 @@
  * The stream's end of the server: who may connect, how many at most, and in whose turn the ring is looked at. It is
  * looked at fifty times a second while somebody is subscribed, and never otherwise.
  */
-import { STATUS_CODES, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
 import { jsonText } from '../pipeline/json-text.ts';
@@ -10,7 +10,7 @@ import type { Access } from './access.ts';
 import type { LabHost } from './lab-host.ts';
 import type { LabStatistics } from './lab-service.ts';
 import { PacketDemand, type PacketWish } from './packet-demand.ts';
-import { HttpProblem, problemOf, PROBLEM_TYPE } from './problem.ts';
+import { HttpProblem, refuseConnection } from './problem.ts';
 import { StreamClient } from './stream-client.ts';
 import type { Encoding } from './verdict-subscription.ts';
 
@@ -83,7 +83,7 @@ export class Stream {
     try {
       this.#admit(request);
     } catch (error) {
-      return refuse(socket, error);
+      return refuseConnection(socket, error);
     }
     socket.off('error', ignore);
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#welcome(webSocket, socket));
@@ -201,11 +201,4 @@ export class Stream {
       this.#noteWish(socket, client.packetWish(nowMs));
     }
   }
-}
-
-function refuse(socket: Duplex, error: unknown): void {
-  const problem = problemOf(error);
-  if (problem.status === 500) console.error(error);
-  const body = JSON.stringify(problem);
-  socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
 }

@@ -207,14 +207,37 @@ describe('the stream refuses', () => {
   });
 });
 
-test('bytes that are no HTTP are answered and closed', async () => {
-  const said = await new Promise<string>((resolve) => {
-    const socket = connect(Number(new URL(served.origin).port), '127.0.0.1', () => socket.write('\u0016\u0003\u0001 hello\r\n\r\n'));
-    let text = '';
-    socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
-    socket.on('close', () => resolve(text));
+describe('what is no request that a route could answer is a problem too, and the connection ends:', () => {
+  const say = (text: string): Promise<string> =>
+    new Promise((resolve) => {
+      const socket = connect(Number(new URL(served.origin).port), '127.0.0.1', () => socket.write(text));
+      let said = '';
+      socket.on('data', (chunk: Buffer) => (said += chunk.toString()));
+      socket.on('error', () => {});
+      socket.on('close', () => resolve(said));
+    });
+  const head = (line: string, ...more: readonly string[]): string => [`${line} HTTP/1.1`, `Host: ${served.host}`, 'Connection: close', `Authorization: Bearer ${served.token}`, ...more, '', ''].join('\r\n');
+
+  test.each([
+    ['bytes that are no HTTP', () => '\u0016\u0003\u0001 hello\r\n\r\n', 400, 'found bytes that are no HTTP request'],
+    ['a request line that is none', () => 'GIVE ME EVERYTHING\r\n\r\n', 400, 'found bytes that are no HTTP request'],
+    ['a body without a length', () => `${head('DELETE /api/maps/999/entries', 'Content-Type: application/json').replace('close', 'keep-alive')}{"key":1}`, 400, 'it needs a Content-Length'],
+    ['headers that are too long', () => head('GET /api', `X-Long: ${'x'.repeat(20_000)}`), 431, 'the headers of the request come to more than 16384 bytes'],
+    ['no host', () => 'GET /api HTTP/1.1\r\nConnection: close\r\n\r\n', 421, 'the Host header does not name this server'],
+    ['an address that is not well encoded', () => head('GET /%zz'), 400, ''],
+    ['a parameter that is too long', () => head(`GET /api/runs/${'r'.repeat(300)}`), 404, 'there is no GET /api/runs/rrr'],
+    ['an expectation', () => head('GET /api', 'Expect: wonders'), 417, 'only 100-continue'],
+    ['CONNECT', () => head('CONNECT example:443'), 405, 'no proxy'],
+    ['a method that there is not', () => head('PROPFIND /api'), 404, 'there is no PROPFIND /api'],
+    ['a body that is half', () => head('POST /api/runs', 'Content-Type: application/json', 'Content-Length: 4') + '{"a"', 400, ''],
+    ['a type that is none', () => head('POST /api/runs', 'Content-Type: ;;', 'Content-Length: 2') + '{}', 415, 'the content-type of the body'],
+  ])('%s', async (_what, text, status, detail) => {
+    const said = await say(text());
+    expect(said).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    expect(said.toLowerCase()).toContain('\r\ncontent-type: application/problem+json');
+    const problem = JSON.parse(said.split('\r\n\r\n').at(-1)!) as { readonly code: string; readonly detail: string };
+    expect(problem).toMatchObject({ type: 'about:blank', status, title: expect.not.stringMatching(/^Error$/), code: expect.stringMatching(/^ERR_/), detail: expect.stringContaining(detail) });
   });
-  expect(said).toMatch(/^HTTP\/1\.1 400/);
 });
 
 test('what is uploaded gets a name of the server, whatever it is called', async () => {
