@@ -92,8 +92,14 @@ export function problemOf(error: unknown): Problem & Readonly<Record<string, unk
   return problem(500, 'ERR_INTERNAL', 'a mistake of the server; its terminal says more');
 }
 
-/** Answers where there is a connection and no request that could be answered, and closes it. */
+/** How long who was refused has to close the connection, too. */
+const CLOSING_MS = 1000;
+
+/** Answers where there is a connection and no request that could be answered, and ends it. */
 export function refuseConnection(socket: Duplex, error: unknown): void {
+  // Nobody else listens to it here: one that is reset meanwhile would end the server.
+  socket.on('error', () => {});
+  setTimeout(() => socket.destroy(), CLOSING_MS).unref();
   const refused = problemOf(error);
   if (refused.status === 500) console.error(error);
   const body = JSON.stringify(refused);

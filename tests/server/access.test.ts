@@ -240,6 +240,22 @@ describe('what is no request that a route could answer is a problem too, and the
   });
 });
 
+test('a connection that is reset, or stays open, while it is refused does no harm', async () => {
+  const port = Number(new URL(served.origin).port);
+  const reset = connect(port, '127.0.0.1', () => reset.write(`CONNECT example:443 HTTP/1.1\r\nHost: ${served.host}\r\n\r\n`, () => reset.resetAndDestroy()));
+  reset.on('error', () => {});
+  const ended = new Promise<void>((resolve) => {
+    const half = connect({ port, host: '127.0.0.1', allowHalfOpen: true }, () => half.write('no HTTP\r\n\r\n'));
+    half.resume();
+    half.on('close', resolve);
+    half.on('error', () => {});
+    // This end stays open; writing to it says whether the other one is.
+    half.on('end', () => void setInterval(() => half.write('?'), 200).unref());
+  });
+  await ended;
+  expect((await fetch(`${served.origin}/`)).status).toBe(200);
+});
+
 test('what is uploaded gets a name of the server, whatever it is called', async () => {
   const folder = readdirSync(tmpdir()).filter((name) => name.startsWith('xdplab-'));
   const evil = '../../../evil\u001b[31m<script>.pcap';
