@@ -46,7 +46,7 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
   test('draws the path with what runs where', async () => {
     const drawing = page.locator('.way svg');
     await expect.poll(() => drawing.textContent(), { timeout: PATIENCE_MS }).toMatch(/XDPxdp_firewallxdp_lb.*TC ingresstc_fw_ingress/);
-    await expect.poll(() => drawing.getAttribute('aria-label'), { timeout: PATIENCE_MS }).toMatch(/packets a second dropped.*web-3.* has \d/);
+    await expect.poll(() => drawing.getAttribute('aria-label'), { timeout: PATIENCE_MS }).toMatch(/eth0 XDP: [^,]* packets a second dropped.*web-3.* has \d/);
     await drawing.getByText('eth1', { exact: true }).waitFor();
   }, PATIENCE_MS);
 

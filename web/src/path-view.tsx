@@ -27,6 +27,8 @@ interface Edge {
   readonly points: readonly Point[];
   readonly outcome: Outcome;
   readonly rate: number;
+  /** Device and hook that it leaves. */
+  readonly from?: string;
   readonly label?: { readonly text: string; readonly at: Point; readonly anchor: 'start' | 'middle' };
 }
 
@@ -49,6 +51,8 @@ const GOES_ON: readonly Outcome[] = ['next', 'leave', 'pass'];
 /** Dots on an edge take so long from end to end, slower where less goes. */
 const SLOWEST_S = 4;
 const FASTEST_S = 0.8;
+
+const placeText = (device: string, hook?: HookName | 'host'): string => (hook === undefined ? device : `${device} ${hook === 'host' ? hook : HOOK_TITLES[hook]}`);
 
 /** Those in slots of maps run behind a redirect. */
 const isOnPath = ({ slots }: Attachment): boolean => slots === undefined;
@@ -124,28 +128,30 @@ function drawDevice(device: string, drawing: Drawing): void {
   const y = drawing.height;
   const middle = y + BOX.height / 2;
   const attached = (hook: HookName): readonly Attachment[] => (lab.value?.attachments ?? []).filter((one) => one.device === device && one.hook === hook && isOnPath(one));
-  const along = (from: Point, x: number, rate: number): Edge => ({ points: [from, [x, middle]], outcome: 'pass', rate, ...(rate > 0 ? { label: { text: short(rate), at: [(from[0] + x) / 2, middle - 8], anchor: 'middle' } as const } : {}) });
+  const along = (from: Point, x: number, rate: number, hook?: HookName | 'host'): Edge => ({ points: [from, [x, middle]], from: placeText(device, hook), outcome: 'pass', rate, ...(rate > 0 ? { label: { text: short(rate), at: [(from[0] + x) / 2, middle - 8], anchor: 'middle' } as const } : {}) });
   const received = rateOf((now) => now.devices.find((one) => one.device === device)?.rxPackets);
   boxes.push({ x: COLUMNS.in, y, title: device, lines: [`${short(received)} packets/s`] });
   let from = rightOf(COLUMNS.in, middle);
   let arriving = received;
+  let left: HookName | undefined;
   let ways = 0;
   for (const hook of ['xdp', 'tc-ingress'] as const) {
     const programs = attached(hook);
     if (programs.length === 0) continue;
     const x = COLUMNS[hook];
     boxes.push(hookBox(hook, programs, x, y));
-    edges.push(along(from, x, arriving));
+    edges.push(along(from, x, arriving, left));
     ways = Math.max(ways, leaves(device, hook, x, y, edges));
     arriving = hookRate(device, hook, GOES_ON);
     from = rightOf(x, middle);
+    left = hook;
   }
   boxes.push({ x: COLUMNS.host, y, title: 'host', lines: ['the stack'], faint: true });
-  edges.push(along(from, COLUMNS.host, arriving));
+  edges.push(along(from, COLUMNS.host, arriving, left));
   const egress = attached('tc-egress');
   if (egress.length > 0) {
     boxes.push(hookBox('tc-egress', egress, COLUMNS.out, y));
-    edges.push(along(rightOf(COLUMNS.host, middle), COLUMNS.out, rateOf((now) => now.hooks.find(isHook('tc-egress', device))?.packets)));
+    edges.push(along(rightOf(COLUMNS.host, middle), COLUMNS.out, rateOf((now) => now.hooks.find(isHook('tc-egress', device))?.packets), 'host'));
     ways = Math.max(ways, leaves(device, 'tc-egress', COLUMNS.out, y, edges));
   }
   drawing.height = y + Math.max(ROW, BOX.height + (ways + 1) * WAY_HEIGHT);
@@ -190,7 +196,7 @@ function leaves(device: string, hook: HookName, x: number, y: number, edges: Edg
     // Longer ways to the left: none crosses another's label.
     const at = x + 20 + 6 * (ways.length - 1 - index);
     const down = y + BOX.height + (index + 1) * WAY_HEIGHT;
-    edges.push({ points: [[at, y + BOX.height], [at, down]], outcome, rate, label: { text: `${LOOKS[outcome].sign} ${short(rate)} ${LOOKS[outcome].word}`, at: [at + 7, down + 3], anchor: 'start' } });
+    edges.push({ points: [[at, y + BOX.height], [at, down]], outcome, rate, from: placeText(device, hook), label: { text: `${LOOKS[outcome].sign} ${short(rate)} ${LOOKS[outcome].word}`, at: [at + 7, down + 3], anchor: 'start' } });
   });
   return ways.length;
 }
@@ -249,7 +255,7 @@ function Totals({ statistics: { fates, reasons, packets } }: { readonly statisti
 
 /** For who hears the page. */
 function describe(edges: readonly Edge[], shares: readonly Share[]): string {
-  const busy = edges.filter(({ rate, label }) => rate > 0 && label !== undefined).map(({ outcome, rate }) => `${short(rate)} packets a second ${LOOKS[outcome].word}`);
+  const busy = edges.filter(({ rate, label }) => rate > 0 && label !== undefined).map(({ outcome, rate, from }) => `${from === undefined ? '' : `${from}: `}${short(rate)} packets a second ${LOOKS[outcome].word}`);
   if (busy.length === 0) return 'No packets flow';
   return [...busy, ...shares.map(({ label, part }) => `${label} has ${percent(part)}`)].join(', ');
 }
