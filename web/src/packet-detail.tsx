@@ -5,7 +5,7 @@ import { useEffect, useMemo } from 'preact/hooks';
 import { api, type Rerun } from './api.ts';
 import { fateText } from './fate.ts';
 import { layersOf, type Field } from './layers.ts';
-import { filterText, names, packetOf, records, recordsVersion, selected, type KeptPacket } from './model.ts';
+import { filterText, names, packetOf, records, recordsVersion, run, selected, type KeptPacket } from './model.ts';
 import { LOOKS, outcomeOf } from './outcome.ts';
 import { count, fileName, NOT_VERIFIED, seconds } from './text.ts';
 import { rowAt, type Row } from './verdict-list.tsx';
@@ -39,7 +39,7 @@ export function PacketDetail(): JSX.Element {
       </ol>
       {filterText.value === '' ? null : <p class="muted">Of its verdicts, those that fit the filter.</p>}
       {kept === undefined ? null : <RunsAgain key={`${number} ${timestampNs}`} kept={kept} device={rows[0]?.hook === 'tc-egress' ? undefined : rows[0]?.device} />}
-      {taken ?? <p class="muted">Its bytes are not here: of packets that run faster than a thousand a second, a sample is kept. Slow the run down, or filter.</p>}
+      {taken ?? <p class="muted">Its bytes are not here: of packets that run faster than a thousand a second, a sample is kept.{run.value?.state === 'running' ? ' Slow the run down, or filter.' : ''}</p>}
     </article>
   );
 }
