@@ -165,6 +165,15 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
     // A line that is pointed at is lit in all three.
     await page.getByLabel('Instructions').locator('li').nth(8).hover();
     await expect.poll(() => page.evaluate("[...document.querySelectorAll('.code > *')].map(({ children }) => [...children].some((each) => getComputedStyle(each).backgroundColor !== 'rgba(0, 0, 0, 0)'))"), { timeout: PATIENCE_MS }).toEqual([true, true, true]);
+    // Where it is out of sight, it is moved to: not in the column under the pointer, and not when it is in sight.
+    const scrolled = (): Promise<number[]> => page.evaluate("[...document.querySelectorAll('.code > *')].map(({ scrollTop }) => Math.round(scrollTop))");
+    const instructions = page.getByLabel('Instructions').locator('li[data-line]');
+    await instructions.last().scrollIntoViewIfNeeded();
+    await page.evaluate("for (const column of document.querySelectorAll('.code > :not([aria-label=Instructions])')) column.scrollTop = 0");
+    const read = await page.getByLabel('Instructions').evaluate(({ scrollTop }) => Math.round(scrollTop));
+    await instructions.last().hover();
+    await expect.poll(async () => (await scrolled()).filter((top) => top > 0).length, { timeout: PATIENCE_MS }).toBeGreaterThan(1);
+    expect(await page.getByLabel('Instructions').evaluate(({ scrollTop }) => Math.round(scrollTop))).toBe(read);
     // And how often each ran.
     await page.getByText(/Counts are of [\d,]+ runs/).waitFor();
     expect(await page.getByLabel('Instructions').locator('li').first().locator('.times').textContent()).toMatch(/^\d/);

@@ -4,7 +4,7 @@
  * made anew. Counts are of a sample of the runs.
  */
 import { Fragment, type JSX } from 'preact';
-import { useEffect, useMemo } from 'preact/hooks';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
 import type { CodeLine, Counts, Program } from './api.ts';
 import { fileName, short } from './text.ts';
 
@@ -46,13 +46,24 @@ function point(line: number | undefined): void {
   lit.replaceSync(line === undefined || line < 0 ? '' : `.code [data-line='${line}'] { background: var(--lit); }`);
 }
 
-/** Moves the columns to what belongs to a line, except the one that is being read. */
+/** Moves the columns to what belongs to a line and is out of sight, except the one that is being read. */
 function align(code: HTMLElement, line: number, except?: Element | null): void {
   for (const column of code.children) {
-    const first = column === except ? null : column.querySelector<HTMLElement>(`[data-line='${line}']`);
-    if (first !== null) column.scrollTop += first.getBoundingClientRect().top - column.getBoundingClientRect().top - column.clientHeight / 3;
+    const linked = column === except ? [] : [...column.querySelectorAll<HTMLElement>(`[data-line='${line}']`)];
+    const [first] = linked;
+    if (first !== undefined && !linked.some((each) => isInSight(each, column))) column.scrollTop += first.getBoundingClientRect().top - column.getBoundingClientRect().top - column.clientHeight / 3;
   }
 }
+
+function isInSight(element: Element, column: Element): boolean {
+  const [inner, outer] = [element.getBoundingClientRect(), column.getBoundingClientRect()];
+  return inner.top >= outer.top && Math.min(inner.bottom, inner.top + column.clientHeight / 2) <= outer.bottom;
+}
+
+/** A pointer that only passes over moves nothing. */
+const REST_MS = 120;
+
+const columnOf = (target: EventTarget | null): Element | null => (target instanceof Element ? target.closest('.code > *') : null);
 
 const lineAt = (target: EventTarget | null): number | undefined => {
   const line = target instanceof Element ? target.closest<HTMLElement>('[data-line]')?.dataset['line'] : undefined;
@@ -62,15 +73,28 @@ const lineAt = (target: EventTarget | null): number | undefined => {
 export function CodeView({ program, wat, counts, dead }: { readonly program: Program; readonly wat: string | undefined; readonly counts: Counts | undefined; readonly dead: ReadonlySet<number> }): JSX.Element {
   const listing = useMemo(() => listingOf(program), [program]);
   const assembly = useMemo(() => <Assembly wat={wat} listing={listing} />, [wat, listing]);
-  useEffect(() => () => point(undefined), []);
+  const rest = useRef<ReturnType<typeof setTimeout>>(undefined);
+  useEffect(() => () => {
+    clearTimeout(rest.current);
+    point(undefined);
+  }, []);
   let pointed = -1;
   return (
     <div
       class="code"
-      onPointerOver={({ target }) => point((pointed = lineAt(target) ?? -1))} onPointerLeave={() => point(undefined)}
+      onPointerOver={({ currentTarget, target }) => {
+        const line = (pointed = lineAt(target) ?? -1);
+        point(line);
+        clearTimeout(rest.current);
+        if (line >= 0) rest.current = setTimeout(() => align(currentTarget, line, columnOf(target)), REST_MS);
+      }}
+      onPointerLeave={() => {
+        clearTimeout(rest.current);
+        point(undefined);
+      }}
       onClick={({ currentTarget, target }) => {
         const line = lineAt(target);
-        if (line !== undefined) align(currentTarget, line, target instanceof Element ? target.closest('.code > *') : null);
+        if (line !== undefined) align(currentTarget, line, columnOf(target));
       }}
       onKeyDown={(event) => {
         const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
