@@ -109,6 +109,7 @@ export interface Capture {
   readonly id: string;
   readonly name: string;
   readonly packets: number;
+  readonly firstTime: string | null;
   readonly damage?: string;
 }
 

@@ -4,6 +4,7 @@ import { api, Problem, type Capture, type Lab, type LiveInfo, type Run, type Sta
 import { parseFilter } from './filter.ts';
 import { RecordStore } from './record-store.ts';
 import { isBefore } from './run-moment.ts';
+import { nanoseconds } from './text.ts';
 import { NOTHING_YET, VerdictStream, type Message, type Names } from './stream.ts';
 import type { StreamPacket } from '../../dataplane/server/verdict-decoder.ts';
 
@@ -38,6 +39,15 @@ export const run = signal<Run | undefined>(undefined);
 export function tellRun(now: Run): void {
   if (run.value === undefined || !isBefore(now, run.value)) run.value = now;
 }
+
+/** What times of packets count from: the first of the capture, or when the interface began to be listened to. */
+export const originNs = computed(() => {
+  const now = run.value;
+  if (now === undefined) return undefined;
+  if (now.interface !== undefined) return BigInt(Date.parse(now.startedAt)) * 1_000_000n;
+  const first = captures.value.find(({ id }) => id === now.capture)?.firstTime;
+  return first === undefined || first === null ? undefined : nanoseconds(first);
+});
 
 /** What the server may do with the interface that it was started with. */
 export const live = signal<LiveInfo | null>(null);

@@ -13,7 +13,6 @@ export class RecordStore {
   /** Records that were let go, from the beginning. */
   #gone = 0;
   #count = 0;
-  #originNs = 0n;
 
   /** Of the oldest record that is still here. */
   get first(): number {
@@ -35,13 +34,7 @@ export class RecordStore {
     this.#count = 0;
   }
 
-  /** The time of the first record since it was empty, here or gone. */
-  get originNs(): bigint {
-    return this.#originNs;
-  }
-
   append(records: Uint8Array): void {
-    const isFirst = this.end === 0 && records.length > 0;
     let from = 0;
     while (from < records.length) {
       const used = this.#count % CHUNK_RECORDS;
@@ -52,7 +45,6 @@ export class RecordStore {
       this.#count += bytes / VERDICT_RECORD.size;
       from += bytes;
     }
-    if (isFirst) this.#originNs = this.timestampNs(0);
   }
 
   #grow(): void {

@@ -29,6 +29,12 @@ export function plain(value: unknown): string {
   return Object.entries(value).map(([name, each]) => `${name} ${typeof each === 'object' && each !== null ? `{${plain(each)}}` : plain(each)}`).join(', ');
 }
 
+/** The reverse of `seconds`. */
+export function nanoseconds(text: string): bigint {
+  const [whole, part = ''] = text.split('.');
+  return BigInt(`${whole}${part.padEnd(9, '0')}`);
+}
+
 /** Seconds, to the nanosecond: JavaScript's numbers do not hold that of today's. */
 export function seconds(timeNs: bigint): string {
   const size = timeNs < 0n ? -timeNs : timeNs;

@@ -6,7 +6,7 @@ import { computed, signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { outcomeOf, LOOKS } from './outcome.ts';
-import { account, applyFilter, choose, filterProblem, filterText, names, packetOf, packets, records, recordsVersion, run, selected } from './model.ts';
+import { account, applyFilter, choose, filterProblem, filterText, names, originNs, packetOf, packets, records, recordsVersion, run, selected } from './model.ts';
 import { fateText } from './fate.ts';
 import { FILTER_HELP } from './filter.ts';
 import { exportCsv, exportPcapng } from './export.ts';
@@ -193,7 +193,7 @@ function VerdictRow({ row, select }: { readonly row: Row; readonly select: (inde
       onPointerDown={({ pointerType }) => pointerType !== 'touch' && select(row.index)} onClick={(event) => !(event instanceof PointerEvent && event.pointerType === 'mouse') && select(row.index)}
     >
       <span role="gridcell">{count(row.packet)}{kept === undefined ? null : <i class="has-bytes" title="its bytes are here" />}</span>
-      <span role="gridcell">{timeText(row.timestampNs - records.originNs)}</span>
+      <span role="gridcell">{timeText(row.timestampNs - (originNs.value ?? records.timestampNs(records.first)))}</span>
       <span role="gridcell">{row.device} {row.hook}</span>
       <span role="gridcell">{row.program}</span>
       <span role="gridcell" class="verdict"><b aria-hidden="true">{LOOKS[outcome].sign}</b> {row.verdict}{row.fault === undefined ? '' : ` (${row.fault})`}</span>
