@@ -67,12 +67,16 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
     await box.press('Enter');
     await page.getByText('nonsense: expected drop').waitFor();
     // What tcpdump would say, where there is a libpcap to ask.
-    await box.fill('pcap: less 1');
-    await box.press('Enter');
-    await expect.poll(async () => (await rows()).length, { timeout: PATIENCE_MS }).toBe(0);
     await box.fill('pcap: prot tcp');
     await box.press('Enter');
     await expect.poll(() => page.locator('.problem').textContent(), { timeout: PATIENCE_MS }).toMatch(/syntax error, found 'prot' at the beginning.*such as|names are not looked up/);
+    const before = await account();
+    await expect.poll(account, { timeout: PATIENCE_MS }).toBeGreaterThan(before);
+    const former = await rows();
+    expect(former.length > 0 && former.every((row) => row.includes('XDP_DROP'))).toBe(true);
+    await box.fill('pcap: less 1');
+    await box.press('Enter');
+    await expect.poll(async () => (await rows()).length, { timeout: PATIENCE_MS }).toBe(0);
     await box.fill('');
     await expect.poll(async () => (await rows()).some((row) => row.includes('PASS')), { timeout: PATIENCE_MS }).toBe(true);
   }, PATIENCE_MS);

@@ -85,7 +85,10 @@ export function rateOf(counter: (statistics: Statistics) => number | undefined):
   return seconds <= 0 ? 0 : Math.max(0, ((counter(now.statistics) ?? 0) - (counter(before.statistics) ?? 0)) / seconds);
 }
 
+/** What the list shows, and what it is to show as soon as the server has understood the filter. */
 let verdicts: VerdictStream | undefined;
+let asked: VerdictStream | undefined;
+let askedText = '';
 let bytes: VerdictStream | undefined;
 let isVerdictsTurn = false;
 /** A socket of their own: verdicts may come as fast as they can be read, and what else is said on theirs then has no room. */
@@ -111,18 +114,6 @@ export async function open(): Promise<void> {
   captures.value = await api.captures();
   run.value = (await api.runs()).at(-1);
   live.value = await api.live();
-  verdicts = new VerdictStream({
-    message: hearNames,
-    connected: (now) => {
-      connected.value = now;
-      if (!now) void expectEntrance();
-    },
-    verdicts: (_frame, fresh, sum) => {
-      records.append(fresh);
-      latestAccount = sum;
-      touched = true;
-    },
-  });
   bytes = new VerdictStream({
     verdicts: (frame) => {
       for (const packet of frame.packets()) keepPacket(packet, frame.timestampNs(packet.record));
@@ -157,6 +148,7 @@ async function expectEntrance(): Promise<void> {
   } catch (error) {
     if (!(error instanceof Problem) || error.status !== 401) return;
     entrance.value = 'locked';
+    asked?.end();
     verdicts?.end();
     bytes?.end();
     counters?.end();
@@ -171,9 +163,8 @@ function keepPacket(packet: StreamPacket, timestampNs: bigint): void {
   if (packets.size > MOST_PACKETS) packets.delete(packets.keys().next().value!);
 }
 
-/** Names come before the verdicts that they are for, on the same socket; and what the server does not understand of a filter. */
+/** Names come before the verdicts that they are for, on the same socket. */
 function hearNames(message: Message): void {
-  if (message.type === 'error') filterProblem.value = message.detail;
   if (message.type !== 'welcome' && message.type !== 'lab') return;
   const isNew = names.value !== undefined && names.value.epoch !== message.epoch;
   names.value = message;
@@ -208,21 +199,59 @@ function hear(message: Message): void {
 function startOver(): void {
   samples.value = freshSamples = [];
   printed.value = [];
-  subscribe();
+  forgetVerdicts();
+  subscribe(asked === undefined ? filterText.value : askedText);
 }
 
-/** From the oldest verdict on that the server still has and that fits. */
-function subscribe(): void {
-  const parsed = parseFilter(filterText.value);
-  if ('problem' in parsed) return;
-  const { filter } = parsed;
+function forgetVerdicts(): void {
   records.clear();
   packets.clear();
   selected.value = undefined;
   latestAccount = NOTHING_YET;
   touched = true;
-  verdicts?.want({ filter });
-  bytes?.want({ filter, packets: { snap: SNAP_BYTES, perSecond: PACKETS_PER_SECOND } });
+}
+
+/** From the oldest verdict on that the server still has and that fits. Until it has understood the filter, the list goes on as it was. */
+function subscribe(text: string): void {
+  const parsed = parseFilter(text);
+  filterProblem.value = 'problem' in parsed ? parsed.problem : undefined;
+  if ('problem' in parsed) return;
+  asked?.end();
+  const { filter } = parsed;
+  const stream = new VerdictStream({
+    message: (message) => {
+      if (stream === asked && message.type === 'error') {
+        filterProblem.value = message.detail;
+        asked = undefined;
+        stream.end();
+        if (verdicts === undefined && text !== filterText.value) {
+          subscribe(filterText.value);
+          filterProblem.value = message.detail;
+        }
+      } else if (stream === asked && message.type === 'subscribed') {
+        verdicts?.end();
+        verdicts = stream;
+        asked = undefined;
+        filterText.value = text;
+        connected.value = true;
+        forgetVerdicts();
+        bytes?.want({ filter, packets: { snap: SNAP_BYTES, perSecond: PACKETS_PER_SECOND } });
+      } else hearNames(message);
+    },
+    connected: (now) => {
+      if (stream !== (verdicts ?? asked)) return;
+      connected.value = now;
+      if (!now) void expectEntrance();
+    },
+    verdicts: (_frame, fresh, sum) => {
+      records.append(fresh);
+      latestAccount = sum;
+      touched = true;
+    },
+  });
+  asked = stream;
+  askedText = text;
+  stream.want({ filter });
 }
 
 /** Shows the packet of a verdict, also of the one that was chosen before. */
@@ -241,11 +270,11 @@ export async function refreshLab(): Promise<void> {
   lab.value = await api.lab();
 }
 
+/** The filter that the list has already leaves it as it is. */
 export function applyFilter(text: string): void {
-  filterText.value = text;
-  const parsed = parseFilter(text);
-  filterProblem.value = 'problem' in parsed ? parsed.problem : undefined;
-  subscribe();
+  if (verdicts === undefined || text !== filterText.value) return subscribe(text);
+  asked?.end();
+  asked = filterProblem.value = undefined;
 }
 
 /** Does something with the server, and says where that did not work. What did not work before is forgotten when something does. */

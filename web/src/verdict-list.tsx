@@ -98,7 +98,7 @@ function FilterBox(): JSX.Element {
       applyFilter(new FormData(event.currentTarget).get('filter') as string);
     }}>
       <input id="filter" name="filter" type="search" autocomplete="off" spellcheck={false} aria-label="Filter" title={FILTER_HELP} aria-describedby="filter-help" placeholder="filter ( / ):  drop  tcp  port:443  10.0.0.0/8  pcap: vlan and udp" defaultValue={filterText.value}
-        onInput={({ currentTarget }) => currentTarget.value === '' && filterText.value !== '' && applyFilter('')} />
+        onInput={({ currentTarget }) => currentTarget.value === '' && applyFilter('')} />
       <button type="submit">filter</button>
       <span id="filter-help" role="alert" class="problem">{filterProblem.value ?? ''}</span>
     </form>
