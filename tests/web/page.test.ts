@@ -101,7 +101,10 @@ describe.skipIf(missing !== undefined)(`the page${missing === undefined ? '' : `
     await box.fill('udp');
     await box.press('Enter');
     await page.locator('.row.selected').waitFor({ state: 'detached' });
+    await page.locator('.rows .row').first().dispatchEvent('pointerdown');
+    await page.locator('.row.selected').waitFor();
     await box.fill('');
+    await page.locator('.row.selected').waitFor({ state: 'detached' });
     await page.locator('.rows .row:has(.has-bytes)').first().waitFor();
     expect(complaints).toEqual([]);
   }, PATIENCE_MS);

@@ -62,6 +62,8 @@ export const account = (): typeof NOTHING_YET => latestAccount;
 export const filterText = signal('');
 export const filterProblem = signal<string | undefined>(undefined);
 export const selected = signal<number | undefined>(undefined);
+/** Whether the list goes along with the newest verdict; every new list does. */
+export const following = signal(true);
 export type Tab = 'packet' | 'throughput' | 'maps' | 'programs' | 'printed';
 export const tab = signal<Tab>('throughput');
 /** Bytes of a sample of packets, by their numbers. */
@@ -207,6 +209,7 @@ function forgetVerdicts(): void {
   records.clear();
   packets.clear();
   selected.value = undefined;
+  following.value = true;
   latestAccount = NOTHING_YET;
   touched = true;
 }

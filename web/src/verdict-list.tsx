@@ -6,7 +6,7 @@ import { computed, signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { outcomeOf, LOOKS } from './outcome.ts';
-import { account, applyFilter, choose, filterProblem, filterText, names, originNs, packetOf, packets, records, recordsVersion, run, selected } from './model.ts';
+import { account, applyFilter, choose, filterProblem, filterText, following, names, originNs, packetOf, packets, records, recordsVersion, run, selected } from './model.ts';
 import { fateText } from './fate.ts';
 import { FILTER_HELP } from './filter.ts';
 import { exportCsv, exportPcapng } from './export.ts';
@@ -21,7 +21,6 @@ const WHEEL_ROWS = 3;
 
 const COLUMNS = ['packet', 'time', 'hook', 'program', 'verdict', 'length', 'in the end'] as const;
 
-const following = signal(true);
 /** The first row in sight, as a record's index. */
 const top = signal(0);
 /** Of the list, as it was measured last: whoever asks the page itself makes it lay out all that was changed. */
