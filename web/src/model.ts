@@ -223,8 +223,8 @@ function subscribe(text: string): void {
   const { filter } = parsed;
   const stream = new VerdictStream({
     message: (message) => {
+      if (message.type === 'error') filterProblem.value = message.detail;
       if (stream === asked && message.type === 'error') {
-        filterProblem.value = message.detail;
         asked = undefined;
         stream.end();
         if (verdicts === undefined && text !== filterText.value) {
