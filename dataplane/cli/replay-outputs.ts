@@ -142,7 +142,7 @@ export class ReplayOutputs {
   }
 
   #verdicts(path: string): BatchObserver {
-    if (/\.bin(\.gz)?$/.test(path)) return new VerdictFile(this.#lab.pipeline, this.#open(path, (lengthBytes) => this.#lab.machine.memory.region(lengthBytes, 64, 'verdict records that are written')));
+    if (/\.bin(\.gz)?$/.test(path)) return new VerdictFile(this.#lab.pipeline, this.#open(path, { room: (lengthBytes) => this.#lab.machine.memory.region(lengthBytes, 64, 'verdict records that are written') }));
     return new VerdictLog(this.#lab.pipeline, (index) => this.#devices[index]?.name ?? '', this.#lines(path));
   }
 
@@ -151,8 +151,8 @@ export class ReplayOutputs {
     return (text) => file.writeText(text);
   }
 
-  #open(path: string, room?: OutputFileOptions['room']): OutputFile {
-    const file = new OutputFile(path, { behind: true, ...(room === undefined ? {} : { room }) });
+  #open(path: string, options: OutputFileOptions = {}): OutputFile {
+    const file = new OutputFile(path, { behind: true, ...options });
     this.#files.push(file);
     return file;
   }

@@ -64,10 +64,10 @@ export const RECORD = { number: 0, timestampNs: 8, length: 16, ifindex: 20, verd
 export const LOOP = {
   /** Where the next record goes. */
   recordCursor: 0,
-  /** Where the room for records ends. */
-  recordsEnd: 8,
   /** Where the next frame goes. */
   arenaCursor: 4,
+  /** Where the room for records ends. */
+  recordsEnd: 8,
   /** Attachment that runs now, for the case that it faults. */
   attachment: 12,
   hops: 20,

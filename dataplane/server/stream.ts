@@ -77,15 +77,11 @@ export class Stream {
 
   /** An 'upgrade' of the HTTP server. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    // Until ws takes over, nobody else listens.
-    const ignore = (): void => {};
-    socket.on('error', ignore);
     try {
       this.#admit(request);
     } catch (error) {
       return refuseConnection(socket, error);
     }
-    socket.off('error', ignore);
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#welcome(webSocket, socket));
   }
 
